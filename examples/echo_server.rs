@@ -1,14 +1,12 @@
 //! Echoes every client: `cargo run --release --example echo_server [ADDR]`.
 //!
-//! ADDR is an IP address and a port, `127.0.0.1:7007` if none is given; port 0
-//! lets the OS choose. `RUST_LOG=info` shows who comes and goes. SIGTERM lets
-//! clients finish for five seconds; a second signal and Ctrl-C close
-//! everything.
+//! ADDR is an IP address and a port, by default `127.0.0.1:7007`; port 0 lets the OS choose.
+//! `RUST_LOG=info` logs connections and disconnections. SIGTERM lets clients finish for five
+//! seconds; a second signal or Ctrl-C closes everything.
 //!
-//! With `--inject RULE`, which may be given several times, and `--seed N` it
-//! runs on a network that fails, and says at its end what failed:
-//! `cargo run --features testing --example echo_server -- --seed 7 --inject
-//! accept=EMFILE,every=50`.
+//! With `--inject RULE`, which may be repeated, and `--seed N` it runs on a faulty network, and
+//! prints at its end what was injected: `cargo run --features testing --example echo_server --
+//! --seed 7 --inject accept=EMFILE,every=50`.
 
 #[path = "echo_server/arguments.rs"]
 mod arguments;
@@ -27,17 +25,17 @@ use chrome_sockets::{self as sockets, App, ClientSocketId, Shutdown};
 
 use arguments::{Arguments, USAGE};
 
-/// How long accepting rests after an error: doubled from the first to the
-/// last while errors follow each other.
-const FIRST_REST: Duration = Duration::from_millis(50);
-const LAST_REST: Duration = Duration::from_secs(2);
+/// Back-off after an accept error: doubled from the minimum to the maximum while errors follow
+/// each other.
+const MIN_BACK_OFF: Duration = Duration::from_millis(50);
+const MAX_BACK_OFF: Duration = Duration::from_secs(2);
 
-/// How long clients may finish after SIGTERM.
+/// How long clients may take to finish after SIGTERM.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 struct Echo {
     app: App,
-    rest: Duration,
+    back_off: Duration,
 }
 
 impl Actor for Echo {
@@ -48,8 +46,8 @@ impl Handler<AcceptInfo> for Echo {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        log::info!("client {} came", info.client_socket_id);
-        self.rest = FIRST_REST;
+        log::info!("client {} connected", info.client_socket_id);
+        self.back_off = MIN_BACK_OFF;
         let client = info.client();
         client.set_no_delay(true);
         client.update(tcp::SocketProperties {
@@ -60,8 +58,8 @@ impl Handler<AcceptInfo> for Echo {
     }
 }
 
-/// Receives from here on. What one of the crate's own actors has panicked at is
-/// said again.
+/// Starts to receive. Repeats the call if an actor of the crate panicked at it, as an injected
+/// fault makes it do.
 async fn resume(app: App, client: ClientSocketId) {
     while app.tcp.set_paused(client, false).await == Err(sockets::Error::Panicked) {}
 }
@@ -70,24 +68,24 @@ impl Handler<RestartInfo> for Echo {
     type Result = ();
 
     fn handle(&mut self, info: RestartInfo, _: &mut Self::Context) {
-        log::info!("{} fell: {}", info.actor, info.cause);
+        log::info!("{} failed: {}", info.actor, info.cause);
     }
 }
 
 impl Handler<AcceptErrorInfo> for Echo {
     type Result = ();
 
-    /// The socket is paused now, and the clients wait in the backlog.
+    /// The server socket is paused now, and clients wait in the backlog.
     fn handle(&mut self, info: AcceptErrorInfo, ctx: &mut Self::Context) {
         log::warn!(
-            "cannot accept: {}; trying again in {:?}",
+            "cannot accept: {}; retrying in {:?}",
             info.result_code,
-            self.rest
+            self.back_off
         );
-        ctx.run_later(self.rest, move |this, _| {
+        ctx.run_later(self.back_off, move |this, _| {
             this.app.tcp_server.set_paused(info.socket_id, false);
         });
-        self.rest = (self.rest * 2).min(LAST_REST);
+        self.back_off = (self.back_off * 2).min(MAX_BACK_OFF);
     }
 }
 
@@ -107,7 +105,11 @@ impl Handler<ReceiveErrorInfo> for Echo {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        log::info!("client {} left: {}", info.socket_id, info.result_code);
+        log::info!(
+            "client {} disconnected: {}",
+            info.socket_id,
+            info.result_code
+        );
         info.client().close();
     }
 }
@@ -133,15 +135,15 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let address = arguments.address();
     let (registry, injected) = arguments.registry()?;
 
-    // From now on both end the program in order.
+    // From here on both signals end the program cleanly.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let registry = registry.start();
     let app = App::new("echo", &registry);
-    let rest = FIRST_REST;
+    let back_off = MIN_BACK_OFF;
     let echo = Echo {
         app: app.clone(),
-        rest,
+        back_off,
     }
     .start();
     injected.listen(&app.tcp_server.on_accept, echo.clone());

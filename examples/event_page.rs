@@ -1,10 +1,9 @@
-//! An app that is there only while there is something to do:
-//! `cargo run --example event_page [ADDR] [SECONDS]`.
+//! An app that is loaded on demand: `cargo run --example event_page [ADDR] [SECONDS]`.
 //!
-//! ADDR is `127.0.0.1:7009` if none is given. Idle for SECONDS (2), the app is
-//! suspended: its page is gone, its server socket goes on listening. The next
-//! `nc 127.0.0.1 7009` loads it again and is told so. SIGTERM lets clients
-//! finish for five seconds; a second signal and Ctrl-C close everything.
+//! ADDR is by default `127.0.0.1:7009`. After SECONDS (2) without activity the app is suspended:
+//! its page stops, and its server socket continues to listen. The next `nc 127.0.0.1 7009` loads
+//! the app again. SIGTERM lets clients finish for five seconds; a second signal or Ctrl-C closes
+//! everything.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -20,10 +19,10 @@ use chrome_sockets::lifecycle::{EventPage, SuspendInfo};
 use chrome_sockets::tcp_server::{AcceptInfo, SocketProperties};
 use chrome_sockets::{App, Registry, Shutdown};
 
-/// How long clients may finish after SIGTERM.
+/// How long clients may take to finish after SIGTERM.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// What the app has in memory, which it loses when it is suspended.
+/// The state that the app loses when it is suspended.
 struct Page {
     load: usize,
     clients: usize,
@@ -41,7 +40,7 @@ impl Handler<AcceptInfo> for Page {
         let (clients, load) = (self.clients, self.load);
         let client = info.client();
         client.send(format!("client {clients} since load {load}\n"));
-        // What was sent before still leaves.
+        // The data is delivered before the connection closes.
         client.close();
     }
 }
@@ -54,7 +53,7 @@ impl Handler<SuspendInfo> for Page {
     }
 }
 
-/// Starts the page: at first, and whenever a client finds the app suspended.
+/// Starts the page: first, and again when a client connects to the suspended app.
 async fn start(app: App, load: usize) -> Result<(), chrome_sockets::Error> {
     println!("load {load}");
     let page = Page { load, clients: 0 }.start();
@@ -90,7 +89,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .ok_or_else(|| format!("{seconds:?} is not a number of seconds like 2 or 0.5"))?;
 
-    // From now on both end the program in order.
+    // From here on both signals end the program cleanly.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let registry = Registry::new().start();

@@ -1,9 +1,9 @@
-//! How you test your own app under faults, on real sockets:
+//! How to test an app under faults, on real sockets:
 //! `cargo run --features testing --example fault_injection [SEED]`.
 //!
-//! The app is a greeter. It meets a process that is out of descriptors, slow
-//! and torn writes and broken connections, and has to keep its promise: whoever
-//! comes is greeted whole, or sees the connection end.
+//! The app sends a greeting to each client. Accepts fail for lack of descriptors, writes are slow
+//! or short, and connections break. Each client must get the complete greeting, or see the
+//! connection end.
 #![expect(
     clippy::disallowed_types,
     reason = "the clients of the test are ordinary sockets"
@@ -18,9 +18,9 @@ use chrome_sockets::testing::FaultyNetwork;
 use chrome_sockets::{App, Registry, Shutdown};
 use tokio::io::AsyncReadExt;
 
-const GREETING: &str = "Welcome! You are greeted whole, or not at all.\n";
+const GREETING: &str = "Welcome! This greeting is complete or missing.\n";
 
-/// What is tested: greets every client, and resumes after every error.
+/// The app under test: greets every client, and resumes after every accept error.
 struct Greeter(App);
 
 impl Actor for Greeter {
@@ -48,7 +48,7 @@ impl Handler<AcceptErrorInfo> for Greeter {
 async fn main() -> Result<(), Box<dyn Error>> {
     let seed = std::env::args().nth(1).map_or(Ok(7), |seed| seed.parse())?;
 
-    // The app, on the real network with faults.
+    // The app, on the real network with injected faults.
     let network = FaultyNetwork::new(TokioNetwork, seed);
     let registry = Registry::with_network(network.clone()).start();
     let app = App::new("greeter", &registry);
@@ -61,13 +61,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let info = app.tcp_server.get_info(server).await?;
     let address = info.local_addr().ok_or("it does not listen")?;
 
-    // What it has to live with.
+    // The faults.
     network.inject("accept=EMFILE,every=10".parse()?);
     network.inject("write=short,bytes=7,p=0.5".parse()?);
     network.inject("write=stall,for=5ms,every=9".parse()?);
     let broken = network.inject("write=reset,p=0.05".parse()?);
 
-    // Everybody comes, and is greeted or sees the end.
+    // Each client gets the greeting, or sees the connection end.
     let (mut greeted, mut ended) = (0, 0);
     for _ in 0..200 {
         let mut client = tokio::net::TcpStream::connect(address).await?;
@@ -75,14 +75,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         match client.read_to_string(&mut text).await {
             Ok(_) if text == GREETING => greeted += 1,
             Err(_) => ended += 1,
-            Ok(_) => return Err(format!("half a greeting: {text:?}").into()),
+            Ok(_) => return Err(format!("incomplete greeting: {text:?}").into()),
         }
     }
     for rule in network.report() {
         println!("{rule}");
     }
-    println!("of 200 clients {greeted} were greeted and {ended} saw the end");
-    assert_eq!(ended, network.struck(broken));
+    println!("{greeted} of 200 clients got the greeting, {ended} a broken connection");
+    assert_eq!(ended, network.triggered(broken));
     registry.send(Shutdown).await??;
     Ok(())
 }

@@ -1,10 +1,9 @@
 //! Echoes every client on several cores:
 //! `cargo run --release --example multicore_echo [ADDR] [ARBITERS]`.
 //!
-//! ADDR is an IP address and a port, `127.0.0.1:7008` if none is given; port 0
-//! lets the OS choose. ARBITERS is how many threads connections live in, one for
-//! each core if it is not given. Each has a handler of its own, so that what a
-//! client sends is read, handled and sent back in one thread. Ctrl-C closes
+//! ADDR is an IP address and a port, by default `127.0.0.1:7008`; port 0 lets the OS choose.
+//! ARBITERS is the number of threads for connections, by default one for each core. Each has a
+//! handler of its own, so data is read, handled and sent back in one thread. Ctrl-C closes
 //! everything.
 
 use std::error::Error;
@@ -15,14 +14,14 @@ use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::AcceptInfo;
 use chrome_sockets::{App, Registry, Shutdown};
 
-/// Lets clients in, in the registry's thread.
-struct Porter;
+/// Resumes accepted clients, in the registry's thread.
+struct Acceptor;
 
-impl Actor for Porter {
+impl Actor for Acceptor {
     type Context = Context<Self>;
 }
 
-impl Handler<AcceptInfo> for Porter {
+impl Handler<AcceptInfo> for Acceptor {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
@@ -72,8 +71,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let registry = Registry::new().arbiters(arbiters).start();
     let app = App::new("echo", &registry);
-    let porter = Porter.start();
-    app.tcp_server.on_accept.add_listener(porter.recipient());
+    let acceptor = Acceptor.start();
+    app.tcp_server.on_accept.add_listener(acceptor.recipient());
     app.on_each_arbiter(|local| {
         let echo = Echo.start();
         local.add_listener::<ReceiveInfo>(echo.clone().recipient());

@@ -1,11 +1,11 @@
-//! Throttling by `setPaused`: LIMIT clients at once are served, the others
-//! wait, nearly all of them in the kernel's backlog, where they cost nothing:
+//! Throttling by `setPaused`: LIMIT clients are served at the same time, and the others wait,
+//! nearly all of them in the kernel's backlog, where they cost nothing:
 //! `cargo run --example pause_resume [ADDR] [LIMIT]`.
 //!
-//! ADDR is `127.0.0.1:7008` if none is given, LIMIT is 2. Each client is told
-//! its number and is echoed until it leaves. Try three `nc 127.0.0.1 7008`:
-//! the third hears nothing until one of the others ends. SIGTERM lets clients
-//! finish for five seconds; a second signal and Ctrl-C close everything.
+//! ADDR is by default `127.0.0.1:7008`, and LIMIT is 2. Each client gets its number and then an
+//! echo until it disconnects. Try three `nc 127.0.0.1 7008`: the third gets nothing until one of
+//! the others ends. SIGTERM lets clients finish for five seconds; a second signal or Ctrl-C closes
+//! everything.
 
 use std::collections::{HashSet, VecDeque};
 use std::error::Error;
@@ -20,55 +20,54 @@ use chrome_sockets::tcp::{ClientSocket, ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::AcceptInfo;
 use chrome_sockets::{App, ClientSocketId, Registry, ServerSocketId, Shutdown};
 
-/// How long clients may finish after SIGTERM.
+/// How long clients may take to finish after SIGTERM.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-struct Door {
+struct Throttle {
     app: App,
     server: ServerSocketId,
     limit: usize,
-    inside: HashSet<ClientSocketId>,
-    /// Accepted before the pause took hold; they stay paused themselves until
-    /// it is their turn.
-    next: VecDeque<ClientSocket>,
+    served: HashSet<ClientSocketId>,
+    /// Accepted before the pause took effect; they stay paused until there is room.
+    waiting: VecDeque<ClientSocket>,
 }
 
-impl Actor for Door {
+impl Actor for Throttle {
     type Context = Context<Self>;
 }
 
-impl Door {
-    /// Lets in who may come in, and closes or opens the door behind them.
+impl Throttle {
+    /// Serves waiting clients up to the limit, and pauses or resumes the server socket.
     fn admit(&mut self) {
-        while self.inside.len() < self.limit
-            && let Some(client) = self.next.pop_front()
+        while self.served.len() < self.limit
+            && let Some(client) = self.waiting.pop_front()
         {
-            self.inside.insert(client.id());
+            self.served.insert(client.id());
             client.send(format!("you are client {}\n", client.id()));
             client.set_paused(false);
         }
-        let full = self.inside.len() >= self.limit;
-        // Idempotent, and calls keep their order: no answer is waited for.
+        let full = self.served.len() >= self.limit;
+        // Not awaited: the call is idempotent, and calls keep their order.
         self.app.tcp_server.set_paused(self.server, full);
         println!(
-            "{} of {} inside, {}",
-            self.inside.len(),
+            "{} of {} clients served, {}",
+            self.served.len(),
             self.limit,
-            if full { "paused" } else { "open" }
+            if full { "paused" } else { "accepting" }
         );
     }
 }
 
-impl Handler<AcceptInfo> for Door {
+impl Handler<AcceptInfo> for Throttle {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        self.next.push_back(info.client().clone());
+        self.waiting.push_back(info.client().clone());
         self.admit();
     }
 }
 
-impl Handler<ReceiveInfo> for Door {
+impl Handler<ReceiveInfo> for Throttle {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
@@ -80,12 +79,12 @@ impl Handler<ReceiveInfo> for Door {
     }
 }
 
-impl Handler<ReceiveErrorInfo> for Door {
+impl Handler<ReceiveErrorInfo> for Throttle {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
         info.client().close();
-        self.inside.remove(&info.socket_id);
+        self.served.remove(&info.socket_id);
         self.admit();
     }
 }
@@ -115,25 +114,27 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .map_or(Ok(2), |limit| limit.parse())
         .map_err(|_| "LIMIT is how many clients are served at once")?;
 
-    // From now on both end the program in order.
+    // From here on both signals end the program cleanly.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let registry = Registry::new().start();
-    let app = App::new("door", &registry);
+    let app = App::new("throttle", &registry);
     let server = app.tcp_server.create(Default::default()).await?.socket_id;
-    let door = Door {
+    let throttle = Throttle {
         app: app.clone(),
         server,
         limit,
-        inside: HashSet::new(),
-        next: VecDeque::new(),
+        served: HashSet::new(),
+        waiting: VecDeque::new(),
     }
     .start();
     app.tcp_server
         .on_accept
-        .add_listener(door.clone().recipient());
-    app.tcp.on_receive.add_listener(door.clone().recipient());
-    app.tcp.on_receive_error.add_listener(door.recipient());
+        .add_listener(throttle.clone().recipient());
+    app.tcp
+        .on_receive
+        .add_listener(throttle.clone().recipient());
+    app.tcp.on_receive_error.add_listener(throttle.recipient());
     app.tcp_server
         .listen(
             server,

@@ -1,14 +1,12 @@
 //! Echoes every client, and loses none by a restart:
 //! `cargo run --release --example persistent_server [ADDR]`.
 //!
-//! ADDR is an IP address and a port, `127.0.0.1:7007` if none is given; port 0
-//! lets the OS choose. SIGHUP starts the program anew, hands the listening
-//! socket over, and ends this process when its own clients are done: so a new
-//! version takes over. SIGTERM lets clients finish for five seconds; a second
-//! signal and Ctrl-C end it at once. Under systemd the socket goes to the
-//! descriptor store first (`FileDescriptorStoreMax=8`), where the next start
-//! finds it. A socket unit's listener is used instead of
-//! ADDR.
+//! ADDR is an IP address and a port, by default `127.0.0.1:7007`; port 0 lets the OS choose. SIGHUP
+//! starts the program again (its new version, if it was replaced), hands the listening socket over,
+//! and ends this process when its own clients are done. SIGTERM lets clients finish for five
+//! seconds; a second signal or Ctrl-C ends it at once. Under systemd the socket goes to the
+//! descriptor store first (`FileDescriptorStoreMax=8`), where the next start finds it. A listener
+//! of a socket unit is used instead of ADDR.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -24,14 +22,14 @@ use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo, SocketProperties};
 use chrome_sockets::{App, Registry, ServerSocketId, Shutdown};
 
-/// How long accepting rests after an error.
-const REST: Duration = Duration::from_secs(1);
+/// Back-off after an accept error.
+const BACK_OFF: Duration = Duration::from_secs(1);
 
-/// How long clients may finish after SIGTERM.
+/// How long clients may take to finish after SIGTERM.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// How often a process that has handed over looks whether it is done.
-const LOOK: Duration = Duration::from_millis(50);
+/// Interval of the checks for remaining clients after a handover.
+const CHECK: Duration = Duration::from_millis(50);
 
 struct Echo(App);
 
@@ -52,7 +50,7 @@ impl Handler<AcceptErrorInfo> for Echo {
 
     fn handle(&mut self, info: AcceptErrorInfo, ctx: &mut Self::Context) {
         log::warn!("cannot accept: {}", info.result_code);
-        ctx.run_later(REST, move |Echo(app), _| {
+        ctx.run_later(BACK_OFF, move |Echo(app), _| {
             app.tcp_server.set_paused(info.socket_id, false);
         });
     }
@@ -93,7 +91,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let mut hangup = signal(SignalKind::hangup())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    // Asked now: later, another version may stand there.
+    // Read now, because Linux marks the path as deleted once the file is replaced.
     let program = std::env::current_exe()?;
     let inheritance = Inheritance::from_env()?;
 
@@ -115,12 +113,12 @@ async fn run() -> Result<(), Box<dyn Error>> {
         tokio::select! {
             _ = hangup.recv() => match restart(&program, &registry).await {
                 Ok(()) => break,
-                Err(error) => eprintln!("serving on, not restarted: {error}"),
+                Err(error) => eprintln!("not restarted, continuing to serve: {error}"),
             },
             _ = interrupt.recv() => return end(&registry).await,
             _ = terminate.recv() => {
                 #[cfg(target_os = "linux")]
-                keep(&registry).await;
+                store(&registry).await;
                 tokio::select! {
                     drained = registry.send(DrainAll { deadline: DEADLINE }) => {
                         log::info!("{:?}", drained??);
@@ -135,7 +133,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     }
     let done = async {
         while !app.tcp.get_sockets().await.unwrap_or_default().is_empty() {
-            actix_rt::time::sleep(LOOK).await;
+            actix_rt::time::sleep(CHECK).await;
         }
     };
     tokio::select! {
@@ -187,17 +185,17 @@ async fn restart(program: &Path, registry: &Addr<Registry>) -> Result<(), handov
     Ok(())
 }
 
-/// Leaves the sockets to the next start, if somebody keeps them.
+/// Stores the sockets for the next start, if systemd keeps them.
 #[cfg(target_os = "linux")]
-async fn keep(registry: &Addr<Registry>) {
+async fn store(registry: &Addr<Registry>) {
     if let Err(error) = handover::to_systemd(registry).await {
-        eprintln!("the sockets are not kept: {error}");
+        eprintln!("the sockets are not stored: {error}");
     }
 }
 
 async fn end(registry: &Addr<Registry>) -> Result<(), Box<dyn Error>> {
     #[cfg(target_os = "linux")]
-    keep(registry).await;
+    store(registry).await;
     registry.send(Shutdown).await??;
     Ok(())
 }

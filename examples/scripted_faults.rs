@@ -1,8 +1,8 @@
-//! How an app takes a network that fails, without a network:
+//! How an app handles network errors, tested without a network:
 //! `cargo run --features testing --example scripted_faults`.
 //!
-//! The process is "out of descriptors" when a client comes; the server socket
-//! pauses and says so, and the client is still there when it resumes.
+//! The process is "out of descriptors" when a client connects. The server socket pauses and
+//! reports the error, and the client is accepted after the resume.
 
 use std::error::Error;
 
@@ -12,7 +12,7 @@ use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{App, Registry, Shutdown};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-/// Greets every client, and resumes after every error.
+/// Greets every client, and resumes after every accept error.
 struct Greeter {
     app: App,
     greeted: UnboundedSender<()>,
@@ -26,7 +26,7 @@ impl Handler<AcceptInfo> for Greeter {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        println!("client {} came", info.client_socket_id);
+        println!("client {} connected", info.client_socket_id);
         let sent = info.client().send("welcome");
         let greeted = self.greeted.clone();
         actix_rt::spawn(async move {

@@ -1,8 +1,6 @@
-//! Sends a line and prints what comes back:
-//! `cargo run --example tcp_client [HOST] [PORT] [LINE]`.
+//! Sends a line and prints the answer: `cargo run --example tcp_client [HOST] [PORT] [LINE]`.
 //!
-//! HOST and PORT are those of the echo server, `127.0.0.1` and `7007`, if none
-//! are given.
+//! HOST and PORT are by default those of the echo server, `127.0.0.1` and `7007`.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -12,7 +10,7 @@ use chrome_sockets::tcp::{DnsQueryType, ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::{App, Registry, Shutdown};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-/// Prints what comes, and says when no more will.
+/// Prints received data, and signals when all of it has arrived or the connection ended.
 struct Printer {
     expected: usize,
     done: UnboundedSender<()>,
@@ -24,7 +22,7 @@ impl Actor for Printer {
 
 impl Printer {
     fn finish(&self) {
-        // The program may have ended first.
+        // The receiver is gone if the program has ended.
         let _ = self.done.send(());
     }
 }

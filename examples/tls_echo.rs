@@ -1,23 +1,22 @@
 //! Echoes every client, encrypted:
 //! `cargo run --release --features tls --example tls_echo CERT KEY [ADDR]`.
 //!
-//! CERT is the certificate of the server and those of its issuers, KEY its
-//! private key, both files in PEM. One for tests is made by
+//! CERT is a file with the certificate of the server and those of its issuers, KEY one with its
+//! private key, both in PEM. To make a certificate for tests:
 //!
 //! ```sh
 //! openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=localhost \
 //!     -addext subjectAltName=DNS:localhost -keyout key.pem -out cert.pem
 //! ```
 //!
-//! and talked to by
+//! To connect:
 //!
 //! ```sh
 //! openssl s_client -quiet -CAfile cert.pem -connect localhost:7443
 //! ```
 //!
-//! ADDR is an IP address and a port, `127.0.0.1:7443` if none is given; port 0
-//! lets the OS choose. SIGTERM lets clients finish for five seconds; a second
-//! signal and Ctrl-C close everything.
+//! ADDR is an IP address and a port, by default `127.0.0.1:7443`; port 0 lets the OS choose.
+//! SIGTERM lets clients finish for five seconds; a second signal or Ctrl-C closes everything.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -31,7 +30,7 @@ use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo};
 use chrome_sockets::{App, Registry, Shutdown, tls};
 
-/// How long clients may finish after SIGTERM.
+/// How long clients may take to finish after SIGTERM.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 struct Echo(App);
@@ -43,7 +42,7 @@ impl Actor for Echo {
 impl Handler<AcceptInfo> for Echo {
     type Result = ();
 
-    /// A client whose handshake is done.
+    /// Raised after the handshake.
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
         info.client().set_paused(false);
     }
@@ -52,17 +51,17 @@ impl Handler<AcceptInfo> for Echo {
 impl Handler<HandshakeErrorInfo> for Echo {
     type Result = ();
 
-    /// One whose handshake failed; the others are not concerned.
+    /// Raised when a handshake failed; other clients are not affected.
     fn handle(&mut self, info: HandshakeErrorInfo, _: &mut Self::Context) {
         let peer = info.peer_addr();
-        log::info!("no TLS with {peer}: {}", info.result_code);
+        log::info!("handshake with {peer} failed: {}", info.result_code);
     }
 }
 
 impl Handler<AcceptErrorInfo> for Echo {
     type Result = ();
 
-    /// The socket is paused now, and the clients wait in the backlog.
+    /// The server socket is paused now, and clients wait in the backlog.
     fn handle(&mut self, info: AcceptErrorInfo, ctx: &mut Self::Context) {
         log::warn!("cannot accept: {}", info.result_code);
         ctx.run_later(Duration::from_secs(1), move |this, _| {
@@ -87,7 +86,11 @@ impl Handler<ReceiveErrorInfo> for Echo {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        log::info!("client {} left: {}", info.socket_id, info.result_code);
+        log::info!(
+            "client {} disconnected: {}",
+            info.socket_id,
+            info.result_code
+        );
         info.client().close();
     }
 }
@@ -119,7 +122,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let tls = tls::Server::from_pem(&read(&certificate)?, &read(&key)?)
         .map_err(|error| format!("{certificate} and {key}: {error}"))?;
 
-    // From now on both end the program in order.
+    // From here on both signals end the program cleanly.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let registry = Registry::new().start();
@@ -137,7 +140,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     app.tcp.on_receive_error.add_listener(echo.recipient());
 
     let id = server.create(Default::default()).await?.socket_id;
-    // Before it listens, so that nobody is served plain.
+    // Before it listens, so that no client is served unencrypted.
     server.set_tls(id, Some(tls)).await?;
     server
         .listen(id, address.ip().to_string(), address.port().into(), None)

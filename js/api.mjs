@@ -1,12 +1,12 @@
-// `chrome.sockets` itself: its functions and events, on a client.
+// The functions and events of `chrome.sockets`.
 
 import { Client } from './client.mjs';
-import { Event, guarded } from './events.mjs';
+import { Event, callGuarded } from './events.mjs';
 import { NAMES, resolve } from './signatures.mjs';
 
 const EVENTS = ['tcpServer.onAcceptError', 'tcp.onReceiveError', 'tcpServer.onAccept', 'tcp.onReceive'];
 
-/** How each event's values are told. */
+/** The info objects of the events. */
 const INFOS = {
   'tcpServer.onAccept': ([socketId, clientSocketId]) => ({ socketId, clientSocketId }),
   'tcpServer.onAcceptError': ([socketId, resultCode]) => ({ socketId, resultCode }),
@@ -15,30 +15,30 @@ const INFOS = {
 };
 
 /**
- * An app's sockets on a transport. `runtime` is the object whose `lastError` callbacks look at.
+ * Makes `chrome.sockets` on a transport. Callbacks find `lastError` in `runtime`.
  */
-export function makeSockets({ open, hello, patience = 10_000, onRetry = warnOfRetry, runtime = {} }) {
+export function makeSockets({ open, hello, reconnectTimeout = 10_000, onRetry = warnOfRetry, runtime = {} }) {
   const events = new Map();
-  const onLost = new Event();
-  const onBack = new Event();
+  const onDisconnect = new Event();
+  const onConnect = new Event();
   const client = new Client({
     open,
     hello,
-    patience,
-    retries: (error) => guarded(onRetry, error),
-    told(event, values) {
-      if (event === 'host.lost') return onLost.dispatch(values[0]);
-      if (event === 'host.back') return onBack.dispatch();
+    reconnectTimeout,
+    onRetry: (error) => callGuarded(onRetry, error),
+    onEvent(event, values) {
+      if (event === 'host.disconnect') return onDisconnect.dispatch(values[0]);
+      if (event === 'host.connect') return onConnect.dispatch();
       return events.get(event).dispatch(INFOS[event](values));
     },
   });
   const sockets = { tcpServer: {}, tcp: {} };
   for (const name of EVENTS) {
-    events.set(name, new Event(() => client.listen(heard())));
+    events.set(name, new Event(() => client.listen(listenedFor())));
   }
-  // How sockets end is always heard: the client itself wants to know.
-  const heard = () => EVENTS.filter((name) => name.endsWith('Error') || events.get(name).hasListeners());
-  client.listen(heard());
+  // Always for errors: the client itself records which sockets have ended.
+  const listenedFor = () => EVENTS.filter((name) => name.endsWith('Error') || events.get(name).hasListeners());
+  client.listen(listenedFor());
   const add = (name, value) => {
     const [space, key] = name.split('.');
     sockets[space][key] = value;
@@ -46,11 +46,11 @@ export function makeSockets({ open, hello, patience = 10_000, onRetry = warnOfRe
   for (const [name, event] of events) add(name, event);
   for (const name of NAMES) {
     const [, key] = name.split('.');
-    // A name, as the browser's own functions have; and no `this`.
+    // As in a browser, the functions have names and need no `this`.
     add(name, { [key]: (...given) => call(client, runtime, name, given) }[key]);
   }
   sockets.tcp.DnsQueryType = { ANY: 'any', IPV4: 'ipv4', IPV6: 'ipv6' };
-  return { client, sockets, onLost, onBack };
+  return { client, sockets, onDisconnect, onConnect };
 }
 
 function call(client, runtime, name, given) {
@@ -63,7 +63,7 @@ function call(client, runtime, name, given) {
     client.call(name, values, (lastError, [value]) => {
       if (lastError === undefined) resolve(value);
       else promise.fail(reject, lastError);
-      // Who awaits it goes on later.
+      // Code that awaits the promise continues asynchronously.
       return true;
     });
   });
@@ -71,55 +71,55 @@ function call(client, runtime, name, given) {
 }
 
 /**
- * The promise of an answer. What was written before there were promises leaves it alone: if it fails then, that is said,
- * but it is no unhandled rejection, which would end Node.
+ * The promise of an answer. Programs from before promises ignore it. A failure is then only logged: an unhandled rejection
+ * would end Node.
  */
 class Answer extends Promise {
-  #isWanted = false;
+  #isUsed = false;
 
   static get [Symbol.species]() {
     return Promise;
   }
 
   then(...handlers) {
-    this.#isWanted = true;
+    this.#isUsed = true;
     return super.then(...handlers);
   }
 
   fail(reject, message) {
-    if (!this.#isWanted) {
+    if (!this.#isUsed) {
       this.catch(() => {});
-      unchecked(message);
+      logUnchecked(message);
     }
     reject(new Error(message));
   }
 }
 
 function warnOfRetry({ code, message }) {
-  console.warn(`chrome.sockets: the host does not let this app in yet (${code}): ${message}`);
+  console.warn(`chrome.sockets: the host does not accept this app yet (${code}): ${message}`);
 }
 
-function unchecked(message) {
+function logUnchecked(message) {
   console.error(`Unchecked runtime.lastError: ${message}`);
 }
 
-/** Calls back while `lastError` says what failed; says so itself if nobody looks. */
+/** Calls a callback with `lastError` set. Logs the error if the callback does not read it, as Chrome does. */
 function answer(runtime, callback, message, values) {
-  if (message === undefined) return guarded(callback, ...values);
-  let isSeen = false;
+  if (message === undefined) return callGuarded(callback, ...values);
+  let isRead = false;
   const lastError = { message };
   Object.defineProperty(runtime, 'lastError', {
     configurable: true,
     enumerable: true,
     get() {
-      isSeen = true;
+      isRead = true;
       return lastError;
     },
   });
   try {
-    return guarded(callback, ...values);
+    return callGuarded(callback, ...values);
   } finally {
     delete runtime.lastError;
-    if (!isSeen) unchecked(message);
+    if (!isRead) logUnchecked(message);
   }
 }

@@ -1,131 +1,139 @@
-// The client's end of the protocol: docs/protocol.md. It has calls answered,
-// and tells events; it comes back when the host was lost.
+// The client side of docs/protocol.md: sends calls, raises events, and reconnects when the connection is lost.
 
 import * as frames from './frames.mjs';
 import { LOST, Mirror } from './mirror.mjs';
 
-/** Until the welcome says others. */
+/** The defaults of the limits in the welcome. */
 const LIMITS = { frame: 1 << 20, data: 1 << 19, frames: 4, window: 1 << 22, quota: 200 << 20, calls: 1 << 14 };
 
-/** A send takes at least this much of the quota. */
+/** The least that a send counts for in the quota. */
 const MIN_SEND = 1024;
 
-/** A longer text is as wrong as its beginning: no name and no address has so many letters. */
+/** Longer texts are cut: the host rejects the rest as well as the whole, since no valid name or address is as long. */
 const MAX_TEXT = 16384;
 
-/** How many promises, one waiting for the other, an app may have between two events. */
-const STEPS = 8;
+/** The promise reactions in a row that an app can run between two events. */
+const MICROTASKS = 8;
 
-const FIRST_REST = 50;
-const LAST_REST = 5000;
+const MIN_RETRY_DELAY = 50;
+const MAX_RETRY_DELAY = 5000;
 
-/** The ends after which coming again is of no use. */
+/** The close codes after which connecting again cannot succeed. */
 const FINAL = ['bad-frame', 'bad-hello', 'version', 'forbidden', 'origin', 'unknown-app', 'bad-manifest', 'overrun'];
 
-/** The ends of a host that has no place for the app yet. */
-const LATER = ['app-in-use', 'busy', 'memory'];
+/** The close codes of a host that may accept the app later. */
+const TEMPORARY = ['app-in-use', 'busy', 'memory'];
 
+/** The functions whose callbacks get a result code. */
 const WITH_CODE = ['listen', 'connect', 'secure', 'setKeepAlive', 'setNoDelay'];
 
 export class Client {
   #open;
   #hello;
-  #patience;
-  #told;
-  #retries;
-  /** The code of which the program was told that the client tries again. */
-  #retried;
+  #reconnectTimeout;
+  #onEvent;
+  #onRetry;
+  /** The code that `onRetry` was last called with. */
+  #retryCode;
   #mirror = new Mirror();
   #limits = LIMITS;
+  /** The run of the host that the ids of sockets belong to. */
   #instance;
 
-  /** 'coming', 'in' or 'closed'. */
-  #state = 'coming';
+  /** 'connecting', 'connected' or 'closed'. */
+  #state = 'connecting';
   #transport;
-  #since = Date.now();
-  #rest = FIRST_REST;
+  /** When the client began to connect. */
+  #connectingSince = Date.now();
+  #retryDelay = MIN_RETRY_DELAY;
   #timers = new Set();
-  #first = withResolvers();
+  #started = withResolvers();
 
   #lastCall = 0;
-  /** Calls that the host has not been told, and what they take. */
+  /** The calls that are not sent, and their size. */
   #queue = [];
-  #queued = 0;
-  /** Calls that the host has been told and has not answered. */
+  #queuedSize = 0;
+  /** The calls that are sent and not answered. */
   #calls = new Map();
-  #others = 0;
-  #sending = 0;
+  /** How many of them are not sends. */
+  #callCount = 0;
+  /** The part of the quota that sends use. */
+  #quotaUsed = 0;
+  /** The events that the app listens for. */
   #events = [];
-  #isFlushing = false;
+  #isFlushScheduled = false;
 
-  /** The sizes of the frames that the host has not acknowledged. */
+  /** The sizes of the sent frames that the host has not acknowledged, and their sum. */
   #inFlight = [];
   #unacknowledged = 0;
+  /** How many sent frames the host has acknowledged. */
   #acknowledged = 0;
-  /** Frames of the host: handled, and acknowledged; and the bytes of the others. */
+  /** How many frames of the host were handled, how many of them were acknowledged, and the bytes of the others. */
   #handled = 0;
-  #acked = 0;
-  #unackedBytes = 0;
+  #handledAcknowledged = 0;
+  #handledBytes = 0;
 
-  #incoming = [];
-  #isWaiting = false;
+  /** The frames of the host that are not handled. */
+  #received = [];
+  /** The app runs: the next message waits. */
+  #isAppRunning = false;
 
   /**
-   * `open(handlers)` makes a transport: `{ form, room, send, close }`, which calls `opened()`, `came(frame, size)`
-   * and `closed(error)`. `told(event, values)` tells an event, and says whether a listener goes on later.
-   * `retries(error)` hears at once why the host does not let the client in yet, which tries again.
+   * `open({ onOpen, onFrame, onClose })` opens a transport `{ encoding, buffer, send, close }`, which calls `onOpen()`,
+   * `onFrame(frame, size)` and `onClose(error)`. `onEvent(event, values)` raises an event, and returns whether a listener
+   * continues asynchronously. `onRetry(error)` is called when the host rejects the client for now.
    */
-  constructor({ open, hello, patience, told, retries = () => {} }) {
+  constructor({ open, hello, reconnectTimeout, onEvent, onRetry = () => {} }) {
     this.#open = open;
     this.#hello = hello;
-    this.#patience = patience;
-    this.#told = told;
-    this.#retries = retries;
+    this.#reconnectTimeout = reconnectTimeout;
+    this.#onEvent = onEvent;
+    this.#onRetry = onRetry;
   }
 
-  /** Comes in; fails if that is not possible now. */
+  /** Connects. Rejects if the host is unreachable or rejects the client. */
   start() {
-    this.#come();
-    return this.#first.promise;
+    this.#connect();
+    return this.#started.promise;
   }
 
-  get isIn() {
-    return this.#state === 'in';
+  get isConnected() {
+    return this.#state === 'connected';
   }
 
-  /** Leaves for good. */
+  /** Disconnects for good. */
   close(error = new Error('closed')) {
     if (this.#state === 'closed') return;
-    const wasIn = this.#state === 'in';
+    const wasConnected = this.isConnected;
     this.#state = 'closed';
     for (const timer of this.#timers) clearTimeout(timer);
-    this.#incoming = [];
+    this.#received = [];
     this.#transport?.close();
-    this.#first.reject(error);
-    if (wasIn) this.#told('host.lost', [error]);
-    this.#failAll();
-    this.#tell(this.#mirror.lose(() => true));
+    this.#started.reject(error);
+    if (wasConnected) this.#onEvent('host.disconnect', [error]);
+    this.#failCalls();
+    this.#raiseErrors(this.#mirror.lose(() => true));
   }
 
-  /** Which events somebody listens for. */
+  /** Sets the events that the app listens for. */
   listen(events) {
     this.#events = events;
-    if (this.#state !== 'in') return;
-    this.#push({ message: ['listen', events], cost: 128 });
+    if (!this.isConnected) return;
+    this.#enqueue({ message: ['listen', events], size: 128 });
   }
 
   /**
-   * Makes a call; `settle(lastError, values)` is called once, later, and says whether the app goes on
-   * later still.
+   * Makes a call. Calls `callback(lastError, values)` once, asynchronously; it returns whether the app continues
+   * asynchronously.
    */
-  call(name, args, settle) {
-    if (this.#mirror.closesLost(name, args[0])) return this.#later(() => settle(undefined, []));
-    if (this.#state === 'closed') return this.#later(() => settle(...failure(name)));
+  call(name, args, callback) {
+    if (this.#mirror.closesLost(name, args[0])) return queueMicrotask(() => callback(undefined, []));
+    if (this.#state === 'closed') return queueMicrotask(() => callback(...failure(name)));
     if (name !== 'tcp.send') {
       args = args.map((value) => (typeof value === 'string' ? value.slice(0, MAX_TEXT) : value));
       if (typeof args[0]?.name === 'string') args[0] = { ...args[0], name: args[0].name.slice(0, MAX_TEXT) };
       if (typeof args[1]?.name === 'string') args[1] = { ...args[1], name: args[1].name.slice(0, MAX_TEXT) };
-      return this.#push({ name, args, settle, cost: 64 + 6 * JSON.stringify(args).length, charge: 0 });
+      return this.#enqueue({ name, args, callback, size: 64 + 6 * JSON.stringify(args).length, charge: 0 });
     }
     const [id, data] = args;
     const pieces = [];
@@ -135,73 +143,75 @@ export class Client {
       at += this.#limits.data;
     } while (at < data.length);
     const charge = pieces.reduce((sum, piece) => sum + Math.max(piece.length, MIN_SEND), 0);
-    if (this.#sending + charge > this.#limits.quota) {
-      return this.#later(() => settle('Exceeded write quota.', []));
+    if (this.#quotaUsed + charge > this.#limits.quota) {
+      return queueMicrotask(() => callback('Exceeded write quota.', []));
     }
-    this.#sending += charge;
-    const whole = pieces.length === 1 ? settle : joined(pieces.length, settle);
+    this.#quotaUsed += charge;
+    const combined = pieces.length === 1 ? callback : combine(pieces.length, callback);
     for (const piece of pieces) {
-      this.#push({
+      this.#enqueue({
         name,
         args: [id, piece],
-        settle: whole,
-        cost: 64 + Math.ceil((piece.length * 4) / 3),
+        callback: combined,
+        size: 64 + Math.ceil((piece.length * 4) / 3),
         charge: Math.max(piece.length, MIN_SEND),
       });
     }
   }
 
-  #push(call) {
+  #enqueue(call) {
     this.#queue.push(call);
-    this.#queued += call.cost;
-    if (this.#isFlushing || this.#isWaiting) return;
-    this.#isFlushing = true;
+    this.#queuedSize += call.size;
+    if (this.#isFlushScheduled || this.#isAppRunning) return;
+    // In a microtask, so that calls of one task share a frame.
+    this.#isFlushScheduled = true;
     queueMicrotask(() => {
-      this.#isFlushing = false;
+      this.#isFlushScheduled = false;
       this.#flush();
     });
   }
 
-  /** Sends what may be sent: what has come together goes together. */
+  /** Sends the queued calls as far as the limits allow, and an acknowledgement if one is due. */
   #flush(mustAcknowledge = false) {
-    if (this.#state !== 'in') return;
-    const { frame, frames: most, window, calls } = this.#limits;
+    if (!this.isConnected) return;
+    const { frame, frames: maxFrames, window, calls } = this.#limits;
     const full = frame / 4;
     while (this.#queue.length > 0) {
-      if (this.#inFlight.length >= most && this.#queued < full) break;
+      // While many frames are unacknowledged, calls collect until a frame is full.
+      if (this.#inFlight.length >= maxFrames && this.#queuedSize < full) break;
       if (this.#unacknowledged >= window) break;
       const messages = [];
       let size = 0;
-      let taken = 0;
+      let count = 0;
       for (const call of this.#queue) {
-        if (size >= full || (call.charge === 0 && this.#others >= calls)) break;
-        taken += 1;
-        size += call.cost;
+        if (size >= full || (call.charge === 0 && this.#callCount >= calls)) break;
+        count += 1;
+        size += call.size;
         const message = this.#message(call);
         if (message) messages.push(message);
       }
-      if (taken === 0) break;
-      this.#queue.splice(0, taken);
-      this.#queued -= size;
+      if (count === 0) break;
+      this.#queue.splice(0, count);
+      this.#queuedSize -= size;
       if (messages.length === 0) continue;
       this.#inFlight.push(size);
       this.#unacknowledged += size;
       this.#send({ messages });
     }
-    const behind = this.#handled - this.#acked;
-    if (behind > 0 && (mustAcknowledge || behind >= most / 2 || this.#unackedBytes >= window / 8)) this.#send({});
+    const due = this.#handled - this.#handledAcknowledged;
+    if (due > 0 && (mustAcknowledge || due >= maxFrames / 2 || this.#handledBytes >= window / 8)) this.#send({});
   }
 
-  /** The message of a call, if it is to be sent. */
+  /** The message of a call; nothing for the rest of a send that has failed. */
   #message(call) {
     if (call.message) return call.message;
-    if (call.settle.failed) {
-      this.#sending -= call.charge;
+    if (call.callback.hasFailed) {
+      this.#quotaUsed -= call.charge;
       return undefined;
     }
     const id = ++this.#lastCall;
     this.#calls.set(id, call);
-    if (call.charge === 0) this.#others += 1;
+    if (call.charge === 0) this.#callCount += 1;
     const args = [...call.args];
     if (typeof args[0] === 'number') args[0] = this.#mirror.toHost(call.name, args[0]);
     while (args.length > 0 && args.at(-1) === null) args.pop();
@@ -209,193 +219,195 @@ export class Client {
   }
 
   #send(frame) {
-    if (this.#handled > this.#acked) {
-      frame.ack = this.#acked = this.#handled;
-      this.#unackedBytes = 0;
+    if (this.#handled > this.#handledAcknowledged) {
+      frame.ack = this.#handledAcknowledged = this.#handled;
+      this.#handledBytes = 0;
     }
-    const { form, room } = this.#transport;
-    this.#transport.send(frames[form](frame, room));
+    const { encoding, buffer } = this.#transport;
+    this.#transport.send(frames[encoding](frame, buffer));
   }
 
-  // What comes.
+  // The connection.
 
-  #come() {
+  #connect() {
     let isOver = false;
-    const guard = (act) => (...values) => {
-      if (!isOver && this.#state !== 'closed') act(...values);
+    // The handlers of an old transport do nothing.
+    const guard = (handler) => (...values) => {
+      if (!isOver && this.#state !== 'closed') handler(...values);
     };
-    const closed = guard((error) => {
+    const onClose = guard((error) => {
       isOver = true;
-      if (this.#state === 'in') this.#incoming.push({ lost: error });
-      else return this.#failed(error);
-      this.#pump();
+      if (!this.isConnected) return this.#connectFailed(error);
+      // After the frames that were received before.
+      this.#received.push({ disconnect: error });
+      this.#handleFrames();
     });
     let transport;
-    const breach = (error) => {
+    const fail = (error) => {
       transport?.close();
-      closed(error);
+      onClose(error);
     };
     try {
       transport = this.#open({
-        opened: guard(() => transport.send(frames[transport.form]({ hello: this.#hello() }))),
-        came: guard((received, size) => {
+        onOpen: guard(() => transport.send(frames[transport.encoding]({ hello: this.#hello() }))),
+        onFrame: guard((received, size) => {
           let frame;
           try {
             frame = frames.read(received);
           } catch (error) {
-            return breach(error);
+            return fail(error);
           }
-          if (frame.end) {
-            const error = Object.assign(new Error(frame.end.message), { code: frame.end.code });
-            breach(error);
-          } else if (this.#state === 'in') {
+          if (frame.close) {
+            fail(Object.assign(new Error(frame.close.message), { code: frame.close.code }));
+          } else if (this.isConnected) {
             frame.size = size;
-            this.#incoming.push(frame);
-            this.#pump();
+            this.#received.push(frame);
+            this.#handleFrames();
           } else if (frame.welcome) {
             this.#transport = transport;
-            this.#welcome(frame.welcome);
+            this.#connected(frame.welcome);
           } else {
-            breach(new Error('the host has said something else than welcome'));
+            fail(new Error('the host did not send a welcome'));
           }
         }),
-        closed,
+        onClose,
       });
     } catch (error) {
-      closed(error);
+      onClose(error);
     }
   }
 
-  #welcome({ instance, limits }) {
+  #connected({ instance, limits }) {
     this.#limits = { ...LIMITS, ...limits };
-    this.#state = 'in';
-    this.#retried = undefined;
-    this.#rest = FIRST_REST;
+    this.#state = 'connected';
+    this.#retryCode = undefined;
+    this.#retryDelay = MIN_RETRY_DELAY;
     this.#inFlight = [];
-    this.#unacknowledged = this.#acknowledged = this.#handled = this.#acked = this.#unackedBytes = 0;
-    const isAnother = this.#instance !== undefined && this.#instance !== instance;
+    this.#unacknowledged = this.#acknowledged = 0;
+    this.#handled = this.#handledAcknowledged = this.#handledBytes = 0;
+    const isOther = this.#instance !== undefined && this.#instance !== instance;
     this.#instance = instance;
     const queue = this.#queue.filter((call) => !call.message);
     this.#queue = [];
-    this.#queued = 0;
-    const lost = isAnother ? this.#mirror.lose(() => true) : [];
-    if (isAnother) this.#mirror.startAnew();
+    this.#queuedSize = 0;
+    // Another run of the host has none of the sockets, and may use their ids for others.
+    const lost = isOther ? this.#mirror.lose(() => true) : [];
+    if (isOther) this.#mirror.startNewIds();
     if (this.#events.length > 0) this.listen(this.#events);
-    if (this.#mirror.hasPersistent()) this.#look();
-    queue.forEach((call) => this.#push(call));
-    this.#first.resolve();
-    this.#told('host.back', []);
-    this.#tell(lost);
+    if (this.#mirror.hasPersistent()) this.#checkPersistent();
+    queue.forEach((call) => this.#enqueue(call));
+    this.#started.resolve();
+    this.#onEvent('host.connect', []);
+    this.#raiseErrors(lost);
   }
 
-  /** Which persistent sockets have stayed. */
-  #look() {
+  /** Raises errors for the persistent sockets that the host no longer has. */
+  #checkPersistent() {
     for (const space of ['tcpServer', 'tcp']) {
-      const settle = (lastError, [infos]) => {
+      const callback = (lastError, [infos]) => {
         if (lastError) return;
-        const here = new Set(infos.map((info) => info.socketId));
-        this.#tell(this.#mirror.lose((of, id, socket) => of === space && socket.persistent && !here.has(id)));
+        const present = new Set(infos.map((info) => info.socketId));
+        this.#raiseErrors(this.#mirror.lose((of, id, socket) => of === space && socket.persistent && !present.has(id)));
       };
-      this.#push({ name: `${space}.getSockets`, args: [], settle, cost: 64, charge: 0 });
+      this.#enqueue({ name: `${space}.getSockets`, args: [], callback, size: 64, charge: 0 });
     }
   }
 
-  /** It was not possible to come in. */
-  #failed(error) {
+  #connectFailed(error) {
     if (FINAL.includes(error?.code)) return this.close(error);
-    const waited = Date.now() - this.#since;
-    // A host that is there and has no place yet is waited for.
-    const isLater = LATER.includes(error?.code);
-    if (this.#instance === undefined && !isLater) this.#first.reject(error);
-    // Once for each reason, not for each try.
-    if (isLater && this.#retried !== error.code) {
-      this.#retried = error.code;
-      this.#retries(error);
+    const isTemporary = TEMPORARY.includes(error?.code);
+    // The first attempt fails at once if no host answers, and waits for one that rejects the client for now.
+    if (this.#instance === undefined && !isTemporary) this.#started.reject(error);
+    if (isTemporary && this.#retryCode !== error.code) {
+      this.#retryCode = error.code;
+      this.#onRetry(error);
     }
-    if (waited >= this.#patience) {
-      this.#first.reject(error);
-      this.#failAll();
-      this.#tell(this.#mirror.lose(() => true));
+    if (Date.now() - this.#connectingSince >= this.#reconnectTimeout) {
+      this.#started.reject(error);
+      this.#failCalls();
+      this.#raiseErrors(this.#mirror.lose(() => true));
     }
-    this.#after(this.#rest, () => this.#come());
-    this.#rest = Math.min(this.#rest * 2, LAST_REST);
+    this.#setTimer(this.#retryDelay, () => this.#connect());
+    this.#retryDelay = Math.min(this.#retryDelay * 2, MAX_RETRY_DELAY);
   }
 
-  #lost(error) {
-    this.#state = 'coming';
-    this.#since = Date.now();
+  #disconnected(error) {
+    this.#state = 'connecting';
+    this.#connectingSince = Date.now();
     this.#transport = undefined;
     const calls = [...this.#calls.values()];
     this.#calls.clear();
-    this.#others = 0;
-    // Who closes a socket when a call for it fails, closes what is gone already.
+    this.#callCount = 0;
+    // Before the calls fail: an app that then closes its socket closes one that is lost already.
     const lost = this.#mirror.lose((space, id, socket) => !socket.persistent);
-    this.#told('host.lost', [error]);
-    calls.forEach((call) => this.#settle(call, ...failure(call.name)));
-    this.#tell(lost);
+    this.#onEvent('host.disconnect', [error]);
+    calls.forEach((call) => this.#answer(call, ...failure(call.name)));
+    this.#raiseErrors(lost);
     if (FINAL.includes(error?.code)) this.close(error);
-    else this.#after(0, () => this.#come());
+    else this.#setTimer(0, () => this.#connect());
   }
 
-  /** Nothing will be answered. */
-  #failAll() {
+  /** Fails all calls, whether sent or queued. */
+  #failCalls() {
     const calls = [...this.#calls.values(), ...this.#queue.filter((call) => !call.message)];
     this.#calls.clear();
-    this.#others = 0;
+    this.#callCount = 0;
     this.#queue = [];
-    this.#queued = 0;
-    calls.forEach((call) => this.#settle(call, ...failure(call.name)));
+    this.#queuedSize = 0;
+    calls.forEach((call) => this.#answer(call, ...failure(call.name)));
   }
 
-  #tell(lost) {
-    for (const [event, id] of lost) this.#told(event, [id, LOST]);
+  /** Raises the error events of lost sockets. */
+  #raiseErrors(lost) {
+    for (const [event, id] of lost) this.#onEvent(event, [id, LOST]);
   }
 
   /**
-   * Handles what has come, message by message. Before the app hears the next thing, what it goes on
-   * with after the one before has its turn, as if each had come alone.
+   * Handles the received messages one by one. Between two of them the app runs, so that it sees them as if they had arrived
+   * in separate frames.
    */
-  #pump() {
-    if (this.#isWaiting) return;
-    while (this.#incoming.length > 0) {
-      const frame = this.#incoming[0];
-      if ('lost' in frame) {
-        this.#incoming = [];
-        return this.#lost(frame.lost);
+  #handleFrames() {
+    if (this.#isAppRunning) return;
+    while (this.#received.length > 0) {
+      const frame = this.#received[0];
+      if ('disconnect' in frame) {
+        this.#received = [];
+        return this.#disconnected(frame.disconnect);
       }
-      if (frame.at === undefined) {
-        frame.at = 0;
+      if (frame.next === undefined) {
+        frame.next = 0;
         frame.messages ??= [];
         if (frame.ack !== undefined) this.#acknowledge(frame.ack);
       }
-      if (frame.at < frame.messages.length) {
-        this.#isWaiting = true;
-        const goesOn = this.#handle(frame.messages[frame.at++]);
-        return this.#wait(goesOn);
+      if (frame.next < frame.messages.length) {
+        this.#isAppRunning = true;
+        const isAsync = this.#handle(frame.messages[frame.next++]);
+        return this.#runApp(isAsync);
       }
-      this.#incoming.shift();
+      this.#received.shift();
       this.#finish(frame);
     }
   }
 
-  /** Lets the app go on: to the end of what it does, if it says so; else for a few steps. */
-  #wait(goesOn) {
+  /** Lets the app run: for a few microtasks, or for a whole task if its listener is asynchronous. */
+  #runApp(isAsync) {
     const then = () => {
-      this.#isWaiting = false;
-      this.#pump();
+      this.#isAppRunning = false;
+      this.#handleFrames();
     };
-    if (!goesOn) return microtasks(STEPS, then);
+    if (!isAsync) return microtasks(MICROTASKS, then);
     this.#flush();
     return macrotask(then);
   }
 
+  /** Counts a handled frame. */
   #finish({ messages, size }) {
     if (messages.length > 0) {
       this.#handled += 1;
-      this.#unackedBytes += size;
+      this.#handledBytes += size;
     }
-    // The host keeps what it has accepted until it knows that somebody has heard of it.
-    this.#flush(messages.some((message) => message[0] === 'tcpServer.onAccept' || message[0] === 'tcpServer.onAcceptError'));
+    // The host retains these events until they are acknowledged, and would give them to the next client.
+    this.#flush(messages.some(([name]) => name === 'tcpServer.onAccept' || name === 'tcpServer.onAcceptError'));
   }
 
   #acknowledge(frames) {
@@ -405,9 +417,9 @@ export class Client {
     }
   }
 
-  /** Whether the app goes on later with what it was told. */
-  #handle([what, first, ...values]) {
-    switch (what) {
+  /** Handles a message, and returns whether the app continues asynchronously. */
+  #handle([name, first, ...values]) {
+    switch (name) {
       case 'answer':
         return this.#answered(first, undefined, values);
       case 'error':
@@ -418,19 +430,19 @@ export class Client {
         return false;
       }
       case 'tcp.onReceive':
-        return this.#told(what, [this.#mirror.fromHost(what, first), values[0]]);
+        return this.#onEvent(name, [this.#mirror.fromHost(name, first), values[0]]);
       case 'tcpServer.onAccept': {
         const client = this.#mirror.fromHost('tcp', values[0]);
         this.#mirror.accepted(client);
-        return this.#told(what, [this.#mirror.fromHost(what, first), client]);
+        return this.#onEvent(name, [this.#mirror.fromHost(name, first), client]);
       }
       case 'tcp.onReceiveError': {
-        const id = this.#mirror.fromHost(what, first);
-        this.#mirror.ended(id);
-        return this.#told(what, [id, values[0]]);
+        const id = this.#mirror.fromHost(name, first);
+        this.#mirror.disconnected(id);
+        return this.#onEvent(name, [id, values[0]]);
       }
       case 'tcpServer.onAcceptError':
-        return this.#told(what, [this.#mirror.fromHost(what, first), values[0]]);
+        return this.#onEvent(name, [this.#mirror.fromHost(name, first), values[0]]);
     }
   }
 
@@ -438,66 +450,63 @@ export class Client {
     const call = this.#calls.get(id);
     if (!call) return false;
     this.#calls.delete(id);
-    if (call.charge === 0) this.#others -= 1;
+    if (call.charge === 0) this.#callCount -= 1;
     if (call.parts) values = [[...call.parts, ...values[0]]];
     const infos = Array.isArray(values[0]) ? values[0] : values;
     for (const info of infos) {
       if (info?.socketId !== undefined) info.socketId = this.#mirror.fromHost(call.name, info.socketId);
     }
     this.#mirror.answered(call.name, call.args, lastError !== undefined, values);
-    return this.#settle(call, lastError, values);
+    return this.#answer(call, lastError, values);
   }
 
-  #settle(call, lastError, values) {
-    this.#sending -= call.charge;
-    return call.settle(lastError, values);
+  #answer(call, lastError, values) {
+    this.#quotaUsed -= call.charge;
+    return call.callback(lastError, values);
   }
 
-  #later(act) {
-    queueMicrotask(act);
-  }
-
-  #after(time, act) {
+  #setTimer(time, callback) {
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
-      if (this.#state !== 'closed') act();
+      if (this.#state !== 'closed') callback();
     }, time);
     this.#timers.add(timer);
   }
 }
 
-/** What a call answers whose host is gone. */
+/** The answer to a call when the connection is lost. */
 function failure(name) {
   const values = name === 'tcp.send' ? [{ resultCode: LOST }] : WITH_CODE.includes(name.split('.')[1]) ? [LOST] : [];
   return ['net::ERR_CONNECTION_CLOSED', values];
 }
 
-/** A send in several pieces: its first failure is the whole one's. */
-function joined(count, settle) {
+/** The callback of each piece of a send: calls `callback` after the last one, or with the first failure. */
+function combine(count, callback) {
   let left = count;
   let bytesSent = 0;
-  const whole = (lastError, values) => {
+  const combined = (lastError, values) => {
     left -= 1;
-    if (whole.failed) return false;
+    if (combined.hasFailed) return false;
     if (lastError !== undefined) {
-      whole.failed = true;
-      return settle(lastError, values);
+      combined.hasFailed = true;
+      return callback(lastError, values);
     }
     bytesSent += values[0].bytesSent;
-    return left === 0 && settle(undefined, [{ resultCode: 0, bytesSent }]);
+    return left === 0 && callback(undefined, [{ resultCode: 0, bytesSent }]);
   };
-  return whole;
+  return combined;
 }
 
-/** Has this done after so many steps of promises. */
-function microtasks(steps, task) {
-  if (steps === 0) task();
-  else queueMicrotask(() => microtasks(steps - 1, task));
+/** Runs a task after this many microtasks. */
+function microtasks(count, task) {
+  if (count === 0) task();
+  else queueMicrotask(() => microtasks(count - 1, task));
 }
 
-/** Has this done when everything that is ready now has had its turn. */
+/** Runs a task after the tasks that are ready now. */
 const macrotask = typeof setImmediate === 'function' ? setImmediate : viaChannel();
 
+/** `setTimeout` would wait for milliseconds. */
 function viaChannel() {
   const { port1, port2 } = new MessageChannel();
   const tasks = [];
@@ -511,7 +520,7 @@ function viaChannel() {
 function withResolvers() {
   const made = {};
   made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }));
-  // Who does not wait for it is not told of its failure.
+  // A program need not wait for the promise, so its rejection is handled here.
   made.promise.catch(() => {});
   return made;
 }

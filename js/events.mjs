@@ -1,27 +1,27 @@
-// Chrome's events: who is told.
+// Chrome's events.
 
 /** One event, as `chrome.events.Event`. */
 export class Event {
   #listeners = [];
-  #changed;
+  #onChange;
 
-  /** `changed` is called when the first listener comes and when the last goes. */
-  constructor(changed = () => {}) {
-    this.#changed = changed;
+  /** `onChange` is called when the first listener is added and when the last one is removed. */
+  constructor(onChange = () => {}) {
+    this.#onChange = onChange;
   }
 
-  /** Adding a listener twice is adding it once; what is no function is not added. */
+  /** Adds a listener once. Ignores values that are not functions. */
   addListener(listener) {
     if (typeof listener !== 'function' || this.#listeners.includes(listener)) return;
-    // A new list each time: the one that is being told stays as it is.
+    // A new list, because `dispatch` may be iterating over the old one.
     this.#listeners = [...this.#listeners, listener];
-    if (this.#listeners.length === 1) this.#changed();
+    if (this.#listeners.length === 1) this.#onChange();
   }
 
   removeListener(listener) {
     if (!this.#listeners.includes(listener)) return;
     this.#listeners = this.#listeners.filter((known) => known !== listener);
-    if (this.#listeners.length === 0) this.#changed();
+    if (this.#listeners.length === 0) this.#onChange();
   }
 
   hasListener(listener) {
@@ -36,21 +36,20 @@ export class Event {
   }
 
   /**
-   * Tells everybody; who throws keeps nobody from hearing it. Says whether somebody goes on with it
-   * later.
+   * Calls all listeners, even if some throw. Returns whether one continues asynchronously.
    */
   dispatch(info) {
-    let goesOn = false;
-    for (const listener of this.#listeners) goesOn = guarded(listener, info) || goesOn;
-    return goesOn;
+    let isAsync = false;
+    for (const listener of this.#listeners) isAsync = callGuarded(listener, info) || isAsync;
+    return isAsync;
   }
 }
 
 /**
- * Calls what is the app's own, and says whether that is a promise: it goes on later. What it throws is
- * told as if nobody had caught it.
+ * Calls a function of the app. Returns whether it returns a promise, so that it continues asynchronously. Reports what it
+ * throws as uncaught.
  */
-export function guarded(callback, ...values) {
+export function callGuarded(callback, ...values) {
   try {
     return typeof callback(...values)?.then === 'function';
   } catch (error) {

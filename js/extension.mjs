@@ -1,81 +1,81 @@
-// chrome.sockets in an MV3 extension: by native messaging to the chrome-sockets host. Importing this
-// is all; the service worker's first turn adds its listeners, as for any other event.
+// chrome.sockets in an MV3 extension, over native messaging to the chrome-sockets host. Importing this module installs it.
+// Add listeners in the first turn of the service worker, as for any other event.
 
 import { makeSockets } from './api.mjs';
 import { webSocket } from './web-socket.mjs';
 
 const { runtime } = globalThis.chrome;
 
-/** What `chrome-sockets install` calls the host, unless `--host-name` and the extension's manifest say another name. */
+/** The name of the native host: the extension's manifest can name the one of `chrome-sockets install --host-name`. */
 const HOST = runtime.getManifest().chrome_sockets?.host ?? 'chrome_sockets';
 
-/** What the next hello says of the way on which it goes. */
-let how = {};
+/** The fields of the next hello that depend on the transport. */
+let transportFields = {};
 
 /**
- * Native messaging starts the host, says for which extension, and lives as long as both. It is slow, so frames go by a
- * WebSocket that the host opens for this extension alone, where there can be one.
+ * Opens the transport. Native messaging starts the host, identifies the extension, and ends with both. It is slow, so the
+ * frames use a WebSocket that the host opens for this extension, if that is possible.
  */
-function native({ opened, came, closed }) {
+function openTransport({ onOpen, onFrame, onClose }) {
   const port = runtime.connectNative(HOST);
-  const byPort = { form: 'json', send: (frame) => port.postMessage(frame), close() {} };
-  let way = byPort;
+  let transport = { encoding: 'json', send: (frame) => port.postMessage(frame), close() {} };
   let isOver = false;
-  how = globalThis.WebSocket ? { elsewhere: true } : {};
+  transportFields = globalThis.WebSocket ? { webSocket: true } : {};
   const close = () => {
     isOver = true;
-    way.close();
+    transport.close();
     port.disconnect();
   };
-  const over = (error) => {
+  const fail = (error) => {
     if (isOver) return;
     close();
-    closed(error);
+    onClose(error);
   };
   port.onMessage.addListener((frame) => {
-    if (frame.elsewhere) go(frame.elsewhere);
-    else came(frame, sizeOf(frame));
+    if (frame.webSocket) useWebSocket(frame.webSocket);
+    else onFrame(frame, sizeOf(frame));
   });
-  port.onDisconnect.addListener(() => over(new Error(runtime.lastError?.message ?? 'the host has gone')));
-  const go = ({ url, token }) => {
-    let isThere = false;
+  port.onDisconnect.addListener(() => fail(new Error(runtime.lastError?.message ?? 'the host has ended')));
+  const useWebSocket = ({ url, token }) => {
+    let isOpen = false;
+    // A policy of the extension may forbid the WebSocket. The port still works.
     const stay = () => {
       if (isOver) return;
-      how = {};
-      opened();
+      transportFields = {};
+      onOpen();
     };
     try {
-      const there = webSocket(url, globalThis.WebSocket, token)({
-        opened() {
-          if (isOver) return there.close();
-          isThere = true;
-          way = there;
-          how = {};
-          opened();
+      const socket = webSocket(url, globalThis.WebSocket, token)({
+        onOpen() {
+          if (isOver) return socket.close();
+          isOpen = true;
+          transport = socket;
+          transportFields = {};
+          onOpen();
         },
-        came,
-        closed: (error) => (isThere ? over(error) : stay()),
+        onFrame,
+        onClose: (error) => (isOpen ? fail(error) : stay()),
       });
     } catch {
       stay();
     }
   };
-  // The port takes messages at once; the client waits to be told of it.
-  queueMicrotask(opened);
+  // The port accepts messages at once, but the client expects `onOpen` after this function returns.
+  queueMicrotask(onOpen);
   return {
-    get form() {
-      return way.form;
+    get encoding() {
+      return transport.encoding;
     },
-    get room() {
-      return way.room;
+    get buffer() {
+      return transport.buffer;
     },
-    // A port that has ended throws, while there are still frames of it to handle.
-    send: (frame) => isOver || way.send(frame),
+    // A disconnected port throws, and the client may still be handling earlier frames.
+    send: (frame) => isOver || transport.send(frame),
     close,
   };
 }
 
-/** About what a frame has: only the credit goes by it. */
+/** The approximate size of a frame, for acknowledgements. */
 function sizeOf(frame) {
   let size = 0;
   for (const message of frame.messages ?? []) size += 64 + (message[0] === 'tcp.onReceive' ? message[2].length : 0);
@@ -83,36 +83,36 @@ function sizeOf(frame) {
 }
 
 /**
- * The port keeps the worker awake. If Chromium stops it all the same, an alarm starts it again, with the permission
- * `alarms`, and so does the start of the browser: else nobody would be there to listen.
+ * Restarts the worker when the browser starts, and by an alarm if Chromium has stopped the worker in spite of its open port.
+ * Without a running worker there are no server sockets. The alarm needs the permission `alarms`.
  */
-function comeBack({ alarms }) {
+function restartWorker({ alarms }) {
   runtime.onStartup?.addListener(() => {});
   if (!alarms) return;
   alarms.onAlarm.addListener(() => {});
-  // As often as Chromium allows.
+  // The shortest period that Chromium allows.
   alarms.create(HOST, { periodInMinutes: 0.5 });
 }
 
 function install() {
-  const { client, sockets, onLost, onBack } = makeSockets({
-    open: native,
-    hello: () => ({ protocol: [1], app: runtime.id, manifest: runtime.getManifest(), client: 'chrome-sockets-js/0.1.0', ...how }),
+  const { client, sockets, onDisconnect, onConnect } = makeSockets({
+    open: openTransport,
+    hello: () => ({ protocol: [1], app: runtime.id, manifest: runtime.getManifest(), client: 'chrome-sockets-js/0.1.0', ...transportFields }),
     runtime,
   });
   client.start().catch((error) => console.error(`chrome.sockets: ${error.message}`));
   const host = {
     get connected() {
-      return client.isIn;
+      return client.isConnected;
     },
-    onLost,
-    onBack,
+    onDisconnect,
+    onConnect,
     close: () => client.close(),
   };
   globalThis.chrome.sockets = sockets;
-  comeBack(globalThis.chrome);
+  restartWorker(globalThis.chrome);
   return { ...sockets, runtime, host };
 }
 
-/** What was installed; or, where the browser has its own `chrome.sockets`, that. */
+/** The installed `chrome.sockets`, or the browser's own where it has one. */
 export const sockets = globalThis.chrome.sockets ?? install();

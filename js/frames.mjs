@@ -1,19 +1,20 @@
-// Frames: docs/protocol.md. A message that holds bytes has them as a
-// Uint8Array here, behind a number in a binary frame and in base64 in a text one.
+// Encodes and decodes the frames of docs/protocol.md. Here the last value of a message may be a Uint8Array: binary frames
+// have its length there and its bytes behind the header, text frames have base64.
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
+/** The bytes of the header's length. */
 const LENGTH = 4;
 
-/** A frame for a transport of bytes, in what `room(size)` gives. */
-export function binary(frame, room = (size) => new Uint8Array(size)) {
+/** Encodes a frame as bytes, in the memory that `buffer(size)` returns. */
+export function binary(frame, buffer = (size) => new Uint8Array(size)) {
   const data = [];
-  const header = encoder.encode(JSON.stringify(replaced(frame, (bytes) => {
+  const header = encoder.encode(JSON.stringify(replaceBytes(frame, (bytes) => {
     data.push(bytes);
     return bytes.length;
   })));
   const size = data.reduce((sum, bytes) => sum + bytes.length, LENGTH + header.length);
-  const bytes = room(size);
+  const bytes = buffer(size);
   new DataView(bytes.buffer).setUint32(0, header.length, true);
   bytes.set(header, LENGTH);
   let at = LENGTH + header.length;
@@ -24,22 +25,22 @@ export function binary(frame, room = (size) => new Uint8Array(size)) {
   return bytes;
 }
 
-/** A frame for a transport of JSON, which turns it into text itself. */
+/** Encodes a frame as a JSON value, for a transport that stringifies it. */
 export function json(frame) {
-  return replaced(frame, toBase64);
+  return replaceBytes(frame, toBase64);
 }
 
-/** A frame whose bytes, which stand last in their messages, are something else. */
-function replaced(frame, other) {
+/** Replaces the bytes at the end of messages. */
+function replaceBytes(frame, replace) {
   if (!frame.messages) return frame;
   const messages = frame.messages.map((message) => {
     const last = message.at(-1);
-    return last instanceof Uint8Array ? [...message.slice(0, -1), other(last)] : message;
+    return last instanceof Uint8Array ? [...message.slice(0, -1), replace(last)] : message;
   });
   return { ...frame, messages };
 }
 
-/** A frame that came: an ArrayBuffer, a text, or what was read from one. */
+/** Decodes a frame: an ArrayBuffer, JSON text, or a JSON value. */
 export function read(received) {
   if (typeof received === 'string') return fromJson(JSON.parse(received));
   if (!(received instanceof ArrayBuffer)) return fromJson(received);
@@ -49,7 +50,7 @@ export function read(received) {
   for (const message of frame.messages ?? []) {
     if (message[0] !== 'tcp.onReceive') continue;
     const end = at + message[2];
-    if (!(end <= received.byteLength)) throw new RangeError('a frame is shorter than it says');
+    if (!(end <= received.byteLength)) throw new RangeError('a frame is shorter than its header');
     message[2] = received.slice(at, end);
     at = end;
   }
@@ -67,7 +68,7 @@ const toBase64 = Uint8Array.prototype.toBase64
   ? (bytes) => bytes.toBase64()
   : (bytes) => {
       let text = '';
-      // As many at once as a call may have arguments.
+      // Engines limit the number of arguments.
       for (let at = 0; at < bytes.length; at += 8192) {
         text += String.fromCharCode(...bytes.subarray(at, at + 8192));
       }

@@ -1,14 +1,13 @@
 /**
- * `chrome.sockets.tcpServer` and `chrome.sockets.tcp` in Node, in pages and in
- * workers, by a `chrome-sockets` host. The types agree with `chrome.sockets` of
- * `@types/chrome-apps`. Beyond it there are promises, `DnsQueryType`, views of
- * buffers to send, and null for what is optional, all as in Chrome; `AcceptInfo`
- * is Chrome's own, and the events have no rules.
+ * `chrome.sockets.tcpServer` and `chrome.sockets.tcp` in Node, in pages and in workers, through a `chrome-sockets` host.
+ *
+ * The types agree with `chrome.sockets` of `@types/chrome-apps`. Beyond it they have promises, `DnsQueryType`, buffer views
+ * as data, and null for optional arguments, all as in Chrome. `AcceptInfo` is Chrome's own, and the events have no rules.
  */
 
 /** An event, as `chrome.events.Event`. */
 export interface Event<Listener extends (...values: any) => void> {
-  /** Adding a listener twice is adding it once. */
+  /** Adds a listener; adding it twice has no effect. */
   addListener(listener: Listener): void;
   removeListener(listener: Listener): void;
   hasListener(listener: Listener): boolean;
@@ -16,19 +15,19 @@ export interface Event<Listener extends (...values: any) => void> {
 }
 
 export interface CreateInfo {
-  /** Counts from 1 in each namespace, and is never used again. */
+  /** Counts from 1 in each namespace. An id is never reused. */
   socketId: number;
 }
 
 export interface AcceptInfo {
   socketId: number;
-  /** A socket of `tcp`, which is paused. */
+  /** A paused socket of `tcp`. */
   clientSocketId: number;
 }
 
 export interface ErrorInfo {
   socketId: number;
-  /** A net error, below 0. */
+  /** A net error code, below 0. */
   resultCode: number;
 }
 
@@ -38,7 +37,7 @@ export interface ReceiveInfo {
 }
 
 export interface SendInfo {
-  /** 0, or a net error. */
+  /** 0, or a net error code. */
   resultCode: number;
   bytesSent?: number | undefined;
 }
@@ -49,7 +48,7 @@ export interface ServerSocketProperties {
 }
 
 export interface SocketProperties extends ServerSocketProperties {
-  /** The most bytes of one `onReceive`: 4096, if it is not set. */
+  /** The most bytes of one `onReceive`; 4096 by default. */
   bufferSize?: number | undefined;
 }
 
@@ -130,21 +129,21 @@ export interface Tcp {
   readonly onReceiveError: Event<(info: ErrorInfo) => void>;
 }
 
-/** The object whose `lastError` callbacks look at: Chrome's is `chrome.runtime`. */
+/** The object that has `lastError`; in Chrome it is `chrome.runtime`. */
 export interface Runtime {
-  /** What the call failed with whose callback runs. */
+  /** The error of the call whose callback runs. */
   lastError?: { message?: string | undefined } | undefined;
 }
 
-/** The host at the other end. */
+/** The connection to the host. */
 export interface Host {
-  /** Whether it is there. */
+  /** Whether the client is connected. */
   readonly connected: boolean;
-  /** It has gone. Before this, nothing was told of it; after it, each socket that is lost. */
-  readonly onLost: Event<(error: HostError) => void>;
-  /** It, or another one, is there (again). */
-  readonly onBack: Event<() => void>;
-  /** Leaves it for good: the app is suspended there. */
+  /** The connection was lost. The error events of lost sockets follow. */
+  readonly onDisconnect: Event<(error: HostError) => void>;
+  /** The client has connected again, to the same or another run of the host. */
+  readonly onConnect: Event<() => void>;
+  /** Disconnects for good. The host suspends the app. */
   close(): void;
 }
 
@@ -155,39 +154,39 @@ export interface Sockets {
   readonly host: Host;
 }
 
-/** Why the host did not let the app in, or has ended the connection. */
+/** Why the host rejected the app or closed the connection. */
 export interface HostError extends Error {
   /**
-   * One of the codes of `docs/protocol.md`: `forbidden` (the token), `origin` (the page), `version`, `unknown-app`, `bad-manifest`,
-   * `app-in-use`, `busy`, `memory` and others; or `unreachable` where no host answers (in Node the system's, `ECONNREFUSED` for
-   * instance).
+   * A code of `docs/protocol.md`: `forbidden` (the token), `origin` (the page), `version`, `unknown-app`, `bad-manifest`,
+   * `app-in-use`, `busy`, `memory` and others. If no host answers it is `unreachable` or, in Node, a system error such as
+   * `ECONNREFUSED`.
    */
   code?: string | undefined;
 }
 
 export interface ConnectOptions {
-  /** The app's id. Its persistent sockets are found again under it. */
+  /** The app's id. Persistent sockets belong to it. */
   app: string;
-  /** What it asks to be permitted, as a Chrome App's manifest: for a host that runs with `--dev`. */
+  /** The permissions, as a Chrome App's manifest. Only a host with `--dev` accepts it. */
   manifest?: object | undefined;
-  /** What the host asks for, if it was given a token. It is shown with the WebSocket's handshake. */
+  /** The token of the host, if it has one. */
   token?: string | undefined;
-  /** How long calls wait for a host that has gone, in milliseconds (10,000). Then they fail until it is back. */
-  patience?: number | undefined;
-  /** Where callbacks look for `lastError`: an object of its own, otherwise. */
+  /** How long calls wait for a lost connection, in milliseconds; 10,000 by default. After it they fail until the client has reconnected. */
+  reconnectTimeout?: number | undefined;
+  /** The object that gets `lastError`; a new one by default. */
   runtime?: Runtime | undefined;
   /**
-   * Hears at once, with its `code`, why the host does not let the app in yet: `app-in-use`, `busy` or `memory`. The client tries
-   * again for as long as `patience` says; each reason is told once. Without it a warning goes to the console.
+   * Called when the host rejects the app for now: `code` is `app-in-use`, `busy` or `memory`. The client retries until
+   * `reconnectTimeout`. Called once for each code. By default the client logs a warning.
    */
   onRetry?: ((error: HostError) => void) | undefined;
-  /** Another class of WebSockets than the one that is there. `protocols` is given if there is a token. */
+  /** The WebSocket class to use; by default the global one. It gets `protocols` if there is a token. */
   WebSocket?: (new (url: string, protocols?: string[]) => any) | undefined;
 }
 
 /**
  * Connects to the host at a `ws:` or `wss:` URL.
  *
- * Fails with a `HostError` if no host is there, or if the app may not come in. Once connected it comes back by itself.
+ * Rejects with a `HostError` if no host answers or if the host rejects the app. After that it reconnects by itself.
  */
 export function connect(url: string | URL, options: ConnectOptions): Promise<Sockets>;

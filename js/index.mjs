@@ -1,19 +1,19 @@
-// chrome.sockets in Node, in pages and in workers: by WebSocket to a chrome-sockets host.
+// chrome.sockets in Node, in pages and in workers, over a WebSocket to a chrome-sockets host.
 
 import { makeSockets } from './api.mjs';
 import { webSocket } from './web-socket.mjs';
 
 /**
- * Connects to a host, and gives `{ tcpServer, tcp, runtime, host }`. Fails if there is none, or if it
- * does not let this app in. See index.d.ts.
+ * Connects to a host. Resolves to `{ tcpServer, tcp, runtime, host }`; rejects if no host answers or if the host rejects the
+ * app. See index.d.ts.
  */
 export async function connect(url, options = {}) {
-  const { app, manifest, token, patience, onRetry, runtime = {} } = options;
-  const WebSocket = options.WebSocket ?? globalThis.WebSocket ?? await nodesOwn();
-  const { client, sockets, onLost, onBack } = makeSockets({
+  const { app, manifest, token, reconnectTimeout, onRetry, runtime = {} } = options;
+  const WebSocket = options.WebSocket ?? globalThis.WebSocket ?? await nodeWebSocket();
+  const { client, sockets, onDisconnect, onConnect } = makeSockets({
     open: webSocket(String(url), WebSocket, token),
     hello: () => ({ protocol: [1], app, manifest, client: 'chrome-sockets-js/0.1.0' }),
-    patience,
+    reconnectTimeout,
     onRetry,
     runtime,
   });
@@ -25,18 +25,18 @@ export async function connect(url, options = {}) {
   }
   const host = {
     get connected() {
-      return client.isIn;
+      return client.isConnected;
     },
-    onLost,
-    onBack,
+    onDisconnect,
+    onConnect,
     close: () => client.close(),
   };
   return { ...sockets, runtime, host };
 }
 
-async function nodesOwn() {
-  if (!globalThis.process?.versions?.node) throw new Error('there is no WebSocket here');
-  // A variable, so that no bundler takes it along for a page.
+async function nodeWebSocket() {
+  if (!globalThis.process?.versions?.node) throw new Error('WebSocket is missing');
+  // In a variable, so that bundlers do not include the file in pages.
   const file = './node-websocket.mjs';
   return (await import(file)).NodeWebSocket;
 }

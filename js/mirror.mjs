@@ -1,34 +1,34 @@
-// What the client knows of its app's sockets: under which ids the host has
-// them, and which are lost with it.
+// The client's record of its app's sockets: it maps their ids to those of the host, and knows which ones are lost with a
+// connection.
 
-/** What is raised for a socket that is lost: net::ERR_CONNECTION_CLOSED. */
+/** The result code for a lost socket: net::ERR_CONNECTION_CLOSED. */
 export const LOST = -100;
 
-/** What `secure` answers that leaves its socket as it is. */
-const LEAVE_IT = [-4, -11, -112];
+/** The result codes of `secure` after which the socket still exists. */
+const KEEPS_SOCKET = [-4, -11, -112];
 
 export class Mirror {
-  // A caretaker's calls name no socket that is its own.
+  // `host` is for admin calls, which have no sockets.
   #spaces = { tcpServer: new Space(), tcp: new Space(), host: new Space() };
 
-  /** The host's id for a socket of the app; none has 0. */
+  /** The host's id of a socket; 0, which no socket has, for a socket of an earlier run of the host. */
   toHost(name, id) {
     return Math.max(id - this.#of(name).offset, 0);
   }
 
-  /** The app's id for a socket of the host. */
+  /** The app's id of a socket of the host. */
   fromHost(name, id) {
     const space = this.#of(name);
     space.last = Math.max(space.last, id + space.offset);
     return id + space.offset;
   }
 
-  /** Whether a socket was lost with the host. Its `close` does what it should. */
+  /** Whether a call closes a lost socket: it succeeds without the host, once. */
   closesLost(name, id) {
     return name.endsWith('.close') && this.#of(name).lost.delete(id);
   }
 
-  /** A call was answered. */
+  /** Records an answered call. */
   answered(name, [first, ...others], failed, [value]) {
     const { sockets } = this.#of(name);
     const socket = sockets.get(first);
@@ -47,21 +47,21 @@ export class Mirror {
         if (!failed && socket) socket.live = false;
         break;
       case 'secure':
-        if (failed && !LEAVE_IT.includes(value)) sockets.delete(first);
+        if (failed && !KEEPS_SOCKET.includes(value)) sockets.delete(first);
         break;
       case 'close':
         sockets.delete(first);
         break;
       case 'getInfo':
-        if (!failed) this.#found(name, value);
+        if (!failed) this.#record(name, value);
         break;
       case 'getSockets':
-        if (!failed) for (const info of value) this.#found(name, info);
+        if (!failed) for (const info of value) this.#record(name, info);
         break;
     }
   }
 
-  #found(name, { socketId, persistent, connected, localPort }) {
+  #record(name, { socketId, persistent, connected, localPort }) {
     const live = connected ?? localPort !== undefined;
     this.#of(name).sockets.set(socketId, { persistent, live });
   }
@@ -70,7 +70,7 @@ export class Mirror {
     this.#spaces.tcp.sockets.set(client, { persistent: false, live: true });
   }
 
-  ended(client) {
+  disconnected(client) {
     const socket = this.#spaces.tcp.sockets.get(client);
     if (socket) socket.live = false;
   }
@@ -80,22 +80,22 @@ export class Mirror {
       [...sockets.values()].some((socket) => socket.persistent));
   }
 
-  /** Forgets the sockets that are gone, and says of which ones that must be told. */
-  lose(isGone) {
-    const told = [];
+  /** Removes the sockets for which `isLost` holds. Returns the error events to raise, as `[event, socketId]`. */
+  lose(isLost) {
+    const events = [];
     for (const [space, { sockets, lost }] of Object.entries(this.#spaces)) {
       for (const [id, socket] of sockets) {
-        if (!isGone(space, id, socket)) continue;
+        if (!isLost(space, id, socket)) continue;
         sockets.delete(id);
         lost.add(id);
-        if (socket.live) told.push([space === 'tcp' ? 'tcp.onReceiveError' : 'tcpServer.onAcceptError', id]);
+        if (socket.live) events.push([space === 'tcp' ? 'tcp.onReceiveError' : 'tcpServer.onAcceptError', id]);
       }
     }
-    return told;
+    return events;
   }
 
-  /** Another host: its ids begin anew, and the app's go on. */
-  startAnew() {
+  /** Another run of the host counts from 1 again. The app's ids continue, so that none is used twice. */
+  startNewIds() {
     for (const space of Object.values(this.#spaces)) space.offset = space.last;
   }
 
@@ -105,12 +105,12 @@ export class Mirror {
 }
 
 class Space {
-  /** What the app's ids are greater by than the host's. */
+  /** The difference between the app's and the host's ids. */
   offset = 0;
-  /** The greatest id that the app has seen. */
+  /** The greatest id of the app. */
   last = 0;
-  /** Those that the app may use: whether they are persistent, and whether they listen or are connected. */
+  /** The sockets by id: `persistent`, and `live` if it listens or is connected. */
   sockets = new Map();
-  /** Those that were lost with a host, until the app closes them. */
+  /** The ids of lost sockets, until the app closes them. */
   lost = new Set();
 }

@@ -1,4 +1,4 @@
-// The client's end of RFC 6455, as much of it as the host needs, for a Node that has none.
+// A WebSocket client (RFC 6455) for Node versions without one, with what the host needs.
 
 import { createHash, randomBytes } from 'node:crypto';
 import { request } from 'node:http';
@@ -7,13 +7,13 @@ import { request as secureRequest } from 'node:https';
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 const [CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG] = [0, 1, 2, 8, 9, 10];
 
-/** The host's largest frame, and room for more. */
-const MOST = 16 << 20;
+/** The largest frame that it accepts. The host's are smaller. */
+const MAX_FRAME = 16 << 20;
 
-/** How long the end may take that this side has begun. */
-const FAREWELL = 2000;
+/** How long a closing handshake may take, in milliseconds. */
+const CLOSE_TIMEOUT = 2000;
 
-/** What of the browser's `WebSocket` a client uses. */
+/** The part of the browser's `WebSocket` that the client uses. */
 export class NodeWebSocket {
   binaryType = 'arraybuffer';
   onopen;
@@ -27,16 +27,16 @@ export class NodeWebSocket {
   #length = 0;
   #message = [];
   #kind;
-  #isEnding = false;
+  #isClosing = false;
   #isOver = false;
 
-  /** `headers` are more of them, which a browser would add. */
+  /** `headers` are additional headers of the handshake. */
   constructor(url, protocols = [], headers = {}) {
     const { protocol, hostname, port, pathname, search } = new URL(url);
     const key = randomBytes(16).toString('base64');
-    const ask = { 'ws:': request, 'wss:': secureRequest }[protocol];
-    if (!ask) throw new SyntaxError(`The URL's scheme must be ws or wss: ${url}`);
-    this.#request = ask({
+    const open = { 'ws:': request, 'wss:': secureRequest }[protocol];
+    if (!open) throw new SyntaxError(`The URL's scheme must be ws or wss: ${url}`);
+    this.#request = open({
       hostname: hostname.replace(/^\[|\]$/g, ''),
       port: port || (protocol === 'ws:' ? 80 : 443),
       path: pathname + search,
@@ -53,19 +53,19 @@ export class NodeWebSocket {
     this.#request.on('error', (error) => this.#end(error));
     this.#request.on('response', (response) => {
       response.resume();
-      const error = new Error(`the host answers ${response.statusCode} ${response.statusMessage}`);
+      const error = new Error(`the host responded ${response.statusCode} ${response.statusMessage}`);
       this.#end(Object.assign(error, { code: response.statusCode === 403 ? 'forbidden' : 'unreachable' }));
     });
     this.#request.on('upgrade', (response, socket, head) => {
       const accept = createHash('sha1').update(key + GUID).digest('base64');
       if (response.headers['sec-websocket-accept'] !== accept) {
         socket.destroy();
-        return this.#end(new Error('the host does not speak WebSocket'));
+        return this.#end(new Error('the host is not a WebSocket server'));
       }
       const selected = response.headers['sec-websocket-protocol'];
       if (selected !== undefined && !protocols.includes(selected)) {
         socket.destroy();
-        return this.#end(new Error('the host selects a subprotocol that was not offered'));
+        return this.#end(new Error('the host selected a subprotocol that was not offered'));
       }
       this.#opened(socket, head);
     });
@@ -73,17 +73,17 @@ export class NodeWebSocket {
   }
 
   send(data) {
-    if (!this.#socket || this.#isEnding) return;
+    if (!this.#socket || this.#isClosing) return;
     if (typeof data === 'string') this.#frame(TEXT, Buffer.from(data));
     else this.#frame(BINARY, ArrayBuffer.isView(data) ? data : new Uint8Array(data));
   }
 
   close() {
-    if (this.#isEnding || this.#isOver) return;
-    this.#isEnding = true;
+    if (this.#isClosing || this.#isOver) return;
+    this.#isClosing = true;
     if (!this.#socket) return this.#end();
     this.#frame(CLOSE, Buffer.from([0x03, 0xe8]));
-    setTimeout(() => this.#end(), FAREWELL).unref();
+    setTimeout(() => this.#end(), CLOSE_TIMEOUT).unref();
   }
 
   #opened(socket, head) {
@@ -119,18 +119,18 @@ export class NodeWebSocket {
     const start = 2 + extra + 4;
     mask.copy(frame, start - 4);
     frame.set(payload, start);
-    masked(frame, start, mask);
+    maskPayload(frame, start, mask);
     this.#socket.write(frame);
   }
 
   #data(chunk) {
     this.#received.push(chunk);
     this.#length += chunk.length;
-    while (!this.#isOver && this.#next());
+    while (!this.#isOver && this.#handleFrame());
   }
 
-  /** Takes one whole frame of what was received, if there is one. */
-  #next() {
+  /** Handles one frame, if a whole one was received. */
+  #handleFrame() {
     const head = this.#peek(10);
     if (head.length < 2) return false;
     const kind = head[0] & 0x0f;
@@ -145,13 +145,13 @@ export class NodeWebSocket {
       length = Number(head.readBigUInt64BE(2));
       start = 10;
     }
-    if ((head[0] & 0x70) !== 0 || (head[1] & 0x80) !== 0 || length > MOST) {
-      this.#end(new Error('the host sends what is no WebSocket frame'));
+    if ((head[0] & 0x70) !== 0 || (head[1] & 0x80) !== 0 || length > MAX_FRAME) {
+      this.#end(new Error('the host sent an invalid WebSocket frame'));
       return false;
     }
     if (this.#length < start + length) return false;
-    this.#take(start);
-    this.#handle((head[0] & 0x80) !== 0, kind, this.#take(length));
+    this.#consume(start);
+    this.#handleMessage((head[0] & 0x80) !== 0, kind, this.#consume(length));
     return true;
   }
 
@@ -162,7 +162,7 @@ export class NodeWebSocket {
     return (this.#received[0] ?? Buffer.alloc(0)).subarray(0, count);
   }
 
-  #take(count) {
+  #consume(count) {
     const pieces = [];
     let left = count;
     while (left > 0) {
@@ -180,7 +180,7 @@ export class NodeWebSocket {
     return pieces.length === 1 ? pieces[0] : Buffer.concat(pieces, count);
   }
 
-  #handle(isLast, kind, payload) {
+  #handleMessage(isLast, kind, payload) {
     switch (kind) {
       case CONTINUATION:
       case TEXT:
@@ -198,19 +198,19 @@ export class NodeWebSocket {
       case PING:
         return this.#frame(PONG, payload);
       case CLOSE:
-        if (!this.#isEnding) this.#frame(CLOSE, payload.subarray(0, 2));
-        this.#isEnding = true;
+        if (!this.#isClosing) this.#frame(CLOSE, payload.subarray(0, 2));
+        this.#isClosing = true;
         this.#socket.end();
         return;
     }
   }
 }
 
-/** Masks what stands behind a frame's head, four bytes at a time where they lie so. */
-function masked(frame, start, mask) {
+/** Masks the payload of a frame, four bytes at a time where they are aligned. */
+function maskPayload(frame, start, mask) {
   let at = start;
   for (; at < frame.length && (frame.byteOffset + at) % 4 !== 0; at += 1) frame[at] ^= mask[(at - start) % 4];
-  // A short frame may end before a whole word begins.
+  // A short frame may end before the first aligned word.
   if (at === frame.length) return;
   const shift = at - start;
   const word = Buffer.from([0, 1, 2, 3].map((index) => mask[(index + shift) % 4]));

@@ -1,5 +1,5 @@
-// The arguments that each function takes, and the errors that Chromium throws
-// for others: the texts were recorded from Chromium 156 (test/arguments.json).
+// The parameters of each function, and the errors that Chromium throws for invalid arguments. The texts were recorded from
+// Chromium 156 (test/arguments.json).
 
 const INTEGER = { type: 'integer' };
 const STRING = { type: 'string' };
@@ -27,72 +27,73 @@ const SECURE_OPTIONS = {
 
 const ID = ['socketId', INTEGER];
 const optional = ([name, spec]) => [name, { ...spec, optional: true }];
-const NEEDED = 'function callback';
-const FREE = 'optional function callback';
+const REQUIRED = 'function callback';
+const OPTIONAL = 'optional function callback';
 
-/** Of each function: its parameters, and whether its callback may be left out. */
+/** The parameters of each function, and whether its callback is optional. */
 const FUNCTIONS = {
-  'tcpServer.create': [[optional(['properties', SERVER_PROPERTIES])], FREE],
-  'tcpServer.update': [[ID, ['properties', SERVER_PROPERTIES]], FREE],
-  'tcpServer.setPaused': [[ID, ['paused', BOOLEAN]], FREE],
-  'tcpServer.listen': [[ID, ['address', STRING], ['port', INTEGER], optional(['backlog', INTEGER])], NEEDED],
-  'tcpServer.disconnect': [[ID], FREE],
-  'tcpServer.close': [[ID], FREE],
-  'tcpServer.getInfo': [[ID], FREE],
-  'tcpServer.getSockets': [[], FREE],
-  'tcp.create': [[optional(['properties', TCP_PROPERTIES])], FREE],
-  'tcp.update': [[ID, ['properties', TCP_PROPERTIES]], FREE],
-  'tcp.setPaused': [[ID, ['paused', BOOLEAN]], FREE],
-  'tcp.setKeepAlive': [[ID, ['enable', BOOLEAN], optional(['delay', INTEGER])], NEEDED],
-  'tcp.setNoDelay': [[ID, ['noDelay', BOOLEAN]], NEEDED],
-  'tcp.connect': [[ID, ['peerAddress', STRING], ['peerPort', INTEGER], optional(['dnsQueryType', DNS_QUERY_TYPE])], NEEDED],
-  'tcp.disconnect': [[ID], FREE],
-  'tcp.secure': [[ID, optional(['options', SECURE_OPTIONS])], NEEDED],
-  'tcp.send': [[ID, ['data', BINARY]], NEEDED],
-  'tcp.close': [[ID], FREE],
-  'tcp.getInfo': [[ID], FREE],
-  'tcp.getSockets': [[], FREE],
+  'tcpServer.create': [[optional(['properties', SERVER_PROPERTIES])], OPTIONAL],
+  'tcpServer.update': [[ID, ['properties', SERVER_PROPERTIES]], OPTIONAL],
+  'tcpServer.setPaused': [[ID, ['paused', BOOLEAN]], OPTIONAL],
+  'tcpServer.listen': [[ID, ['address', STRING], ['port', INTEGER], optional(['backlog', INTEGER])], REQUIRED],
+  'tcpServer.disconnect': [[ID], OPTIONAL],
+  'tcpServer.close': [[ID], OPTIONAL],
+  'tcpServer.getInfo': [[ID], OPTIONAL],
+  'tcpServer.getSockets': [[], OPTIONAL],
+  'tcp.create': [[optional(['properties', TCP_PROPERTIES])], OPTIONAL],
+  'tcp.update': [[ID, ['properties', TCP_PROPERTIES]], OPTIONAL],
+  'tcp.setPaused': [[ID, ['paused', BOOLEAN]], OPTIONAL],
+  'tcp.setKeepAlive': [[ID, ['enable', BOOLEAN], optional(['delay', INTEGER])], REQUIRED],
+  'tcp.setNoDelay': [[ID, ['noDelay', BOOLEAN]], REQUIRED],
+  'tcp.connect': [[ID, ['peerAddress', STRING], ['peerPort', INTEGER], optional(['dnsQueryType', DNS_QUERY_TYPE])], REQUIRED],
+  'tcp.disconnect': [[ID], OPTIONAL],
+  'tcp.secure': [[ID, optional(['options', SECURE_OPTIONS])], REQUIRED],
+  'tcp.send': [[ID, ['data', BINARY]], REQUIRED],
+  'tcp.close': [[ID], OPTIONAL],
+  'tcp.getInfo': [[ID], OPTIONAL],
+  'tcp.getSockets': [[], OPTIONAL],
 };
 
-/** The names of all functions, each with its namespace. */
+/** The names of all functions with their namespaces. */
 export const NAMES = Object.keys(FUNCTIONS);
 
 /**
- * The arguments of a call, one for each parameter, and its callback, if there is one.
+ * Matches the arguments of a call to its parameters. Returns one value for each parameter, null for a missing one, and the
+ * callback.
  * @throws {TypeError} with Chromium's text
  */
 export function resolve(name, given) {
   const [parameters, callback] = FUNCTIONS[name];
-  const spec = { type: 'function', optional: callback === FREE };
+  const spec = { type: 'function', optional: callback === OPTIONAL };
   const all = [...parameters, ['callback', spec]];
   const matched = match(all, given);
-  if (!matched) throw wrong(name, 'No matching signature.');
+  if (!matched) throw invocationError(name, 'No matching signature.');
   const values = parameters.map(([parameter, spec], index) => {
     const value = matched[index];
     if (value === undefined) return null;
     const [checked, error] = check(spec, value);
-    if (error) throw wrong(name, `Error at parameter '${parameter}': ${error}`);
+    if (error) throw invocationError(name, `Error at parameter '${parameter}': ${error}`);
     return checked;
   });
   return { values, callback: matched[parameters.length] };
 }
 
-function wrong(name, text) {
+function invocationError(name, text) {
   const [parameters, callback] = FUNCTIONS[name];
-  const shown = parameters.map(([parameter, spec]) => `${spec.optional ? 'optional ' : ''}${spec.type} ${parameter}`);
-  return new TypeError(`Error in invocation of sockets.${name}(${[...shown, callback].join(', ')}): ${text}`);
+  const signature = parameters.map(([parameter, spec]) => `${spec.optional ? 'optional ' : ''}${spec.type} ${parameter}`);
+  return new TypeError(`Error in invocation of sockets.${name}(${[...signature, callback].join(', ')}): ${text}`);
 }
 
-/** Which argument is for which parameter; optional ones may be left out. */
+/** Assigns arguments to parameters, of which optional ones may be left out. */
 function match(parameters, given) {
   if (parameters.length === 0) return given.length === 0 ? [] : null;
   const [[, spec], ...others] = parameters;
   if (given.length > 0) {
     const [value, ...rest] = given;
-    const isNothing = value === null || value === undefined;
-    if (isNothing ? spec.optional : isA(spec, value)) {
+    const isMissing = value === null || value === undefined;
+    if (isMissing ? spec.optional : mayMatch(spec, value)) {
       const matched = match(others, rest);
-      if (matched) return [isNothing ? undefined : value, ...matched];
+      if (matched) return [isMissing ? undefined : value, ...matched];
     }
   }
   if (!spec.optional) return null;
@@ -102,8 +103,8 @@ function match(parameters, given) {
 
 const isInteger = (value) => typeof value === 'number' && (value | 0) === value;
 
-/** Whether a value may be meant for a parameter. */
-function isA(spec, value) {
+/** Whether a value may be the argument for a parameter. */
+function mayMatch(spec, value) {
   if (spec.properties) return typeof value === 'object' && value !== null && !Array.isArray(value);
   if (spec.values) return typeof value === 'string';
   switch (spec.type) {
@@ -113,10 +114,10 @@ function isA(spec, value) {
   }
 }
 
-/** A copy of a value as it is now, or what is wrong with it. */
+/** Returns `[copy]` of a value, or `[, error]`. */
 function check(spec, value) {
-  if (!isA(spec, value)) return [, `Invalid type: expected ${spec.type}, found ${typeName(value)}.`];
-  if (spec.type === 'binary') return [copied(value)];
+  if (!mayMatch(spec, value)) return [, `Invalid type: expected ${spec.type}, found ${typeName(value)}.`];
+  if (spec.type === 'binary') return [copyBytes(value)];
   if (spec.values && !spec.values.includes(value)) return [, `Value must be one of ${spec.values.join(', ')}.`];
   if (!spec.properties) return [value];
   const copy = {};
@@ -138,8 +139,8 @@ function typeName(value) {
   return typeof value;
 }
 
-function copied(data) {
-  // Of a detached buffer nothing can be copied.
+function copyBytes(data) {
+  // Copying a detached buffer throws.
   if (data.byteLength === 0) return new Uint8Array(0);
   if (data instanceof ArrayBuffer) return new Uint8Array(data.slice(0));
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();

@@ -1,46 +1,46 @@
-// A transport by WebSocket, of whatever class.
+// The WebSocket transport, for any WebSocket class.
 
-/** Room for one frame at a time, which is used again and again. */
-function ownRoom() {
-  let room = new Uint8Array(0);
+/** Makes a `buffer(size)` that reuses its memory for every frame. */
+function reusedBuffer() {
+  let buffer = new Uint8Array(0);
   return (size) => {
-    if (room.length < size) room = new Uint8Array(size);
-    return room.subarray(0, size);
+    if (buffer.length < size) buffer = new Uint8Array(size);
+    return buffer.subarray(0, size);
   };
 }
 
-/** The subprotocols of a handshake that shows this token: browsers let a page set nothing else. */
+/** The subprotocols that carry a token: a page can set no other header of the handshake. */
 function protocols(token) {
   let text = '';
   for (const byte of new TextEncoder().encode(token)) text += String.fromCharCode(byte);
-  const shown = btoa(text).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
-  return ['chrome-sockets', `chrome-sockets.token.${shown}`];
+  const encoded = btoa(text).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+  return ['chrome-sockets', `chrome-sockets.token.${encoded}`];
 }
 
-/** Makes the transport of a client to the host at `url`, which asks for `token` if it was given one. */
-export const webSocket = (url, WebSocket, token) => ({ opened, came, closed }) => {
+/** Makes the function that opens a transport to `url`, and shows `token` if there is one. */
+export const webSocket = (url, WebSocket, token) => ({ onOpen, onFrame, onClose }) => {
   const socket = token ? new WebSocket(url, protocols(token)) : new WebSocket(url);
   socket.binaryType = 'arraybuffer';
   let isOver = false;
-  const over = (event) => {
+  const end = (event) => {
     if (isOver) return;
     isOver = true;
-    // A browser does not say what the matter was; Node does.
-    const problem = event?.error ?? event?.message;
-    const error = problem instanceof Error ? problem : undefined;
-    const message = `no connection to the host at ${url}${problem ? `: ${problem}` : ''}`;
-    closed(error ?? Object.assign(new Error(message), { code: 'unreachable' }));
+    // Node reports a reason; browsers do not.
+    const reason = event?.error ?? event?.message;
+    const error = reason instanceof Error ? reason : undefined;
+    const message = `no connection to the host at ${url}${reason ? `: ${reason}` : ''}`;
+    onClose(error ?? Object.assign(new Error(message), { code: 'unreachable' }));
   };
-  socket.onopen = () => opened();
-  socket.onmessage = ({ data }) => came(data, data.byteLength ?? data.length);
-  // Chromium tells a worker of what a policy forbids by `error` alone.
-  socket.onerror = over;
-  socket.onclose = over;
-  // A browser's copies what it is to send; others may send it later.
+  socket.onopen = () => onOpen();
+  socket.onmessage = ({ data }) => onFrame(data, data.byteLength ?? data.length);
+  // In a worker Chromium raises only `error` if a policy forbids the connection.
+  socket.onerror = end;
+  socket.onclose = end;
+  // A browser's `send` copies the bytes; other classes may read them later, so their buffer cannot be reused.
   const copies = WebSocket === globalThis.WebSocket && !globalThis.process?.versions?.node;
   return {
-    form: 'binary',
-    room: copies ? ownRoom() : undefined,
+    encoding: 'binary',
+    buffer: copies ? reusedBuffer() : undefined,
     send: (bytes) => socket.send(bytes),
     close: () => socket.close(),
   };

@@ -1,6 +1,6 @@
 //! Whether an app is loaded, idle, or owed events: shared by everything that it owns.
 //!
-//! A *suspended* app hears no event. Its sockets keep what they have to report,
+//! A *suspended* app gets no event. Its sockets keep what they have to report,
 //! and ask for the app to be loaded again. The [`Registry`](crate::Registry)
 //! suspends and loads apps; sockets read this state before they raise an event.
 
@@ -81,14 +81,9 @@ impl AppActivity {
         }
     }
 
-    pub(crate) fn cancel_load_request(&self) {
-        self.load_requested.store(false, SeqCst);
-    }
-
-    /// For the registry, which needs no message to itself: records that a load
-    /// is requested.
-    pub(crate) fn mark_load_requested(&self) {
-        self.load_requested.store(true, SeqCst);
+    /// For the registry, which needs no message to itself.
+    pub(crate) fn set_load_requested(&self, load_requested: bool) {
+        self.load_requested.store(load_requested, SeqCst);
     }
 
     pub(crate) fn set_has_event_page(&self, has_event_page: bool) {

@@ -27,20 +27,20 @@ pub(crate) struct HandoverState {
     /// of them again.
     pub(crate) last_server: u64,
     pub(crate) last_client: u64,
-    pub(crate) servers: Vec<Server>,
-    pub(crate) clients: Vec<Client>,
+    pub(crate) servers: Vec<TransferredServer>,
+    pub(crate) clients: Vec<TransferredClient>,
     /// Persistent sockets that stay in this process.
     pub(crate) not_transferred: Vec<NotTransferred>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Server {
+pub(crate) struct TransferredServer {
     pub(crate) record: ServerRecord,
     pub(crate) listener: Option<OwnedFd>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Client {
+pub(crate) struct TransferredClient {
     pub(crate) record: ClientRecord,
     pub(crate) stream: Option<OwnedFd>,
     /// Sends of the app that the OS has not accepted yet.
@@ -160,7 +160,7 @@ pub(crate) struct ClientRecord {
     pub(crate) timeouts: Option<TimeoutsRecord>,
     /// Whether its app is suspended.
     pub(crate) suspended: bool,
-    /// The server socket that accepted it, if no listener has heard of it yet.
+    /// The server socket that accepted it, if it was not delivered to a listener yet.
     pub(crate) offered_by: Option<u64>,
     pub(crate) connection: Option<ConnectionRecord>,
 }
@@ -196,10 +196,10 @@ pub(crate) struct OutboundRecord {
     pub(crate) host: String,
 }
 
-/// A socket of either namespace.
+/// The id of a socket of either namespace, with its app's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub enum SocketName {
+pub enum AnySocketId {
     /// A socket of `chrome.sockets.tcpServer`.
     Server(AppId, ServerSocketId),
     /// A socket of `chrome.sockets.tcp`.
@@ -211,7 +211,7 @@ pub enum SocketName {
 #[non_exhaustive]
 pub struct NotTransferred {
     /// The socket.
-    pub socket: SocketName,
+    pub socket: AnySocketId,
     /// The reason, for people.
     pub reason: String,
 }

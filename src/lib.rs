@@ -1,14 +1,13 @@
 //! Chrome's `chrome.sockets.tcpServer` and `chrome.sockets.tcp` as an actor
-//! system on [`actix`]: TCP servers that pause, resume, survive faults and say
-//! what happened.
+//! system on [`actix`]: TCP servers that pause, resume, survive faults and
+//! report them.
 //!
-//! # The tour
+//! # Overview
 //!
-//! A [`Registry`] actor owns the sockets. An [`App`] is a caller's view of it:
-//! one function per Chrome function, in the two namespaces
-//! [`App::tcp_server`] and [`App::tcp`]. Events go to any actor that handles
-//! them, as [`Recipient`](actix::Recipient)s of
-//! [`AcceptInfo`](tcp_server::AcceptInfo),
+//! A [`Registry`] actor owns the sockets. An [`App`] is a caller's handle to it,
+//! with one function per Chrome function, in the two namespaces
+//! [`App::tcp_server`] and [`App::tcp`]. Events are sent to any actor that
+//! handles them and was added as a listener: [`AcceptInfo`](tcp_server::AcceptInfo),
 //! [`AcceptErrorInfo`](tcp_server::AcceptErrorInfo),
 //! [`ReceiveInfo`](tcp::ReceiveInfo) and
 //! [`ReceiveErrorInfo`](tcp::ReceiveErrorInfo). This is an echo server, and a
@@ -29,7 +28,7 @@
 //! impl Handler<AcceptInfo> for Echo {
 //!     type Result = ();
 //!
-//!     // A connection. It is paused until the app wants its data.
+//!     // A connection was accepted. It is paused until the app resumes it.
 //!     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
 //!         info.client().set_paused(false);
 //!     }
@@ -38,17 +37,18 @@
 //! impl Handler<ReceiveInfo> for Echo {
 //!     type Result = ();
 //!
-//!     // Data. Forwarding holds the sender back until the peer has it.
+//!     // Data was received. Until it is sent back, its window is occupied, so
+//!     // that a peer that does not read is not read either.
 //!     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
 //!         let client = info.client().clone();
-//!         client.forward(info).expect("the client is open until its end is told");
+//!         client.forward(info).expect("its end was not reported yet");
 //!     }
 //! }
 //!
 //! impl Handler<ReceiveErrorInfo> for Echo {
 //!     type Result = ();
 //!
-//!     // The end of a connection. Every socket is closed after use.
+//!     // The connection has ended. Every socket has to be closed after use.
 //!     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
 //!         info.client().close();
 //!     }
@@ -81,35 +81,40 @@
 //! # }).expect("every call succeeds");
 //! ```
 //!
-//! # What to know
+//! # Guarantees
 //!
 //! - **Calls are sent when they are made**, in that order. An [`Answer`] may be
 //!   awaited or dropped.
-//! - **Nothing in memory grows with a slow listener or a fast peer.** Events
-//!   carry a credit; when listeners hold a [`WINDOW`](tcp::WINDOW) of a socket,
-//!   it is not read, and TCP slows its peer. Connections that nobody can hear
-//!   of stay in the kernel's backlog.
-//! - **A pause can be trusted**: after the answer to `setPaused(true)` no
-//!   handler is called for that socket.
-//! - **An accept error pauses the socket and says so**, as Chrome does. The app
+//! - **Memory does not grow with a slow listener or a fast peer.** Events have a
+//!   credit. When listeners hold a [`WINDOW`](tcp::WINDOW) of a socket's data, the
+//!   socket is not read, and TCP slows its peer. Without a listener, connections
+//!   stay in the kernel's backlog.
+//! - **A pause is exact**: after the answer to `setPaused(true)` no handler is
+//!   called for that socket.
+//! - **An accept error pauses the socket and is reported**, as in Chrome. The app
 //!   decides when to resume, or sets another
 //!   [policy](tcp_server::AcceptPolicy).
 //! - **An event whose listener died unread is raised again** for the next
-//!   listener: no accepted connection and no received byte is lost. One at which
-//!   [three listeners](MAX_PANICS) have panicked is not: it stops nobody else.
+//!   listener, so no accepted connection and no received byte is lost. An event at
+//!   which [three listeners](MAX_PANICS) have panicked is dropped, so that it does
+//!   not stop the others.
 //! - **The crate's own actors survive their panics** and the end of their arbiter,
-//!   with all that they keep ([`supervision`]).
-//! - **An app does what it may**: all by default, or what the `sockets` key of
-//!   its manifest says ([`App::set_permissions`], [`manifest`]).
-//! - Errors are Chromium's: [`NetError`] has its numbers and names, [`Error`]
+//!   with their state ([`supervision`]).
+//! - **Apps are unrestricted unless you set permissions**, for instance those of
+//!   the `sockets` key of a manifest ([`App::set_permissions`], [`manifest`]).
+//! - **Errors are Chromium's**: [`NetError`] has its numbers and names, [`Error`]
 //!   its texts.
 //!
-//! The `tls` feature adds TLS: [`Tcp::secure`], and server sockets that encrypt
-//! what they accept. It takes a C compiler to build. The `host` feature adds
-//! the program `chrome-sockets`, and what it is made of (`host`). The `testing` feature adds
-//! a network whose every answer the test writes, and one that has real sockets
-//! fail by rules.
-//! `ARCHITECTURE.md` in the repository tells how it works inside.
+//! # Features
+//!
+//! - `tls` adds TLS: [`Tcp::secure`], and server sockets that encrypt their
+//!   connections. Building it needs a C compiler.
+//! - `testing` adds a scripted network, which a test controls completely, and a
+//!   network of real sockets that fail by rules.
+//!
+//! The program `chrome-sockets` is the crate `chrome-sockets-host`.
+//! `ARCHITECTURE.md` in the repository describes the implementation.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod sync;
 
@@ -157,8 +162,8 @@ pub mod handover;
 #[doc(hidden)]
 pub mod fuzzing;
 
-/// Apps that are suspended, and loaded again when something waits for them;
-/// [`App::suspend`] tells what that means.
+/// Suspended apps, which are loaded again when an event waits for them: see
+/// [`App::suspend`].
 pub mod lifecycle {
     pub use crate::app_activity::SuspendInfo;
     pub use crate::registry::{
@@ -167,7 +172,7 @@ pub mod lifecycle {
 }
 
 pub use answer::Answer;
-pub use app::{App, Local, OnEvent, Tcp, TcpServer};
+pub use app::{App, LocalArbiter, OnEvent, Tcp, TcpServer};
 pub use error::Error;
 pub use events::{AddListener, Event, HasListener, MAX_PANICS, RemoveListener};
 pub use ids::{AppId, ClientSocketId, MAX_ID, ServerSocketId};

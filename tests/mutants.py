@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Breaks the code in a sample of places, one at a time, and asks the tests that concern each.
+"""Mutates the code in a sample of places, one at a time, and runs the tests of each file.
 
     cargo install --locked cargo-mutants
     tests/mutants.py [--seed 12] [--count 40] [--results target/mutants.jsonl]
 
-`cargo mutants` names the places and the changes; which of them are tried, and in
-which order, follows from the seed alone. Each result is a line of the results' file,
-and a place that stands there is not tried again: stop it at any time, and go on.
-The files must be as they were committed, and are so again afterwards. One that
-does not compile is unviable and does not count.
+`cargo mutants` lists the mutations; the seed determines which are tried, and in which
+order. Each result is a line of the results file, and is not tried again, so the run can
+be stopped at any time and continued. The source files must be unchanged since the last
+commit, and are restored afterwards. A mutation that does not compile is unviable and
+does not count.
 """
 
 import argparse
@@ -23,8 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ["tcp", "tcp_server", "supervision", "handover"]
 
-# The tests that concern a file: filters of the tests in `tests/it`, the longest path that fits first.
-# Unit tests are asked in any case.
+# Filters of the tests in `tests/it` for a file; the longest path that matches applies. Unit tests always run.
 TESTS = {
     "src/tcp/": "tcp:: faults:: ordering:: arbiters:: redelivery:: pause:: memory:: injection:: accounting:: "
                 "poison_events:: unread_connections:: lingering::",
@@ -45,7 +44,7 @@ TESTS = {
     "src/handover/": "handover:: examples::persistent_server examples::systemd fuzz_corpus::",
 }
 
-# A mutation may have the tests wait for ever.
+# Seconds. A mutation may make tests wait forever.
 BUILDING = 1800
 TESTING = 600
 
@@ -63,7 +62,7 @@ def mutations():
 
 
 def run(command, limit):
-    """The exit status; `None` if it took too long. Nothing that it started is left."""
+    """The exit status; `None` after a timeout. Ends everything that the command started."""
     child = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL,
                              stderr=subprocess.DEVNULL)
     try:
@@ -81,7 +80,7 @@ def outcome(mutation):
                              cwd=ROOT, input=mutation["diff"], text=True)
     if patched.returncode != 0:
         return "unviable"
-    # Tests of a handover start the example, which is not built with them.
+    # Tests of a handover start this example, which the tests do not build.
     for build in [["build", "--example", "persistent_server", "--features", "testing,tls"],
                   ["test", "--workspace", "--lib", "--test", "it", "--no-run"]]:
         if run(["cargo", *build], BUILDING) != 0:
@@ -98,13 +97,13 @@ def outcome(mutation):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--seed", type=int, default=12)
-    arguments.add_argument("--count", type=int, default=40, help="how many that compile")
+    arguments.add_argument("--count", type=int, default=40, help="number of mutations that compile")
     arguments.add_argument("--results", type=Path, default=ROOT / "target/mutants.jsonl")
     given = arguments.parse_args()
-    # Whatever ends it, the file is given back.
+    # The file is restored also after SIGTERM.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     if subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "src"], cwd=ROOT).returncode != 0:
-        sys.exit("commit first: the files in src are changed, and given back as they were committed")
+        sys.exit("commit first: files in src have changes, which would be lost")
     given.results.parent.mkdir(parents=True, exist_ok=True)
     lines = given.results.read_text().splitlines() if given.results.exists() else []
     known = {it["name"]: it["outcome"] for it in map(json.loads, lines)}

@@ -1,11 +1,10 @@
-//! What the hot paths of this crate cost in instructions, against what they may
-//! cost. Times are noisy; this count is nearly the same again, whatever else the
-//! machine does: the server is stopped while the clients prepare a round, so
-//! that each round begins with the same input, wherever the server was.
+//! Instruction counts of the hot paths of this crate, against a budget. Times are noisy, but
+//! this count hardly varies with the load of the machine: the server is stopped while the
+//! clients prepare a round, so that each round begins with the same input.
 //!
-//! The server runs under `valgrind --tool=callgrind`, once with a few
-//! operations and once with many: the difference is that of the operations.
-//! Only what runs outside the kernel is counted.
+//! The server runs under `valgrind --tool=callgrind`, once with few operations and once with
+//! many; the difference is the cost of the operations. Only instructions outside the kernel
+//! count.
 #![expect(clippy::disallowed_types, reason = "the clients are ordinary sockets")]
 
 use std::fs;
@@ -18,19 +17,19 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use crate::Result;
 
-/// What the counts may be.
+/// The budget.
 const BUDGET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.txt");
 
-/// More than this above its budget is too much, in per cent.
+/// Tolerance above the budget, in per cent.
 const TOLERANCE: u64 = 3;
 
-/// How often each is counted; the least counts. On a busy machine the same work is
-/// cut into more turns, which only adds.
+/// Number of counts of each path; the least is used. On a busy machine the same work takes more
+/// turns, which only adds.
 const COUNTS: usize = 3;
 
 const MESSAGE: [u8; 64] = [7; 64];
 
-/// A hot path: what one round of clients does, and how many operations it is.
+/// A hot path: what one round of clients does, and how many operations that is.
 struct HotPath {
     name: &'static str,
     connections: usize,
@@ -62,7 +61,7 @@ const PATHS: [HotPath; 3] = [
 /// Counts every path and compares it with its budget.
 ///
 /// # Errors
-/// One is above its budget, or has none; there is no valgrind.
+/// A path is above its budget or has none, or valgrind is missing.
 pub fn check() -> Result<()> {
     let text = fs::read_to_string(BUDGET)?;
     let budget = budget(&text)?;
@@ -82,14 +81,14 @@ pub fn check() -> Result<()> {
         if count * 100 > allowed * (100 + TOLERANCE) {
             too_many.push(path.name);
         } else if count * 100 < allowed * (100 - TOLERANCE) {
-            println!("    that is less: write {count} into bench/instructions.txt");
+            println!("    fewer than before: write {count} into bench/instructions.txt");
         }
     }
     match too_many.is_empty() {
         true => Ok(()),
         false => Err(format!(
             "over {TOLERANCE} % more instructions than bench/instructions.txt allows: {}. \
-             Make it cheaper, or say in that file why it is worth it",
+             Make it cheaper, or say in that file why it is justified",
             too_many.join(", ")
         )
         .into()),
@@ -114,7 +113,7 @@ fn budget(text: &str) -> Result<Vec<(&str, u64)>> {
 }
 
 impl HotPath {
-    /// The instructions of one operation.
+    /// Instructions of one operation.
     fn count(&self) -> Result<u64> {
         let [few, many] = self.rounds;
         let operations = (many - few) * self.connections as u64;
@@ -122,7 +121,7 @@ impl HotPath {
         Ok(all / operations)
     }
 
-    /// Those of a server that has served so many rounds.
+    /// Instructions of a server that has served this many rounds.
     fn total(&self, rounds: u64) -> Result<u64> {
         let this = std::env::current_exe()?;
         let mut server = Command::new("valgrind")
@@ -139,7 +138,7 @@ impl HotPath {
             BufReader::new(stdout).read_line(&mut port)?;
         }
         let served = self.serve(Pid::from_child(&server), port.trim().parse()?, rounds);
-        // Its end.
+        // Ends the server.
         drop(server.stdin.take());
         let ended = server.wait_with_output()?;
         served?;
@@ -147,7 +146,7 @@ impl HotPath {
         let collected = said
             .split_once("Collected : ")
             .and_then(|(_, count)| count.split_whitespace().next()?.parse().ok());
-        collected.ok_or_else(|| format!("callgrind has counted nothing: {said}").into())
+        collected.ok_or_else(|| format!("no count from callgrind: {said}").into())
     }
 
     fn serve(&self, server: Pid, port: u16, rounds: u64) -> Result<()> {
@@ -161,7 +160,7 @@ impl HotPath {
         };
         let mut clients = connect()?;
         for round in 0..rounds {
-            // With one message at a time there is nothing else to meet.
+            // With one message at a time there is nothing to batch.
             let stops = self.connections > 1 || self.reconnects;
             if stops {
                 stop(server)?;
@@ -179,7 +178,7 @@ impl HotPath {
                 let mut echo = [0; MESSAGE.len()];
                 client.read_exact(&mut echo)?;
                 if echo != MESSAGE {
-                    return Err("that was no echo".into());
+                    return Err("wrong echo".into());
                 }
             }
         }
@@ -187,7 +186,7 @@ impl HotPath {
     }
 }
 
-/// Stops the server, and returns when it stands.
+/// Stops the server, and returns when it is stopped.
 fn stop(server: Pid) -> Result<()> {
     kill_process(server, Signal::STOP)?;
     match waitpid(Some(server), WaitOptions::UNTRACED)? {

@@ -1,4 +1,4 @@
-//! Where a run was made, and of which versions.
+//! Machine and versions of a run.
 
 use std::fs;
 use std::process::Command;
@@ -8,7 +8,7 @@ use jiff::{Timestamp, Unit};
 use crate::plan::Options;
 use crate::report::{About, Version};
 
-/// The crates that make a difference, as they were locked.
+/// The crates that matter, with their locked versions.
 const CRATES: [&str; 6] = [
     "chrome-sockets",
     "actix",

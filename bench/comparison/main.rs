@@ -1,5 +1,5 @@
-//! This crate's servers against those of others: CPU time of the server for an
-//! operation, throughput, latency and memory.
+//! Compares servers on this crate with other servers: CPU time per operation, throughput,
+//! latency and memory.
 //!
 //! ```text
 //! cargo bench -p chrome-sockets-bench                                        # everything
@@ -8,17 +8,16 @@
 //! cargo bench -p chrome-sockets-bench --profile release -- --instructions    # hot paths, counted by callgrind
 //! ```
 //!
-//! Times on a shared machine are noisy, so nothing is compared across runs:
-//! all servers are alive at once, each a process pinned to the same core, each
-//! has its load in a process pinned to another, and rounds go around. What
-//! counts is the ratio within a round, and many short rounds tell more than a
-//! few long ones, because what disturbs them comes and goes. CPU time is what
-//! is compared, because throughput also tells how fast the load is.
+//! Times on a shared machine are noisy, so only servers of the same run are compared. All
+//! servers run at the same time, each in a process pinned to the same core, each with its load in
+//! a process pinned to another. In each round every server has its turn, and ratios are within a
+//! round. Many short rounds are better than a few long ones, because disturbances come and go. CPU
+//! time is compared, because throughput also depends on the load.
 //!
 //! The same program is each of the processes:
 //!
 //! ```text
-//! PROGRAM server PEER CORE|none [MODE]      says its port, serves until stdin ends
+//! PROGRAM server PEER CORE|none [MODE]      prints its port, serves until stdin ends
 //! PROGRAM load WORKLOAD PORT PID CORE|none  a round for each line of stdin
 //! ```
 //!
@@ -41,7 +40,7 @@ use chrome_sockets_bench::{plan, report};
 use plan::{Options, USAGE, WORKLOADS};
 use report::{Results, page, plots, table};
 
-/// The benchmark could not run, or an echo was wrong.
+/// The benchmark could not run, or an answer was wrong.
 type Failure = Box<dyn Error + Send + Sync>;
 type Result<T, E = Failure> = std::result::Result<T, E>;
 
@@ -52,7 +51,7 @@ fn main() -> ExitCode {
         ["server", peer, core] => peers::run(peer, core, "echo"),
         ["server", peer, core, mode] => peers::run(peer, core, mode),
         ["load", workload, port, server, core] => load::run(workload, port, server, core),
-        // Cargo says `--bench` when it benchmarks, and not when it tests.
+        // Cargo passes `--bench` for benchmarks, and not for tests.
         _ if !words.contains(&"--bench") || words.contains(&"--test") => {
             println!(
                 "nothing is measured without --bench: run `cargo bench -p chrome-sockets-bench`"
@@ -90,10 +89,10 @@ fn run(options: &Options) -> Result<()> {
     };
     println!("{}", table::of(&results, table::Style::Terminal));
     write(options, &results)
-    // A missed target is no failure: one noisy neighbour makes one.
+    // A missed target is no failure, because a noisy machine can cause it.
 }
 
-/// Everything that is to be kept.
+/// Stores results, plots and, if requested, the page.
 fn write(options: &Options, results: &Results) -> Result<()> {
     let json = options.out.join("results.json");
     store(options.json.as_ref().unwrap_or(&json), &results.to_json()?)?;

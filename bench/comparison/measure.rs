@@ -9,11 +9,11 @@ use crate::process::{Cores, Load, Server, raise_descriptor_limit};
 use crate::report::{PeerResults, Results, Version, WorkloadResults};
 use crate::{Result, machine, memory};
 
-/// Everything that is asked for.
+/// Runs everything that was requested.
 pub fn all(options: &Options) -> Result<Results> {
     let workloads = options.workloads();
     if workloads.is_empty() {
-        return Err(format!("nothing is called {}", options.only.join(" or ")).into());
+        return Err(format!("no workload matches {}", options.only.join(" or ")).into());
     }
     let room = raise_descriptor_limit()?;
     let cores = Cores::choose()?;
@@ -26,7 +26,7 @@ pub fn all(options: &Options) -> Result<Results> {
         }),
         None if peers.contains(&Peer::Node) => {
             peers.retain(|peer| *peer != Peer::Node);
-            eprintln!("there is no program `node`: its lines are left out");
+            eprintln!("the program `node` is missing: left out");
             about
                 .missing
                 .push((Peer::Node, "there is no program `node`".to_owned()));
@@ -50,7 +50,7 @@ pub fn all(options: &Options) -> Result<Results> {
     for workload in workloads {
         let needed = workload.kind.descriptors();
         if needed > room {
-            let why = format!("{}: {needed} descriptors are not to be had", workload.name);
+            let why = format!("{}: {needed} descriptors are not available", workload.name);
             eprintln!("left out: {why}; raise `ulimit -n`");
             about.left_out.push(why);
             continue;
@@ -75,7 +75,7 @@ fn estimate_rounds(options: &Options, workloads: &[&Workload]) -> u64 {
     rounds.sum::<usize>() as u64
 }
 
-/// Drawn only between rounds: nothing else may run while one measures.
+/// Drawn only between rounds: nothing else may run during a measurement.
 fn progress(rounds: u64) -> ProgressBar {
     let style = ProgressStyle::with_template(
         "{bar:30} {pos}/{len} {elapsed_precise} left {eta_precise} {msg}",
@@ -98,7 +98,7 @@ impl Run<'_> {
     fn workload(&self, workload: &Workload) -> Result<WorkloadResults> {
         self.bar.set_message(workload.name);
         if self.bar.is_hidden() {
-            // Where no bar can be drawn, a line tells how far it is.
+            // Where no bar can be drawn, a line shows the progress.
             eprintln!("{}", workload.name);
         }
         let peers = self.peers.iter().copied();
@@ -123,13 +123,13 @@ impl Run<'_> {
             let said = |error| format!("{}: {error}", peer.name());
             let server = Server::start(*peer, Mode::of(workload.kind), self.cores)?;
             let mut load = Load::start(workload, &server, self.cores).map_err(said)?;
-            // Caches, compilers at run time and memory get their share first.
+            // A shorter round first, for caches, compilers at run time and memory.
             load.round(self.options.seconds / 2).map_err(said)?;
             loads.push((server, load));
         }
         for round in 0..self.options.rounds_of(workload) {
-            // Who comes first changes, so that a machine which gets slower or
-            // faster meanwhile favours none.
+            // The order changes with each round, so that a machine that becomes slower or faster
+            // favours no server.
             for turn in 0..peers.len() {
                 let place = (round + turn) % peers.len();
                 let (_, load) = &mut loads[place];

@@ -1,5 +1,5 @@
-//! Resident memory of a server: each time in a new process, whose memory is
-//! not yet full of what other work has left.
+//! Resident memory of a server, each time in a new process, whose memory has no remains of
+//! earlier work.
 
 use crate::Result;
 use crate::load::{Connection, Talk};
@@ -7,13 +7,11 @@ use crate::plan::{Kind, Mode, Peer};
 use crate::process::{Cores, Server};
 use crate::report::Memory;
 
-/// How many connections come and go first, so that what a server allocates
-/// once is not counted as theirs.
+/// Connections that are opened and closed first, so that one-time allocations do not count.
 const WARM_UP: usize = 2000;
-/// How many of them at once.
+/// Number of them at the same time.
 const AT_ONCE: usize = 32;
-/// How many connections may be opened before the server has accepted them: a
-/// part of its backlog.
+/// Connections that may be opened before the server has accepted them: a part of its backlog.
 const UNACCEPTED: usize = 1000;
 const ECHOED: usize = 64;
 
@@ -22,7 +20,7 @@ pub fn measure(peer: Peer, kind: Kind, cores: Option<Cores>) -> Result<Memory> {
     match kind {
         Kind::Idle { connections } => idle(peer, connections, cores),
         Kind::Listeners { count } => listeners(peer, count, cores),
-        _ => Err("that is no workload of memory".into()),
+        _ => Err("not a workload of memory".into()),
     }
 }
 
@@ -35,7 +33,7 @@ fn idle(peer: Peer, count: usize, cores: Option<Cores>) -> Result<Memory> {
     let mut clients = Vec::with_capacity(count);
     for number in 1..=count {
         let mut client = Connection::open(server.port, number)?;
-        // It accepts in order: when the last one is answered, it has all.
+        // The server accepts in order: when the last one is answered, it has accepted all.
         if number % UNACCEPTED == 0 || number == count {
             client.talk(&mut talk)?;
         }
@@ -64,14 +62,14 @@ fn warm_up(server: &Server, talk: &mut Talk) -> Result<()> {
     Ok(())
 }
 
-/// A server with one socket beside another with so many more.
+/// A server with one socket, and another with this many more.
 fn listeners(peer: Peer, count: usize, cores: Option<Cores>) -> Result<Memory> {
     let resident = |listeners: usize| -> Result<u64> {
         let server = Server::start(peer, Mode::Echo { listeners }, cores)?;
         Connection::open(server.port, 0)?.talk(&mut Talk::echo(ECHOED))?;
         let open = server.watched().descriptors()?;
         if open < listeners {
-            return Err(format!("{open} descriptors are no {listeners} sockets").into());
+            return Err(format!("{open} descriptors instead of {listeners} sockets").into());
         }
         server.watched().resident()
     };

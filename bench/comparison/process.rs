@@ -1,5 +1,4 @@
-//! Servers and loads as processes of their own: started, pinned, measured from
-//! outside.
+//! Servers and loads as processes: started, pinned, and measured from outside.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -13,7 +12,7 @@ use crate::Result;
 use crate::plan::{Mode, Peer, Workload};
 use crate::report::Sample;
 
-/// Where things run: the first two cores that this process may use.
+/// The cores: the first two that this process may use.
 #[derive(Clone, Copy)]
 pub struct Cores {
     pub server: usize,
@@ -21,7 +20,7 @@ pub struct Cores {
 }
 
 impl Cores {
-    /// `None` where there is only one core.
+    /// `None` if there is only one core.
     pub fn choose() -> Result<Option<Self>> {
         let allowed = sched_getaffinity(None)?;
         let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
@@ -30,23 +29,22 @@ impl Cores {
     }
 }
 
-/// Keeps the calling thread, and those it starts, on one core; on any, if this
-/// is no number.
+/// Pins the calling thread, and those it starts, to one core; does nothing if this is not a
+/// number.
 pub fn pin_to(core: &str) -> Result<()> {
     let Ok(core) = core.parse::<usize>() else {
         return Ok(());
     };
     let mut set = CpuSet::new();
     if core >= CpuSet::MAX_CPU {
-        return Err(format!("there is no core {core}").into());
+        return Err(format!("no core {core}").into());
     }
     set.set(core);
     Ok(sched_setaffinity(None, &set)?)
 }
 
-/// Lets this process, and all that it starts, have as many descriptors as they
-/// may: the usual 1024 are too few for 10,000 connections. Returns how many
-/// connections that leaves room for.
+/// Raises the descriptor limit of this process, and of those that it starts, to the maximum: the
+/// usual 1024 are too few for 10,000 connections. Returns how many connections that allows.
 pub fn raise_descriptor_limit() -> Result<usize> {
     let maximum = getrlimit(Resource::Nofile).maximum;
     let limit = Rlimit {
@@ -55,7 +53,7 @@ pub fn raise_descriptor_limit() -> Result<usize> {
     };
     setrlimit(Resource::Nofile, limit)?;
     let limit = maximum.and_then(|limit| usize::try_from(limit).ok());
-    // Some are for other things.
+    // Some descriptors are needed for other purposes.
     Ok(limit.unwrap_or(usize::MAX).saturating_sub(100))
 }
 
@@ -66,9 +64,8 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// The CPU time that its threads have used, in ns. The kernel brings a
-    /// running thread's up to date at each timer tick, so a difference is a
-    /// few ms wrong at most.
+    /// CPU time of its threads, in ns. The kernel updates the time of a running thread at each
+    /// timer tick, so a difference is off by a few ms at most.
     pub fn cpu_time(self) -> Result<u64> {
         let mut total = 0;
         for task in fs::read_dir(format!("/proc/{}/task", self.id))? {
@@ -79,19 +76,19 @@ impl Watched {
         Ok(total)
     }
 
-    /// The same time, in ticks of 10 ms, outside the kernel and in it: too
-    /// coarse for a round, but good enough for how a whole run divides.
+    /// The same time in ticks of 10 ms, outside and inside the kernel: too coarse for a round,
+    /// but good enough for a whole run.
     pub fn ticks(self) -> Result<(u64, u64)> {
         let text = fs::read_to_string(format!("/proc/{}/stat", self.id))?;
-        // The program's name, in parentheses, may have spaces.
+        // The program's name, in parentheses, may contain spaces.
         let rest = text.rsplit(')').next().unwrap_or_default();
         let mut fields = rest.split_whitespace().skip(11);
         let mut next = || fields.next().ok_or("a short stat");
         Ok((next()?.parse()?, next()?.parse()?))
     }
 
-    /// Its resident memory, in bytes. Not from `statm`, whose counters lag
-    /// behind by some pages a core.
+    /// Resident memory in bytes. Not from `statm`, whose counters lag behind by some pages per
+    /// core.
     pub fn resident(self) -> Result<u64> {
         let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.id))?;
         let line = text.lines().find_map(|line| line.strip_prefix("Rss:"));
@@ -99,13 +96,13 @@ impl Watched {
         Ok(kib.ok_or("no Rss in smaps_rollup")?.parse::<u64>()? * 1024)
     }
 
-    /// How many descriptors it has.
+    /// Number of open descriptors.
     pub fn descriptors(self) -> Result<usize> {
         Ok(fs::read_dir(format!("/proc/{}/fd", self.id))?.count())
     }
 }
 
-/// This very program in another role; it ends when this is dropped.
+/// This program in another role; it ends when this is dropped.
 struct Process {
     child: Child,
     stdin: ChildStdin,
@@ -155,7 +152,7 @@ impl Server {
         let line = process.line()?;
         match line.trim().parse() {
             Ok(port) => Ok(Server { port, process }),
-            Err(_) => Err(format!("the {} server said no port but {line:?}", peer.name()).into()),
+            Err(_) => Err(format!("the {} server printed no port: {line:?}", peer.name()).into()),
         }
     }
 
@@ -166,7 +163,7 @@ impl Server {
     }
 }
 
-/// The load of one server; its connections stay open from round to round.
+/// The load of one server; its connections stay open between rounds.
 pub struct Load(Process);
 
 impl Load {
@@ -177,12 +174,11 @@ impl Load {
         let line = process.line()?;
         match line.trim() {
             "ready" => Ok(Load(process)),
-            _ => Err("the load could not begin".into()),
+            _ => Err("the load could not start".into()),
         }
     }
 
-    /// Has it run for a tenth of this time to warm up, and then measure for all
-    /// of it.
+    /// Warms up for a tenth of this time, and then measures for all of it.
     pub fn round(&mut self, seconds: Duration) -> Result<Sample> {
         writeln!(self.0.stdin, "{}", seconds.as_secs_f64())?;
         self.0.stdin.flush()?;

@@ -1,5 +1,5 @@
-//! The parts of the benchmark that measure nothing: what is compared ([`plan`]), and what is made of the
-//! results ([`report`]).
+//! The parts of the benchmark that do not measure: what is compared ([`plan`]), and the
+//! presentation of results ([`report`]).
 #![expect(
     missing_docs,
     reason = "they are for the benchmark and its tests alone"

@@ -1,5 +1,5 @@
-//! What the benchmark says is what it has measured: the parts of it that
-//! measure nothing. That it runs is a step of `.ci/run`.
+//! Tests of the parts of the benchmark that do not measure. `.ci/run` checks that the benchmark
+//! runs.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +15,7 @@ fn options(words: &[&str]) -> Result<Options, String> {
 }
 
 fn keys(words: &[&str]) -> Vec<&'static str> {
-    let options = options(words).expect("these words are known");
+    let options = options(words).expect("valid options");
     options.workloads().iter().map(|it| it.key).collect()
 }
 
@@ -57,15 +57,14 @@ fn memory(peer: Peer, each: u64) -> PeerResults {
     }
 }
 
-/// Half of tokio's CPU time in the middle round, but a worse p99; and 999 bytes
-/// a connection.
+/// Half of tokio's CPU time in the middle round, but a worse p99; and 999 bytes per connection.
 fn found() -> Results {
     let tokio = times(Peer::Tokio, &[4000, 8000, 4000, 4000, 4000], 2000);
     let ours = times(Peer::ChromeSockets, &[1000, 4000, 2800, 2400, 1200], 2200);
     Results {
         about: About {
             date: "2000-01-01T00:00:00Z".to_owned(),
-            missing: vec![(Peer::Node, "gone fishing".to_owned())],
+            missing: vec![(Peer::Node, "not installed".to_owned())],
             ..About::default()
         },
         workloads: vec![
@@ -88,7 +87,7 @@ fn found() -> Results {
     }
 }
 
-/// The line of the table that has all of these.
+/// The line of the table that contains all of these.
 fn line<'a>(table: &'a str, parts: &[&str]) -> &'a str {
     let mut lines = table.lines();
     lines
@@ -99,7 +98,7 @@ fn line<'a>(table: &'a str, parts: &[&str]) -> &'a str {
 #[test]
 fn a_ratio_is_of_neighbouring_rounds_and_has_its_spread() {
     let table = table::of(&found(), table::Style::Markdown);
-    // 0.25, 0.5, 0.7, 0.6 and 0.3: of the medians it would be 0.6.
+    // The ratios are 0.25, 0.5, 0.7, 0.6 and 0.3; of the medians it would be 0.6.
     let ours = line(&table, &["echo 64 B × 64", "chrome-sockets"]);
     assert!(ours.contains(" 0.50 (0.30–0.60; 0.25–0.70) "), "{ours}");
     assert!(ours.contains(" 2.40 µs "), "the median of a round: {ours}");
@@ -130,16 +129,16 @@ fn a_target_is_met_or_missed_or_was_not_measured() {
 #[test]
 fn a_server_without_figures_has_its_reason() {
     let table = table::of(&found(), table::Style::Markdown);
-    line(&table, &["| node ", "missing: gone fishing"]);
+    line(&table, &["| node ", "missing: not installed"]);
     line(&table, &["| tokio ", "left out: has no pause"]);
-    // Nobody asked for these.
+    // These were not requested.
     assert!(!table.contains("| epoll "), "{table}");
 }
 
 #[test]
 fn results_are_read_as_they_were_written() {
     let json = found().to_json().expect("numbers and texts");
-    let read = Results::from_json(&json).expect("what was written");
+    let read = Results::from_json(&json).expect("valid results");
     assert_eq!(read, found());
 }
 
@@ -148,7 +147,10 @@ fn the_page_keeps_what_was_written_by_hand() {
     let first = page::renewed("# By hand\n", &found());
     assert!(first.starts_with("# By hand\n"), "{first}");
     assert!(first.contains("## The run of 2000-01-01"), "{first}");
-    assert!(first.contains("- node is missing: gone fishing"), "{first}");
+    assert!(
+        first.contains("- node is missing: not installed"),
+        "{first}"
+    );
     assert!(first.contains("**built without optimisation"), "{first}");
     let mut later = found();
     later.about.date = "2001-01-01T00:00:00Z".to_owned();
@@ -184,7 +186,7 @@ fn plots_show_every_server_of_every_workload() {
 
 #[test]
 fn the_command_line_is_read_or_what_is_wrong_is_said() {
-    let defaults = options(&["--bench"]).expect("what cargo says");
+    let defaults = options(&["--bench"]).expect("valid options");
     assert_eq!(defaults.rounds, 15);
     assert_eq!(defaults.peers, Peer::ALL);
     assert_eq!(defaults.command, "cargo bench -p chrome-sockets-bench");
@@ -192,7 +194,7 @@ fn the_command_line_is_read_or_what_is_wrong_is_said() {
     assert!(all < Duration::from_secs(15 * 60), "{all:?} for everything");
 
     let some = options(&["--peers", "node,tokio", "--rounds", "0", "--seconds", "0.5"]);
-    let some = some.expect("a known command line");
+    let some = some.expect("valid options");
     assert_eq!(some.peers, [Peer::Tokio, Peer::Node], "in the one order");
     assert_eq!(some.rounds, 1);
     assert_eq!(some.seconds, Duration::from_millis(500));
@@ -203,23 +205,23 @@ fn the_command_line_is_read_or_what_is_wrong_is_said() {
 
     for (words, said) in [
         (vec!["--rounds"], "--rounds needs a value"),
-        (vec!["--rounds", "x"], "--rounds: \"x\" is no number"),
+        (vec!["--rounds", "x"], "--rounds: \"x\" is not a number"),
         (
             vec!["--seconds", "-1"],
-            "--seconds: \"-1\" is no time above 0",
+            "--seconds: \"-1\" is not a time above 0",
         ),
         (
             vec!["--seconds", "0"],
-            "--seconds: \"0\" is no time above 0",
+            "--seconds: \"0\" is not a time above 0",
         ),
         (
             vec!["--seconds", "inf"],
-            "--seconds: \"inf\" is no time above 0",
+            "--seconds: \"inf\" is not a time above 0",
         ),
-        (vec!["--peers", "iis"], "no server is called iis"),
+        (vec!["--peers", "iis"], "unknown server iis"),
         (vec!["--fast"], "unknown argument --fast"),
     ] {
-        let error = options(&words).expect_err("it cannot be read");
+        let error = options(&words).expect_err("invalid options");
         assert!(error.starts_with(said), "{words:?}: {error}");
     }
 }

@@ -1,4 +1,4 @@
-//! The command line of `echo_server`, and the faults that it asks for.
+//! The command line of `echo_server`, and its fault injection.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -10,15 +10,15 @@ use lexopt::prelude::*;
 pub const USAGE: &str = "\
 usage: echo_server [ADDR] [--seed N] [--inject RULE]...
 
-ADDR           where to listen: 127.0.0.1:7007 if it is not given
---inject RULE  has the network fail: accept=EMFILE,every=50
+ADDR           where to listen, by default 127.0.0.1:7007
+--inject RULE  injects faults, such as accept=EMFILE,every=50
                read=ECONNRESET,p=0.001   write=short,every=7
                accept=stall,for=2s       read=reset,times=3
                panic=server,every=200    panic=clients,every=1000
                panic=registry,every=2000
                panic=subscriber,every=100    stop=subscriber,p=0.001
                subscriber=stall,for=200ms,every=50
---seed N       tells which calls fail by their probability: 0 if not given";
+--seed N       seed of the rules with a probability, by default 0";
 
 #[derive(Default)]
 pub struct Arguments {
@@ -64,14 +64,14 @@ mod faults {
 
     use super::*;
 
-    /// How often it is looked whether a listener has died.
-    const LOOK: Duration = Duration::from_millis(5);
+    /// Interval of the checks whether a listener has died.
+    const CHECK: Duration = Duration::from_millis(5);
 
-    /// What was injected, for listeners and for the end of the program.
+    /// The faulty network, if any: it wraps listeners, and reports what was injected.
     pub struct Injected(Option<FaultyNetwork>);
 
     impl Arguments {
-        /// On the real network, which fails as the rules say, if there are any.
+        /// A registry on the real network, with the faults of the rules, if any.
         pub fn registry(&self) -> Result<(Registry, Injected), Box<dyn Error>> {
             if self.rules.is_empty() {
                 return Ok((Registry::new(), Injected(None)));
@@ -83,7 +83,7 @@ mod faults {
                     .map_err(|error| format!("--inject {text}: {error}"))?;
                 network.inject(rule);
             }
-            // Who injects panics wants to see it go on.
+            // Injected panics must not use up the restart limit.
             let registry =
                 Registry::with_network(network.clone()).restart_limit(RestartLimit::UNLIMITED);
             Ok((registry, Injected(Some(network))))
@@ -91,7 +91,7 @@ mod faults {
     }
 
     impl Injected {
-        /// Adds a listener. If it may fail, another one follows when it has died.
+        /// Adds a listener. On a faulty network it may die, and is then replaced.
         pub fn listen<E: Event>(&self, event: &OnEvent<E>, listener: impl Into<Recipient<E>>)
         where
             Registry: Handler<AddListener<E>>,
@@ -107,7 +107,7 @@ mod faults {
                     let subscriber = network.subscriber(listener.clone());
                     event.add_listener(subscriber.clone());
                     while subscriber.connected() {
-                        actix_rt::time::sleep(LOOK).await;
+                        actix_rt::time::sleep(CHECK).await;
                     }
                 }
             });
@@ -132,11 +132,9 @@ mod faults {
             if self.rules.is_empty() && self.seed.is_none() {
                 return Ok((Registry::new(), Injected));
             }
-            Err(
-                "--seed and --inject take a build with the feature `testing`: \
+            Err("--seed and --inject need the feature `testing`: \
                  cargo run --features testing --example echo_server -- …"
-                    .into(),
-            )
+                .into())
         }
     }
 

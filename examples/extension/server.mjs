@@ -1,15 +1,15 @@
-// A web server inside the browser. All of it but the import would have run in a Chrome App.
+// A web server in a service worker. Apart from the import it would run in a Chrome App.
 
 import './chrome-sockets/extension.mjs';
 
 const ADDRESS = '127.0.0.1';
 const PORT = 8080;
 
-/** The longest head of a request, in bytes. */
-const HEAD = 16 * 1024;
+/** The most bytes of a request's head. */
+const MAX_HEAD = 16 * 1024;
 
-/** How long is waited before the port is asked for again, in milliseconds. */
-const REST = 1000;
+/** The time between two attempts to listen, in milliseconds. */
+const RETRY_DELAY = 1000;
 
 const { tcpServer, tcp } = chrome.sockets;
 
@@ -17,7 +17,7 @@ const started = new Date();
 let requests = 0;
 let server;
 
-/** What each client has said that was not answered. */
+/** The unanswered input of each client. */
 const clients = new Map();
 
 tcpServer.onAccept.addListener(({ clientSocketId }) => {
@@ -26,50 +26,50 @@ tcpServer.onAccept.addListener(({ clientSocketId }) => {
 });
 
 tcp.onReceive.addListener(({ socketId, data }) => {
-  // A byte is a letter: heads are ASCII.
-  let said = clients.get(socketId) + String.fromCharCode(...new Uint8Array(data));
-  for (let end; clients.has(socketId) && (end = said.indexOf('\r\n\r\n')) >= 0; said = said.slice(end + 4)) {
-    answer(socketId, said.slice(0, end));
+  // Heads are ASCII, so each byte is a character.
+  let input = clients.get(socketId) + String.fromCharCode(...new Uint8Array(data));
+  for (let end; clients.has(socketId) && (end = input.indexOf('\r\n\r\n')) >= 0; input = input.slice(end + 4)) {
+    answer(socketId, input.slice(0, end));
   }
   if (!clients.has(socketId)) return;
-  // This one is not over, and it is too long already.
-  if (said.length > HEAD) answer(socketId, said);
-  else clients.set(socketId, said);
+  // An incomplete head that is already too long gets its error now.
+  if (input.length > MAX_HEAD) answer(socketId, input);
+  else clients.set(socketId, input);
 });
 
-// It has gone, or the host has.
+// The client or the host has disconnected.
 tcp.onReceiveError.addListener(({ socketId }) => close(socketId));
 
-// The host has gone, or the machine has run out of something.
+// The host has disconnected, or the OS has run out of a resource.
 tcpServer.onAcceptError.addListener(() => {
   tcpServer.close(server, ignore);
-  setTimeout(listen, REST);
+  setTimeout(listen, RETRY_DELAY);
 });
 
 listen();
 
 function listen() {
   tcpServer.create(({ socketId } = {}) => {
-    if (chrome.runtime.lastError) return setTimeout(listen, REST);
+    if (chrome.runtime.lastError) return setTimeout(listen, RETRY_DELAY);
     server = socketId;
     tcpServer.listen(server, ADDRESS, PORT, (result) => {
       if (result === 0) return;
       console.warn(`${ADDRESS}:${PORT}: ${chrome.runtime.lastError.message}`);
       tcpServer.close(server, ignore);
-      setTimeout(listen, REST);
+      setTimeout(listen, RETRY_DELAY);
     });
   });
 }
 
 function answer(client, head) {
-  if (head.length > HEAD) return respond(client, { status: '431 Request Header Fields Too Large', isLast: true });
+  if (head.length > MAX_HEAD) return respond(client, { status: '431 Request Header Fields Too Large', isLast: true });
   const [request, ...fields] = head.toLowerCase().split('\r\n');
   const [method, path, version] = request.split(' ');
   const has = (start) => fields.some((field) => field.startsWith(start));
   requests += 1;
   if (!version || has('content-length:') || has('transfer-encoding:') || !['get', 'head'].includes(method)) {
-    // What follows it may be anything.
-    return respond(client, { status: '400 Bad Request', text: 'There is only GET, without a body.\n', isLast: true });
+    // The start of the next request is unknown.
+    return respond(client, { status: '400 Bad Request', text: 'Only GET and HEAD without a body are supported.\n', isLast: true });
   }
   const isLast = version !== 'http/1.1' || has('connection: close');
   const page = path === '/' ? { status: '200 OK', text: hello(), type: 'text/html' } : { status: '404 Not Found' };
@@ -79,7 +79,7 @@ function answer(client, head) {
 function hello() {
   return `<!doctype html>
 <meta charset="utf-8">
-<title>From inside the browser</title>
+<title>From a service worker</title>
 <h1>Hello from a service worker</h1>
 <p>It runs in ${navigator.userAgent}
 since ${started.toISOString()}, and this is request number ${requests}.
@@ -95,7 +95,7 @@ function respond(client, { status, text = `${status}\n`, type = 'text/plain', is
     `Connection: ${isLast ? 'close' : 'keep-alive'}`,
   ];
   if (isLast) clients.delete(client);
-  // Who asks and does not listen is not heard.
+  // Does not read further requests until the client has received this response.
   tcp.setPaused(client, true, ignore);
   tcp.send(client, encoder.encode(`${head.join('\r\n')}\r\n\r\n${isHead ? '' : text}`), ({ resultCode } = {}) => {
     if (isLast || chrome.runtime.lastError || resultCode < 0) close(client);
@@ -108,7 +108,7 @@ function close(client) {
   tcp.close(client, ignore);
 }
 
-/** It may have gone meanwhile. */
+/** Ignores errors: the socket may be closed already. Reading lastError keeps Chrome from logging it. */
 function ignore() {
   return chrome.runtime.lastError;
 }

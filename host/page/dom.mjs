@@ -1,28 +1,27 @@
-// Elements: made, changed only where something is new, and kept in order without losing the focus.
+// Makes and updates elements. Updates touch only what has changed, so that the focus stays.
 
 const SVG = 'http://www.w3.org/2000/svg';
 
-/** An element with these attributes and children. */
+/** Makes an element with these attributes and children. */
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) set(element, name, value);
+  for (const [name, value] of Object.entries(attributes)) setAttribute(element, name, value);
   element.append(...children);
   return element;
 }
 
-/** Sets an attribute, or takes it away, unless it is so. */
-export function set(element, name, value) {
+/** Sets an attribute, or removes it for `undefined` and `false`. */
+export function setAttribute(element, name, value) {
   if (value === undefined || value === false) {
     if (element.hasAttribute(name)) element.removeAttribute(name);
   } else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
 }
 
-/** Says this, unless it is said. */
-export function say(element, text) {
+export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** A plot of two lines, to both sides of its middle; `draw(in, out)` takes their paths. */
+/** Makes a plot with a line above and one below its middle. `draw(inPath, outPath)` sets their paths. */
 export function plot(width, height) {
   const svg = document.createElementNS(SVG, 'svg');
   svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
@@ -38,47 +37,47 @@ export function plot(width, height) {
   return {
     svg,
     draw(inPath, outPath) {
-      set(into, 'd', inPath);
-      set(out, 'd', outPath);
+      setAttribute(into, 'd', inPath);
+      setAttribute(out, 'd', outPath);
     },
   };
 }
 
 /**
- * The children of an element for these rows, each with a key: what is there stays, what has gone goes. `make(row)` gives
- * `{ element, update(row) }`. Whoever had the focus keeps it, or what `next(element)` says gets it.
+ * Keeps the children of an element in sync with a list of rows, which have keys. `make(row)` makes `{ element, update(row) }`.
+ * If the focused element is removed, the element `nextFocus(element)` gets the focus.
  */
-export class Keyed {
+export class KeyedList {
   #parent;
   #make;
-  #next;
-  #known = new Map();
+  #nextFocus;
+  #children = new Map();
 
-  constructor(parent, make, next) {
+  constructor(parent, make, nextFocus) {
     this.#parent = parent;
     this.#make = make;
-    this.#next = next;
+    this.#nextFocus = nextFocus;
   }
 
   update(rows, keyOf) {
     const focused = document.activeElement;
-    const known = new Map();
+    const children = new Map();
     for (const row of rows) {
       const key = keyOf(row);
-      const one = this.#known.get(key) ?? this.#make(row);
-      this.#known.delete(key);
-      known.set(key, one);
-      one.update(row);
+      const child = this.#children.get(key) ?? this.#make(row);
+      this.#children.delete(key);
+      children.set(key, child);
+      child.update(row);
     }
-    for (const { element } of this.#known.values()) {
+    for (const { element } of this.#children.values()) {
       const hadFocus = element.contains(focused);
-      const next = hadFocus && this.#next(element);
+      const next = hadFocus && this.#nextFocus(element);
       element.remove();
       if (next) next.focus();
     }
-    this.#known = known;
+    this.#children = children;
     let at = this.#parent.firstElementChild;
-    for (const { element } of known.values()) {
+    for (const { element } of children.values()) {
       if (element === at) at = at.nextElementSibling;
       else this.#parent.insertBefore(element, at);
     }

@@ -1,17 +1,17 @@
-// The echo server of the page: chrome.sockets, as a program would use it.
+// The echo server of the page, which uses chrome.sockets as any program would.
 
 import { connect } from '../js/index.mjs';
 
 /**
- * Starts it, and gives `{ port, stop }`. `said` is told what happens, line by line. Fails if the host does not let the page
- * in, or does not permit it to listen.
+ * Starts the server. Resolves to `{ port, stop }`; rejects if the host rejects the page or does not permit it to listen.
+ * `log(line)` is called for each event.
  */
-export async function echo({ url, token, port, said, lost = () => {} }) {
+export async function echo({ url, token, port, log, onDisconnect = () => {} }) {
   const manifest = { sockets: { tcpServer: { listen: '127.0.0.1:*' } } };
-  const sockets = await connect(url, { app: 'page', manifest, token, patience: 3000 });
+  const sockets = await connect(url, { app: 'page', manifest, token, reconnectTimeout: 3000 });
   try {
-    const localPort = await serve(sockets, port, said);
-    sockets.host.onLost.addListener(() => lost());
+    const localPort = await serve(sockets, port, log);
+    sockets.host.onDisconnect.addListener(() => onDisconnect());
     return { port: localPort, stop: () => sockets.host.close() };
   } catch (error) {
     sockets.host.close();
@@ -19,22 +19,22 @@ export async function echo({ url, token, port, said, lost = () => {} }) {
   }
 }
 
-export async function serve({ tcpServer, tcp, runtime }, port, said) {
+export async function serve({ tcpServer, tcp, runtime }, port, log) {
   tcpServer.onAccept.addListener(async ({ clientSocketId }) => {
     const { peerAddress, peerPort } = await tcp.getInfo(clientSocketId);
-    said(`${clientSocketId}: ${peerAddress}:${peerPort} has come`);
+    log(`${clientSocketId}: ${peerAddress}:${peerPort} connected`);
     await tcp.setPaused(clientSocketId, false);
   });
   tcp.onReceive.addListener(({ socketId, data }) => {
-    said(`${socketId}: ${new TextDecoder().decode(data.slice(0, 60)).trimEnd()}`);
-    // If it fails, its end is told; Chrome wants lastError to be looked at.
+    log(`${socketId}: ${new TextDecoder().decode(data.slice(0, 60)).trimEnd()}`);
+    // onReceiveError reports a failed connection. Reading lastError keeps Chrome from logging it.
     tcp.send(socketId, data, () => runtime.lastError);
   });
   tcp.onReceiveError.addListener(({ socketId, resultCode }) => {
-    said(`${socketId}: gone (${resultCode})`);
+    log(`${socketId}: disconnected (${resultCode})`);
     tcp.close(socketId).catch(() => {});
   });
-  tcpServer.onAcceptError.addListener(({ resultCode }) => said(`the server has stopped (${resultCode})`));
+  tcpServer.onAcceptError.addListener(({ resultCode }) => log(`the server has stopped (${resultCode})`));
   const { socketId } = await tcpServer.create({ name: 'echo' });
   await new Promise((resolve, reject) => {
     tcpServer.listen(socketId, '127.0.0.1', port, () => {

@@ -1,23 +1,23 @@
-// The page of the host: what lives on it, and an echo server to try.
+// The admin page: the sockets of all apps, and an echo server.
 
-import { lookAfter } from './caretaker.mjs';
-import { make, plot, say, set } from './dom.mjs';
+import { connectAdmin } from './admin.mjs';
+import { make, plot, setAttribute, setText } from './dom.mjs';
 import { echo, serve } from './echo.mjs';
 import { bytes, counted, number, plain, rate } from './text.mjs';
 import { Tree, draw, pager } from './tree.mjs';
 import { POINTS, Watch } from './watch.mjs';
 
-/** How often the page looks, and how long it waits for a host that has gone. */
-const EVERY = 1000;
+/** The time between two polls, in milliseconds. */
+const POLL_INTERVAL = 1000;
 
 const $ = (id) => document.getElementById(id);
 const url = location.origin.replace(/^http/, 'ws');
 const wait = (time) => new Promise((resolve) => { setTimeout(resolve, time); });
 
-/** The key, from the address that the host has printed: then it is taken out of it, and kept for this tab. */
-function takeKey() {
-  const said = new URLSearchParams(location.hash.slice(1));
-  const key = said.get('key');
+/** Moves the key from the URL to the storage of this tab, so that it shows nowhere. Returns it. */
+function readKey() {
+  const fields = new URLSearchParams(location.hash.slice(1));
+  const key = fields.get('key');
   if (key) {
     sessionStorage.setItem('key', key);
     history.replaceState(null, '', location.pathname);
@@ -25,31 +25,31 @@ function takeKey() {
   return sessionStorage.getItem('key');
 }
 
-function state(what, text) {
-  set($('state'), 'data-state', what);
-  say($('state'), text);
+function showState(state, text) {
+  setAttribute($('state'), 'data-state', state);
+  setText($('state'), text);
 }
 
-function tell(text, isBad = false) {
-  set($('said'), 'data-bad', isBad && '');
-  say($('said'), text);
+function showMessage(text, isError = false) {
+  setAttribute($('message'), 'data-error', isError && '');
+  setText($('message'), text);
 }
 
-// What is there.
+// The tree.
 
 const watch = new Watch();
-let caretaker;
-let lookNow = () => {};
+let admin;
+let pollNow = () => {};
 
-/** A tile; what it gives says a value and, below, a second one. */
+/** Adds a tile. Returns a function that sets its value and a second text. */
 function tile(title, style) {
   const value = make('span');
   const more = make('small');
   $('tiles').append(make('div', { class: 'tile' }, make('dt', { class: style }, title), make('dd', {}, value, ' ', more)));
   return (text, second, isProblem = false) => {
-    say(value, text);
-    say(more, second);
-    set(more, 'class', isProblem && 'problem');
+    setText(value, text);
+    setText(more, second);
+    setAttribute(more, 'class', isProblem && 'problem');
   };
 }
 
@@ -62,83 +62,81 @@ const wholePlot = plot(POINTS - 1, 40);
 $('tiles').append(make('div', { class: 'tile wide' }, make('dt', {}, 'Last minute: ', make('span', { class: 'in-key' }, 'in'), ' and ',
   make('span', { class: 'out-key' }, 'out')), make('dd', { class: 'plot' }, wholePlot.svg)));
 
-const again = (change) => (...values) => {
+const thenPoll = (change) => (...values) => {
   change(...values);
-  lookNow();
+  pollNow();
 };
 
-const turn = again((list, from) => watch.turn(list, from));
-const turnApps = pager($('apps-pager'), () => 'Apps', turn);
-const turnFound = pager($('found-pager'), () => 'Found', turn);
+const showPage = thenPoll((list, from) => watch.showPage(list, from));
+const updateAppsPager = pager($('apps-pager'), () => 'Apps', showPage);
+const updateFoundPager = pager($('found-pager'), () => 'Found', showPage);
 
 const tree = new Tree($('tree'), $('found'), {
   isOpen: (key) => watch.isOpen(key),
-  toggle: again((key) => watch.toggle(key)),
-  turn,
+  toggle: thenPoll((key) => watch.toggle(key)),
+  showPage,
   setPaused: ({ app, namespace, socketId, paused, title }) => act(`${paused ? 'Resumed' : 'Paused'} ${title}.`, () =>
-    caretaker.setPaused(app, namespace, socketId, !paused)),
+    admin.setPaused(app, namespace, socketId, !paused)),
   drain: async (socket) => {
-    const seconds = await drainTime(socket);
+    const seconds = await confirmDrain(socket);
     if (seconds === undefined) return;
-    await act(`Draining ${socket.title}.`, () => caretaker.drain(socket.app, socket.socketId, seconds));
+    await act(`Draining ${socket.title}.`, () => admin.drain(socket.app, socket.socketId, seconds));
   },
   close: async (socket) => {
-    if (!await isSure(socket)) return;
-    await act(`Closed ${socket.title}.`, () => caretaker.close(socket.app, socket.namespace, socket.socketId));
+    if (!await confirmClose(socket)) return;
+    await act(`Closed ${socket.title}.`, () => admin.close(socket.app, socket.namespace, socket.socketId));
   },
 }, $('sockets-title'));
 
-async function act(done, doIt) {
+/** Carries out an action of a button, and shows its result. */
+async function act(message, action) {
   try {
-    await doIt();
-    tell(done);
+    await action();
+    showMessage(message);
   } catch (error) {
-    tell(`Failed: ${error.message}.`, true);
+    showMessage(`Failed: ${error.message}.`, true);
   }
-  lookNow();
+  pollNow();
 }
 
-/** Asks before something is ended; whether it shall be. */
-function ask(what, then, verb) {
-  const dialog = $('sure');
-  say($('sure-what'), what);
-  say($('sure-then'), then);
-  say($('sure-yes'), verb);
+/** Asks for confirmation. Resolves to whether the user confirms. */
+function confirmAction(question, consequence, verb) {
+  const dialog = $('confirm');
+  setText($('confirm-what'), question);
+  setText($('confirm-then'), consequence);
+  setText($('confirm-yes'), verb);
   return new Promise((resolve) => {
-    asked.push(resolve);
+    answers.push(resolve);
     dialog.showModal();
-    $('sure-no').focus();
+    $('confirm-no').focus();
   });
 }
 
-/**
- * Each opening of the dialog, until the event that says it was closed. That comes later than the close: who is quick has
- * opened the dialog again by then.
- */
-const asked = [];
-$('sure').onclose = ({ target }) => {
+/** One entry for each opening of the dialog. Its close event is asynchronous: a quick user may have opened it again by then. */
+const answers = [];
+$('confirm').onclose = ({ target }) => {
   const isYes = target.returnValue === 'yes';
-  // Escape leaves it as it is.
+  // Escape does not set the value, so reset it for the next time.
   target.returnValue = '';
-  asked.shift()(isYes);
+  answers.shift()(isYes);
 };
-$('sure-no').onclick = () => $('sure').close('no');
-$('sure-yes').onclick = () => $('sure').close('yes');
+$('confirm-no').onclick = () => $('confirm').close('no');
+$('confirm-yes').onclick = () => $('confirm').close('yes');
 
 const openConnections = (clients) => counted(clients, 'open connection');
 
-function isSure({ namespace, title, clients }) {
-  $('sure-time').hidden = true;
-  return ask(`Close ${title}?`, namespace === 'tcp' ? 'This ends the connection. Its app receives an error event.'
+function confirmClose({ namespace, title, clients }) {
+  $('confirm-time').hidden = true;
+  return confirmAction(`Close ${title}?`, namespace === 'tcp' ? 'This ends the connection. Its app receives an error event.'
     : `This ends listening on its port. Its app receives an error event.${clients > 0 ? ` ${openConnections(clients)} will stay.` : ''}`, 'Close');
 }
 
-/** How many seconds open connections have to finish; nothing, if there shall be no drain. */
-async function drainTime({ title, clients }) {
-  $('sure-time').hidden = false;
-  const isWanted = await ask(`Drain ${title}?`,
+/** Resolves to the time to finish in seconds, or to nothing if the user cancels. */
+async function confirmDrain({ title, clients }) {
+  $('confirm-time').hidden = false;
+  const isConfirmed = await confirmAction(`Drain ${title}?`,
     `It stops listening now. ${openConnections(clients)} can finish until the time is over; then they are closed.`, 'Drain');
-  return isWanted ? Number($('sure-seconds').value) : undefined;
+  return isConfirmed ? Number($('confirm-seconds').value) : undefined;
 }
 
 function show({ all, total, rows, found, ...list }) {
@@ -152,72 +150,72 @@ function show({ all, total, rows, found, ...list }) {
   $('found').hidden = !found;
   if (found) tree.updateFound(found.rows);
   else tree.update(rows);
-  turnApps(found ? undefined : { ...list, total, rows });
-  turnFound(found);
+  updateAppsPager(found ? undefined : { ...list, total, rows });
+  updateFoundPager(found);
   $('none').hidden = (found ?? { total }).total > 0;
-  say($('none'), found ? 'Nothing matches.' : 'No app has connected yet.');
+  setText($('none'), found ? 'Nothing matches.' : 'No app has connected yet.');
 }
 
-/** Looks every second while somebody sees it, and at once when something was done. */
-async function keepLooking(isOver) {
+/** Polls every second while the page is visible, and at once after an action. */
+async function pollUntil(isOver) {
   while (!isOver()) {
-    const asked = new Promise((resolve) => { lookNow = resolve; });
+    const requested = new Promise((resolve) => { pollNow = resolve; });
     if (document.hidden) {
-      await Promise.race([asked, new Promise((resolve) => document.addEventListener('visibilitychange', resolve, { once: true }))]);
+      await Promise.race([requested, new Promise((resolve) => document.addEventListener('visibilitychange', resolve, { once: true }))]);
       continue;
     }
     try {
-      show(await watch.look(caretaker));
+      show(await watch.poll(admin));
     } catch (error) {
-      if (!isOver()) tell(`The host did not answer: ${error.message}.`, true);
+      if (!isOver()) showMessage(`The host did not answer: ${error.message}.`, true);
     }
-    await Promise.race([asked, wait(EVERY)]);
+    await Promise.race([requested, wait(POLL_INTERVAL)]);
   }
 }
 
-$('order').onchange = again(() => { watch.byBytes = $('order').value === 'bytes'; });
-$('app-order').onchange = again(() => { watch.problemsFirst = $('app-order').value === 'problems'; });
+$('order').onchange = thenPoll(() => { watch.byBytes = $('order').value === 'bytes'; });
+$('app-order').onchange = thenPoll(() => { watch.problemsFirst = $('app-order').value === 'problems'; });
 
-/** A search begins when nothing is typed for a moment. */
+/** A search starts when the user stops typing. */
 let typing;
 $('search').oninput = () => {
   clearTimeout(typing);
-  typing = setTimeout(again(() => { watch.query = $('search').value.trim(); }), 200);
+  typing = setTimeout(thenPoll(() => { watch.query = $('search').value.trim(); }), 200);
 };
 
-/** Connects, looks until the connection is lost, and connects again. */
-async function look(key) {
-  let rest = 100;
+/** Connects, polls until the connection is lost, and connects again. */
+async function run(key) {
+  let delay = 100;
   for (;;) {
     let isLost = false;
     try {
-      caretaker = await lookAfter(url, key, { lost: () => { isLost = true; lookNow(); } });
+      admin = await connectAdmin(url, key, { onDisconnect: () => { isLost = true; pollNow(); } });
     } catch (error) {
       if (['forbidden', 'version'].includes(error.code)) return askForKey(error);
-      state('lost', `${error.code === 'busy' ? 'Too many admin pages are open' : 'No connection to the host'}: trying again …`);
-      await wait(rest);
-      rest = Math.min(rest * 2, 5000);
+      showState('lost', `${error.code === 'busy' ? 'Too many admin pages are open' : 'No connection to the host'}: trying again …`);
+      await wait(delay);
+      delay = Math.min(delay * 2, 5000);
       continue;
     }
-    rest = 100;
-    state('in', `Connected to ${location.host}`);
+    delay = 100;
+    showState('connected', `Connected to ${location.host}`);
     $('key-form').hidden = true;
     $('live').hidden = false;
     $('tree').classList.remove('stale');
     $('found').classList.remove('stale');
-    await keepLooking(() => isLost);
+    await pollUntil(() => isLost);
     $('tree').classList.add('stale');
     $('found').classList.add('stale');
-    state('lost', 'Connection lost: reconnecting …');
+    showState('lost', 'Connection lost: reconnecting …');
   }
 }
 
 function askForKey(error) {
   if (error) {
     sessionStorage.removeItem('key');
-    say($('key-why'), `The host says: ${error.message}. The host makes a new key at each start.`);
+    setText($('key-why'), `The host rejected the key: ${error.message}. The host makes a new key at each start.`);
   }
-  state('out', 'Not authorised: enter the admin key');
+  showState('unauthorised', 'Not authorised: enter the admin key');
   $('live').hidden = true;
   $('key-form').hidden = false;
   $('key').value = '';
@@ -225,17 +223,17 @@ function askForKey(error) {
 
 $('key-form').onsubmit = (event) => {
   event.preventDefault();
-  const said = $('key').value.trim();
-  const key = new URLSearchParams(said.split('#')[1] ?? '').get('key') ?? said;
+  const text = $('key').value.trim();
+  const key = new URLSearchParams(text.split('#')[1] ?? '').get('key') ?? text;
   sessionStorage.setItem('key', key);
-  state('coming', 'Connecting …');
-  look(key);
+  showState('connecting', 'Connecting …');
+  run(key);
 };
 
-// The address of a host that was started anew, put into this tab.
+// The user pasted the URL of a restarted host into this tab.
 window.addEventListener('hashchange', () => {
   if (location.hash.includes('key=')) {
-    takeKey();
+    readKey();
     location.reload();
   }
 });
@@ -258,9 +256,9 @@ function log(line) {
 
 function echoStopped(why) {
   running = undefined;
-  say($('echo-start'), 'Start');
+  setText($('echo-start'), 'Start');
   $('echo-port').disabled = false;
-  say($('echo-said'), why);
+  setText($('echo-state'), why);
 }
 
 const HINTS = {
@@ -269,7 +267,7 @@ const HINTS = {
     return 'The host asks for its token.';
   },
   'unknown-app': () => 'Give the host a manifest for the app page, or start it with --dev.',
-  'app-in-use': () => 'Another tab is the app page.',
+  'app-in-use': () => 'Another tab runs the app page.',
 };
 
 $('echo').onsubmit = async (event) => {
@@ -282,17 +280,17 @@ $('echo').onsubmit = async (event) => {
   button.disabled = true;
   try {
     const token = $('echo-token').value || undefined;
-    running = await echo({ url, token, port: Number($('echo-port').value), said: log, lost: () => echoStopped('The host has gone, and the server with it.') });
-    say(button, 'Stop');
+    running = await echo({ url, token, port: Number($('echo-port').value), log, onDisconnect: () => echoStopped('The connection to the host was lost, and the server with it.') });
+    setText(button, 'Stop');
     $('echo-port').disabled = true;
-    say($('echo-said'), `It listens: nc 127.0.0.1 ${running.port}`);
+    setText($('echo-state'), `It listens: nc 127.0.0.1 ${running.port}`);
   } catch (error) {
-    echoStopped(`It has not started: ${error.message}. ${HINTS[error.code]?.() ?? ''}`);
+    echoStopped(`It did not start: ${error.message}. ${HINTS[error.code]?.() ?? ''}`);
   }
   button.disabled = false;
-  lookNow();
+  pollNow();
 };
 
-const key = takeKey();
-if (key) look(key);
+const key = readKey();
+if (key) run(key);
 else askForKey();

@@ -1,8 +1,8 @@
-// What the page says of numbers, addresses and reasons.
+// Formats numbers, addresses and states for the page.
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB'];
 
-/** Bytes, as people read them: `0 B`, `999 B`, `1.0 KiB`. */
+/** `0 B`, `999 B`, `1.0 KiB`. */
 export function bytes(count) {
   let unit = 0;
   while (count >= 1023.95 && unit < UNITS.length - 1) {
@@ -12,13 +12,13 @@ export function bytes(count) {
   return `${unit === 0 ? Math.round(count) : count.toFixed(count < 99.95 ? 1 : 0)} ${UNITS[unit]}`;
 }
 
-/** Bytes a second. */
+/** Bytes per second. */
 export const rate = (count) => `${bytes(count)}/s`;
 
-/** A count, in groups of three. */
+/** `1,200`. */
 export const number = (count) => count.toLocaleString('en');
 
-/** How long something has been there, in milliseconds, as people say it: `12 s`, `5 min`, `3 h 20 min`, `4 d`. */
+/** A time in milliseconds: `12 s`, `5 min`, `3 h 20 min`, `4 d`. */
 export function age(time) {
   const seconds = Math.max(0, Math.floor(time / 1000));
   if (seconds < 60) return `${seconds} s`;
@@ -32,20 +32,20 @@ export function age(time) {
 /** `1 server`, `1,200 servers`. */
 export const counted = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
 
-/** `127.0.0.1:80`, `[::1]:80`; nothing if there is no address. */
+/** `127.0.0.1:80`, `[::1]:80`, or an empty text for no address. */
 export function address(host, port) {
   if (host === undefined) return '';
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** A text of an app's own, in which nothing moves what stands around it. */
+/** Replaces characters of an app's text that would affect the text around it. */
 export function plain(text) {
-  // Control characters, and those that only turn the direction of others.
+  // Control characters, and characters that change the direction of text.
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, '\ufffd');
 }
 
-/** Why a server socket does not accept: what a badge says, what that means, and how bad it is. */
-const REASONS = {
+/** The badges for the reasons why a server socket does not accept: text, meaning and kind. */
+const BADGES = {
   app: ['paused', 'Paused by its app or by the admin. New connections wait.', 'warn'],
   acceptError: ['accept error', 'Accepting failed. Resume it to try again.', 'bad'],
   backingOff: ['retrying', 'Accepting failed. It tries again by itself.', 'bad'],
@@ -58,14 +58,14 @@ const REASONS = {
   tlsNotSet: ['needs TLS', 'It waits until its app calls setTls.', 'warn'],
 };
 
-const reasonOf = (why) => REASONS[why] ?? [why, '', 'warn'];
+const badgeOf = (reason) => BADGES[reason] ?? [reason, '', 'warn'];
 
 /** The badges of a server socket: `[text, meaning, kind]`. */
 export function serverState({ localAddress, blockedBy, backlog }) {
-  const isDraining = blockedBy.some(({ why }) => why === 'draining');
+  const isDraining = blockedBy.some(({ reason }) => reason === 'draining');
   if (localAddress === undefined && !isDraining) return [['not listening', 'It has no port.', '']];
-  const badges = blockedBy.map(({ why, error }) => {
-    const [text, meaning, kind] = reasonOf(why);
+  const badges = blockedBy.map(({ reason, error }) => {
+    const [text, meaning, kind] = badgeOf(reason);
     return [error ? `${text}: ${error}` : text, meaning, kind];
   });
   if (badges.length === 0) badges.push(['accepting', 'It accepts connections.', 'good']);
@@ -73,17 +73,17 @@ export function serverState({ localAddress, blockedBy, backlog }) {
   return badges;
 }
 
-/** The badges of an app: its client, and what keeps its servers from accepting. */
-export function appState({ here, servers, problems = [] }) {
+/** The badges of an app: whether its client is connected, and what keeps its servers from accepting. */
+export function appState({ connected, servers, problems = [] }) {
   const badges = problems
-    // That its client has gone is said once.
-    .filter(({ why }) => here || why !== 'suspended')
-    .map(({ why, error, servers: count }) => {
-      const [text, meaning, kind] = reasonOf(why);
-      const which = servers === 1 ? '' : `${number(count)} of ${number(servers)}: `;
-      return [`${which}${error ? `${text}: ${error}` : text}`, meaning, kind];
+    // The badge `disconnected` implies it.
+    .filter(({ reason }) => connected || reason !== 'suspended')
+    .map(({ reason, error, servers: count }) => {
+      const [text, meaning, kind] = badgeOf(reason);
+      const share = servers === 1 ? '' : `${number(count)} of ${number(servers)}: `;
+      return [`${share}${error ? `${text}: ${error}` : text}`, meaning, kind];
     });
-  if (!here) badges.push(['disconnected', 'Its client is not connected to the host.', 'warn']);
+  if (!connected) badges.push(['disconnected', 'Its client is not connected to the host.', 'warn']);
   if (badges.length === 0) badges.push(['connected', 'Its client is connected to the host.', 'good']);
   return badges;
 }

@@ -1,15 +1,15 @@
-// Polls the host for what the page shows: the branches that are open, a slice of each.
+// Polls the host for the rows that the page shows.
 
-/** The rows of a slice. */
+/** The rows of one page of each list. */
 export const APPS = 16;
 export const SERVERS = 16;
 export const CLIENTS = 16;
 export const FOUND = 32;
 
-/** The branches that may be open: each is a list in every round. */
+/** The most expanded rows: each needs a list in every poll. */
 export const OPEN = 24;
 
-/** Branches open by themselves where a list has no more rows than this: of many none is better than another. */
+/** Rows of lists up to this length are expanded at first. */
 const FEW = 3;
 
 /** The points of a plot. */
@@ -19,31 +19,32 @@ export const appKey = ({ app }) => `app ${app}`;
 export const serverKey = (app, { socketId }) => `server ${app} ${socketId}`;
 export const clientKey = (app, { socketId }) => `client ${app} ${socketId}`;
 
-/** The key of something that a search has found. */
+/** The key of a search result. */
 export function foundKey(row) {
   if (row.kind === 'app') return appKey(row);
   return row.kind === 'tcp' ? clientKey(row.app, row) : serverKey(row.app, row);
 }
 
 export class Watch {
-  /** The open branches, in the order in which they were opened. */
+  /** The keys of the expanded rows, oldest first. */
   #open = new Set();
+  /** The keys of the rows that were listed before. */
   #seen = new Set();
-  /** Where each list begins that does not begin at its beginning. */
+  /** The first row of each list that is not on its first page. */
   #from = new Map();
-  /** What is known of each row that was listed last: its counts, and its rates. */
+  /** The rows of the last poll with their rates. */
   #rows = new Map();
 
   byBytes = false;
   problemsFirst = true;
-  /** What is searched for; empty: nothing is. */
+  /** The search text. If it is empty, the page shows the tree. */
   query = '';
 
   isOpen(key) {
     return this.#open.has(key);
   }
 
-  /** Opens or closes a branch; beyond the bound the one that was opened first is closed. */
+  /** Expands or collapses a row. Beyond the limit the oldest expanded row collapses. */
   toggle(key) {
     this.#seen.add(key);
     if (this.#open.delete(key)) return;
@@ -51,100 +52,100 @@ export class Watch {
     if (this.#open.size > OPEN) this.#open.delete(this.#open.values().next().value);
   }
 
-  /** Has a list begin elsewhere. */
-  turn(list, from) {
+  /** Shows another page of a list. */
+  showPage(list, from) {
     if (from > 0) this.#from.set(list, from);
     else this.#from.delete(list);
   }
 
-  /** Looks once: the tree, as it is now. */
-  async look(caretaker) {
+  /** Polls once, and returns the rows to show. */
+  async poll(admin) {
     const rows = new Map();
     const seen = new Set();
-    const list = async (key, most, ask) => {
+    const list = async (key, most, request) => {
       const from = this.#from.get(key) ?? 0;
-      const answer = await ask(from, most);
+      const answer = await request(from, most);
+      // The list has become shorter: shows its last page from the next poll on.
       const isBehind = from > 0 && from >= answer.total;
-      // What was there has gone: from the last slice that there is.
-      if (isBehind) this.turn(key, Math.max(0, Math.ceil(answer.total / most) - 1) * most);
+      if (isBehind) this.showPage(key, Math.max(0, Math.ceil(answer.total / most) - 1) * most);
       return { key, from, most, total: answer.total, at: answer.at, rows: answer.sockets ?? answer.apps ?? answer.found, all: answer.all };
     };
     const measure = (key, row, at) => {
-      Object.assign(row, this.#measured(key, row, at));
+      Object.assign(row, this.#rates(key, row, at));
       rows.set(key, row);
       seen.add(key);
     };
     const clients = async (app, server) => {
       const key = `clients ${app} ${server}`;
-      const found = await list(key, CLIENTS, (from, most) => caretaker.listClients(app, server, this.byBytes, from, most));
+      const found = await list(key, CLIENTS, (from, most) => admin.listClients(app, server, this.byBytes, from, most));
       for (const row of found.rows) measure(clientKey(app, row), row, found.at);
       return found;
     };
     const { query } = this;
-    const found = await list('apps', APPS, (from, most) => caretaker.listApps(from, most, this.problemsFirst));
+    const found = await list('apps', APPS, (from, most) => admin.listApps(from, most, this.problemsFirst));
     measure('all', found.all, found.at);
     if (query) {
-      // Each search has a list of its own, which begins at its beginning.
-      found.found = await list(`found ${query}`, FOUND, (from, most) => caretaker.find(query, from, most));
+      // The text is part of the key, so that a new search starts at the first page.
+      found.found = await list(`found ${query}`, FOUND, (from, most) => admin.find(query, from, most));
       for (const row of found.found.rows) measure(foundKey(row), row, found.found.at);
     }
     for (const app of query ? [] : found.rows) {
       const key = appKey(app);
       measure(key, app, found.at);
-      this.#first(key, found.total);
+      this.#expandNew(key, found.total);
       if (!this.isOpen(key)) continue;
       try {
-        // Rows that move are worth it only where a problem could be out of sight.
+        // Sorting by problems moves rows, so only where a problem could be on another page.
         const problemsFirst = this.problemsFirst && app.servers > SERVERS;
-        app.serverList = await list(`servers ${app.app}`, SERVERS, (from, most) => caretaker.listServers(app.app, from, most, problemsFirst));
+        app.serverList = await list(`servers ${app.app}`, SERVERS, (from, most) => admin.listServers(app.app, from, most, problemsFirst));
         for (const server of app.serverList.rows) {
           const key = serverKey(app.app, server);
           measure(key, server, app.serverList.at);
-          this.#first(key, app.serverList.total);
+          this.#expandNew(key, app.serverList.total);
           if (this.isOpen(key)) server.clientList = await clients(app.app, server.socketId);
         }
         app.clientList = await clients(app.app, null);
       } catch (error) {
-        // It may have gone since the list of apps.
+        // The app may have been removed since the list of apps.
         if (error.message !== 'There is no such app') throw error;
       }
     }
     this.#rows = rows;
-    this.#forget(seen);
+    this.#removeOld(seen);
     return { ...found, apps: found.rows };
   }
 
-  /** A branch that is there for the first time opens by itself, if its list is short. */
-  #first(key, total) {
+  /** Expands a new row if its list is short. */
+  #expandNew(key, total) {
     if (this.#seen.has(key)) return;
     this.#seen.add(key);
     if (total <= FEW) this.#open.add(key);
   }
 
-  /** Bytes a second since the last time, and those of the last minute. */
-  #measured(key, row, at) {
+  /** The rates of a row since the last poll, and those of the last minute. */
+  #rates(key, row, at) {
     const before = this.#rows.get(key);
     if (!before) return { at, inRate: 0, outRate: 0, points: [] };
     const seconds = (at - before.at) / 1000;
-    // Twice in the same millisecond: as it was.
+    // Two polls in the same millisecond.
     if (!(seconds > 0)) return { at, inRate: before.inRate, outRate: before.outRate, points: before.points };
     const inRate = Math.max(0, row.received - before.received) / seconds;
     const outRate = Math.max(0, row.sent - before.sent) / seconds;
     return { at, inRate, outRate, points: [...before.points, [inRate, outRate]].slice(-POINTS) };
   }
 
-  /** What has gone is not remembered. */
-  #forget(there) {
+  /** Bounds the memory for rows that no longer exist. */
+  #removeOld(present) {
     if (this.#seen.size < 4096) return;
     for (const key of this.#seen) {
-      if (there.has(key)) continue;
+      if (present.has(key)) continue;
       this.#seen.delete(key);
       this.#open.delete(key);
     }
   }
 }
 
-/** The path of a plot as wide as it has points: `base` is where 0 is, `reach` how far the greatest of all, `top`, is from there. */
+/** The path of a plot. `base` is the y coordinate of 0, and `reach` the distance of the value `top` from it. */
 export function path(values, top, base, reach) {
   if (values.length < 2) return '';
   const start = POINTS - values.length;

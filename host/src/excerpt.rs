@@ -1,34 +1,35 @@
-//! Text from outside, cut and escaped for logs and error messages. Pure.
+//! Text from outside, cut and escaped for logs and error messages. No I/O.
 
 use std::fmt;
 
-/// The most characters of input that an answer or an `end` repeats.
-pub(super) const REPEATED: usize = 64;
+/// The most characters of input that an answer or a close reason repeats.
+pub(super) const MAX_REPEATED: usize = 64;
 
-/// The most characters of outside text in one log line, and of an `end`'s message.
-pub(super) const LINE: usize = 200;
+/// The most characters of outside text in one log line, and of a close reason's message.
+pub(super) const MAX_LINE: usize = 200;
 
-/// Displays the beginning of a text. Control characters, such as those that a terminal obeys,
-/// are escaped.
+/// Displays the beginning of a text, up to this many characters. Escapes control characters,
+/// because a terminal may interpret them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Excerpt<'a>(pub(super) &'a str, pub(super) usize);
 
 impl fmt::Display for Excerpt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Excerpt(text, most) = *self;
-        let mut left = most;
+        let Excerpt(text, mut left) = *self;
         for c in text.chars() {
-            let is_plain = c == '"' || c == '\'' || c == '\\';
-            let length = match is_plain {
-                true => 1,
-                false => c.escape_debug().count(),
+            // Quotes and backslashes are harmless in a terminal, and easier to read unescaped.
+            let is_plain = matches!(c, '"' | '\'' | '\\');
+            let length = if is_plain {
+                1
+            } else {
+                c.escape_debug().count()
             };
             if length > left {
                 return f.write_str("…");
             }
             left -= length;
             match is_plain {
-                true => fmt::Write::write_char(f, c)?,
+                true => write!(f, "{c}")?,
                 false => write!(f, "{}", c.escape_debug())?,
             }
         }
@@ -36,14 +37,14 @@ impl fmt::Display for Excerpt<'_> {
     }
 }
 
-/// A text of a client, for an answer to it.
-pub(super) fn repeated(text: &str) -> Excerpt<'_> {
-    Excerpt(text, REPEATED)
+/// A client's text, for an answer to it.
+pub(super) fn for_answer(text: &str) -> Excerpt<'_> {
+    Excerpt(text, MAX_REPEATED)
 }
 
 /// A text for a log line.
-pub(super) fn line(text: &str) -> Excerpt<'_> {
-    Excerpt(text, LINE)
+pub(super) fn for_log(text: &str) -> Excerpt<'_> {
+    Excerpt(text, MAX_LINE)
 }
 
 #[cfg(test)]
@@ -51,8 +52,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_excerpt_has_no_more_characters_than_it_may_and_no_control_character() {
-        for (text, most, shown) in [
+    fn an_excerpt_is_cut_and_has_no_control_characters() {
+        for (text, max, expected) in [
             ("", 3, ""),
             ("abc", 3, "abc"),
             ("abcd", 3, "abc…"),
@@ -62,9 +63,9 @@ mod tests {
             ("\u{202e}ä", 64, "\\u{202e}ä"),
             ("\u{7f}\u{9b}", 64, "\\u{7f}\\u{9b}"),
         ] {
-            assert_eq!(Excerpt(text, most).to_string(), shown, "{text:?}");
+            assert_eq!(Excerpt(text, max).to_string(), expected, "{text:?}");
         }
         let long = "\u{1b}".repeat(1 << 20);
-        assert!(line(&long).to_string().chars().count() <= LINE + 1);
+        assert!(for_log(&long).to_string().chars().count() <= MAX_LINE + 1);
     }
 }

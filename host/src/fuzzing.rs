@@ -1,12 +1,13 @@
-//! Reads heads of requests and frames that any client may have sent, for the fuzzer.
+//! The entry points of the fuzzer: request heads and frames from untrusted clients.
 
 use bytes::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri, Version};
 
 use crate::access::handshake;
-use crate::access::handshake::Asked;
+use crate::access::handshake::Requested;
 use crate::access::origins::Origins;
+use crate::protocol::arguments::CallError;
 use crate::protocol::call;
 use crate::protocol::frame;
 use crate::protocol::frame::{Encoding, Frame, Hello};
@@ -17,33 +18,33 @@ pub fn frame(bytes: &[u8]) {
     let Some((first, bytes)) = bytes.split_first() else {
         return;
     };
-    let form = match first % 2 {
+    let encoding = match first % 2 {
         0 => Encoding::Text,
         _ => Encoding::Binary,
     };
-    let Ok(mut frame) = Frame::read(form, Bytes::copy_from_slice(bytes)) else {
+    let Ok(mut frame) = Frame::read(encoding, Bytes::copy_from_slice(bytes)) else {
         return;
     };
     if let Some(hello) = &frame.hello {
-        let _ = frame::object::<Hello<'_>>(hello);
+        let _ = frame::parse_object::<Hello<'_>>(hello);
     }
     while let Ok(Some(message)) = frame.messages.next() {
         match message.kind() {
             Some(Kind::Call(_)) => {
-                if let Err(call::CallError::Frame(_)) = call::read(message, &mut frame.data) {
+                if let Err(CallError::Frame(_)) = call::read(message, &mut frame.data) {
                     return;
                 }
             }
             Some(Kind::Listen) => {
-                let _ = message.names(|_| {});
+                let _ = message.event_names(|_| {});
             }
             Some(Kind::BadId) | None => return,
         }
     }
-    let _ = frame.data.end();
+    let _ = frame.data.finish();
 }
 
-/// Reads the head of a request, as the gateway does: its first line, and its headers.
+/// Reads the head of a request as the gateway does: its first line and its headers.
 pub fn head(bytes: &[u8]) {
     let mut lines = bytes.split(|byte| *byte == b'\n');
     let mut first = lines
@@ -71,12 +72,13 @@ pub fn head(bytes: &[u8]) {
         }
     }
     match handshake::read(&request) {
-        Ok(Asked::Page { .. }) => {}
-        Ok(Asked::WebSocket(socket)) => {
-            let _ = (socket.apps(&Origins::default()), socket.is_own());
-            let status = socket.accepted().status();
+        Ok(Requested::File { .. }) => {}
+        Ok(Requested::WebSocket(socket)) => {
+            let origins = Origins::default();
+            let _ = (socket.allowed_apps(&origins), socket.check_own_page());
+            let status = socket.response().status();
             assert_eq!(status, StatusCode::SWITCHING_PROTOCOLS);
         }
-        Err(wrong) => assert!(wrong.into_response().status().is_client_error()),
+        Err(rejection) => assert!(rejection.into_response().status().is_client_error()),
     }
 }

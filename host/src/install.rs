@@ -1,28 +1,30 @@
-//! Tells browsers of the native host: the manifest that each looks for, the
-//! script that it starts, and what each extension may do.
+//! Installs the native messaging host: for each browser the host manifest that it reads, the
+//! script that it starts, and the permissions of the extensions.
 
 mod program;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::env;
+use std::fmt::Display;
 use std::fs;
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::{env, process};
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 use crate::access::manifests;
 use crate::access::policy::Policy;
 
-/// The name of the host, which an extension connects to.
+/// The default name of the host, which extensions connect to.
 pub const NAME: &str = "chrome_sockets";
 
-/// A browser that starts native hosts.
+/// A browser with native messaging.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Browser {
     /// Google Chrome.
@@ -37,410 +39,407 @@ pub enum Browser {
     Firefox,
 }
 
-/// Adds extensions to a native host: in the folder of each browser a host manifest,
-/// the script that it names, and what each extension may do.
-#[derive(Clone, Debug, Default)]
+/// Installs the native messaging host for extensions.
+///
+/// Writes a host manifest, a script and the permissions of the extensions for each browser.
+#[derive(Clone, Debug, Default, Args)]
 pub struct Install {
-    /// The ids of the extensions that may start the host: Chrome's 32 letters, or
-    /// Firefox's `name@domain` or `{uuid}`. Each browser is told of its own kind. Those
-    /// that are installed already stay, with their own permissions.
+    /// The id of an extension that may start the host: 32 letters for Chrome, name@domain or
+    /// {uuid} for Firefox. Each browser gets the ids of its own kind. Extensions that are installed
+    /// already stay, with their own permissions. Can be repeated.
+    #[arg(long = "extension", value_name = "ID", required = true)]
     pub extensions: Vec<String>,
-    /// [`Policy::manifest`](super::Policy::manifest) for these extensions.
+
+    /// What these extensions may do: a manifest.json for all of them, or a folder with
+    /// EXTENSION.json for each. Without it they may neither listen nor connect.
+    #[arg(long, value_name = "FILE|DIR")]
     pub manifest: Option<PathBuf>,
-    /// [`Policy::dev`](super::Policy::dev) for them.
+
+    /// For development: accept the manifests that these extensions send.
+    #[arg(long)]
     pub dev: bool,
-    /// Which browsers; all, if there are none.
-    pub browsers: Vec<Browser>,
-    /// The browser that runs with this `--user-data-dir`, instead of those.
-    pub user_data_dir: Option<PathBuf>,
-    /// The name that extensions connect to; [`NAME`], if there is none.
-    pub host_name: Option<String>,
-    /// A folder that this program is copied to, for browsers to start the copy. `None`: it
-    /// is started where it is, unless that is a build folder; then it is copied to the
-    /// user's data folder, or, with `user_data_dir`, into that.
+
+    /// Copy this program into a folder, so that browsers start the copy. A program in a build
+    /// folder is always copied: to the user's data folder, such as ~/.local/share/chrome-sockets,
+    /// or into --user-data-dir.
+    #[arg(long, value_name = "DIR")]
     pub copy_to: Option<PathBuf>,
+
+    /// The browsers and the name of the host.
+    #[command(flatten)]
+    pub target: Target,
 }
 
-/// What is to be removed again.
-#[derive(Clone, Debug, Default)]
+/// Removes the native messaging host, or single extensions from it.
+#[derive(Clone, Debug, Default, Args)]
 pub struct Uninstall {
-    /// These extensions; the whole host, if there are none.
+    /// Remove only this extension. Can be repeated.
+    #[arg(long = "extension", value_name = "ID")]
     pub extensions: Vec<String>,
-    /// As [`Install::browsers`].
+
+    /// The browsers and the name of the host.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// The browsers and the name of a native messaging host.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Target {
+    /// The browser; all known ones by default. Can be repeated.
+    #[arg(long = "browser", value_enum, value_name = "BROWSER")]
     pub browsers: Vec<Browser>,
-    /// As [`Install::user_data_dir`].
+
+    /// Only for the Chrome or Chromium that runs with this --user-data-dir.
+    #[arg(long, value_name = "DIR", conflicts_with = "browsers")]
     pub user_data_dir: Option<PathBuf>,
-    /// As [`Install::host_name`].
+
+    /// The name that extensions connect to; chrome_sockets by default. A product with its own host
+    /// needs its own name, such as com.example.sockets: a-z 0-9 _ and dots.
+    #[arg(long, value_name = "NAME")]
     pub host_name: Option<String>,
 }
 
-/// What was done to a file.
+/// A change to the file system, or a warning.
 #[derive(Clone, PartialEq, Eq, Debug, derive_more::Display)]
 pub enum Change {
-    /// It was written.
+    /// This file was written.
     #[display("wrote {}", _0.display())]
     Wrote(PathBuf),
-    /// It was removed.
+    /// This file was removed.
     #[display("removed {}", _0.display())]
     Removed(PathBuf),
-    /// This program was copied.
+    /// This program was copied to this file.
     #[display("copied this program to {}", _0.display())]
     Copied(PathBuf),
-    /// Nothing: browsers will start the program where a build has put it.
+    /// Browsers will start this program in a build folder.
     #[display("warning: {} is in a build folder: `cargo clean` breaks this installation", _0.display())]
     InBuildFolder(PathBuf),
-    /// Nothing: this, in the extensions' manifest, has no effect.
+    /// An entry in the extensions' manifest has no effect.
     #[display("warning: {_0}")]
     Warned(String),
 }
 
 impl Browser {
-    /// Every one.
-    const ALL: [Browser; 5] = [
-        Browser::Chrome,
-        Browser::Chromium,
-        Browser::Edge,
-        Browser::Brave,
-        Browser::Firefox,
-    ];
-
-    /// The folder below the user's home in which it looks for host manifests.
-    fn folder(self) -> &'static str {
-        if cfg!(target_os = "macos") {
-            match self {
-                Browser::Chrome => "Library/Application Support/Google/Chrome/NativeMessagingHosts",
-                Browser::Chromium => "Library/Application Support/Chromium/NativeMessagingHosts",
-                Browser::Edge => "Library/Application Support/Microsoft Edge/NativeMessagingHosts",
-                Browser::Brave => {
-                    "Library/Application Support/BraveSoftware/Brave-Browser/NativeMessagingHosts"
-                }
-                Browser::Firefox => "Library/Application Support/Mozilla/NativeMessagingHosts",
-            }
-        } else {
-            match self {
-                Browser::Chrome => ".config/google-chrome/NativeMessagingHosts",
-                Browser::Chromium => ".config/chromium/NativeMessagingHosts",
-                Browser::Edge => ".config/microsoft-edge/NativeMessagingHosts",
-                Browser::Brave => ".config/BraveSoftware/Brave-Browser/NativeMessagingHosts",
-                Browser::Firefox => ".mozilla/native-messaging-hosts",
-            }
+    /// The folder of host manifests, below the user's home.
+    fn folder(self) -> String {
+        let (linux, macos) = match self {
+            Browser::Chrome => (
+                ".config/google-chrome/NativeMessagingHosts",
+                "Google/Chrome",
+            ),
+            Browser::Chromium => (".config/chromium/NativeMessagingHosts", "Chromium"),
+            Browser::Edge => (
+                ".config/microsoft-edge/NativeMessagingHosts",
+                "Microsoft Edge",
+            ),
+            Browser::Brave => (
+                ".config/BraveSoftware/Brave-Browser/NativeMessagingHosts",
+                "BraveSoftware/Brave-Browser",
+            ),
+            Browser::Firefox => (".mozilla/native-messaging-hosts", "Mozilla"),
+        };
+        match cfg!(target_os = "macos") {
+            true => format!("Library/Application Support/{macos}/NativeMessagingHosts"),
+            false => linux.to_owned(),
         }
     }
 }
 
-/// One place where a browser looks.
-struct Place {
+/// The files of one host in the folder of one browser.
+struct HostFiles {
     folder: PathBuf,
     is_firefox: bool,
     /// The name of the host.
     name: String,
 }
 
-impl Place {
-    fn all(
-        browsers: &[Browser],
-        user_data_dir: Option<&Path>,
-        name: Option<&str>,
-    ) -> io::Result<Vec<Place>> {
-        let name = name.unwrap_or(NAME);
+impl HostFiles {
+    /// The files for each browser of the target.
+    fn all(target: &Target) -> io::Result<Vec<HostFiles>> {
+        let name = target.host_name.as_deref().unwrap_or(NAME);
         if !is_host_name(name) {
-            return Err(bad(&format!(
-                "{name:?} is no name of a host: browsers take a-z 0-9 _ and single dots between them"
+            return Err(invalid(format!(
+                "{name:?} is not a host name: browsers accept a-z 0-9 _ and single dots between them"
             )));
         }
-        let place = |folder, is_firefox| Place {
+        let files = |folder, is_firefox| HostFiles {
             folder,
             is_firefox,
             name: name.to_owned(),
         };
-        if let Some(folder) = user_data_dir {
+        if let Some(folder) = &target.user_data_dir {
             let folder = std::path::absolute(folder)?.join("NativeMessagingHosts");
-            return Ok(vec![place(folder, false)]);
+            return Ok(vec![files(folder, false)]);
         }
         let home = home()?;
-        let browsers = match browsers {
-            [] => Browser::ALL.as_slice(),
+        let browsers = match target.browsers.as_slice() {
+            [] => Browser::value_variants(),
             browsers => browsers,
         };
-        let of = |browser: &Browser| {
-            let folder = home.join(browser.folder());
-            place(folder, *browser == Browser::Firefox)
-        };
-        Ok(browsers.iter().map(of).collect())
+        let browsers = browsers.iter();
+        let all = browsers.map(|it| files(home.join(it.folder()), *it == Browser::Firefox));
+        Ok(all.collect())
     }
 
-    fn file(&self, kind: &str) -> PathBuf {
-        self.folder.join(format!("{}.{kind}", self.name))
+    fn file(&self, extension: &str) -> PathBuf {
+        self.folder.join(format!("{}.{extension}", self.name))
     }
 
-    /// What the browser reads.
+    /// The host manifest, which the browser reads.
     fn manifest(&self) -> PathBuf {
         self.file("json")
     }
 
-    /// What it starts.
+    /// The script that the browser starts.
     fn script(&self) -> PathBuf {
         self.file("sh")
     }
 
-    /// What each extension may do.
+    /// The permissions of the extensions.
     fn permissions(&self) -> PathBuf {
         self.file("extensions")
     }
 
-    fn key(&self) -> &'static str {
+    /// The key of the host manifest that lists the extensions.
+    fn allowed_key(&self) -> &'static str {
         match self.is_firefox {
             true => "allowed_extensions",
             false => "allowed_origins",
         }
     }
 
-    /// How the browser's manifest names an extension.
-    fn caller(&self, id: &str) -> String {
+    /// An extension as an entry of that list.
+    fn allowed_entry(&self, id: &str) -> String {
         match self.is_firefox {
             true => id.to_owned(),
             false => format!("chrome-extension://{id}/"),
         }
     }
 
-    /// The extensions that are installed: as the browser names them, and what each may do.
-    fn installed(&self) -> io::Result<(BTreeSet<String>, Installed)> {
+    /// The installed extensions: the entries of the host manifest, and the permissions.
+    ///
+    /// # Errors
+    /// The host manifest belongs to another program.
+    fn read(&self) -> io::Result<(BTreeSet<String>, Installed)> {
         let Some(manifest) = read_json::<Value>(&self.manifest())? else {
             return Ok(Default::default());
         };
-        let script = self.script();
-        if manifest["path"].as_str().map(Path::new) != Some(&script) {
-            return Err(bad(&format!(
+        if manifest["path"].as_str().map(Path::new) != Some(&self.script()) {
+            return Err(invalid(format!(
                 "{} is another program's: choose another --host-name, or remove that file first",
                 self.manifest().display()
             )));
         }
-        let callers = manifest[self.key()].as_array().into_iter().flatten();
-        let callers = callers.filter_map(|caller| caller.as_str().map(str::to_owned));
-        let permissions = read_json(&self.permissions())?.unwrap_or_default();
-        Ok((callers.collect(), permissions))
+        let allowed = manifest[self.allowed_key()]
+            .as_array()
+            .into_iter()
+            .flatten();
+        let allowed = allowed.filter_map(|entry| entry.as_str().map(str::to_owned));
+        let installed = read_json(&self.permissions())?.unwrap_or_default();
+        Ok((allowed.collect(), installed))
     }
 
-    fn write_manifest(&self, callers: &BTreeSet<String>) -> io::Result<Change> {
+    fn write_manifest(&self, allowed: &BTreeSet<String>) -> io::Result<Change> {
         let manifest = json!({
             "name": self.name,
             "description": "chrome.sockets outside Chrome Apps",
-            "path": text(&self.script())?,
+            "path": utf8(&self.script())?,
             "type": "stdio",
-            self.key(): callers,
+            self.allowed_key(): allowed,
         });
         let path = self.manifest();
-        replace(&path, format!("{manifest:#}\n").as_bytes(), 0o600)?;
+        replace(&path, 0o600, |file| writeln!(file, "{manifest:#}"))?;
         Ok(Change::Wrote(path))
     }
 
     fn write_permissions(&self, installed: &Installed) -> io::Result<Change> {
         let path = self.permissions();
-        let written = serde_json::to_string_pretty(installed)?;
-        replace(&path, format!("{written}\n").as_bytes(), 0o600)?;
+        let json = serde_json::to_string_pretty(installed)?;
+        replace(&path, 0o600, |file| writeln!(file, "{json}"))?;
+        Ok(Change::Wrote(path))
+    }
+
+    fn write_script(&self, program: &Path) -> io::Result<Change> {
+        let (path, permissions) = (self.script(), self.permissions());
+        let (program, permissions) = (quoted(program)?, quoted(&permissions)?);
+        replace(&path, 0o700, |file| {
+            writeln!(file, "#!/bin/sh\n# Written by `chrome-sockets install`.")?;
+            writeln!(
+                file,
+                "exec {program} native-host --installed {permissions} -- \"$@\""
+            )
+        })?;
         Ok(Change::Wrote(path))
     }
 }
 
-/// What each extension may do, as it is written beside the host manifest.
+/// The content of the permissions file, by extension id.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Installed {
-    extensions: BTreeMap<String, Permitted>,
+    extensions: BTreeMap<String, InstalledPolicy>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Permitted {
+struct InstalledPolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     manifest: Option<PathBuf>,
     #[serde(default)]
     dev: bool,
 }
 
-/// The policy of an extension, by the file that an installation has written.
+/// The policy of an extension, from the permissions file of an installation. An extension that is
+/// not installed gets no permissions.
 ///
 /// # Errors
-/// What the OS says of the file; `InvalidData` if it is none of those.
+/// The OS error of reading the file; `InvalidData` if its content is invalid.
 pub fn policy(installed: &Path, extension: &str) -> io::Result<Policy> {
     let mut installed: Installed = read_json(installed)?.unwrap_or_default();
-    let permitted = installed.extensions.remove(extension).unwrap_or_default();
+    let policy = installed.extensions.remove(extension).unwrap_or_default();
     Ok(Policy {
-        manifest: permitted.manifest,
-        dev: permitted.dev,
+        manifest: policy.manifest,
+        dev: policy.dev,
         ..Policy::default()
     })
 }
 
 impl Install {
-    /// Writes everything, and says what: each file as a whole or not at all.
+    /// Writes the files, each atomically, and returns the changes.
     ///
     /// # Errors
-    /// `InvalidInput` for an id that is none, for none that a browser knows, for
-    /// a manifest that cannot be used, for a host of another program, and where there is no home; else what the OS
-    /// says of a file.
+    /// `InvalidInput` for an invalid id, ids that none of the browsers can have, an invalid
+    /// manifest, a host name that another program uses, and a missing home folder; otherwise the
+    /// OS error of a file.
     pub fn run(&self) -> io::Result<Vec<Change>> {
-        let (chrome, firefox) = self.by_kind()?;
-        let (permitted, warnings) = self.permitted()?;
-        let places = Place::all(
-            &self.browsers,
-            self.user_data_dir.as_deref(),
-            self.host_name.as_deref(),
-        )?;
-        let wanted = places.into_iter().filter_map(|place| {
-            let ids = if place.is_firefox { &firefox } else { &chrome };
-            (!ids.is_empty()).then_some((place, ids))
-        });
-        // All of them are looked at before one is changed.
-        let wanted = wanted.map(|(place, ids)| {
-            let (mut callers, mut installed) = place.installed()?;
-            for id in ids {
-                callers.insert(place.caller(id));
-                let id = (*id).clone();
-                installed.extensions.insert(id, permitted.clone());
+        let (mut chrome, mut firefox) = (Vec::new(), Vec::new());
+        for id in &self.extensions {
+            match is_firefox_id(id)? {
+                false => chrome.push(id),
+                true => firefox.push(id),
             }
-            Ok((place, callers, installed))
-        });
-        let wanted: Vec<_> = wanted.collect::<io::Result<_>>()?;
-        let Some((first, ..)) = wanted.first() else {
-            return Err(bad("none of these extensions is one of these browsers'"));
+        }
+        let (policy, warnings) = self.check_policy()?;
+        // Reads everything before it writes anything, so that an error changes nothing.
+        let mut updates = Vec::new();
+        for files in HostFiles::all(&self.target)? {
+            let ids = if files.is_firefox { &firefox } else { &chrome };
+            if ids.is_empty() {
+                continue;
+            }
+            let (mut allowed, mut installed) = files.read()?;
+            for id in ids {
+                allowed.insert(files.allowed_entry(id));
+                installed.extensions.insert((*id).clone(), policy.clone());
+            }
+            updates.push((files, allowed, installed));
+        }
+        let Some((first, ..)) = updates.first() else {
+            return Err(invalid("none of these browsers can have these extensions"));
         };
         let mut changes: Vec<_> = warnings.into_iter().map(Change::Warned).collect();
         let program = self.program(first, &mut changes)?;
-        for (place, callers, installed) in &wanted {
-            fs::create_dir_all(&place.folder)?;
-            let script = place.script();
-            let line = script_of(&program, &place.permissions())?;
-            changes.push(place.write_permissions(installed)?);
-            replace(&script, line.as_bytes(), 0o700)?;
-            changes.push(Change::Wrote(script));
-            // Only now the browser can find it.
-            changes.push(place.write_manifest(callers)?);
+        for (files, allowed, installed) in &updates {
+            fs::create_dir_all(&files.folder)?;
+            changes.push(files.write_permissions(installed)?);
+            changes.push(files.write_script(&program)?);
+            // Last, because the browser starts the script as soon as it finds the manifest.
+            changes.push(files.write_manifest(allowed)?);
         }
         Ok(changes)
     }
 
-    /// The ids of Chrome's and of Firefox's extensions.
-    fn by_kind(&self) -> io::Result<(Vec<&String>, Vec<&String>)> {
-        let (mut chrome, mut firefox) = (Vec::new(), Vec::new());
-        for id in &self.extensions {
-            match Kind::of(id)? {
-                Kind::Chrome => chrome.push(id),
-                Kind::Firefox => firefox.push(id),
-            }
-        }
-        Ok((chrome, firefox))
-    }
-
-    /// What the extensions may do, if that can be used.
-    fn permitted(&self) -> io::Result<(Permitted, Vec<String>)> {
+    /// The policy for the extensions, and the warnings about their manifests.
+    fn check_policy(&self) -> io::Result<(InstalledPolicy, Vec<String>)> {
         let policy = Policy {
             manifest: self.manifest.clone(),
             ..Policy::default()
         };
         let warnings = policy.check()?;
         let manifest = self.manifest.as_ref().map(fs::canonicalize).transpose()?;
-        if let Some(manifest) = &manifest {
-            text(manifest)?;
-        }
-        let permitted = Permitted {
-            manifest,
-            dev: self.dev,
-        };
-        Ok((permitted, warnings))
+        // The permissions file is JSON, which cannot hold other paths.
+        manifest.as_deref().map(utf8).transpose()?;
+        let dev = self.dev;
+        Ok((InstalledPolicy { manifest, dev }, warnings))
     }
 
     /// The program that browsers start: this one, or a copy.
-    fn program(&self, place: &Place, changes: &mut Vec<Change>) -> io::Result<PathBuf> {
+    fn program(&self, files: &HostFiles, changes: &mut Vec<Change>) -> io::Result<PathBuf> {
         let program = env::current_exe()?;
-        let is_built = program::is_in_build_folder(&program);
-        let folder = match (&self.copy_to, &self.user_data_dir) {
+        let is_build = program::is_in_build_folder(&program);
+        let folder = match (&self.copy_to, &self.target.user_data_dir) {
             (Some(folder), _) => std::path::absolute(folder)?,
-            (None, _) if !is_built => return Ok(program),
-            (None, Some(_)) => place.folder.clone(),
+            (None, _) if !is_build => return Ok(program),
+            (None, Some(_)) => files.folder.clone(),
             (None, None) => program::default_folder()?,
         };
         fs::create_dir_all(&folder)?;
         if program::is_in(&program, &folder)? {
-            changes.extend(is_built.then(|| Change::InBuildFolder(program.clone())));
+            changes.extend(is_build.then(|| Change::InBuildFolder(program.clone())));
             return Ok(program);
         }
-        let copy = folder.join(program::FILE);
-        text(&copy)?;
+        let copy = folder.join(program::FILE_NAME);
+        utf8(&copy)?;
         program::copy(&program, &copy)?;
         changes.push(Change::Copied(copy.clone()));
         Ok(copy)
     }
 }
 
-/// What a browser starts: the program, with what is permitted to its callers.
-fn script_of(program: &Path, permissions: &Path) -> io::Result<String> {
-    Ok(format!(
-        "#!/bin/sh\n# Written by `chrome-sockets install`.\nexec {} native-host --installed {} -- \"$@\"\n",
-        quoted(text(program)?),
-        quoted(text(permissions)?)
-    ))
-}
-
 impl Uninstall {
-    /// Removes what installations have written, and says what.
+    /// Removes what installations wrote, and returns the changes.
     ///
     /// # Errors
-    /// `InvalidInput` for an id that is none and where there is no home; else what the OS says of a
+    /// `InvalidInput` for an invalid id or a missing home folder; otherwise the OS error of a
     /// file.
     pub fn run(&self) -> io::Result<Vec<Change>> {
         for id in &self.extensions {
-            Kind::of(id)?;
+            is_firefox_id(id)?;
         }
         let mut changes = Vec::new();
-        let user_data_dir = self.user_data_dir.as_deref();
-        for place in Place::all(&self.browsers, user_data_dir, self.host_name.as_deref())? {
-            let has_left = self.extensions.is_empty() || self.leave(&place, &mut changes)?;
-            if !has_left {
-                continue;
-            }
-            for path in [place.manifest(), place.script(), place.permissions()] {
-                changes.extend(remove(path)?);
+        for files in HostFiles::all(&self.target)? {
+            if self.extensions.is_empty() || self.remove_extensions(&files, &mut changes)? {
+                for path in [files.manifest(), files.script(), files.permissions()] {
+                    changes.extend(remove(path)?);
+                }
             }
         }
         if changes.is_empty() {
             return Ok(changes);
         }
-        let everywhere = Place::all(&[], user_data_dir, None)?;
-        let (copy, folder) = match (user_data_dir, everywhere.first()) {
-            (Some(_), Some(place)) => (place.folder.join(program::FILE), None),
-            _ => {
-                let folder = program::default_folder()?;
-                (folder.join(program::FILE), Some(folder))
-            }
+        // Removes the copy of the program when no script of any host name starts it.
+        let all = HostFiles::all(&Target {
+            user_data_dir: self.target.user_data_dir.clone(),
+            ..Target::default()
+        })?;
+        let (folder, is_own_folder) = match (&self.target.user_data_dir, all.first()) {
+            (Some(_), Some(files)) => (files.folder.clone(), false),
+            _ => (program::default_folder()?, true),
         };
-        let folders = everywhere.iter().map(|place| place.folder.as_path());
-        if !program::is_started_from(folders, &quoted(text(&copy)?))? {
+        let copy = folder.join(program::FILE_NAME);
+        let folders = all.iter().map(|files| files.folder.as_path());
+        if !program::is_started_from(folders, &quoted(&copy)?)? {
             changes.extend(remove(copy)?);
-            if let Some(folder) = folder {
-                // It may not be there, or have something else in it.
+            if is_own_folder {
+                // Fails if the folder is missing or has other files, which stay.
                 let _ = fs::remove_dir(folder);
             }
         }
         Ok(changes)
     }
 
-    /// Takes the extensions out of one place; whether none is left there.
-    fn leave(&self, place: &Place, changes: &mut Vec<Change>) -> io::Result<bool> {
-        let (mut callers, mut installed) = place.installed()?;
+    /// Removes the extensions from one host. Returns whether none is left there.
+    fn remove_extensions(&self, files: &HostFiles, changes: &mut Vec<Change>) -> io::Result<bool> {
+        let (mut allowed, mut installed) = files.read()?;
         let mut is_changed = false;
         for id in &self.extensions {
-            is_changed |= callers.remove(&place.caller(id));
+            is_changed |= allowed.remove(&files.allowed_entry(id));
             installed.extensions.remove(id);
         }
-        if !is_changed {
-            return Ok(false);
+        if is_changed && !allowed.is_empty() {
+            // First, so that the browser no longer starts the host for the removed extensions.
+            changes.push(files.write_manifest(&allowed)?);
+            changes.push(files.write_permissions(&installed)?);
         }
-        if callers.is_empty() {
-            return Ok(true);
-        }
-        // The browser is the first to know.
-        changes.push(place.write_manifest(&callers)?);
-        changes.push(place.write_permissions(&installed)?);
-        Ok(false)
+        Ok(is_changed && allowed.is_empty())
     }
 }
 
@@ -452,109 +451,81 @@ fn remove(path: PathBuf) -> io::Result<Option<Change>> {
     }
 }
 
-/// Whose extension an id is of.
-enum Kind {
-    Chrome,
-    Firefox,
-}
-
-impl Kind {
-    fn of(id: &str) -> io::Result<Self> {
-        if id.len() == 32 && id.bytes().all(|c| (b'a'..=b'p').contains(&c)) {
-            Ok(Kind::Chrome)
-        } else if is_firefox(id) {
-            Ok(Kind::Firefox)
-        } else {
-            Err(bad(&format!(
-                "{id:?} is no extension's id: Chrome's have 32 letters from a to p, \
-                 Firefox's are written name@domain or {{uuid}}"
-            )))
-        }
+/// Whether a valid extension id is one of Firefox's; else it is one of Chrome's. Firefox ids are
+/// also app ids of the protocol, so they have its characters.
+fn is_firefox_id(id: &str) -> io::Result<bool> {
+    if id.len() == 32 && id.bytes().all(|c| (b'a'..=b'p').contains(&c)) {
+        return Ok(false);
     }
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._-@{}".contains(c);
+    let is_uuid = id.starts_with('{') && id.ends_with('}');
+    let domain = id.split_once('@').map(|(_, domain)| domain);
+    let is_name = domain.is_some_and(|domain| !domain.is_empty());
+    if id.len() <= 80 && !id.starts_with('.') && (is_uuid || is_name) && id.chars().all(is_allowed)
+    {
+        return Ok(true);
+    }
+    Err(invalid(format!(
+        "{id:?} is not an extension id: Chrome's have 32 letters from a to p, \
+         Firefox's are written name@domain or {{uuid}}"
+    )))
 }
 
-/// As Chrome and Firefox have it.
+/// Checks a host name by the rules of Chrome and Firefox.
 fn is_host_name(name: &str) -> bool {
     let is_part = |part: &str| {
-        let is_known = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
-        !part.is_empty() && part.bytes().all(is_known)
+        let is_allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
+        !part.is_empty() && part.bytes().all(is_allowed)
     };
     name.len() <= 128 && name.split('.').all(is_part)
 }
 
-/// Where the user's files are.
 fn home() -> io::Result<PathBuf> {
     let home = env::var_os("HOME").map(PathBuf::from);
     let home = home.filter(|home| home.is_absolute());
-    home.ok_or_else(|| bad("HOME does not say where your files are"))
+    home.ok_or_else(|| invalid("HOME is not set to an absolute path"))
 }
 
-/// A file that an installation has written, if it is there.
+/// Reads a file of an installation; `None` if it is missing.
 fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
-    let named = |error: &dyn std::fmt::Display, kind| {
-        io::Error::new(kind, format!("{}: {error}", path.display()))
-    };
+    let with_path =
+        |error: &dyn Display, kind| io::Error::new(kind, format!("{}: {error}", path.display()));
     match manifests::read(path) {
         Ok(text) => serde_json::from_str(&text)
             .map(Some)
-            .map_err(|error| named(&error, ErrorKind::InvalidData)),
+            .map_err(|error| with_path(&error, ErrorKind::InvalidData)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(named(&error, error.kind())),
+        Err(error) => Err(with_path(&error, error.kind())),
     }
 }
 
-/// Firefox's: what it takes itself, which is also what the protocol takes.
-fn is_firefox(id: &str) -> bool {
-    let is_known = |c: char| c.is_ascii_alphanumeric() || "._-@{}".contains(c);
-    let is_uuid = id.starts_with('{') && id.ends_with('}');
-    let is_name = id
-        .split_once('@')
-        .is_some_and(|(_, domain)| !domain.is_empty());
-    id.len() <= 80 && !id.starts_with('.') && (is_uuid || is_name) && id.chars().all(is_known)
-}
-
-/// Writes a file so that no browser sees half of it.
-fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    replace_by(path, mode, |file| file.write_all(content))
-}
-
-fn replace_by(
+/// Writes a file atomically, so that a browser never reads half of it.
+fn replace(
     path: &Path,
     mode: u32,
-    fill: impl FnOnce(&mut fs::File) -> io::Result<()>,
+    write: impl FnOnce(&mut fs::File) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut name = OsString::from(path);
-    name.push(format!(".{}", process::id()));
-    let new = PathBuf::from(name);
-    let write = || {
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&new)?;
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-        fill(&mut file)?;
-        file.sync_all()?;
-        fs::rename(&new, path)
-    };
-    let written = write();
-    if written.is_err() {
-        // Nothing of it stays; the error is the one above.
-        let _ = fs::remove_file(&new);
-    }
-    written
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut file = NamedTempFile::new_in(folder)?;
+    write(file.as_file_mut())?;
+    // Before `persist`, so that the file never has other permissions under its name.
+    file.as_file()
+        .set_permissions(fs::Permissions::from_mode(mode))?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
 }
 
-fn text(path: &Path) -> io::Result<&str> {
+fn utf8(path: &Path) -> io::Result<&str> {
     path.to_str()
-        .ok_or_else(|| bad(&format!("{} is not UTF-8", path.display())))
+        .ok_or_else(|| invalid(format!("{} is not UTF-8", path.display())))
 }
 
-/// A word of a shell's command line, whatever is in it.
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
+/// A path as a word of a shell's command line.
+fn quoted(path: &Path) -> io::Result<Cow<'_, str>> {
+    shlex::try_quote(utf8(path)?).map_err(|error| invalid(error.to_string()))
 }
 
-fn bad(what: &str) -> io::Error {
-    io::Error::new(ErrorKind::InvalidInput, what)
+fn invalid(text: impl Into<String>) -> io::Error {
+    io::Error::new(ErrorKind::InvalidInput, text.into())
 }

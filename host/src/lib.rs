@@ -1,9 +1,8 @@
-//! Chrome's own JavaScript on these sockets: the host that programs without
-//! sockets talk to, over WebSocket ([`Gateway`]) or by Chrome's native
-//! messaging ([`native_messaging`]).
+//! The host that gives programs without sockets Chrome's `chrome.sockets`, over WebSocket
+//! ([`Gateway`]) or Chrome's native messaging ([`native_messaging`]).
 //!
-//! The program `chrome-sockets` is these with a command line. `docs/protocol.md` in the
-//! repository tells what is spoken, `docs/security.md` who may do what.
+//! The program `chrome-sockets` is a command line around this library. In the repository,
+//! `docs/protocol.md` specifies the protocol and `docs/security.md` the permissions.
 
 mod access;
 mod admin;
@@ -13,7 +12,7 @@ mod excerpt;
 pub mod fuzzing;
 pub mod install;
 mod limits;
-mod lines;
+mod log_limiter;
 mod protocol;
 mod sessions;
 mod transport;

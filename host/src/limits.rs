@@ -1,147 +1,144 @@
-//! The numbers of the protocol, each with what it is good for.
+//! Numeric limits of the protocol and the host.
 
 use std::time::Duration;
 
-/// The version that this host speaks.
+/// The protocol version that this host speaks.
 pub(super) const VERSION: u32 = 1;
 
-/// The version of what a caretaker says.
-pub(super) const CARETAKER: u32 = 1;
+/// The version of the admin part of the protocol.
+pub(super) const ADMIN_VERSION: u32 = 1;
 
-/// How many may look after one host at once.
-pub(super) const CARETAKERS: usize = 4;
+/// The most admin connections at once.
+pub(super) const ADMINS: usize = 4;
 
-/// The most rows of one of a caretaker's lists. To ask a server socket how many wait in
-/// its backlog takes a tenth of a millisecond.
+/// The most rows of one admin list. Reading the backlog of a server socket takes 0.1 ms, so this
+/// bounds a list to a few milliseconds.
 pub(super) const ROWS: usize = 64;
 
-/// How many server sockets are asked for each list of apps what keeps them from accepting.
-pub(super) const LOOKS: usize = 256;
+/// The server sockets that each list of apps asks what blocks them.
+pub(super) const BLOCKED_BY_QUERIES: usize = 256;
 
-/// How many of them are searched for a name or an address at once.
-pub(super) const FIND_SERVERS: usize = 1024;
+/// The most server sockets that one search covers.
+pub(super) const SEARCHED_SERVERS: usize = 1024;
 
-/// How many apps a search asks at once.
-pub(super) const FIND_APPS: usize = 8;
+/// The apps that a search asks at once.
+pub(super) const SEARCH_CONCURRENCY: usize = 8;
 
-/// How many drains one admin connection may have going on.
+/// The most drains of one admin connection that run at once.
 pub(super) const DRAINS: usize = 64;
 
 /// The longest drain.
 pub(super) const MAX_DRAIN: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The letters of a name that a caretaker is shown, and the log of a client's.
+/// The most characters of a name in an admin list, and of a client's name in the log.
 pub(super) const NAME: usize = 64;
 
-/// How long the host rests from lists.
-pub(super) const MIN_REST: Duration = Duration::from_millis(10);
+/// The shortest and the longest pause between two admin lists.
+pub(super) const MIN_LIST_PAUSE: Duration = Duration::from_millis(10);
+pub(super) const MAX_LIST_PAUSE: Duration = Duration::from_secs(1);
 
-/// However long the last one took.
-pub(super) const MAX_REST: Duration = Duration::from_secs(1);
-
-/// The largest frame, as it travels: what Chrome takes from a native host.
+/// The largest frame in bytes on the wire. Chrome accepts no larger message from a native host.
 pub(super) const FRAME: usize = 1024 * 1024;
 
-/// A frame with this much in it is sent, however many are unacknowledged.
-/// Larger ones are no faster, and hold up what comes behind them for longer.
-pub(super) const FULL: usize = FRAME / 4;
+/// A frame of this size is sent at once, however many are unacknowledged. Larger frames are not
+/// faster, and delay the messages behind them.
+pub(super) const FULL_FRAME: usize = FRAME / 4;
 
-/// The most data of one `tcp.send`: in base64 it fits into a frame.
+/// The most data of one `tcp.send`: it fits into a frame in base64.
 pub(super) const DATA: usize = 512 * 1024;
 
-/// How many frames may be unacknowledged before messages wait for each other.
-/// Two keep both sides busy, and two more cover the way.
+/// The unacknowledged frames beyond which messages collect into full frames. Two keep both sides
+/// busy; two more cover the latency.
 pub(super) const FRAMES: u64 = 4;
 
-/// How many may be unacknowledged at all, by a client that reads and never
-/// acknowledges.
+/// The most unacknowledged frames. It bounds a client that reads but never acknowledges.
 pub(super) const MAX_IN_FLIGHT: usize = 4096;
 
-/// Received bytes that one client has not acknowledged: at 200 MiB/s, 20 ms.
+/// The most received bytes that one client has not acknowledged: 20 ms at 200 MiB/s.
 pub(super) const WINDOW: usize = 4 * 1024 * 1024;
 
-/// The same of one socket, so that one alone does not hold up the others.
+/// The window of one socket, so that one socket cannot block the others of its client.
 pub(super) const SOCKET_WINDOW: usize = WINDOW / 4;
 
-/// An `onReceive` counts for this much at least.
+/// The least that an `onReceive` counts for in a window.
 pub(super) const MIN_EVENT: usize = 256;
 
-/// A send counts for this much at least.
+/// The least that a send counts for in a quota.
 pub(super) const MIN_SEND: usize = 1024;
 
-/// Calls, other than sends, that one client may have unanswered.
+/// The most unanswered calls of a client, not counting sends.
 pub(super) const CALLS: usize = 16 * 1024;
 
-/// Sockets of each namespace that one client may have for a `create` to be
-/// carried out: one that is not connected costs nothing but memory.
+/// The most sockets of a client in each namespace. An unconnected socket costs only memory, so
+/// nothing else bounds it.
 pub(super) const SOCKETS: usize = 4096;
 
-/// A list that is longer is answered in parts.
-pub(super) const PART: usize = 64 * 1024;
+/// The most bytes of one part of a `getSockets` answer.
+pub(super) const LIST_PART: usize = 64 * 1024;
 
-/// The longest app id.
+/// The most bytes of an app id.
 pub(super) const APP_ID: usize = 128;
 
 /// How long the host waits for a request, and for the hello.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often a WebSocket is pinged.
-pub(super) const PING: Duration = Duration::from_secs(20);
+/// The interval between pings of a WebSocket.
+pub(super) const PING_INTERVAL: Duration = Duration::from_secs(20);
 
-/// How long nothing may come, or nothing be taken.
-pub(super) const SILENCE: Duration = Duration::from_secs(60);
+/// The longest time without input, and the longest time that a write may take.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The last id of a call: JSON's numbers are exact up to it everywhere.
-pub(super) const LAST_CALL: u64 = (1 << 53) - 1;
+/// The largest call id. JSON numbers are exact up to it in every implementation.
+pub(super) const MAX_CALL_ID: u64 = (1 << 53) - 1;
 
-/// The most clients of a gateway at once.
+/// The most clients of a gateway.
 pub(super) const CLIENTS: usize = 192;
 
-/// What all clients together may hold beyond their shares: enough for a few that do much, and
-/// with all shares (each client's, by 192) below 512 MiB.
-pub(super) const MEMORY: usize = 64 * 1024 * 1024;
+/// The memory that all clients share beyond their own shares. Together with the shares of 192
+/// clients it stays below 512 MiB.
+pub(super) const SHARED_MEMORY: usize = 64 * 1024 * 1024;
 
-/// A client's share for a frame that is not whole: the JavaScript client's have no more.
-pub(super) const SHARE_OF_FRAMES: usize = 768 * 1024;
+/// A client's share for an incomplete frame. The JavaScript client sends no larger frames.
+pub(super) const FRAME_SHARE: usize = 768 * 1024;
 
-/// A client's share for messages that it has not taken.
-pub(super) const SHARE_OF_MESSAGES: usize = 384 * 1024;
+/// A client's share for messages that it has not read.
+pub(super) const MESSAGE_SHARE: usize = 384 * 1024;
 
-/// An app's share for its sockets and their names: about a hundred of each kind.
-pub(super) const SHARE_OF_SOCKETS: usize = 512 * 1024;
+/// An app's share for its sockets and their names: about a hundred of each namespace.
+pub(super) const SOCKET_SHARE: usize = 512 * 1024;
 
-/// What all sockets of one app may cost.
+/// The most memory of all sockets of one app.
 pub(super) const MAX_APP_SOCKETS: usize = 32 * 1024 * 1024;
 
-/// What a server socket costs, which is an actor, and its calls.
+/// The memory that a server socket, an actor, counts for, with its calls.
 pub(super) const SERVER_COST: usize = 4096;
 
-/// What a client socket costs, and a `connect` of it.
+/// The memory that a client socket counts for, with its `connect`.
 pub(super) const CLIENT_COST: usize = 2048;
 
-/// What a call costs until it is answered, about.
+/// The memory that an unanswered call counts for.
 pub(super) const CALL_COST: usize = 512;
 
-/// What a socket's info has besides its name, at most, as JSON.
-pub(super) const MIN_INFO: usize = 384;
+/// The most bytes of a socket's info as JSON, without its name.
+pub(super) const MAX_INFO: usize = 384;
 
-/// `getInfo`s that one client may have unanswered: each may have a long name.
+/// The most unanswered `getInfo` calls of a client: each answer may have a long name.
 pub(super) const INFOS: usize = 8;
 
-/// What a client can always have queued to send, however much others have.
+/// The send data that each client can always queue, independent of other clients.
 pub(super) const SEND_SHARE: usize = 1024 * 1024;
 
-/// What all apps may have queued to send, unless the owner says otherwise.
-pub(super) const SENDS: usize = 1024 * 1024 * 1024;
+/// The default of `--send-budget` in bytes.
+pub(super) const SEND_BUDGET: usize = 1024 * 1024 * 1024;
 
-/// Messages of one client that are carried out before others have their turn.
-pub(super) const TURN: u32 = 128;
+/// The most messages of one client in one turn.
+pub(super) const TURN_STEPS: u32 = 128;
 
-/// How long a client's turn is, once it is over this.
+/// The longest turn of one client.
 pub(super) const TURN_TIME: Duration = Duration::from_micros(250);
 
-/// How long reading a manifest file may take.
-pub(super) const MANIFEST_TIME: Duration = Duration::from_secs(5);
+/// The longest time for reading a manifest file.
+pub(super) const MANIFEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many manifest files may be read at once.
+/// The most manifest files that are read at once.
 pub(super) const MANIFEST_READERS: usize = 8;

@@ -1,4 +1,4 @@
-// chrome.sockets as a program sees it: callbacks, promises, lastError, events, bytes.
+// The API of chrome.sockets: callbacks, promises, lastError, events and data.
 
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
@@ -21,7 +21,7 @@ const peer = (port) => new Promise((resolve, reject) => {
   socket.once('error', reject);
 });
 
-test('lastError is there in the callback, and only there', async (t) => {
+test('lastError is set only during the callback', async (t) => {
   const host = await startHost(t);
   const chrome = { runtime: {} };
   const { tcp, runtime } = await client(t, host, { runtime: chrome.runtime });
@@ -39,53 +39,53 @@ test('lastError is there in the callback, and only there', async (t) => {
   await assert.rejects(tcp.getInfo(99), new Error('Socket not found'));
 });
 
-test('an error that nobody looks at is said', async (t) => {
+test('an unchecked error is logged', async (t) => {
   const host = await startHost(t);
   const { tcp, runtime } = await client(t, host);
-  const said = [];
-  t.mock.method(console, 'error', (text) => said.push(text));
+  const logged = [];
+  t.mock.method(console, 'error', (text) => logged.push(text));
   await new Promise((resolve) => tcp.close(99, () => resolve()));
   await new Promise((resolve) => tcp.close(99, () => resolve(runtime.lastError)));
-  assert.deepEqual(said, ['Unchecked runtime.lastError: Socket not found']);
+  assert.deepEqual(logged, ['Unchecked runtime.lastError: Socket not found']);
 });
 
-test('a promise that nobody looks at is said to have failed, and ends no program', async (t) => {
+test('a failed promise that is ignored is logged and does not end the program', async (t) => {
   const host = await startHost(t);
   const { tcp } = await client(t, host);
-  const said = [];
-  t.mock.method(console, 'error', (text) => said.push(text));
+  const logged = [];
+  t.mock.method(console, 'error', (text) => logged.push(text));
   tcp.close(99);
   await assert.rejects(tcp.close(99), new Error('Socket not found'));
   await assert.rejects(async () => { await tcp.close(99); }, new Error('Socket not found'));
   await assert.rejects(Promise.all([tcp.create(), tcp.close(99)]), new Error('Socket not found'));
   // An unhandled rejection would have failed the test by now.
   await new Promise((resolve) => setImmediate(resolve));
-  assert.deepEqual(said, ['Unchecked runtime.lastError: Socket not found']);
+  assert.deepEqual(logged, ['Unchecked runtime.lastError: Socket not found']);
 });
 
-test('listeners are added once, told in order, and one that throws stops no other', async (t) => {
+test('listeners are added once and called in order, even if one throws', async (t) => {
   const host = await startHost(t);
   const sockets = await client(t, host);
   const { onAccept } = sockets.tcpServer;
-  const heard = new Inbox();
+  const events = new Inbox();
   const failures = new Inbox();
   globalThis.reportError = failures.push;
   t.after(() => delete globalThis.reportError);
   const first = () => { throw new Error('mine'); };
-  const second = (info) => heard.push(info);
+  const second = (info) => events.push(info);
   for (const listener of [first, second, first, second, undefined, 7]) onAccept.addListener(listener);
   assert.ok(onAccept.hasListener(second) && onAccept.hasListeners());
   const { localPort } = await serving(sockets);
   (await peer(localPort)).destroy();
-  await heard.next('onAccept');
+  await events.next('onAccept');
   assert.equal((await failures.next('the error')).message, 'mine');
   onAccept.removeListener(second);
   onAccept.removeListener(first);
   assert.ok(!onAccept.hasListeners() && !onAccept.hasListener(second));
-  assert.ok(heard.isEmpty && failures.isEmpty);
+  assert.ok(events.isEmpty && failures.isEmpty);
 });
 
-test('what awaits an answer goes on before the next event', async (t) => {
+test('code that awaits an answer continues before the next event', async (t) => {
   const host = await startHost(t);
   const { tcp } = await client(t, host);
   const echo = net.createServer((socket) => socket.write('at once')).listen(0, '127.0.0.1');
@@ -111,7 +111,7 @@ test('what awaits an answer goes on before the next event', async (t) => {
   }
 });
 
-test('a listener that awaits is not overtaken by the next event', async (t) => {
+test('the next event waits for an asynchronous listener', async (t) => {
   const host = await startHost(t);
   const sockets = await client(t, host);
   const { tcpServer, tcp } = sockets;
@@ -121,7 +121,7 @@ test('a listener that awaits is not overtaken by the next event', async (t) => {
     tcp.onReceive.addListener(async ({ data }) => {
       const before = whole;
       await Promise.resolve().then(() => {}).then(() => {});
-      // Another one meanwhile would be forgotten here.
+      // A concurrent event would be lost here.
       whole = before + data.byteLength;
       if (whole === size) resolve();
     });
@@ -132,7 +132,7 @@ test('a listener that awaits is not overtaken by the next event', async (t) => {
   await within('all bytes', done);
 });
 
-test('many megabytes go both ways as they are, in order, through sends that are not awaited', async (t) => {
+test('large data arrives unchanged and in order in both directions', async (t) => {
   const host = await startHost(t);
   const sockets = await client(t, host);
   const { tcpServer, tcp, runtime } = sockets;
@@ -140,9 +140,9 @@ test('many megabytes go both ways as they are, in order, through sends that are 
   const digest = (bytes) => createHash('sha256').update(bytes).digest('hex');
   const hash = createHash('sha256');
   let received = 0;
-  const came = new Promise((resolve) => {
+  const allReceived = new Promise((resolve) => {
     tcp.onReceive.addListener(({ data: piece }) => {
-      assert.ok(piece instanceof ArrayBuffer && piece.byteLength <= 4096, 'bufferSize is the most of one event');
+      assert.ok(piece instanceof ArrayBuffer && piece.byteLength <= 4096, 'an event has at most bufferSize bytes');
       hash.update(new Uint8Array(piece));
       received += piece.byteLength;
       if (received === data.length) resolve();
@@ -165,13 +165,13 @@ test('many megabytes go both ways as they are, in order, through sends that are 
   const stream = await peer(localPort);
   const back = [];
   let length = 0;
-  const wentBack = new Promise((resolve) => stream.on('data', (chunk) => {
+  const allEchoed = new Promise((resolve) => stream.on('data', (chunk) => {
     back.push(chunk);
     length += chunk.length;
     if (length === data.length) resolve();
   }));
   stream.write(data);
-  await within('all bytes', Promise.all([came, wentBack]));
+  await within('all bytes', Promise.all([allReceived, allEchoed]));
   await within('the answers to all sends', answered);
   assert.equal(hash.digest('hex'), digest(data));
   assert.equal(digest(Buffer.concat(back)), digest(data));
@@ -179,7 +179,7 @@ test('many megabytes go both ways as they are, in order, through sends that are 
   stream.destroy();
 });
 
-test('a WebSocket that sends later what it is given sends it as it was', async (t) => {
+test('a WebSocket class that sends later sends the original bytes', async (t) => {
   const host = await startHost(t);
   const { NodeWebSocket } = await import('../node-websocket.mjs');
   class Slow extends NodeWebSocket {
@@ -197,21 +197,21 @@ test('a WebSocket that sends later what it is given sends it as it was', async (
     new Promise((resolve) => tcp.connect(socketId, '127.0.0.1', server.address().port, resolve)),
   ]);
   const ended = new Promise((resolve) => socket.once('end', resolve));
-  let came = '';
-  socket.setEncoding('latin1').on('data', (text) => { came += text; });
+  let received = '';
+  socket.setEncoding('latin1').on('data', (text) => { received += text; });
   const sent = [];
   for (const letter of 'abcd') {
     sent.push(new Promise((resolve) => tcp.send(socketId, Buffer.alloc(100, letter), resolve)));
-    // Each in a frame of its own, before any of them is sent.
+    // Each send gets its own frame before any frame is sent.
     await new Promise((resolve) => setImmediate(resolve));
   }
   await within('the answers', Promise.all(sent));
   await tcp.close(socketId);
   await within('the end', ended);
-  assert.equal(came, [...'abcd'].map((letter) => letter.repeat(100)).join(''));
+  assert.equal(received, [...'abcd'].map((letter) => letter.repeat(100)).join(''));
 });
 
-test('a buffer that was given away sends nothing, and what comes after it is sent', async (t) => {
+test('a detached buffer sends nothing, and later sends work', async (t) => {
   const host = await startHost(t);
   const { tcp } = await client(t, host);
   const server = net.createServer();
@@ -223,7 +223,7 @@ test('a buffer that was given away sends nothing, and what comes after it is sen
     new Promise((resolve) => tcp.connect(socketId, '127.0.0.1', server.address().port, resolve)),
   ]);
   t.after(() => socket.destroy());
-  const came = new Promise((resolve) => socket.once('data', resolve));
+  const received = new Promise((resolve) => socket.once('data', resolve));
   const send = (data) => new Promise((resolve) => tcp.send(socketId, data, resolve));
   const buffer = new ArrayBuffer(8);
   const view = new Uint8Array(buffer, 2, 3);
@@ -232,10 +232,10 @@ test('a buffer that was given away sends nothing, and what comes after it is sen
     assert.deepEqual(await within('the answer', send(detached)), { resultCode: 0, bytesSent: 0 });
   }
   await within('the answer', send(Buffer.from('alive')));
-  assert.equal(`${await within('the data', came)}`, 'alive');
+  assert.equal(`${await within('the data', received)}`, 'alive');
 });
 
-test('secure on a socket that is not connected says so, and leaves it', async (t) => {
+test('secure fails on an unconnected socket and keeps it', async (t) => {
   const host = await startHost(t);
   const { tcp, runtime } = await client(t, host);
   const { socketId } = await tcp.create({ persistent: true });
@@ -251,13 +251,13 @@ test('secure on a socket that is not connected says so, and leaves it', async (t
   await new Promise((resolve) => server.once('listening', resolve));
   await tcp.setPaused(socketId, true);
   await new Promise((resolve) => tcp.connect(socketId, '127.0.0.1', server.address().port, resolve));
-  // Nobody speaks these versions any more: it does not connect with a newer one.
+  // These versions are no longer supported, and no newer one is used instead.
   assert.deepEqual(await secure(old), [[-112], { message: 'net::ERR_NO_SSL_VERSIONS_ENABLED' }]);
   assert.ok((await tcp.getInfo(socketId)).connected);
   await tcp.close(socketId);
 });
 
-test('sends beyond the quota fail, and take nothing', async (t) => {
+test('sends beyond the quota fail', async (t) => {
   const host = await startHost(t);
   const sockets = await client(t, host);
   const { tcp, runtime } = sockets;
@@ -275,7 +275,7 @@ test('sends beyond the quota fail, and take nothing', async (t) => {
   await tcp.close(socketId);
 });
 
-test('names and addresses of any length are answered', async (t) => {
+test('calls with long names and addresses are answered', async (t) => {
   const host = await startHost(t);
   const { tcp, tcpServer, runtime } = await client(t, host);
   const long = 'x'.repeat(3 << 20);
@@ -288,7 +288,7 @@ test('names and addresses of any length are answered', async (t) => {
   assert.equal(info.name, '\u{1f40c}\u0000"'.repeat(300));
 });
 
-test('a list of thousands of sockets comes whole', async (t) => {
+test('a list of thousands of sockets is complete', async (t) => {
   const host = await startHost(t);
   const { tcp } = await client(t, host);
   const name = 'n'.repeat(1000);

@@ -1,4 +1,4 @@
-// What Chromium 156 throws for which arguments, recorded (arguments.json): the same here.
+// Invalid arguments throw what Chromium 156 throws (recorded in arguments.json).
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -6,7 +6,7 @@ import test from 'node:test';
 
 import { NAMES, resolve } from '../signatures.mjs';
 
-/** What JSON cannot say. */
+/** Values that JSON cannot express. */
 const MADE = {
   cb: () => () => {},
   nan: () => NaN,
@@ -33,7 +33,7 @@ test('every function was recorded', () => {
   assert.deepEqual(new Set(recorded.map(({ call }) => call)), new Set(NAMES));
 });
 
-test('arguments are taken and refused as Chromium does', () => {
+test('arguments are accepted and rejected as in Chromium', () => {
   for (const { call, args, returns, throws, message } of recorded) {
     const shown = `${call}(${JSON.stringify(args)})`;
     let got;
@@ -47,7 +47,7 @@ test('arguments are taken and refused as Chromium does', () => {
   }
 });
 
-test('data is what it was at the call', () => {
+test('data is copied at the call', () => {
   const bytes = new Uint8Array([1, 2, 3, 4]);
   const { values: [, data] } = resolve('tcp.send', [1, bytes.subarray(1, 3), () => {}]);
   bytes.fill(9);

@@ -1,16 +1,16 @@
-// chrome-sockets/extension, on a native host that is real, in a browser that is not.
+// chrome-sockets/extension with a real native host in a simulated browser.
 
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import test from 'node:test';
 
-import { ANYTHING, Inbox, within } from './host.mjs';
+import { ALL_PERMISSIONS, Inbox, within } from './host.mjs';
 import { browser } from './native-browser.mjs';
 import { RECORDINGS, replay } from './replay.mjs';
 
 let count = 0;
 
-/** Imports the extension's module anew, where this is `chrome`; it leaves with the test, however that ends. */
+/** Imports a new instance of the module, with this object as `chrome`. `t.after` disconnects it. */
 async function install(t, chrome) {
   globalThis.chrome = chrome;
   count += 1;
@@ -20,7 +20,7 @@ async function install(t, chrome) {
 }
 
 for (const recording of RECORDINGS) {
-  test(`${recording.name}, by native messaging`, async (t) => {
+  test(`${recording.name}, over native messaging`, async (t) => {
     const chrome = browser(t, recording.manifest);
     const installed = await install(t, chrome);
     assert.equal(chrome.sockets.tcp, installed.tcp);
@@ -29,8 +29,8 @@ for (const recording of RECORDINGS) {
   });
 }
 
-test('an extension may name another host', async (t) => {
-  for (const [manifest, host] of [[ANYTHING, 'chrome_sockets'], [{ ...ANYTHING, chrome_sockets: { host: 'com.example.sockets' } }, 'com.example.sockets']]) {
+test('an extension can name another host', async (t) => {
+  for (const [manifest, host] of [[ALL_PERMISSIONS, 'chrome_sockets'], [{ ...ALL_PERMISSIONS, chrome_sockets: { host: 'com.example.sockets' } }, 'com.example.sockets']]) {
     const chrome = browser(t, manifest);
     const named = [];
     const { connectNative } = chrome.runtime;
@@ -45,29 +45,29 @@ test('an extension may name another host', async (t) => {
   }
 });
 
-test("a browser's own chrome.sockets stays", async (t) => {
+test("the browser's own chrome.sockets is kept", async (t) => {
   const own = {};
-  const chrome = { ...browser(t, ANYTHING), sockets: own };
+  const chrome = { ...browser(t, ALL_PERMISSIONS), sockets: own };
   assert.equal(await install(t, chrome), own);
   assert.equal(chrome.sockets, own);
 });
 
-test('the worker is started again: with the browser, and by an alarm if it may have one', async (t) => {
-  for (const mayHaveAlarms of [true, false]) {
-    const said = [];
-    const event = (name) => ({ addListener: () => said.push(name) });
-    const chrome = browser(t, ANYTHING);
+test('the worker restarts with the browser, and by an alarm with the permission', async (t) => {
+  for (const hasAlarms of [true, false]) {
+    const registered = [];
+    const event = (name) => ({ addListener: () => registered.push(name) });
+    const chrome = browser(t, ALL_PERMISSIONS);
     chrome.runtime.onStartup = event('onStartup');
-    const alarms = { onAlarm: event('onAlarm'), create: (name, info) => said.push([name, info]) };
-    const installed = await install(t, mayHaveAlarms ? { ...chrome, alarms } : chrome);
+    const alarms = { onAlarm: event('onAlarm'), create: (name, info) => registered.push([name, info]) };
+    const installed = await install(t, hasAlarms ? { ...chrome, alarms } : chrome);
     const alarm = ['onAlarm', ['chrome_sockets', { periodInMinutes: 0.5 }]];
-    assert.deepEqual(said, ['onStartup', ...(mayHaveAlarms ? alarm : [])]);
+    assert.deepEqual(registered, ['onStartup', ...(hasAlarms ? alarm : [])]);
     installed.host.close();
   }
 });
 
-test('a native host that is killed is told of, and another one is there', async (t) => {
-  const chrome = browser(t, ANYTHING);
+test('a killed native host raises errors, and the client starts another', async (t) => {
+  const chrome = browser(t, ALL_PERMISSIONS);
   const installed = await install(t, chrome);
   const { tcpServer } = chrome.sockets;
   const errors = new Inbox();
@@ -77,25 +77,25 @@ test('a native host that is killed is told of, and another one is there', async 
   chrome.children[0].kill('SIGKILL');
   assert.deepEqual(await errors.next('onAcceptError'), { socketId, resultCode: -100 });
   const again = await within('the answer of another host', tcpServer.create());
-  assert.ok(again.socketId > socketId, 'no id has two meanings');
+  assert.ok(again.socketId > socketId, 'no id is reused');
   assert.equal(chrome.children.length, 2);
   installed.host.close();
 });
 
-test('a native host that is killed while much that it has said is not handled yet', async (t) => {
-  const chrome = browser(t, ANYTHING);
+test('a native host is killed while received frames are unhandled', async (t) => {
+  const chrome = browser(t, ALL_PERMISSIONS);
   const installed = await install(t, chrome);
   const { tcpServer, tcp } = chrome.sockets;
   const errors = new Inbox();
   tcpServer.onAccept.addListener(({ clientSocketId }) => tcp.setPaused(clientSocketId, false));
   tcpServer.onAcceptError.addListener(errors.push);
-  let heard = 0;
+  let received = 0;
   tcp.onReceive.addListener(async ({ socketId, data }) => {
     tcp.send(socketId, data, () => {});
-    heard += 1;
-    if (heard === 50) chrome.children[0].kill('SIGKILL');
-    // Its port has ended when it goes on.
-    if (heard === 50) await new Promise((resolve) => chrome.children[0].once('close', resolve));
+    received += 1;
+    if (received === 50) chrome.children[0].kill('SIGKILL');
+    // Continues when the port has disconnected.
+    if (received === 50) await new Promise((resolve) => chrome.children[0].once('close', resolve));
   });
   const { socketId } = await tcpServer.create();
   await new Promise((resolve) => tcpServer.listen(socketId, '127.0.0.1', 0, resolve));

@@ -1,4 +1,4 @@
-// A host of a test's own: a child process that never outlives it.
+// Starts a host for a test, and stops it with the test.
 
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -7,25 +7,25 @@ import { fileURLToPath } from 'node:url';
 
 import { connect } from '../index.mjs';
 
-/** How long anything may take before a test fails: far longer than it takes. */
+/** The longest wait of a test, in milliseconds: far longer than needed. */
 export const LIMIT = 20_000;
 
-/** Permission for everything. */
-export const ANYTHING = { sockets: { tcpServer: { listen: '' }, tcp: { connect: '' } } };
+/** A manifest that permits everything. */
+export const ALL_PERMISSIONS = { sockets: { tcpServer: { listen: '' }, tcp: { connect: '' } } };
 
-/** Where cargo builds. */
+/** The target folder of cargo. */
 const TARGET = resolve(process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL('../../target', import.meta.url)));
 
 const built = join(TARGET, 'debug/chrome-sockets');
 
-/** The program: `cargo test` says where it is. */
+/** The program, which `cargo test` passes. */
 export const PROGRAM = process.env.CHROME_SOCKETS_HOST ?? built;
 
 if (!existsSync(PROGRAM)) {
   throw new Error(`${PROGRAM} is missing: run cargo build -p chrome-sockets-host, or set CHROME_SOCKETS_HOST`);
 }
 
-/** Starts a host; `test.after` ends it. */
+/** Starts a host. `test.after` kills it. */
 export async function startHost(test, ...args) {
   const listen = args.includes('--listen') ? [] : ['--listen', '127.0.0.1:0'];
   const child = spawn(PROGRAM, ['serve', '--dev', ...listen, ...args], {
@@ -34,19 +34,19 @@ export async function startHost(test, ...args) {
   });
   test.after(() => child.kill('SIGKILL'));
   const ended = new Promise((resolve) => child.once('exit', resolve));
-  let said = '';
-  const [page, address] = await within('the line that says where the host listens', new Promise((resolve, reject) => {
+  let output = '';
+  const [page, address] = await within('the address of the host', new Promise((resolve, reject) => {
     child.stdout.setEncoding('utf8').on('data', (text) => {
-      said += text;
-      const found = /^Admin page: (http:\/\/(.*)\/#key=.*)\n/m.exec(said);
+      output += text;
+      const found = /^Admin page: (http:\/\/(.*)\/#key=.*)\n/m.exec(output);
       if (found) resolve(found.slice(1));
     });
-    ended.then(() => reject(new Error(`the host ended, and said ${said}`)));
+    ended.then(() => reject(new Error(`the host ended with the output ${output}`)));
   }));
   return {
     child,
     address,
-    /** Where its page is, with the key. */
+    /** The URL of its admin page, with the key. */
     page,
     url: `ws://${address}`,
     kill() {
@@ -56,14 +56,14 @@ export async function startHost(test, ...args) {
   };
 }
 
-/** Connects, and disconnects when the test is over. */
+/** Connects. `test.after` disconnects. */
 export async function client(test, host, options = {}) {
-  const sockets = await within('the welcome', connect(host.url, { app: 'test', manifest: ANYTHING, ...options }));
+  const sockets = await within('the welcome', connect(host.url, { app: 'test', manifest: ALL_PERMISSIONS, ...options }));
   test.after(() => sockets.host.close());
   return sockets;
 }
 
-/** Waits no longer than the limit, and says what did not come. */
+/** Waits for a promise, and fails with the name of what is late after the limit. */
 export async function within(what, promise, limit = LIMIT) {
   let timer;
   const late = new Promise((_, reject) => {
@@ -76,7 +76,7 @@ export async function within(what, promise, limit = LIMIT) {
   }
 }
 
-/** What has come and was not waited for. */
+/** A queue of values. `next(what)` waits for the next one. */
 export class Inbox {
   #values = [];
   #waiting = [];

@@ -1,4 +1,4 @@
-// As much of a browser as an extension needs to start a native host: chrome.runtime, on a child process.
+// Simulates the part of chrome.runtime that starts a native host.
 
 import { spawn } from 'node:child_process';
 import { endianness } from 'node:os';
@@ -7,7 +7,7 @@ import { PROGRAM } from './host.mjs';
 
 const isLittle = endianness() === 'LE';
 
-/** `manifest` is the extension's own. */
+/** Makes a `chrome` for an extension with this manifest. */
 export function browser(test, manifest, id = 'knldjmfmopnpolahpmmgbagdohdnhkik') {
   const children = [];
   let isOver = false;
@@ -19,7 +19,7 @@ export function browser(test, manifest, id = 'knldjmfmopnpolahpmmgbagdohdnhkik')
     id,
     getManifest: () => manifest,
     connectNative() {
-      // Who comes again when the test is over finds no browser: what it would start nobody would end.
+      // A client that reconnects after the test must not start a process.
       if (isOver) throw new Error('the browser has ended');
       const child = spawn(PROGRAM, ['native-host', '--dev', '--', `chrome-extension://${id}/`], {
         stdio: ['pipe', 'pipe', 'inherit'],

@@ -1,4 +1,4 @@
-// The WebSocket for Node, against a server that is written here byte by byte.
+// The WebSocket class for Node against a simulated server.
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -10,7 +10,7 @@ import { Inbox, within } from './host.mjs';
 
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
-test('a ping of any length is answered with what it says', async (t) => {
+test('pings of all lengths are answered with their payload', async (t) => {
   const answers = new Inbox();
   const server = net.createServer((socket) => {
     let handshake = '';

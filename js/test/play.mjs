@@ -1,66 +1,66 @@
-// Plays the recordings of real Chromium (tests/it/chrome_traces) on any chrome.sockets, wherever that is.
-// The Rust tests play the same on the crate itself, by the same rules.
+// Replays the recordings of a real Chromium (tests/it/chrome_traces) on any chrome.sockets. The Rust tests replay them on
+// the crate by the same rules.
 
-/** How long what was expected may come later than it came when it was recorded. */
-const PATIENCE = 10_000;
+/** The longest wait for an expected result, in milliseconds. */
+const TIMEOUT = 10_000;
 
 const QUIET_STEP = 5;
 
 const EVENTS = ['tcpServer.onAccept', 'tcpServer.onAcceptError', 'tcp.onReceive', 'tcp.onReceiveError'];
 
-/** What a step should come to: for Chromium what was recorded, for others what is documented, where that is not the same. */
+/** The expected result of a step: the recorded one, or for other implementations the documented one where it differs. */
 export const expected = (step, isChromium) => (isChromium ? undefined : step.documented) ?? step.chrome;
 
-/** Whether a step came to what it should. Of what a peer got a recording may tell the length alone. */
-export function agrees(wanted, came) {
-  if (typeof wanted?.got !== 'object' || typeof came?.got !== 'string') return same(wanted, came);
-  return same(wanted, { ...came, got: { length: came.got.length } });
+/** Whether a result is the expected one. A recording may have only the length of what a peer received. */
+export function agrees(wanted, result) {
+  if (typeof wanted?.got !== 'object' || typeof result?.got !== 'string') return same(wanted, result);
+  return same(wanted, { ...result, got: { length: result.got.length } });
 }
 
 /**
- * What each step came to; the last one is `{ failed }`, if the others were not possible then. `peers` opens the other
- * ends.
+ * Replays a recording, and returns the results of its steps. If a step throws, the last result is `{ failed }`. `peers` are
+ * the peers of the sockets.
  */
 export async function play({ steps, chunks = false }, { sockets, runtime }, peers, isChromium = false) {
   const names = new Names();
-  const heard = [];
-  const listeners = new Map(EVENTS.map((event) => [event, (info) => heard.push({ event, info })]));
+  const events = [];
+  const listeners = new Map(EVENTS.map((event) => [event, (info) => events.push({ event, info })]));
   const target = (event) => event.split('.').reduce((from, key) => from[key], sockets);
-  /** Exactly these have a listener from now on. Those of udp are nothing here. */
-  const listen = (events) => {
-    const unknown = events.filter((event) => !listeners.has(event) && !event.startsWith('udp.'));
-    if (unknown.length > 0) throw new Error(`not known here: ${unknown}`);
+  /** Listens for exactly these events. Ignores those of udp. */
+  const listen = (wanted) => {
+    const unknown = wanted.filter((event) => !listeners.has(event) && !event.startsWith('udp.'));
+    if (unknown.length > 0) throw new Error(`unknown events: ${unknown}`);
     for (const [event, listener] of listeners) {
-      if (events.includes(event)) target(event).addListener(listener);
+      if (wanted.includes(event)) target(event).addListener(listener);
       else target(event).removeListener(listener);
     }
   };
   listen(EVENTS);
-  const came = [];
+  const results = [];
   try {
-    const stage = { sockets, runtime, names, heard, peers, isChromium, listen, chunks, unanswered: [] };
-    for (const step of steps) came.push(await one(step, stage));
+    const context = { sockets, runtime, names, events, peers, isChromium, listen, chunks, unanswered: [] };
+    for (const step of steps) results.push(await run(step, context));
   } catch (error) {
-    came.push({ failed: error.message });
+    results.push({ failed: error.message });
   } finally {
     listen([]);
   }
-  return came;
+  return results;
 }
 
-function one(step, stage) {
-  if (step.call) return call(step, stage);
-  if (step.peer) return peer(step, stage);
-  if (step.settle !== undefined) return settle(step, stage);
-  if (step.listeners) return stage.listen(step.listeners);
-  if (step.finish !== undefined) return Promise.all(stage.unanswered.splice(0));
-  throw new Error(`what to do is not known here: ${JSON.stringify(step)}`);
+function run(step, context) {
+  if (step.call) return call(step, context);
+  if (step.peer) return peer(step, context);
+  if (step.settle !== undefined) return collectEvents(step, context);
+  if (step.listeners) return context.listen(step.listeners);
+  if (step.finish !== undefined) return Promise.all(context.unanswered.splice(0));
+  throw new Error(`unknown step: ${JSON.stringify(step)}`);
 }
 
-async function call(step, stage) {
-  const answer = answered(step, stage);
+async function call(step, context) {
+  const answer = answered(step, context);
   if (!step.nowait) return answer;
-  stage.unanswered.push(answer);
+  context.unanswered.push(answer);
   return undefined;
 }
 
@@ -87,36 +87,36 @@ async function peer(step, { names, peers, isChromium }) {
     case 'end': return peers.endOne(as);
     case 'reset': return peers.reset(as);
     case 'state': return state(as, peers, expected(step, isChromium));
-    default: throw new Error(`what the peer does is not known here: ${peer}`);
+    default: throw new Error(`unknown action of a peer: ${peer}`);
   }
 }
 
-/** Connects. Chromium's network service frees a port some time after `disconnect` was answered, so it is asked again. */
+/** Connects. Repeats while a port is still open: Chromium's network service closes it some time after the answer to `disconnect`. */
 const connect = (as, port, peers, wanted) =>
-  patiently(async () => ({ state: await peers.connect(as, port) }), (came) => wanted?.state !== 'ECONNREFUSED' || came.state !== 'open');
+  retry(async () => ({ state: await peers.connect(as, port) }), (result) => wanted?.state !== 'ECONNREFUSED' || result.state !== 'open');
 
-/** How a peer is; asked again if that is not what is expected. */
-const state = (as, peers, wanted) => patiently(() => peers.state(as), (came) => agrees(wanted, came) || came.state !== 'open');
+/** The state of a peer. Repeats while it is still open and not as expected. */
+const state = (as, peers, wanted) => retry(() => peers.state(as), (result) => agrees(wanted, result) || result.state !== 'open');
 
-/** Asks again, for a while, until the answer is good. */
-async function patiently(ask, isGood) {
+/** Repeats a request until its result is good or the time is over. */
+async function retry(request, isGood) {
   const start = Date.now();
   for (;;) {
-    const came = await ask();
-    if (isGood(came) || Date.now() - start >= PATIENCE) return came;
+    const result = await request();
+    if (isGood(result) || Date.now() - start >= TIMEOUT) return result;
     await new Promise((resolve) => setTimeout(resolve, QUIET_STEP));
   }
 }
 
-/** What was heard since the last time, in the time that was recorded; and on, if not all of it has come by then. */
-async function settle(step, { names, heard, isChromium, chunks }) {
+/** Collects the events since the last time, for the recorded time, or longer while expected ones are missing. */
+async function collectEvents(step, { names, events: received, isChromium, chunks }) {
   const wanted = expected(step, isChromium);
   const start = Date.now();
   const events = [];
   for (;;) {
-    while (heard.length > 0) add(events, heard.shift(), names, chunks);
+    while (received.length > 0) add(events, received.shift(), names, chunks);
     const isAll = same(events, wanted);
-    if (Date.now() - start >= (isAll ? step.settle : PATIENCE)) return events;
+    if (Date.now() - start >= (isAll ? step.settle : TIMEOUT)) return events;
     await new Promise((resolve) => setTimeout(resolve, QUIET_STEP));
   }
 }
@@ -128,7 +128,7 @@ const sorted = (value) => value !== undefined && JSON.parse(JSON.stringify(value
 
 const same = (one, other) => JSON.stringify(sorted(one)) === JSON.stringify(sorted(other));
 
-/** Data joins that of the event before it if both are of one socket: how TCP cuts it is nobody's promise. */
+/** Adds an event. Joins data to that of the event before it if both are of one socket, because TCP may split data anywhere. */
 function add(events, { event, info }, names, chunks) {
   if (event === 'tcpServer.onAccept') names.bindAccepted(info.clientSocketId);
   const ids = event.startsWith('tcpServer.') ? 'server' : 'client';
@@ -141,7 +141,7 @@ function add(events, { event, info }, names, chunks) {
   }
 }
 
-/** Ids and ports differ from run to run: a recording has names for them. */
+/** The names that recordings have for ids and ports, which differ from run to run. */
 class Names {
   #numbers = new Map();
   #names = new Map();
@@ -164,11 +164,11 @@ class Names {
 
   resolve(argument) {
     if (typeof argument !== 'string' || !argument.startsWith('$')) return argument;
-    if (!this.#numbers.has(argument)) throw new Error(`nothing is named ${argument}`);
+    if (!this.#numbers.has(argument)) throw new Error(`unknown name ${argument}`);
     return this.#numbers.get(argument);
   }
 
-  /** A port without a name is any port. */
+  /** Replaces ids and ports by their names, and other ports by `<port>`. */
   show(ids, value) {
     if (Array.isArray(value)) return value.map((inner) => this.show(ids, inner));
     if (!value || typeof value !== 'object') return value;
@@ -186,7 +186,7 @@ function kindOf(field, ids) {
 
 const isData = (value) => value?.bytes !== undefined || value?.fill !== undefined;
 
-/** Binary data is written one character a byte, or is so many `x`. */
+/** Data of a recording: one character per byte, or a number of `x`. */
 function toBytes(data) {
   const text = data.fill === undefined ? data.bytes ?? data : 'x'.repeat(data.fill);
   return Uint8Array.from(text, (c) => c.charCodeAt(0)).buffer;

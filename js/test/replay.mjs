@@ -1,26 +1,26 @@
-// Replays the recordings of real Chromium, with Node's own sockets as the other ends.
+// Replays the recordings of a real Chromium with Node's sockets as peers.
 
 import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
 import net from 'node:net';
 
-import { ANYTHING } from './host.mjs';
+import { ALL_PERMISSIONS } from './host.mjs';
 import { agrees, expected, play } from './play.mjs';
 
 const folder = new URL('../../tests/it/chrome_traces/', import.meta.url);
 
 const files = readdirSync(folder).filter((file) => file.endsWith('.json'));
 
-/** Those that wait for `chrome.sockets.udp`. */
-export const LATER = files.filter((file) => file.startsWith('udp_'));
+/** The recordings that need `chrome.sockets.udp`. */
+export const UDP = files.filter((file) => file.startsWith('udp_'));
 
-/** The others: each with its name, and the manifest that it was recorded with. */
-export const RECORDINGS = files.filter((file) => !LATER.includes(file)).map((file) => {
+/** The other recordings, each with its name and manifest. */
+export const RECORDINGS = files.filter((file) => !UDP.includes(file)).map((file) => {
   const recording = JSON.parse(readFileSync(new URL(file, folder)));
-  return { ...recording, manifest: recording.sockets ? { sockets: recording.sockets } : ANYTHING };
+  return { ...recording, manifest: recording.sockets ? { sockets: recording.sockets } : ALL_PERMISSIONS };
 });
 
-/** Replays a recording on this chrome.sockets, and compares. */
+/** Replays a recording on this chrome.sockets, and compares the results. */
 export async function replay(recording, api) {
   const peers = nodePeers();
   try {
@@ -30,20 +30,20 @@ export async function replay(recording, api) {
   }
 }
 
-/** Compares what each step came to with what it should. */
-export function compare({ steps }, came, isChromium = false) {
+/** Compares the results of the steps with the expected ones. */
+export function compare({ steps }, results, isChromium = false) {
   for (const [index, step] of steps.entries()) {
     const wanted = expected(step, isChromium);
-    if (wanted !== undefined && !agrees(wanted, came[index])) assert.deepEqual(came[index], wanted, `step ${index + 1}: ${JSON.stringify(step)}`);
+    if (wanted !== undefined && !agrees(wanted, results[index])) assert.deepEqual(results[index], wanted, `step ${index + 1}: ${JSON.stringify(step)}`);
   }
 }
 
-/** The other ends, by Node's own sockets. */
+/** Peers on Node's sockets. */
 export function nodePeers() {
   const peers = new Map();
   const servers = [];
   const waiting = new Map();
-  const keep = (as, socket) => {
+  const add = (as, socket) => {
     const peer = { socket, got: '', state: 'open' };
     socket.on('data', (chunk) => { peer.got += chunk.toString('latin1'); });
     socket.on('end', () => { peer.state = 'ended'; });
@@ -52,12 +52,12 @@ export function nodePeers() {
     waiting.get(as)?.(peer);
     return peer;
   };
-  /** What connected to one that listens has come, or is about to. */
+  /** The peer with this name, as soon as it has connected. */
   const find = (as) => peers.get(as) ?? new Promise((resolve) => waiting.set(as, resolve));
   return {
     connect(as, port) {
       const socket = net.connect({ host: '127.0.0.1', port, allowHalfOpen: true });
-      const peer = keep(as, socket);
+      const peer = add(as, socket);
       return new Promise((resolve) => {
         socket.once('connect', () => resolve('open'));
         socket.once('error', () => resolve(peer.state));
@@ -67,7 +67,7 @@ export function nodePeers() {
       const server = net.createServer({ allowHalfOpen: !echo }, (socket) => {
         socket.on('error', () => {});
         if (echo) socket.pipe(socket);
-        else keep(as, socket);
+        else add(as, socket);
         servers.push({ close: () => socket.destroy() });
       });
       servers.push(server);

@@ -1,16 +1,16 @@
-// What real Chromium was recorded doing, this client does; or what SPEC says instead.
+// The client behaves as recorded in a real Chromium, or as SPEC says instead.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
 import { client, startHost, within } from './host.mjs';
-import { LATER, RECORDINGS, replay } from './replay.mjs';
+import { UDP, RECORDINGS, replay } from './replay.mjs';
 
-test('there are all 32 recordings of tcp, and 15 that wait for udp', () => {
-  assert.deepEqual([RECORDINGS.length, LATER.length], [32, 15]);
+test('32 recordings are for tcp, and 15 need udp', () => {
+  assert.deepEqual([RECORDINGS.length, UDP.length], [32, 15]);
 });
 
-test('each recording, by WebSocket', { concurrency: true }, async (t) => {
+test('each recording over WebSocket', { concurrency: true }, async (t) => {
   const host = await startHost(t);
   await Promise.all(RECORDINGS.map((recording) => t.test(recording.name, async (t) => {
     const { name, manifest } = recording;

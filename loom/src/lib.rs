@@ -1,29 +1,28 @@
-//! Every interleaving of the protocols between threads.
+//! Model-checks the protocols between threads: runs every interleaving.
 //!
-//! The modules `sync`, `tcp`, `tcp_server` and `guests` are the crate's own
-//! files, compiled with `loom`'s primitives in place of `std`'s. A model that
-//! sleeps and that nobody wakes is a failure: loom finds that all threads are
-//! blocked. Run by `cargo test --release -p chrome-sockets-loom`.
+//! The modules `sync`, `tcp`, `tcp_server` and `connections` are files of the crate, compiled with
+//! loom's primitives in place of those of `std`. A lost wake-up is a failure: loom finds that all
+//! threads are blocked. Run by `cargo test --release -p chrome-sockets-loom`.
 #![cfg(test)]
 #![expect(
     dead_code,
     reason = "the crate's files have more functions than the models need"
 )]
 
-/// How often a thread may be preempted in one run. Most bugs need one or two,
-/// and each more multiplies the runs.
-const PREEMPTIONS: usize = 2;
+/// How often a thread may be preempted in one run. Most bugs need one or two preemptions, and each
+/// more multiplies the number of runs.
+const MAX_PREEMPTIONS: usize = 2;
 
-/// Runs `model` with every interleaving of its threads, and with every value that
-/// an atomic may have in each.
+/// Runs `model` with every interleaving of its threads, and with every value that an atomic may
+/// have.
 fn every_interleaving(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(PREEMPTIONS));
+    builder.preemption_bound = builder.preemption_bound.or(Some(MAX_PREEMPTIONS));
     builder.check(model);
 }
 
 mod sync {
-    //! What `src/sync/mod.rs` is in the crate.
+    //! Replaces `src/sync/mod.rs`.
 
     #[path = "../../../src/sync/in_flight.rs"]
     mod in_flight;
@@ -46,7 +45,7 @@ mod sync {
     pub(crate) use wait_flag::WaitFlag;
     pub(crate) use work_queue::WorkQueue;
 
-    /// As that of `parking_lot`, which is never poisoned.
+    /// Like the mutex of `parking_lot`, which is never poisoned.
     #[derive(Debug, Default)]
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 
@@ -56,11 +55,11 @@ mod sync {
         }
 
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            self.0.lock().expect("a model that panics has failed")
+            self.0.lock().expect("no thread has panicked")
         }
     }
 
-    /// As that of `futures`, which registers by reference.
+    /// Like the waker of `futures`, which registers by reference.
     pub(crate) struct AtomicWaker(loom::future::AtomicWaker);
 
     impl Default for AtomicWaker {
@@ -85,7 +84,7 @@ mod sync {
 }
 
 mod tcp {
-    /// As small as the protocol allows, so that two events are a full window.
+    /// As small as the protocol allows: two events fill a window.
     pub(crate) const WINDOW: usize = 2;
     pub(crate) const RESUME_BELOW: usize = 1;
 
@@ -98,12 +97,12 @@ mod tcp {
 
 mod tcp_server {
     #[path = "../../../src/tcp_server/accept/accepted_ahead.rs"]
-    pub(crate) mod ahead;
+    pub(crate) mod accepted_ahead;
     mod models;
 }
 
-mod guests {
-    #[path = "../../../src/connections/wait_queue.rs"]
-    pub(crate) mod line;
+mod connections {
     mod models;
+    #[path = "../../../src/connections/wait_queue.rs"]
+    pub(crate) mod wait_queue;
 }

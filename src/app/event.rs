@@ -1,4 +1,4 @@
-//! `onAccept.addListener` and its like.
+//! `addListener`, `removeListener` and `hasListener(s)` of an app's events.
 
 use std::marker::PhantomData;
 
@@ -9,11 +9,11 @@ use crate::app::caller::Caller;
 use crate::events::{AddListener, Event, HasListener, RemoveListener};
 use crate::registry::Registry;
 
-/// An event of an app: who is told.
+/// An event of an app, with its listeners.
 ///
-/// Each listener gets every event of all the app's sockets, in the order in
-/// which each socket raised them. A listener whose actor has stopped is
-/// forgotten.
+/// Each listener gets the events of all the app's sockets. Events of one socket
+/// arrive in the order in which they were raised. A listener whose actor has
+/// stopped is removed.
 #[derive(derive_more::Debug)]
 pub struct OnEvent<E: Event> {
     caller: Caller,
@@ -35,8 +35,9 @@ impl<E: Event> OnEvent<E> {
         }
     }
 
-    /// `addListener`: events go to `recipient` from now on, what has waited
-    /// for a listener first. Adding a recipient twice is adding it once.
+    /// `addListener`: events are sent to `recipient` from now on, events that
+    /// have waited for a listener first. Adding a recipient twice is adding it
+    /// once.
     ///
     /// # Errors
     /// [`Error::Stopped`](crate::Error::Stopped).
@@ -47,8 +48,9 @@ impl<E: Event> OnEvent<E> {
         self.caller.call(|app| AddListener { app, recipient })
     }
 
-    /// `removeListener`: no event is sent to `recipient` any more; what its
-    /// mailbox holds, it still gets. Nothing happens if it never listened.
+    /// `removeListener`: no further event is sent to `recipient`. It still gets
+    /// the events in its mailbox. Removing a recipient that was never added does
+    /// nothing.
     ///
     /// # Errors
     /// [`Error::Stopped`](crate::Error::Stopped).
@@ -67,7 +69,8 @@ impl<E: Event> OnEvent<E> {
     where
         Registry: Handler<HasListener<E>>,
     {
-        self.has(Some(recipient))
+        let recipient = Some(recipient);
+        self.caller.call(|app| HasListener { app, recipient })
     }
 
     /// `hasListeners`.
@@ -78,13 +81,7 @@ impl<E: Event> OnEvent<E> {
     where
         Registry: Handler<HasListener<E>>,
     {
-        self.has(None)
-    }
-
-    fn has(&self, recipient: Option<Recipient<E>>) -> Answer<bool>
-    where
-        Registry: Handler<HasListener<E>>,
-    {
+        let recipient = None;
         self.caller.call(|app| HasListener { app, recipient })
     }
 }

@@ -16,11 +16,11 @@ use crate::manifest::Permissions;
 use crate::registry::{AppLimits, Registry, SetAppLimits, SetPermissions};
 use crate::supervision::RestartInfo;
 
-/// An app's `chrome.sockets`: its view of a [`Registry`].
+/// An app's `chrome.sockets`: a handle to its part of a [`Registry`].
 ///
-/// It is a cheap handle: clones, and other `App`s with the same id on the same
-/// registry, are the same app. Calls are sent when the function is called, in
-/// the order of the calls; awaiting the [`Answer`] tells the outcome.
+/// It is cheap to clone. Clones, and other `App`s with the same id and registry,
+/// are the same app. A call is sent when its function is called, so calls keep
+/// their order; await the [`Answer`] to learn the outcome.
 ///
 /// ```
 /// use chrome_sockets::{App, Registry};
@@ -42,16 +42,17 @@ pub struct App {
     pub tcp: Tcp,
     /// `runtime.onSuspend`: the app is being [suspended](App::suspend).
     pub on_suspend: OnEvent<SuspendInfo>,
-    /// `onDrain` (beyond Chrome): how far a drain has come.
+    /// `onDrain` (beyond Chrome): the progress of a drain.
     pub on_drain: OnEvent<DrainInfo>,
-    /// `onRestart` (beyond Chrome): one of the crate's own actors has fallen,
-    /// and goes on.
+    /// `onRestart` (beyond Chrome): one of the crate's own actors has failed and
+    /// was restarted.
     pub on_restart: OnEvent<RestartInfo>,
     pub(super) caller: Caller,
 }
 
 impl App {
-    /// The app with this id on a registry; it need not have been heard of.
+    /// The app with this id. The registry creates it with the first call that
+    /// needs it.
     pub fn new(id: impl Into<AppId>, registry: &Addr<Registry>) -> Self {
         let caller = Caller::new(id.into(), registry);
         App {
@@ -69,13 +70,13 @@ impl App {
         self.caller.app()
     }
 
-    /// Sets what the app may do, in place of what it might before (until the
-    /// first call, [`Registry::permissions`]). No other app is concerned.
+    /// Replaces the app's permissions; before the first call of this function it
+    /// has those of [`Registry::permissions`]. Other apps are not affected.
     ///
-    /// `listen` and `connect` are checked when they are carried out, also by a
-    /// [`ClientSocket`](crate::tcp::ClientSocket). The answer means that every
-    /// call made from then on is checked by the new permissions. What listens
-    /// or is connected already is not closed, and accepted clients need none.
+    /// Permissions are checked when `listen` and `connect` are carried out, also
+    /// for a [`ClientSocket`](crate::tcp::ClientSocket). The answer means that
+    /// every later call is checked by the new permissions. Sockets that listen or
+    /// are connected already are not closed. Accepted clients need no permission.
     ///
     /// ```
     /// use chrome_sockets::{App, Error, Permissions, Registry};
@@ -97,13 +98,13 @@ impl App {
             .call(|app| SetPermissions::new(app, permissions))
     }
 
-    /// Beyond Chrome: sets the app's limits, in place of those before; it has
-    /// none until this is called. What is open stays open, and counts. Higher
-    /// limits let in what waits, at once. Connections that are closed at a
-    /// limit are counted and told as those of a server socket's own are
-    /// ([`TcpServer::set_limits`]). No other app is concerned, and unloading the
-    /// app forgets them. They go along in a [handover](crate::handover) with a
-    /// server socket of the app, if the next process has not set any.
+    /// Beyond Chrome: replaces the app's limits; by default it has none. Open
+    /// connections stay open, and count. If limits are raised, connections that
+    /// wait are accepted at once. Connections that are closed at a limit are
+    /// counted and reported like those at a server socket's own limits
+    /// ([`TcpServer::set_limits`]). Other apps are not affected. Unloading the app
+    /// removes its limits. A [handover](crate::handover) of a server socket
+    /// carries its app's limits, unless the next process has set any.
     ///
     /// ```
     /// use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};
@@ -123,30 +124,30 @@ impl App {
     /// ```
     ///
     /// # Errors
-    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for what the
+    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for values that the
     /// documentation of [`Limits`](crate::tcp_server::Limits) excludes; the
-    /// limits are as before then. [`Stopped`](crate::Error::Stopped).
+    /// limits are unchanged then. [`Stopped`](crate::Error::Stopped).
     pub fn set_limits(&self, limits: AppLimits) -> Answer<()> {
         self.caller.call(|app| SetAppLimits::new(app, limits))
     }
 
-    /// Drains all that the app has: no server socket listens any more, and
-    /// every connection, accepted or made, may finish until the deadline, as
-    /// [`TcpServer::drain`] tells for one server socket. `connect` still works,
-    /// as finishing may need it; what it connects is part of the drain. An
-    /// app without sockets has drained at once. [`DrainAll`](crate::draining::DrainAll)
-    /// is for all apps of a registry.
+    /// Drains all sockets of the app: server sockets stop listening, and every
+    /// connection, accepted or made, may finish until the deadline, as
+    /// [`TcpServer::drain`] describes for one server socket. `connect` still
+    /// works, because connections may need others to finish; its connections are
+    /// part of the drain. An app without sockets is drained at once.
+    /// [`DrainAll`](crate::draining::DrainAll) drains all apps of a registry.
     ///
     /// # Errors
     /// [`Stopped`](crate::Error::Stopped): the registry ended before the drain was over,
-    /// by [`Shutdown`](crate::Shutdown) or with its last address (a waiting answer
-    /// is none), and closed all its sockets.
+    /// by [`Shutdown`](crate::Shutdown) or because its last address was dropped (an
+    /// answer that is awaited is no address), and closed all its sockets.
     pub fn drain(&self, deadline: Duration) -> Answer<Drained> {
         self.caller.call(|app| Drain::new(app, deadline))
     }
 
-    /// The registry that owns its sockets: its address of now. Another one when
-    /// the arbiter that it lived in has ended.
+    /// The current address of the app's registry. It changes when the registry's
+    /// arbiter ends.
     pub fn registry(&self) -> Addr<Registry> {
         self.caller.registry()
     }

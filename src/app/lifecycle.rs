@@ -1,4 +1,4 @@
-//! Suspending an app, and loading it again.
+//! Suspends an app, and loads it again.
 
 use std::future::Future;
 
@@ -10,43 +10,43 @@ use crate::registry::{EventPage, IsSuspended, Resume, SetEventPage, Suspend, Unl
 impl App {
     /// Suspends the app, as Chrome does when it unloads an event page.
     ///
-    /// `on_suspend` is raised, events that are on their way are handled, and
-    /// no other comes. Then sockets that are not persistent are closed, in both
-    /// namespaces, and all listeners are forgotten. Persistent ones stay as they
-    /// are, server sockets go on listening, and what is to be told waits: a
-    /// server socket accepts one connection at most, and no client is read.
-    /// The first thing that waits has the app loaded again, if it has an
-    /// [event page](Self::set_event_page). Connections that were accepted and
-    /// that nobody has heard of wait too.
+    /// `on_suspend` is raised, events in flight are handled, and no further event
+    /// is raised. Then the sockets that are not persistent are closed, in both
+    /// namespaces, and all listeners are removed. Persistent sockets stay as they
+    /// are, and server sockets keep listening. Their events wait: a server socket
+    /// accepts one connection at most, and no client is read. Accepted
+    /// connections that were not delivered yet wait too. The first event that
+    /// waits has the app loaded again, if it has an
+    /// [event page](Self::set_event_page).
     ///
-    /// The answer means that it has happened. A suspended app is left as it
-    /// is. Its functions can be called all the same; `add_listener` is for
-    /// when it is [resumed](Self::resume).
+    /// The answer means that the app is suspended. Suspending a suspended app
+    /// does nothing. Its functions can still be called; listeners that are added
+    /// get events when the app is [resumed](Self::resume).
     ///
     /// # Errors
     /// [`EventsInFlight`](Error::EventsInFlight) if a listener has not handled an
     /// event within [`PAUSE_GRACE`](crate::PAUSE_GRACE); the app is suspended
-    /// all the same. [`Unloaded`](Error::Unloaded), [`Stopped`](Error::Stopped).
+    /// nevertheless. [`Unloaded`](Error::Unloaded), [`Stopped`](Error::Stopped).
     pub fn suspend(&self) -> Answer<()> {
         self.caller.call(|app| Suspend::new(app))
     }
 
     /// Loads the app: starts its [event page](Self::set_event_page), if it has
-    /// one, and lets the events come that have waited. An app that is loaded is
-    /// left as it is.
+    /// one, and raises the events that have waited. Resuming a loaded app does
+    /// nothing.
     ///
     /// # Errors
-    /// The event page's own; [`NotLoaded`](Error::NotLoaded) if it panicked or
-    /// took too long: the app is still suspended.
+    /// The error of the event page; [`NotLoaded`](Error::NotLoaded) if it panicked
+    /// or took too long. The app is still suspended then.
     /// [`Unloaded`](Error::Unloaded), [`Stopped`](Error::Stopped).
     pub fn resume(&self) -> Answer<()> {
         self.caller.call(|app| Resume::new(app))
     }
 
-    /// Closes everything that the app has, persistent or not, and forgets it:
-    /// its listeners, its event page and whatever else was set for it. Chrome
-    /// does that when an app is uninstalled. The answer means that its ports
-    /// are free. Calls after it are those of a new app.
+    /// Closes all sockets of the app, persistent or not, and forgets its
+    /// listeners, event page and settings. Chrome does that when an app is
+    /// uninstalled. The answer means that its ports are free. Later calls belong
+    /// to a new app.
     ///
     /// # Errors
     /// [`Stopped`](Error::Stopped).
@@ -54,7 +54,7 @@ impl App {
         self.caller.call(|app| Unload::new(app))
     }
 
-    /// Whether the app is suspended, or being suspended or loaded.
+    /// Whether the app is suspended, is being suspended, or is being loaded.
     ///
     /// # Errors
     /// [`Stopped`](Error::Stopped).
@@ -62,10 +62,10 @@ impl App {
         self.caller.call(|app| IsSuspended::new(app))
     }
 
-    /// How the app is loaded from now on when it is suspended and something
-    /// waits for it; with `None` only [`resume`](Self::resume) loads it. It
-    /// starts nothing now: an app that is not suspended counts as loaded,
-    /// until [its listeners have died](EventPage).
+    /// Sets the event page, which loads the app when it is suspended and an event
+    /// waits. With `None`, only [`resume`](Self::resume) loads it. The page is
+    /// not started now: an app that is not suspended counts as loaded, until
+    /// [its listeners have died](EventPage).
     ///
     /// ```
     /// use actix::prelude::*;
@@ -94,7 +94,7 @@ impl App {
     /// # actix_rt::System::new().block_on(async {
     /// let app = App::new("my-app", &Registry::new().start());
     /// app.set_event_page(Some(EventPage::new(start))).await?;
-    /// app.suspend().await?; // from here on a connection starts it
+    /// app.suspend().await?; // From now on a connection starts it.
     /// # app.resume().await?;
     /// # assert!(app.tcp_server.on_accept.has_listeners().await?);
     /// # Ok::<_, Error>(())
@@ -109,9 +109,10 @@ impl App {
 }
 
 impl EventPage {
-    /// An event page that this function starts: it makes the app's actors and
-    /// adds their listeners. An actor that adds its own when it starts must
-    /// have done so when the future is done: await a message to it.
+    /// An event page that is started by this function, which starts the app's
+    /// actors and adds their listeners. All listeners must be added when the
+    /// future completes. If an actor adds its own when it starts, await a message
+    /// to it.
     pub fn new<F, R>(start: F) -> Self
     where
         F: Fn(App) -> R + Send + Sync + 'static,

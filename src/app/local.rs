@@ -1,4 +1,4 @@
-//! Handlers that live where their connections do.
+//! Listeners that live in the arbiters of their connections.
 
 use std::sync::Arc;
 
@@ -9,24 +9,24 @@ use crate::app::handle::App;
 use crate::events::Event;
 use crate::registry::{AddLocalListener, OnEachArbiter, Registry};
 
-/// An arbiter that client sockets live in, for listeners of those alone: see
+/// One of the arbiters that client sockets live in: see
 /// [`App::on_each_arbiter`].
 #[derive(Clone, Debug)]
-pub struct Local {
-    /// The app whose listeners these are. A listener that keeps it keeps the
-    /// registry, as every `App` does, until it ends.
+pub struct LocalArbiter {
+    /// The app. A listener that keeps it keeps the registry alive until the
+    /// listener ends, as every `App` does.
     pub app: App,
     index: usize,
 }
 
-impl Local {
-    /// Which of the registry's arbiters it is, from 0, which is its own.
+impl LocalArbiter {
+    /// The arbiter's number, from 0, which is the registry's own arbiter.
     pub fn index(&self) -> usize {
         self.index
     }
 
     /// `addListener` of `onReceive` or `onReceiveError`, for the client sockets
-    /// of this arbiter alone. It is removed as any other
+    /// of this arbiter only. The listener is removed like any other
     /// ([`remove_listener`](crate::OnEvent::remove_listener)).
     ///
     /// # Errors
@@ -46,21 +46,21 @@ impl Local {
 
 impl App {
     /// Beyond Chrome: runs `setup` in every arbiter that client sockets live in
-    /// ([`Registry::arbiters`]), which starts an actor there and adds it as a
-    /// listener of `onReceive` and `onReceiveError` of the sockets of that
-    /// arbiter alone. What such a socket receives, and what its listener sends on
-    /// it, never leaves their thread.
+    /// ([`Registry::arbiters`]). `setup` starts an actor there and adds it as a
+    /// listener of `onReceive` and `onReceiveError` of that arbiter's sockets.
+    /// The data that such a socket receives, and the sends of its listener,
+    /// never leave their thread.
     ///
-    /// The answer means that all have run and their listeners are added. A
-    /// listener that was added for all sockets hears them as well. If an arbiter
-    /// ends, its listeners have died with it: `setup` runs again in the one that
-    /// takes its place, which raises again what they have not handled. That goes on
-    /// until the app is suspended or unloaded. An app with an
-    /// [event page](App::set_event_page) calls this there, and the page is
-    /// started again instead.
+    /// The answer means that `setup` has run in all arbiters and that the
+    /// listeners are added. A listener that was added for all sockets gets the
+    /// events of these sockets too. If an arbiter ends, its listeners end with it, and `setup`
+    /// runs in the arbiter that replaces it; events that they have not handled
+    /// are raised again. This continues until the app is suspended or unloaded.
+    /// An app with an [event page](App::set_event_page) calls this function in
+    /// the page; then the page is started again instead.
     ///
-    /// `setup` itself must not hold an `App`, which would keep the registry from
-    /// ending with its last address; [`Local::app`] is one.
+    /// `setup` must not hold an `App`, which would keep the registry alive. It is
+    /// given one: [`LocalArbiter::app`].
     ///
     /// ```
     /// use actix::prelude::*;
@@ -78,7 +78,7 @@ impl App {
     ///
     ///     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
     ///         let client = info.client().clone();
-    ///         client.forward(info).expect("the client is open until its end is told");
+    ///         client.forward(info).expect("its end was not reported yet");
     ///     }
     /// }
     ///
@@ -96,12 +96,15 @@ impl App {
     ///
     /// # Errors
     /// [`Error::Stopped`](crate::Error::Stopped).
-    pub fn on_each_arbiter(&self, setup: impl Fn(Local) + Send + Sync + 'static) -> Answer<()> {
+    pub fn on_each_arbiter(
+        &self,
+        setup: impl Fn(LocalArbiter) + Send + Sync + 'static,
+    ) -> Answer<()> {
         self.caller.call(|app| OnEachArbiter {
             app,
             init: Arc::new(move |app, registry, index| {
                 let app = App::new(app.clone(), registry);
-                setup(Local { app, index });
+                setup(LocalArbiter { app, index });
             }),
         })
     }

@@ -1,4 +1,4 @@
-//! What a Rust caller holds: one documented function per Chrome function.
+//! The Rust API of an app: one documented function per Chrome function.
 
 mod caller;
 mod event;
@@ -10,6 +10,6 @@ mod tcp_server;
 
 pub use event::OnEvent;
 pub use handle::App;
-pub use local::Local;
+pub use local::LocalArbiter;
 pub use tcp::Tcp;
 pub use tcp_server::TcpServer;

@@ -21,17 +21,17 @@ use crate::tls;
 /// `chrome.sockets.tcpServer`: the server sockets of an [`App`](crate::App).
 ///
 /// Each function answers [`Error::SocketNotFound`](crate::Error::SocketNotFound)
-/// for an id that was never given out, was closed, or belongs to another app,
+/// for an id that was never allocated, was closed, or belongs to another app,
 /// and [`Error::Stopped`](crate::Error::Stopped) after the registry has ended.
 #[derive(Clone, Debug)]
 pub struct TcpServer {
-    /// `onAccept`: a connection was accepted. While nobody listens, none is.
+    /// `onAccept`: a connection was accepted. Without a listener, none is.
     pub on_accept: OnEvent<AcceptInfo>,
-    /// `onAcceptError`: the network failed while waiting; the socket is
-    /// paused, or what [`set_accept_policy`](Self::set_accept_policy) says.
+    /// `onAcceptError`: accepting failed. The socket is paused, or does what
+    /// [`set_accept_policy`](Self::set_accept_policy) has set.
     pub on_accept_error: OnEvent<AcceptErrorInfo>,
-    /// `onHandshakeError` (beyond Chrome): a connection could not be encrypted
-    /// as `set_tls` says, and is closed.
+    /// `onHandshakeError` (beyond Chrome): the TLS handshake of a connection
+    /// failed (see `set_tls`), and the connection is closed.
     pub on_handshake_error: OnEvent<HandshakeErrorInfo>,
     /// `onRefused` (beyond Chrome): a connection was closed at a limit.
     pub on_refused: OnEvent<RefusedInfo>,
@@ -49,19 +49,20 @@ impl TcpServer {
         }
     }
 
-    /// `tcpServer.create`: a new server socket; without properties it is not
+    /// `tcpServer.create`: creates a server socket. By default it is not
     /// persistent, not paused, and has no name.
     ///
     /// # Errors
+    /// No socket is created then.
     /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for a name
     /// above [`MAX_NAME`](crate::MAX_NAME) bytes.
     /// [`TooManySockets`](crate::Error::TooManySockets) if the app has as many
-    /// as its limits allow. No socket is made then.
+    /// sockets as its limits allow.
     pub fn create(&self, properties: SocketProperties) -> Answer<CreateInfo> {
         self.caller.call(|app| Create::new(app, properties))
     }
 
-    /// `tcpServer.update`: sets what is given and keeps the rest.
+    /// `tcpServer.update`: sets the given properties and keeps the others.
     ///
     /// # Errors
     /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for a name
@@ -71,97 +72,95 @@ impl TcpServer {
             .call(|app| Update::new(app, socket_id, properties))
     }
 
-    /// `tcpServer.setPaused`: paused, the socket raises no `onAccept` and
-    /// connections wait in the kernel's backlog, which refuses more once it
-    /// is full. Resumed, those that wait are delivered in order.
+    /// `tcpServer.setPaused`: a paused socket raises no `onAccept`, and connections
+    /// wait in the kernel's backlog, which refuses more when it is full. When the
+    /// socket is resumed, they are accepted in order.
     ///
-    /// Legal at any time: before `listen`, twice, after an accept error. It
-    /// survives `disconnect`. The answer to `true` means that it has
-    /// happened: every event raised before has reached its handlers, and none
-    /// comes until the socket is resumed; a `false` that comes first answers it
-    /// too.
+    /// Legal at any time: before `listen`, twice, after an accept error. The
+    /// setting survives `disconnect`. The answer to `true` means that every
+    /// earlier event was handled, and that none is raised until the socket is
+    /// resumed. A later call with `false` answers it too.
     ///
     /// # Errors
     /// [`EventsInFlight`](crate::Error::EventsInFlight) if a listener has not
-    /// handled such an event within [`PAUSE_GRACE`](crate::PAUSE_GRACE), as
-    /// one that waits for this answer with `ctx.wait` while an event is in its
-    /// mailbox cannot; the socket is paused all the same.
+    /// handled an earlier event within [`PAUSE_GRACE`](crate::PAUSE_GRACE), for
+    /// instance because it waits for this answer with `ctx.wait` while an event
+    /// is in its mailbox. The socket is paused nevertheless.
     pub fn set_paused(&self, socket_id: ServerSocketId, paused: bool) -> Answer<()> {
         self.caller
             .call(|app| SetPaused::new(app, socket_id, paused))
     }
 
-    /// Beyond Chrome: what the socket does from now on when accepting fails;
-    /// Chrome's own, to pause, until this is called. Legal at any time, and
-    /// survives `disconnect`. A rest that is under way ends, so the next try
-    /// is under the new policy; a pause stays. It goes along in a
-    /// [handover](crate::handover).
+    /// Beyond Chrome: sets what the socket does when accepting fails. By default
+    /// it is paused, as in Chrome. Legal at any time; the policy survives
+    /// `disconnect`, and is kept in a [handover](crate::handover). A back-off that
+    /// is running ends, so the next attempt is under the new policy; a pause
+    /// stays.
     ///
     /// # Errors
-    /// The policy is as before then.
+    /// The policy is unchanged then.
     /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for bounds or
-    ///   a class that the documentation of
+    ///   an error class that the documentation of
     ///   [`AcceptAction`](crate::tcp_server::AcceptAction) excludes.
     /// - [`INSUFFICIENT_RESOURCES`](crate::NetError::INSUFFICIENT_RESOURCES)
     ///   if no descriptor can be reserved to
-    ///   [`Shed`](crate::tcp_server::AcceptAction::Shed); `listen` answers it
-    ///   likewise if the socket does not listen yet.
+    ///   [`Shed`](crate::tcp_server::AcceptAction::Shed). If the socket does not
+    ///   listen yet, `listen` answers this error.
     pub fn set_accept_policy(&self, socket_id: ServerSocketId, policy: AcceptPolicy) -> Answer<()> {
         self.caller
             .call(|app| SetAcceptPolicy::new(app, socket_id, policy))
     }
 
-    /// Beyond Chrome: what the socket takes on from now on; without limits
-    /// of its own until this is called. Those of its app
-    /// ([`App::set_limits`](crate::App::set_limits)) and of the registry hold
-    /// too. Legal at any time, and survives `disconnect`.
-    /// Connections that are open stay open, and count. Those that are closed
-    /// at a limit are counted (`getInfo`) and told
-    /// ([`on_refused`](Self::on_refused)). Limits go along in a
-    /// [handover](crate::handover).
+    /// Beyond Chrome: limits the connections that the socket accepts; by default
+    /// it has no limits of its own. The limits of its app
+    /// ([`App::set_limits`](crate::App::set_limits)) and of the registry apply
+    /// too. Legal at any time; the limits survive `disconnect`, and are kept in a
+    /// [handover](crate::handover). Open connections stay open, and count.
+    /// Connections that are closed at a limit are counted (`getInfo`) and reported
+    /// ([`on_refused`](Self::on_refused)).
     ///
     /// # Errors
-    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for what the
-    /// documentation of [`Limits`] excludes; the limits are as before then.
+    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for values that the
+    /// documentation of [`Limits`] excludes; the limits are unchanged then.
     pub fn set_limits(&self, socket_id: ServerSocketId, limits: Limits) -> Answer<()> {
         self.caller
             .call(|app| SetLimits::new(app, socket_id, limits))
     }
 
-    /// Beyond Chrome: whether the socket, when it listens next, does so with
-    /// `SO_REUSEPORT`, and with a listener in each arbiter that client sockets
-    /// live in ([`Registry::arbiters`](crate::Registry::arbiters)): `false`,
-    /// until this is called. The kernel spreads connections over the listeners,
-    /// and each stays in the arbiter that accepts it. It is one socket all the
-    /// same: one id, one pause, one policy, limits that are exact, and the same
-    /// events, raised where the registry lives.
+    /// Beyond Chrome: sets whether the socket's next `listen` uses `SO_REUSEPORT`
+    /// and opens a listener in each arbiter that client sockets live in
+    /// ([`Registry::arbiters`](crate::Registry::arbiters)); `false` by default. The
+    /// kernel spreads connections over the listeners, and each connection stays in
+    /// the arbiter that accepts it. It is still one socket: with one id, one pause,
+    /// one policy, exact limits, and the same events, which are raised in the
+    /// registry's arbiter.
     ///
-    /// Up to 16 connections an arbiter are accepted ahead, also while the socket
-    /// is paused. They wait as those in the backlog do: no limit
-    /// counts them, and they are reset if the socket is closed
-    /// before the app has heard of them. An error that is not a single connection's
-    /// is told once, however many listeners have met it. Each listener has a backlog of its own; `backlog` in `getInfo` is
-    /// what all of them hold, where the OS tells it of a port that is shared.
+    /// Up to 16 connections per arbiter are accepted ahead, even while the socket
+    /// is paused. They wait like connections in the backlog: no limit counts them,
+    /// and they are reset if the socket is closed before they are delivered to
+    /// a listener. An error that is not a single connection's is reported once, however
+    /// many listeners have met it. Each listener has its own backlog; `backlog` in
+    /// `getInfo` is the sum, if the OS reports it for a shared port.
     ///
-    /// Any program of the same user may listen on the port then, if it asks for
-    /// that too, and gets a part of the connections. A socket that listens in
-    /// several arbiters stays in its process at a [handover](crate::handover),
-    /// which says so; one that does not listen, or in one arbiter, goes with this
-    /// setting.
+    /// Any other program of the same user may then listen on the port too, if it
+    /// also uses `SO_REUSEPORT`, and gets a part of the connections. A socket that
+    /// listens in several arbiters stays in its process in a
+    /// [handover](crate::handover), which reports it. A socket that does not
+    /// listen, or listens in one arbiter, is handed over with this setting.
     ///
     /// # Errors
     /// [`SOCKET_IS_CONNECTED`](crate::NetError::SOCKET_IS_CONNECTED) while it
     /// listens. `listen` answers
     /// [`NOT_IMPLEMENTED`](crate::NetError::NOT_IMPLEMENTED) on a network
-    /// without such listeners, as the scripted one.
+    /// without such listeners, such as the scripted one.
     pub fn set_reuse_port(&self, socket_id: ServerSocketId, reuse_port: bool) -> Answer<()> {
         self.caller
             .call(|app| SetReusePort::new(app, socket_id, reuse_port))
     }
 
-    /// Beyond Chrome: the [`Timeouts`] of every client that is accepted from now
-    /// on, unless [`Tcp::set_timeouts`](crate::Tcp::set_timeouts) gives it
-    /// others. Legal at any time, and survives `disconnect`.
+    /// Beyond Chrome: sets the [`Timeouts`] of every client that is accepted from
+    /// now on; [`Tcp::set_timeouts`](crate::Tcp::set_timeouts) changes those of one
+    /// client. Legal at any time; the setting survives `disconnect`.
     ///
     /// # Errors
     /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) if one of them
@@ -173,30 +172,31 @@ impl TcpServer {
 
     /// `tcpServer.listen`: binds to an address of this machine and listens.
     ///
-    /// `address` is an IPv4 or IPv6 literal; `::` takes IPv4 clients too,
-    /// which then show as `::ffff:a.b.c.d`. Port 0 lets the OS choose, and
-    /// [`get_info`](Self::get_info) tells what it chose. `backlog` is how many
-    /// connections may wait ([`DEFAULT_BACKLOG`](crate::tcp_server::DEFAULT_BACKLOG);
-    /// the OS may cut it to its own limit). A paused socket listens, and lets
-    /// them wait.
+    /// `address` is an IPv4 or IPv6 literal. `::` accepts IPv4 clients too, whose
+    /// addresses are then `::ffff:a.b.c.d`. With port 0 the OS chooses a port,
+    /// which [`get_info`](Self::get_info) returns. `backlog` is how many
+    /// connections may wait ([`DEFAULT_BACKLOG`](crate::tcp_server::DEFAULT_BACKLOG)
+    /// if it is `None`; the OS may reduce it to its own limit). A paused socket
+    /// listens too, and its connections wait.
     ///
     /// # Errors
-    /// After any of them the socket is as before and may listen again.
+    /// After an error the socket is as before and may listen again.
     /// - [`PermissionDenied`](crate::Error::PermissionDenied): the app may not
-    ///   listen on this address and port. This is looked at first, whatever
-    ///   the arguments and the socket are. Port 0 needs the permission for any.
-    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): no IP
-    ///   literal (a host name, an empty or bracketed address, `127.1`), a port
-    ///   outside 0–65535, or a backlog below 1.
-    /// - [`Draining`](crate::Error::Draining): wait for the drain.
+    ///   listen on this address and port. This is checked first, before the other
+    ///   arguments and the state of the socket. Port 0 needs the permission for
+    ///   any port.
+    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): the address is
+    ///   no IP literal (but a host name, an empty or bracketed address, or
+    ///   `127.1`), the port is outside 0–65535, or the backlog is below 1.
+    /// - [`Draining`](crate::Error::Draining): a drain is running.
     /// - [`ADDRESS_IN_USE`](crate::NetError::ADDRESS_IN_USE)
     /// - [`ADDRESS_INVALID`](crate::NetError::ADDRESS_INVALID): not an
     ///   address of this machine.
-    /// - [`SOCKET_IS_CONNECTED`](crate::NetError::SOCKET_IS_CONNECTED):
-    ///   already listening, which goes on.
+    /// - [`SOCKET_IS_CONNECTED`](crate::NetError::SOCKET_IS_CONNECTED): it is
+    ///   listening already, and keeps listening.
     /// - [`ACCESS_DENIED`](crate::NetError::ACCESS_DENIED),
     ///   [`INSUFFICIENT_RESOURCES`](crate::NetError::INSUFFICIENT_RESOURCES)
-    ///   and whatever else the OS says.
+    ///   and any other error of the OS.
     pub fn listen(
         &self,
         socket_id: ServerSocketId,
@@ -209,72 +209,71 @@ impl TcpServer {
     }
 
     /// Beyond Chrome, with the feature `tls`: encrypts the connections that are
-    /// accepted from now on, by TLS as its server; `None` leaves them plain
-    /// again. Legal at any time, and survives `disconnect`.
+    /// accepted from now on by TLS, as its server; with `None` they are not
+    /// encrypted. Legal at any time; the setting survives `disconnect`.
     ///
-    /// Each handshake goes on by itself, so that a client that stalls holds up
-    /// nobody. `onAccept` is raised when it is done, in that order; the client
-    /// is used as any other. One that fails raises
-    /// [`on_handshake_error`](Self::on_handshake_error) instead.
+    /// Handshakes run concurrently, so a client that stalls delays no other.
+    /// `onAccept` is raised when a handshake is complete, in the order of
+    /// completion; then the client is used like any other. A handshake that fails
+    /// raises [`on_handshake_error`](Self::on_handshake_error) instead.
     ///
-    /// At most [`handshakes`](tls::Server::handshakes) go on or are done and
-    /// wait for listeners. At that limit the oldest is given up for a new
-    /// connection, unless it has gone on for less than a second; then
-    /// connections wait in the kernel's backlog. While the socket is paused
-    /// handshakes go on and raise neither event. `disconnect` leaves them, as
-    /// it leaves accepted clients; `close` ends them untold.
+    /// [`handshakes`](tls::Server::handshakes) limits the clients whose handshake
+    /// is running, or is complete and waits for a listener. At the limit the
+    /// oldest handshake is dropped for a new connection; but if it has run for
+    /// less than a second, connections wait in the kernel's backlog. While the
+    /// socket is paused, handshakes continue but raise no event. `disconnect` does
+    /// not end them, nor accepted clients; `close` ends them without an event.
     #[cfg(feature = "tls")]
     pub fn set_tls(&self, socket_id: ServerSocketId, tls: Option<tls::Server>) -> Answer<()> {
         self.caller.call(|app| SetTls::new(app, socket_id, tls))
     }
 
-    /// `tcpServer.disconnect`: stops listening; the answer means that the
-    /// port is free. Id, name, persistent and paused stay, accepted clients
-    /// live on, and the socket may listen again. Nothing happens if it does
-    /// not listen. What waits in the backlog is reset by the OS.
+    /// `tcpServer.disconnect`: stops listening; the answer means that the port is
+    /// free. The socket keeps its id and properties, accepted clients stay
+    /// connected, and the socket may listen again. A socket that does not listen
+    /// is unchanged. The OS resets connections in the backlog.
     pub fn disconnect(&self, socket_id: ServerSocketId) -> Answer<()> {
         self.caller.call(|app| Disconnect::new(app, socket_id))
     }
 
     /// Beyond Chrome: stops listening, as [`disconnect`](Self::disconnect) does,
-    /// lets the clients that it has accepted finish, and ends those that are
-    /// still there at the deadline. The answer comes when none is left.
+    /// lets the accepted clients finish, and ends those that are still connected
+    /// at the deadline. The answer means that none is left.
     ///
-    /// A client has finished when its connection has ended, by the peer or by
-    /// the app, and what it had to send has left. At the deadline the others
-    /// end: what waits to be sent fails with
-    /// [`ABORTED`](crate::NetError::ABORTED), and `onReceiveError` tells the
-    /// same when the socket is not paused and all that came before was handled.
-    /// Their ids live until `close`. Connections in the backlog are closed
-    /// right away, so that a balancer sees that nobody is here; handshakes that
-    /// go on may finish until the deadline.
+    /// A client has finished when its connection was ended, by the peer or by the
+    /// app, and all its sends have left. At the deadline the others are ended:
+    /// sends that wait fail with [`ABORTED`](crate::NetError::ABORTED), and
+    /// `onReceiveError` reports the same error when the socket is not paused and
+    /// all earlier data was handled. Their ids exist until `close`. Connections in
+    /// the backlog are closed at once, so that a load balancer notices that the
+    /// server is gone. Running handshakes may finish until the deadline.
     ///
-    /// Until it is over, `listen` answers
-    /// [`Draining`](crate::Error::Draining); everything else works as ever.
-    /// `close` ends the server socket, and its clients go on as they do then. A
-    /// second drain goes on beside the first; the earlier deadline ends the
-    /// clients, for both. Suspending the app closes clients, which then have
-    /// finished, as those have that are handed over to another process; one that
-    /// is just being handed over at the deadline is waited for.
-    /// [`on_drain`](crate::App::on_drain) tells how far it has come.
+    /// During the drain `listen` answers [`Draining`](crate::Error::Draining);
+    /// everything else works as usual. `close` closes the server socket, and its
+    /// clients stay connected. A second drain runs beside the first; the earlier
+    /// deadline ends the clients, for both. Clients that a suspension of the app
+    /// closes have finished, and so have clients that are handed over to another
+    /// process; the drain waits for a client that is being handed over at the
+    /// deadline. [`on_drain`](crate::App::on_drain) reports the progress.
     pub fn drain(&self, socket_id: ServerSocketId, deadline: Duration) -> Answer<Drained> {
         self.caller.call(|app| Drain::new(app, socket_id, deadline))
     }
 
-    /// `tcpServer.close`: as [`disconnect`](Self::disconnect), and the id is
-    /// gone at once. The answer means that the port is free.
+    /// `tcpServer.close`: as [`disconnect`](Self::disconnect), and removes the
+    /// socket; its id is unknown at once. The answer means that the port is free.
     pub fn close(&self, socket_id: ServerSocketId) -> Answer<()> {
         self.caller.call(|app| Close::new(app, socket_id))
     }
 
-    /// `tcpServer.getInfo`: address and port only while listening. Beyond
-    /// Chrome it tells why it accepts nothing, counts its connections and those
-    /// in the backlog, and shows the policy, limits and timeouts that were set.
+    /// `tcpServer.getInfo`: address and port exist only while the socket listens.
+    /// Beyond Chrome it has the reasons why the socket accepts no connection, the
+    /// numbers of its connections and of those in the backlog, and the policy,
+    /// limits and timeouts that were set.
     pub fn get_info(&self, socket_id: ServerSocketId) -> Answer<SocketInfo> {
         self.caller.call(|app| GetInfo::new(app, socket_id))
     }
 
-    /// `tcpServer.getSockets`: the app's own, in the order of their ids.
+    /// `tcpServer.getSockets`: the app's server sockets, in the order of their ids.
     pub fn get_sockets(&self) -> Answer<Vec<SocketInfo>> {
         self.caller.call(|app| GetSockets::new(app))
     }

@@ -28,7 +28,7 @@ impl WaitQueue {
     /// free place. If there is none, the next place that becomes free
     /// [wakes](Self::wake_first) it.
     pub(crate) fn recheck<T>(&self, room: impl FnOnce() -> T) -> T {
-        self.occupied.wait(room)
+        self.occupied.set_and_check(room)
     }
 
     /// Whether no other waker is before this one.

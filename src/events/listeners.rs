@@ -10,19 +10,19 @@ use crate::events::delivery::DeliveryProbe;
 use crate::events::types::Event;
 
 /// The listeners at one moment.
-pub(crate) type Snapshot<E> = Arc<Vec<Listener<E>>>;
+pub(crate) type Snapshot<E> = Arc<Vec<EventListener<E>>>;
 
 /// One listener of an event.
-pub(crate) struct Listener<E: Event> {
+pub(crate) struct EventListener<E: Event> {
     recipient: Arc<Recipient<E>>,
     probe: Arc<DeliveryProbe<E>>,
 }
 
-impl<E: Event> Listener<E> {
+impl<E: Event> EventListener<E> {
     fn new(recipient: Recipient<E>) -> Self {
         let recipient = Arc::new(recipient);
         let probe = Arc::new(DeliveryProbe::new(&recipient));
-        Listener { recipient, probe }
+        EventListener { recipient, probe }
     }
 
     pub(crate) fn connected(&self) -> bool {
@@ -30,9 +30,9 @@ impl<E: Event> Listener<E> {
     }
 }
 
-impl<E: Event> Clone for Listener<E> {
+impl<E: Event> Clone for EventListener<E> {
     fn clone(&self) -> Self {
-        Listener {
+        EventListener {
             recipient: self.recipient.clone(),
             probe: self.probe.clone(),
         }
@@ -41,7 +41,7 @@ impl<E: Event> Clone for Listener<E> {
 
 /// Sends each live listener its copy; see [`Listeners::dispatch`].
 pub(crate) fn dispatch<E: Event>(
-    list: &[Listener<E>],
+    list: &[EventListener<E>],
     mut copy: impl FnMut(&Arc<DeliveryProbe<E>>) -> E,
 ) -> usize {
     let mut sent = 0;
@@ -95,7 +95,7 @@ impl<E: Event> Listeners<E> {
     pub(crate) fn add(&self, recipient: Recipient<E>) {
         let mut list = self.prune_dead();
         if !list.iter().any(|it| *it.recipient == recipient) {
-            Arc::make_mut(&mut list).push(Listener::new(recipient));
+            Arc::make_mut(&mut list).push(EventListener::new(recipient));
         }
         self.orphaned.store(false, SeqCst);
     }
@@ -151,7 +151,7 @@ impl<E: Event> Listeners<E> {
     /// have died before.
     pub(crate) fn snapshot(&self) -> (Snapshot<E>, u64) {
         let mut list = self.list.read().clone();
-        if !list.iter().all(Listener::connected) {
+        if !list.iter().all(EventListener::connected) {
             list = self.prune_dead().clone();
         }
         (list, self.deaths.load(SeqCst))
@@ -160,7 +160,7 @@ impl<E: Event> Listeners<E> {
     /// The live listeners of this moment, for one event.
     pub(crate) fn recipients(&self) -> Recipients<E> {
         let list = self.list.read();
-        if list.iter().all(Listener::connected) {
+        if list.iter().all(EventListener::connected) {
             return self.recipients_of(&list);
         }
         drop(list);
@@ -182,7 +182,7 @@ impl<E: Event> Listeners<E> {
         let mut list = self.list.write();
         let dead = list.iter().filter(|it| !it.connected()).count();
         if dead > 0 {
-            Arc::make_mut(&mut list).retain(Listener::connected);
+            Arc::make_mut(&mut list).retain(EventListener::connected);
             self.deaths.fetch_add(dead as u64, SeqCst);
             self.orphaned.store(list.is_empty(), SeqCst);
         }

@@ -105,7 +105,7 @@ impl<T: Copy> EventQueue<T> {
         if self.waiting.is_empty() && in_flight.count() == 0 && self.is_empty() {
             return;
         }
-        in_flight.begin_turn(cx);
+        in_flight.register(cx);
         for queued in self.raised.returned.lock().drain(..).rev() {
             match queued.panics {
                 0 => self.waiting.push_front(queued),

@@ -1,62 +1,63 @@
-//! systemd between two processes: socket activation, and its descriptor store.
+//! Handover through systemd: socket activation, and the descriptor store.
 //!
-//! The store keeps descriptors under names across a restart of the service
-//! (`FileDescriptorStoreMax=`): here a descriptor for each socket, and a file
-//! in memory with the records of [`wire`](super::wire).
+//! The store keeps descriptors with names while the service restarts
+//! (`FileDescriptorStoreMax=`): one descriptor for each socket, and a file in memory with the
+//! [records](super::wire) of the sockets.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use actix::prelude::*;
 use actix_rt::time::timeout;
-use futures::FutureExt;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, OFlags};
 use rustix::net::sockopt;
 use sd_notify::NotifyState;
 
-use super::succession::{Held, delivered};
-use super::wire::{self, Record, Source};
-use super::{Activated, Error, LIMIT, Receipt};
+use super::activated::Activated;
+use super::successor::{ExportGuard, wait_for_delivery};
+use super::wire::{self, descriptor_name};
+use super::{Error, Receipt, TIMEOUT};
 use crate::handover_state::HandoverState;
 use crate::registry::Registry;
 
-/// What our names in the store begin with.
+/// The prefix of this crate's names in the store.
 const PREFIX: &str = "chrome-sockets-";
+/// The name of the file with the records.
 const STATE: &str = "chrome-sockets-state";
 
-/// The first descriptor that is passed.
-const FIRST: u32 = 3;
+/// The first descriptor that systemd passes (`SD_LISTEN_FDS_START`).
+const FIRST_DESCRIPTOR: u32 = 3;
 
-/// The most descriptors that are taken: systemd's own limit for its store is
-/// lower by default, and descriptors that were not passed are not ours.
-const MOST: u32 = 1 << 16;
+/// The most descriptors that are accepted; systemd's own limit for the store is lower by default.
+const MAX_DESCRIPTORS: u32 = 1 << 16;
 
-/// The largest file of records that is read.
+/// The largest file of records, in bytes.
 const MAX_STATE: u64 = 2 << 30;
 
-/// What the descriptor store kept.
+/// The contents of the descriptor store.
 #[derive(Debug)]
-pub(super) struct Stored {
+pub(super) struct StoredState {
     records: Vec<u8>,
     sockets: HashMap<String, OwnedFd>,
     names: Vec<String>,
 }
 
-/// The descriptors that systemd has passed, ours and others.
-pub(super) struct Passed {
-    pub(super) stored: Option<Stored>,
+/// The descriptors that systemd has passed, sorted by their origin.
+pub(super) struct PassedDescriptors {
+    pub(super) stored: Option<StoredState>,
     pub(super) activated: Vec<Activated>,
 }
 
-pub(super) fn take() -> Result<Option<Passed>, Error> {
-    let passed = passed().map_err(Error::os("taking what systemd has passed"))?;
+/// Takes the descriptors that systemd has passed; `None` if there are none.
+pub(super) fn take_passed() -> Result<Option<PassedDescriptors>, Error> {
+    let passed = take_descriptors().map_err(Error::os("taking descriptors from systemd"))?;
     Ok((!passed.is_empty()).then(|| sort(passed)))
 }
 
-fn sort(passed: Vec<(Option<String>, OwnedFd)>) -> Passed {
+fn sort(passed: Vec<(Option<String>, OwnedFd)>) -> PassedDescriptors {
     let mut state = None;
     let mut names = Vec::new();
     let mut sockets = HashMap::new();
@@ -80,33 +81,33 @@ fn sort(passed: Vec<(Option<String>, OwnedFd)>) -> Passed {
             }),
         }
     }
-    // A socket unit passes its listener again, which has come back from the
-    // store already.
+    // A socket unit passes its listener again, which the store has returned too.
     let cookie = |socket: &OwnedFd| sockopt::socket_cookie(socket).ok();
-    let known: HashSet<u64> = sockets.values().filter_map(cookie).collect();
-    activated.retain(|it| cookie(&it.listener).is_none_or(|it| !known.contains(&it)));
+    let stored: HashSet<u64> = sockets.values().filter_map(cookie).collect();
+    activated.retain(|it| cookie(&it.listener).is_none_or(|it| !stored.contains(&it)));
     let records = state.map(read_state).transpose();
-    let stored = (!names.is_empty()).then(|| Stored {
-        // Without records, what is stored is nothing that can be used.
+    let stored = (!names.is_empty()).then(|| StoredState {
+        // Descriptors without readable records are unusable: `open` fails then.
         records: records.ok().flatten().unwrap_or_default(),
         sockets,
         names,
     });
-    Passed { stored, activated }
+    PassedDescriptors { stored, activated }
 }
 
-fn passed() -> io::Result<Vec<(Option<String>, OwnedFd)>> {
+fn take_descriptors() -> io::Result<Vec<(Option<String>, OwnedFd)>> {
     let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
-    let mine = std::env::var("LISTEN_PID").ok();
-    if mine != Some(std::process::id().to_string()) {
+    // The variables are inherited by processes that they are not for.
+    if std::env::var("LISTEN_PID").ok() != Some(std::process::id().to_string()) {
         return Ok(Vec::new());
     }
     let Ok(count) = std::env::var("LISTEN_FDS") else {
         return Ok(Vec::new());
     };
-    let count = count.parse::<u32>().ok().filter(|count| *count <= MOST);
+    let count = count.parse::<u32>().ok();
+    let count = count.filter(|count| *count <= MAX_DESCRIPTORS);
     let count = count.ok_or_else(|| invalid("LISTEN_FDS is not a number of descriptors".into()))?;
-    for number in FIRST..FIRST + count {
+    for number in FIRST_DESCRIPTOR..FIRST_DESCRIPTOR + count {
         if !is_passed(number) {
             let text = format!("descriptor {number} was not passed, or was taken before");
             return Err(invalid(text));
@@ -121,8 +122,8 @@ fn passed() -> io::Result<Vec<(Option<String>, OwnedFd)>> {
     passed.collect()
 }
 
-/// Whether a descriptor has come through `exec`: then it is open, and nobody
-/// has marked it to be closed there, as [`passed`] does and all of Rust.
+/// Whether a descriptor came through `exec`: then it is open and not marked to be closed on `exec`.
+/// The standard library marks what it opens, and [`take_descriptors`] what it takes.
 fn is_passed(number: u32) -> bool {
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}"));
     let info = info.unwrap_or_default();
@@ -134,6 +135,7 @@ fn is_passed(number: u32) -> bool {
 fn read_state(descriptor: OwnedFd) -> io::Result<Vec<u8>> {
     let mut file = File::from(descriptor);
     let mut records = Vec::new();
+    // A device or a pipe might never end.
     if file.metadata()?.is_file() {
         file.rewind()?;
         file.take(MAX_STATE).read_to_end(&mut records)?;
@@ -141,185 +143,127 @@ fn read_state(descriptor: OwnedFd) -> io::Result<Vec<u8>> {
     Ok(records)
 }
 
-impl Stored {
-    /// The estate, and the names that it had in the store.
+impl StoredState {
+    /// Decodes the state. Also returns all names in the store, to remove them.
     pub(super) fn open(self) -> (Result<HandoverState, Error>, Vec<String>) {
-        let mut memory = Memory {
-            records: io::Cursor::new(self.records),
-            sockets: self.sockets,
-        };
-        // Nothing in memory has to be waited for.
-        let handover_state = wire::receive_estate(&mut memory).now_or_never();
-        let handover_state =
-            handover_state
-                .unwrap_or(Err(Error::Gone))
-                .map_err(|error| match error {
-                    Error::Gone => {
-                        Error::Malformed("the records in the store are cut short".into())
-                    }
-                    error => error,
-                });
-        (handover_state, self.names)
+        (wire::read_stored(&self.records, self.sockets), self.names)
     }
 }
 
-struct Memory {
-    records: io::Cursor<Vec<u8>>,
-    sockets: HashMap<String, OwnedFd>,
-}
-
-impl Source for Memory {
-    async fn fill(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
-        match self.records.read_exact(buffer) {
-            Ok(()) => Ok(true),
-            Err(_) => Ok(false),
-        }
-    }
-
-    fn descriptors(&mut self, record: &Record) -> VecDeque<OwnedFd> {
-        let name = name_of(record);
-        let socket = name.and_then(|name| self.sockets.remove(&name));
-        socket.into_iter().collect()
-    }
-
-    /// The store has a limit.
-    fn may_lack(&self) -> bool {
-        true
-    }
-}
-
-fn name_of(record: &Record) -> Option<String> {
-    match record {
-        Record::Server(server) => Some(format!("{PREFIX}server-{}", server.id)),
-        Record::Client(client) => Some(format!("{PREFIX}client-{}", client.id)),
-        _ => None,
-    }
-}
-
-/// Gives every persistent socket of the registry to systemd's descriptor
-/// store, and forgets them here, as [`hand_over`](super::hand_over) does: the
-/// next start of the service finds them. Call it before the end, for instance
-/// on SIGTERM. `None`: this process is not under systemd, and nothing was
-/// done.
+/// Gives every persistent socket of the registry to systemd's descriptor store, and
+/// removes them here, as [`hand_over`](super::hand_over) does. The next start of
+/// the service finds them. Call it before the process ends, for instance on
+/// SIGTERM. `None` if the process does not run under systemd; then nothing
+/// happens.
 ///
-/// The unit needs `FileDescriptorStoreMax=`, one more than there are sockets,
-/// and `NotifyAccess=main` where this is not the default.
+/// The unit needs `FileDescriptorStoreMax=`, one more than there are sockets, and
+/// `NotifyAccess=main` where that is not the default.
 ///
 /// # Errors
-/// Nothing was given away, and everything goes on here.
+/// Nothing was stored, and all sockets go on here.
 pub async fn to_systemd(registry: &Addr<Registry>) -> Result<Option<Receipt>, Error> {
     if std::env::var_os("NOTIFY_SOCKET").is_none() {
         return Ok(None);
     }
-    let (held, handover_state) = Held::take(registry).await?;
-    let handover_state = blocking(move || {
-        let stored = store(&handover_state);
+    let (export, state) = ExportGuard::new(registry).await?;
+    let state = blocking(move || {
+        let stored = store(&state);
         if stored.is_err() {
-            // Half an estate must not be found.
-            forget_all(&handover_state);
+            // The next start must not find a part of the sockets.
+            remove_state(&state);
         }
-        stored.map(|()| handover_state)
+        stored.map(|()| state)
     })
     .await?;
-    let receipt = held.let_go(&handover_state);
-    delivered(registry).await;
+    let receipt = export.commit(&state);
+    wait_for_delivery(registry).await;
     Ok(Some(receipt))
 }
 
-/// Takes names out of the store.
+/// Removes names from the store.
 pub(super) async fn remove(names: Vec<String>) -> Result<(), Error> {
     blocking(move || {
-        let removed: io::Result<()> = names.iter().try_for_each(|name| forget(name));
+        let removed: io::Result<()> = names.iter().try_for_each(|name| remove_name(name));
         removed.map_err(Error::os("emptying systemd's descriptor store"))
     })
     .await
 }
 
-/// systemd may be slow to take what is sent to it.
+/// Runs `work` on a thread that may block: systemd may be slow to receive.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    match timeout(LIMIT, tokio::task::spawn_blocking(work)).await {
+    match timeout(TIMEOUT, tokio::task::spawn_blocking(work)).await {
         Ok(done) => done.unwrap_or(Err(Error::Stopped)),
         Err(_) => Err(Error::TimedOut),
     }
 }
 
-/// systemd says how many descriptors it keeps, from version 254 on.
-fn check_room(handover_state: &HandoverState) -> Result<(), Error> {
+/// Fails if the store is too small. systemd tells its size from version 254 on.
+fn check_room(descriptors: usize) -> Result<(), Error> {
     let room = std::env::var("FDSTORE").ok();
     let room = room.and_then(|room| room.parse::<usize>().ok());
-    let listeners = handover_state
-        .servers
-        .iter()
-        .filter(|it| it.listener.is_some());
-    let streams = handover_state
-        .clients
-        .iter()
-        .filter(|it| it.stream.is_some());
-    let needed = listeners.count() + streams.count() + 1;
     match room {
-        Some(room) if room < needed => Err(Error::Refused(format!(
-            "FileDescriptorStoreMax= is {room}, and {needed} descriptors are to be kept"
+        Some(room) if room < descriptors => Err(Error::Refused(format!(
+            "FileDescriptorStoreMax= is {room}, but {descriptors} descriptors must be stored"
         ))),
         _ => Ok(()),
     }
 }
 
-fn store(handover_state: &HandoverState) -> Result<(), Error> {
-    check_room(handover_state)?;
-    let doing = "giving descriptors to systemd";
-    let state = rustix::fs::memfd_create(STATE, MemfdFlags::CLOEXEC);
-    let mut state = File::from(state.map_err(|error| Error::os(doing)(error.into()))?);
-    // An older state would name what is not there any more.
-    forget(STATE).map_err(Error::os(doing))?;
-    for piece in wire::pieces(handover_state)? {
-        state.write_all(&piece.head()?).map_err(Error::os(doing))?;
-        for part in piece.data {
-            state.write_all(part).map_err(Error::os(doing))?;
-        }
-        if let (Some(name), Some(descriptor)) = (name_of(&piece.record), piece.descriptor) {
-            forget(&name).map_err(Error::os(doing))?;
-            keep(&name, descriptor).map_err(Error::os(doing))?;
+fn store(state: &HandoverState) -> Result<(), Error> {
+    let records = wire::records(state)?;
+    let sockets = records.iter().filter(|it| it.descriptor.is_some());
+    check_room(sockets.count() + 1)?;
+    let os_error = |error| Error::os("giving descriptors to systemd")(error);
+    let file = rustix::fs::memfd_create(STATE, MemfdFlags::CLOEXEC);
+    let mut file = File::from(file.map_err(|error| os_error(error.into()))?);
+    // The records of an earlier handover name descriptors that are replaced below.
+    remove_name(STATE).map_err(os_error)?;
+    for record in &records {
+        record.write_to(&mut file)?;
+        if let (Some(name), Some(descriptor)) = (descriptor_name(&record.record), record.descriptor)
+        {
+            remove_name(&name).map_err(os_error)?;
+            store_descriptor(&name, descriptor).map_err(os_error)?;
         }
     }
-    keep(STATE, state.as_fd()).map_err(Error::os(doing))?;
-    barrier().map_err(Error::os(doing))
+    store_descriptor(STATE, file.as_fd()).map_err(os_error)?;
+    wait_until_received().map_err(os_error)
 }
 
-fn keep(name: &str, descriptor: BorrowedFd<'_>) -> io::Result<()> {
-    // systemd is not to look at what its peer does.
+fn store_descriptor(name: &str, descriptor: BorrowedFd<'_>) -> io::Result<()> {
     let state = [
         NotifyState::FdStore,
         NotifyState::FdName(name),
+        // Without it, systemd removes a connection whose peer has closed it.
         NotifyState::Custom("FDPOLL=0"),
     ];
     sd_notify::notify_with_fds(&state, &[descriptor])
 }
 
-fn forget(name: &str) -> io::Result<()> {
+fn remove_name(name: &str) -> io::Result<()> {
     sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)])
 }
 
-/// Takes out what has been stored of this estate.
-fn forget_all(handover_state: &HandoverState) {
-    let _ = forget(STATE);
-    for piece in wire::pieces(handover_state).unwrap_or_default() {
-        if let Some(name) = name_of(&piece.record) {
-            let _ = forget(&name);
-        }
+/// Removes everything that [`store`] may have stored.
+fn remove_state(state: &HandoverState) {
+    let _ = remove_name(STATE);
+    let records = wire::records(state).unwrap_or_default();
+    for name in records.iter().filter_map(|it| descriptor_name(&it.record)) {
+        let _ = remove_name(&name);
     }
 }
 
-/// Waits until systemd has taken all that was sent before: from a process
-/// that has ended it takes nothing.
-fn barrier() -> io::Result<()> {
-    let (seen, unseen) = io::pipe()?;
-    sd_notify::notify_with_fds(&[NotifyState::Custom("BARRIER=1")], &[unseen.as_fd()])?;
-    drop(unseen);
-    let limit = Timespec::try_from(LIMIT).map_err(io::Error::other)?;
-    let mut seen = [PollFd::new(&seen, PollFlags::empty())];
-    match poll(&mut seen, Some(&limit))? {
+/// Waits until systemd has received all notifications: it ignores those of a process that has
+/// ended. systemd closes the passed end of the pipe when it has received them.
+fn wait_until_received() -> io::Result<()> {
+    let (own, passed) = io::pipe()?;
+    sd_notify::notify_with_fds(&[NotifyState::Custom("BARRIER=1")], &[passed.as_fd()])?;
+    drop(passed);
+    let limit = Timespec::try_from(TIMEOUT).map_err(io::Error::other)?;
+    let mut own = [PollFd::new(&own, PollFlags::empty())];
+    match poll(&mut own, Some(&limit))? {
         0 => Err(io::ErrorKind::TimedOut.into()),
         _ => Ok(()),
     }
@@ -327,84 +271,50 @@ fn barrier() -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
-    use super::*;
     use std::time::Duration;
 
-    use crate::handover_state::{
-        ActionRecord, AppLimitsRecord, AtLimitRecord, Client, ClientRecord, ConnectionRecord,
-        LimitRecord, LimitsRecord, PolicyRecord, Server, ServerRecord, TimeoutsRecord,
-    };
+    use bytes::Bytes;
+    use serde_json::json;
+
+    use super::*;
+    use crate::handover_state::{TransferredClient, TransferredServer};
 
     fn descriptor() -> OwnedFd {
-        File::open("/dev/null").expect("it is there").into()
+        File::open("/dev/null").expect("a device").into()
     }
 
     /// A server socket, and a client socket with unsent data.
     fn handover_state() -> HandoverState {
-        let server = ServerRecord {
-            app: "a \"b\"".into(),
-            id: 3,
-            name: Some("n\0".into()),
-            paused: true,
-            accept_error: None,
-            unreported_error: None,
-            unreported_errno: None,
-            reuse_port: false,
-            encrypts: false,
-            suspended: false,
-            timeouts: None,
-            policy: Some(Box::new(PolicyRecord {
-                connection: ActionRecord::GoOn,
-                resources: ActionRecord::BackOff {
-                    first: Duration::from_millis(1),
-                    last: Duration::MAX,
+        let server = json!({
+            "app": "a \"b\"", "id": 3, "name": "n\0",
+            "paused": true, "encrypts": false, "suspended": false,
+            "policy": {
+                "connection": "GoOn",
+                "resources": {
+                    "BackOff": {"first": Duration::from_millis(1), "last": Duration::MAX},
                 },
-                listener: ActionRecord::Escalate,
-            })),
-            limits: None,
-            app_limits: Some(Box::new(AppLimitsRecord {
-                accepted: LimitsRecord {
-                    per_peer: Some(LimitRecord {
-                        most: usize::MAX,
-                        then: AtLimitRecord::Reset,
-                    }),
-                    ..LimitsRecord::default()
-                },
-                sockets: Some(0),
-            })),
-        };
-        let client = ClientRecord {
-            app: String::new(),
-            id: 9,
-            name: None,
-            buffer_size: Some(1),
-            paused: false,
-            never_resumed: true,
-            timeouts: Some(TimeoutsRecord {
-                claim: Some(Duration::MAX),
-                idle: None,
-                send: Some(Duration::from_nanos(1)),
-            }),
-            suspended: true,
-            offered_by: None,
-            connection: Some(ConnectionRecord {
-                peer: "[::1]:7".parse().expect("an address"),
-                dialled: None,
-                write_error: None,
-                end: None,
-            }),
-        };
+                "listener": "Escalate",
+            },
+            "app_limits": {
+                "accepted": {"per_peer": {"most": usize::MAX, "then": "Reset"}},
+                "sockets": 0,
+            },
+        });
+        let client = json!({
+            "app": "", "id": 9, "buffer_size": 1,
+            "paused": false, "never_resumed": true, "suspended": true,
+            "timeouts": {"claim": Duration::MAX, "send": Duration::from_nanos(1)},
+            "connection": {"peer": "[::1]:7"},
+        });
         HandoverState {
             last_server: 4,
             last_client: u64::MAX,
-            servers: vec![Server {
-                record: server,
+            servers: vec![TransferredServer {
+                record: serde_json::from_value(server).expect("a record"),
                 listener: Some(descriptor()),
             }],
-            clients: vec![Client {
-                record: client,
+            clients: vec![TransferredClient {
+                record: serde_json::from_value(client).expect("a record"),
                 stream: Some(descriptor()),
                 unsent: vec![Bytes::from_static(b"{un"), Bytes::from_static(b"sent")],
             }],
@@ -412,26 +322,32 @@ mod tests {
         }
     }
 
-    fn stored(handover_state: &HandoverState) -> Stored {
-        let mut stored = Stored {
+    fn stored(state: &HandoverState) -> StoredState {
+        let mut stored = StoredState {
             records: Vec::new(),
             sockets: HashMap::new(),
             names: Vec::new(),
         };
-        for piece in wire::pieces(handover_state).expect("it can be written") {
-            stored.records.extend(piece.head().expect("it has a head"));
-            stored.records.extend(piece.data.concat());
-            if let (Some(name), Some(_)) = (name_of(&piece.record), piece.descriptor) {
+        for record in wire::records(state).expect("records") {
+            record.write_to(&mut stored.records).expect("a record");
+            if let (Some(name), Some(_)) = (descriptor_name(&record.record), record.descriptor) {
                 stored.sockets.insert(name, descriptor());
             }
         }
         stored
     }
 
+    /// Opens the state without one of its descriptors.
+    fn open_without(name: &str) -> HandoverState {
+        let mut stored = stored(&handover_state());
+        stored.sockets.remove(name).expect("a stored descriptor");
+        stored.open().0.expect("a state")
+    }
+
     #[test]
-    fn what_was_stored_opens_as_it_was() {
+    fn a_stored_state_is_opened_unchanged() {
         let handover_state = handover_state();
-        let opened = stored(&handover_state).open().0.expect("it can be read");
+        let opened = stored(&handover_state).open().0.expect("a state");
         assert_eq!((opened.last_server, opened.last_client), (4, u64::MAX));
         assert_eq!(opened.servers[0].record, handover_state.servers[0].record);
         assert!(opened.servers[0].listener.is_some());
@@ -441,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_that_comes_both_ways_comes_once() {
+    fn a_listener_that_is_stored_and_activated_comes_once() {
         let (one, other) = crate::os::fd_passing::pair().expect("two sockets");
         let again = one.try_clone().expect("a second descriptor");
         let passed = [
@@ -453,35 +369,35 @@ mod tests {
         let passed = sort(passed.into());
         let names: Vec<_> = passed.activated.iter().map(Activated::name).collect();
         assert_eq!(names, [Some("other.socket")]);
-        let stored = passed.stored.expect("something was stored");
+        let stored = passed.stored.expect("a stored state");
         assert_eq!(stored.names, ["chrome-sockets-server-3"]);
     }
 
     #[test]
-    fn a_state_that_is_no_file_is_not_read() {
-        let endless = File::open("/dev/zero").expect("it is there");
+    fn a_state_that_is_not_a_file_is_not_read() {
+        let endless = File::open("/dev/zero").expect("a device");
         let passed = sort(vec![(Some(STATE.to_owned()), endless.into())]);
-        let stored = passed.stored.expect("something was stored");
+        let stored = passed.stored.expect("a stored state");
         assert!(stored.records.is_empty());
         let (opened, names) = stored.open();
         assert!(matches!(opened, Err(Error::Malformed(_))));
-        assert_eq!(names, [STATE], "it is taken out");
+        assert_eq!(names, [STATE], "it is removed from the store");
     }
 
     #[test]
-    fn more_sockets_than_an_estate_may_have_are_refused_before_they_come() {
+    fn too_many_announced_sockets_are_refused_before_they_are_read() {
         let announced = |servers: u64, clients: u64| {
             let whole = stored(&HandoverState::default()).records;
             let text = String::from_utf8(whole[4..].to_vec()).expect("JSON");
             let text = text.replace("\"servers\":0", &format!("\"servers\":{servers}"));
             let text = text.replace("\"clients\":0", &format!("\"clients\":{clients}"));
             let length = u32::try_from(text.len()).expect("it is short");
-            let stored = Stored {
+            let stored = StoredState {
                 records: [&length.to_be_bytes(), text.as_bytes()].concat(),
                 sockets: HashMap::new(),
                 names: Vec::new(),
             };
-            let refused = stored.open().0.expect_err("none of them comes");
+            let refused = stored.open().0.expect_err("no record follows");
             refused.to_string()
         };
         let too_many = "too many sockets are announced";
@@ -495,45 +411,30 @@ mod tests {
     }
 
     #[test]
-    fn no_more_sockets_and_data_are_given_away_than_are_taken() {
-        let mut handover_state = handover_state();
-        let piece = Bytes::from(vec![0; 1 << 20]);
-        handover_state.clients[0].unsent = vec![piece; 1 << 10];
-        assert!(wire::pieces(&handover_state).is_ok());
-        handover_state.clients[0]
-            .unsent
-            .push(Bytes::from_static(b"x"));
-        assert!(matches!(
-            wire::pieces(&handover_state),
-            Err(Error::Refused(_))
-        ));
-        assert!(wire::fits(1 << 20, 0));
-        assert!(!wire::fits((1 << 20) + 1, 0));
+    fn the_limits_of_sending_and_receiving_are_the_same() {
+        let mut state = handover_state();
+        let part = Bytes::from(vec![0; 1 << 20]);
+        state.clients[0].unsent = vec![part; 1 << 10];
+        assert!(wire::records(&state).is_ok());
+        state.clients[0].unsent.push(Bytes::from_static(b"x"));
+        assert!(matches!(wire::records(&state), Err(Error::Refused(_))));
+        assert!(wire::is_within_limits(1 << 20, 0));
+        assert!(!wire::is_within_limits((1 << 20) + 1, 0));
     }
 
     #[test]
-    fn a_descriptor_that_was_not_kept_costs_its_socket_alone() {
-        let mut lacking = stored(&handover_state());
-        lacking
-            .sockets
-            .remove("chrome-sockets-client-9")
-            .expect("it was stored");
-        let opened = lacking.open().0.expect("it can be read");
-        assert!(opened.servers[0].listener.is_some());
-        assert!(opened.clients.is_empty());
+    fn a_descriptor_that_was_not_kept_loses_only_its_socket() {
+        let state = open_without("chrome-sockets-client-9");
+        assert!(state.servers[0].listener.is_some());
+        assert!(state.clients.is_empty());
 
-        let mut lacking = stored(&handover_state());
-        lacking
-            .sockets
-            .remove("chrome-sockets-server-3")
-            .expect("it was stored");
-        let opened = lacking.open().0.expect("it can be read");
-        assert!(opened.servers[0].listener.is_none(), "it may listen again");
-        assert_eq!(opened.clients.len(), 1);
+        let state = open_without("chrome-sockets-server-3");
+        assert!(state.servers[0].listener.is_none(), "it may listen again");
+        assert_eq!(state.clients.len(), 1);
     }
 
     #[test]
-    fn records_that_are_cut_or_changed_anywhere_are_an_error_or_another_estate() {
+    fn records_that_are_cut_or_changed_are_an_error_or_another_state() {
         let whole = stored(&handover_state()).records;
         for at in 0..whole.len() {
             let mut cut = stored(&handover_state());

@@ -1,36 +1,37 @@
-//! How an estate travels: records, each with its descriptors.
+//! The wire format of a handover: records, each with its descriptors.
 //!
-//! A record is 4 bytes with the length of a JSON header (big endian), the
-//! header, and as many bytes of unsent data as the header says. Descriptors
-//! come with a record's first byte.
+//! A record is the length of a JSON header (4 bytes, big endian), the header, and as many bytes of
+//! unsent data as the header says. Descriptors are passed with a record's first byte.
 
-use std::collections::VecDeque;
-use std::io;
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use bytes::Bytes;
+use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
 use crate::handover_state::{
-    Client, ClientRecord, ConnectionRecord, HandoverState, MAX_UNSENT, Server, ServerRecord,
+    ClientRecord, ConnectionRecord, HandoverState, MAX_UNSENT, ServerRecord, TransferredClient,
+    TransferredServer,
 };
 use crate::os::fd_passing::Channel;
 
-/// What both sides must agree on; another version is refused.
+/// The version of the format. A process refuses every other version.
 const VERSION: u32 = 1;
 const PROTOCOL: &str = "chrome-sockets handover";
 
-/// The longest header: an app's id and a name, with every character escaped,
-/// are shorter.
+/// The longest header, in bytes. An app's id and a name are shorter, even with every character
+/// escaped.
 const MAX_HEADER: usize = 256 * 1024;
 
-/// The most sockets, and bytes of unsent data, of one estate.
+/// The most sockets, and bytes of unsent data, of one handover.
 const MAX_SOCKETS: u64 = 1 << 20;
 const MAX_DATA: usize = 1024 * 1024 * 1024;
 
-/// How much room is made for data that has been announced and not come yet.
-const STEP: usize = 256 * 1024;
+/// How much memory is reserved at once for announced data.
+const READ_STEP: usize = 256 * 1024;
 
 #[derive(Serialize, Deserialize)]
 struct Header<R> {
@@ -41,31 +42,32 @@ struct Header<R> {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Record {
-    /// The successor: it is there, and knows this version.
-    Here(Here),
-    Hello(Hello),
+    /// From the successor: it has started.
+    Greeting(Greeting),
+    /// From the predecessor: how many records follow.
+    Inventory(Inventory),
     Server(ServerRecord),
     Client(Box<ClientRecord>),
-    /// The successor: it has everything, and uses nothing of it yet.
+    /// From the successor: it has received everything, and uses nothing of it yet.
     Ready,
-    /// The predecessor: it has let go.
-    Yours,
-    /// The successor: it does not take anything.
+    /// From the predecessor: the sockets belong to the successor.
+    Committed,
+    /// From the successor: it adopts nothing.
     Refused(String),
 }
 
-/// What both sides begin with. Another version may know other fields: none but
-/// these is needed to tell it.
+/// The first record of both sides begins with this. Another version may have other fields besides
+/// these, so unknown fields are ignored.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct Here {
+pub(super) struct Greeting {
     protocol: String,
     version: u32,
 }
 
-impl Here {
-    fn new() -> Self {
-        Here {
+impl Greeting {
+    pub(super) fn new() -> Self {
+        Greeting {
             protocol: PROTOCOL.into(),
             version: VERSION,
         }
@@ -80,40 +82,28 @@ impl Here {
     }
 }
 
-pub(super) fn here() -> Record {
-    Record::Here(Here::new())
-}
-
-/// Waits until the successor is there.
-pub(super) async fn expect_here(channel: &mut Channel) -> Result<(), Error> {
-    match receive(channel).await? {
-        Record::Here(here) => here.check(),
-        other => Err(unexpected(&other)),
-    }
-}
-
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct Hello {
+pub(super) struct Inventory {
     #[serde(flatten)]
-    here: Here,
+    greeting: Greeting,
     servers: u64,
     clients: u64,
     last_server: u64,
     last_client: u64,
 }
 
-/// Where records come from.
+/// Where records are read from.
 pub(super) trait Source {
-    /// Fills the buffer; `false` if there is nothing more.
+    /// Fills the buffer; `false` at the end.
     async fn fill(&mut self, buffer: &mut [u8]) -> io::Result<bool>;
 
-    /// The descriptors of the record that has just been read.
+    /// The descriptors of the record that was read last.
     fn descriptors(&mut self, record: &Record) -> VecDeque<OwnedFd>;
 
-    /// Whether one that was announced may be missing: then its connection is
-    /// lost, or its port is closed, and the others are not.
-    fn may_lack(&self) -> bool {
+    /// Whether an announced descriptor may be missing. Then only its connection is lost, or its
+    /// port is closed.
+    fn may_lack_descriptors(&self) -> bool {
         false
     }
 }
@@ -124,20 +114,62 @@ impl Source for Channel {
     }
 
     fn descriptors(&mut self, _: &Record) -> VecDeque<OwnedFd> {
-        Channel::descriptors(self)
+        self.take_descriptors()
     }
 }
 
-/// A record on its way, with what goes along.
-pub(super) struct Piece<'a> {
-    pub(super) record: Record,
-    pub(super) descriptor: Option<BorrowedFd<'a>>,
-    pub(super) data: &'a [Bytes],
+/// Records in memory, and descriptors by the [name](descriptor_name) of their record.
+struct Stored<'a> {
+    records: &'a [u8],
+    descriptors: HashMap<String, OwnedFd>,
 }
 
-impl Piece<'_> {
-    /// The bytes of the record; its data follows.
-    pub(super) fn head(&self) -> Result<Vec<u8>, Error> {
+impl Source for Stored<'_> {
+    async fn fill(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
+        Ok(self.records.read_exact(buffer).is_ok())
+    }
+
+    fn descriptors(&mut self, record: &Record) -> VecDeque<OwnedFd> {
+        let name = descriptor_name(record);
+        let descriptor = name.and_then(|name| self.descriptors.remove(&name));
+        descriptor.into_iter().collect()
+    }
+
+    /// systemd stores a limited number of descriptors.
+    fn may_lack_descriptors(&self) -> bool {
+        true
+    }
+}
+
+/// The name of a record's descriptor in systemd's store.
+pub(super) fn descriptor_name(record: &Record) -> Option<String> {
+    match record {
+        Record::Server(server) => Some(format!("chrome-sockets-server-{}", server.id)),
+        Record::Client(client) => Some(format!("chrome-sockets-client-{}", client.id)),
+        _ => None,
+    }
+}
+
+/// A record to write, with its descriptor and data.
+pub(super) struct OutgoingRecord<'a> {
+    pub(super) record: Record,
+    pub(super) descriptor: Option<BorrowedFd<'a>>,
+    data: &'a [Bytes],
+}
+
+impl From<Record> for OutgoingRecord<'_> {
+    fn from(record: Record) -> Self {
+        OutgoingRecord {
+            record,
+            descriptor: None,
+            data: &[],
+        }
+    }
+}
+
+impl OutgoingRecord<'_> {
+    /// The length and the header; the data follows.
+    fn encode_header(&self) -> Result<Vec<u8>, Error> {
         let header = Header {
             descriptors: self.descriptor.iter().count(),
             data: self.data.iter().map(Bytes::len).sum(),
@@ -155,124 +187,149 @@ impl Piece<'_> {
     }
 
     async fn send(&self, channel: &Channel) -> Result<(), Error> {
-        let head = self.head()?;
-        let sent = channel.send(&head, self.descriptor.as_slice());
-        sent.await.map_err(sending)?;
+        let header = self.encode_header()?;
+        let sent = channel.send(&header, self.descriptor.as_slice());
+        sent.await.map_err(send_error)?;
         for part in self.data {
-            channel.send(part, &[]).await.map_err(sending)?;
+            channel.send(part, &[]).await.map_err(send_error)?;
         }
         Ok(())
     }
+
+    /// Writes everything but the descriptor.
+    pub(super) fn write_to(&self, mut output: impl Write) -> Result<(), Error> {
+        let header = self.encode_header()?;
+        let mut parts = [&header[..]]
+            .into_iter()
+            .chain(self.data.iter().map(|part| &part[..]));
+        let written = parts.try_for_each(|part| output.write_all(part));
+        written.map_err(Error::os("writing the records"))
+    }
 }
 
-/// Whether one estate may have that much.
-pub(super) fn fits(sockets: u64, data: usize) -> bool {
+/// Whether one handover may have that many sockets and bytes of data.
+pub(super) fn is_within_limits(sockets: u64, data: usize) -> bool {
     sockets <= MAX_SOCKETS && data <= MAX_DATA
 }
 
-/// All that there is to an estate.
-pub(super) fn pieces(handover_state: &HandoverState) -> Result<Vec<Piece<'_>>, Error> {
-    let servers = handover_state.servers.len() as u64;
-    let clients = handover_state.clients.len() as u64;
-    let data = handover_state
-        .clients
-        .iter()
-        .flat_map(|client| &client.unsent);
-    if !fits(servers + clients, data.map(Bytes::len).sum()) {
+/// All records of a handover.
+pub(super) fn records(state: &HandoverState) -> Result<Vec<OutgoingRecord<'_>>, Error> {
+    let servers = state.servers.len() as u64;
+    let clients = state.clients.len() as u64;
+    let data = state.clients.iter().flat_map(|client| &client.unsent);
+    if !is_within_limits(servers + clients, data.map(Bytes::len).sum()) {
         return Err(Error::Refused("too many sockets, or too much data".into()));
     }
-    let hello = Piece {
-        record: Record::Hello(Hello {
-            here: Here::new(),
-            servers,
-            clients,
-            last_server: handover_state.last_server,
-            last_client: handover_state.last_client,
-        }),
-        descriptor: None,
-        data: &[],
-    };
-    let servers = handover_state.servers.iter().map(|server| Piece {
+    let inventory = Record::Inventory(Inventory {
+        greeting: Greeting::new(),
+        servers,
+        clients,
+        last_server: state.last_server,
+        last_client: state.last_client,
+    });
+    let servers = state.servers.iter().map(|server| OutgoingRecord {
         record: Record::Server(server.record.clone()),
         descriptor: server.listener.as_ref().map(AsFd::as_fd),
         data: &[],
     });
-    let clients = handover_state.clients.iter().map(|client| Piece {
+    let clients = state.clients.iter().map(|client| OutgoingRecord {
         record: Record::Client(Box::new(client.record.clone())),
         descriptor: client.stream.as_ref().map(AsFd::as_fd),
         data: &client.unsent,
     });
-    Ok([hello].into_iter().chain(servers).chain(clients).collect())
+    let records = [inventory.into()].into_iter().chain(servers).chain(clients);
+    Ok(records.collect())
 }
 
-pub(super) async fn send_estate(
-    channel: &Channel,
-    handover_state: &HandoverState,
-) -> Result<(), Error> {
-    for piece in pieces(handover_state)? {
-        piece.send(channel).await?;
+pub(super) async fn send_state(channel: &Channel, state: &HandoverState) -> Result<(), Error> {
+    for record in records(state)? {
+        record.send(channel).await?;
     }
     Ok(())
 }
 
+/// Sends a record without descriptors and data.
 pub(super) async fn send(channel: &Channel, record: Record) -> Result<(), Error> {
-    let piece = Piece {
-        record,
-        descriptor: None,
-        data: &[],
-    };
-    piece.send(channel).await
+    OutgoingRecord::from(record).send(channel).await
 }
 
-/// A record that comes without descriptors or data.
+/// Receives a record without descriptors and data.
 pub(super) async fn receive(channel: &mut Channel) -> Result<Record, Error> {
-    let (record, descriptors, data) = next(channel).await?;
+    let (record, descriptors, data) = read_record(channel).await?;
     match descriptors.is_empty() && data.is_empty() {
         true => Ok(record),
         false => Err(unexpected(&record)),
     }
 }
 
-pub(super) async fn receive_estate(source: &mut impl Source) -> Result<HandoverState, Error> {
-    let hello = match next(source).await? {
-        (Record::Hello(hello), descriptors, _) if descriptors.is_empty() => hello,
+/// Waits until the successor has started.
+pub(super) async fn receive_greeting(channel: &mut Channel) -> Result<(), Error> {
+    match receive(channel).await? {
+        Record::Greeting(greeting) => greeting.check(),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Reads the records of a handover that systemd has stored.
+pub(super) fn read_stored(
+    records: &[u8],
+    descriptors: HashMap<String, OwnedFd>,
+) -> Result<HandoverState, Error> {
+    let mut stored = Stored {
+        records,
+        descriptors,
+    };
+    // Reading from memory never waits.
+    let state = receive_state(&mut stored).now_or_never();
+    match state.unwrap_or(Err(Error::Closed)) {
+        Err(Error::Closed) => Err(Error::Malformed("the stored records are cut short".into())),
+        state => state,
+    }
+}
+
+pub(super) async fn receive_state(source: &mut impl Source) -> Result<HandoverState, Error> {
+    let inventory = match read_record(source).await? {
+        (Record::Inventory(inventory), descriptors, _) if descriptors.is_empty() => inventory,
         (other, ..) => return Err(unexpected(&other)),
     };
-    hello.here.check()?;
-    let sockets = hello.servers.checked_add(hello.clients);
-    if !sockets.is_some_and(|sockets| fits(sockets, 0)) {
+    inventory.greeting.check()?;
+    let sockets = inventory.servers.checked_add(inventory.clients);
+    if !sockets.is_some_and(|sockets| is_within_limits(sockets, 0)) {
         return Err(Error::Malformed("too many sockets are announced".into()));
     }
-    let mut handover_state = HandoverState {
-        last_server: hello.last_server,
-        last_client: hello.last_client,
+    let mut state = HandoverState {
+        last_server: inventory.last_server,
+        last_client: inventory.last_client,
         ..HandoverState::default()
     };
-    for _ in 0..hello.servers {
-        match next(source).await? {
+    for _ in 0..inventory.servers {
+        match read_record(source).await? {
             (Record::Server(record), mut descriptors, data) if data.is_empty() => {
                 let listener = descriptors.pop_front();
-                handover_state.servers.push(Server { record, listener });
+                state.servers.push(TransferredServer { record, listener });
             }
             (other, ..) => return Err(unexpected(&other)),
         }
     }
     let mut total = 0;
-    for _ in 0..hello.clients {
-        match next(source).await? {
+    for _ in 0..inventory.clients {
+        match read_record(source).await? {
             (Record::Client(record), mut descriptors, data) => {
                 total += data.len();
-                if !fits(0, total) {
+                if !is_within_limits(0, total) {
                     return Err(Error::Malformed("too much unsent data".into()));
                 }
                 let stream = descriptors.pop_front();
                 let is_open = |it: &ConnectionRecord| it.end.is_none();
                 let needs_stream = record.connection.as_ref().is_some_and(is_open);
-                if stream.is_none() && needs_stream && source.may_lack() {
-                    log::warn!("client socket {} was not kept", record.id);
+                if stream.is_none() && needs_stream && source.may_lack_descriptors() {
+                    log::warn!(
+                        "systemd has not kept the connection of client socket {}",
+                        record.id
+                    );
                     continue;
                 }
-                handover_state.clients.push(Client {
+                state.clients.push(TransferredClient {
                     record: *record,
                     stream,
                     unsent: vec![data],
@@ -281,76 +338,80 @@ pub(super) async fn receive_estate(source: &mut impl Source) -> Result<HandoverS
             (other, ..) => return Err(unexpected(&other)),
         }
     }
-    Ok(handover_state)
+    Ok(state)
 }
 
-async fn next(source: &mut impl Source) -> Result<(Record, VecDeque<OwnedFd>, Bytes), Error> {
+async fn read_record(
+    source: &mut impl Source,
+) -> Result<(Record, VecDeque<OwnedFd>, Bytes), Error> {
     let mut length = [0; 4];
-    if !source.fill(&mut length).await.map_err(receiving)? {
-        return Err(Error::Gone);
+    if !source.fill(&mut length).await.map_err(receive_error)? {
+        return Err(Error::Closed);
     }
     let length = u32::from_be_bytes(length) as usize;
     if length > MAX_HEADER {
         return Err(Error::Malformed(format!("a header of {length} bytes")));
     }
-    let header = read(source, length).await?;
+    let header = read_bytes(source, length).await?;
     let header: Header<Record> = serde_json::from_slice(&header).map_err(malformed)?;
     if header.descriptors > 1 || header.data > MAX_UNSENT {
         return Err(unexpected(&header.record));
     }
     let descriptors = source.descriptors(&header.record);
-    let lacking = descriptors.is_empty() && source.may_lack();
-    if descriptors.len() != header.descriptors && !lacking {
+    let may_lack = descriptors.is_empty() && source.may_lack_descriptors();
+    if descriptors.len() != header.descriptors && !may_lack {
         return Err(Error::Malformed(format!(
             "{} of {} descriptors came",
             descriptors.len(),
             header.descriptors
         )));
     }
-    let data = read(source, header.data).await?;
+    let data = read_bytes(source, header.data).await?;
     Ok((header.record, descriptors, data.into()))
 }
 
-/// Reads as many bytes as were announced; makes room as they come.
-async fn read(source: &mut impl Source, length: usize) -> Result<Vec<u8>, Error> {
+/// Reads as many bytes as were announced. A sender that announces much and sends little does not
+/// get the memory: it is reserved in steps.
+async fn read_bytes(source: &mut impl Source, length: usize) -> Result<Vec<u8>, Error> {
     let mut data = Vec::new();
     while data.len() < length {
         let filled = data.len();
-        data.resize(length.min(filled + STEP), 0);
-        if !source.fill(&mut data[filled..]).await.map_err(receiving)? {
-            return Err(Error::Gone);
+        data.resize(length.min(filled + READ_STEP), 0);
+        let rest = &mut data[filled..];
+        if !source.fill(rest).await.map_err(receive_error)? {
+            return Err(Error::Closed);
         }
     }
     Ok(data)
 }
 
-fn unexpected(record: &Record) -> Error {
+pub(super) fn unexpected(record: &Record) -> Error {
     let name = match record {
-        Record::Here(_) | Record::Hello(_) => "the beginning",
-        Record::Server(_) => "a server socket",
-        Record::Client(_) => "a client socket",
-        Record::Ready => "readiness",
-        Record::Yours => "the end",
+        Record::Greeting(_) => "Greeting",
+        Record::Inventory(_) => "Inventory",
+        Record::Server(_) => "Server",
+        Record::Client(_) => "Client",
+        Record::Ready => "Ready",
+        Record::Committed => "Committed",
         Record::Refused(reason) => return Error::Refused(reason.chars().take(1000).collect()),
     };
-    Error::Malformed(format!("{name} is out of place"))
+    Error::Malformed(format!("unexpected record {name}"))
 }
 
 fn malformed(error: impl std::error::Error) -> Error {
     Error::Malformed(error.to_string())
 }
 
-/// A broken pipe is a peer that is gone.
-fn sending(error: io::Error) -> Error {
+fn send_error(error: io::Error) -> Error {
     match error.kind() {
-        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Error::Gone,
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Error::Closed,
         _ => Error::os("sending to the other process")(error),
     }
 }
 
-fn receiving(error: io::Error) -> Error {
+fn receive_error(error: io::Error) -> Error {
     match error.kind() {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => Error::Gone,
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => Error::Closed,
         io::ErrorKind::InvalidData => Error::Malformed(error.to_string()),
         _ => Error::os("receiving from the other process")(error),
     }

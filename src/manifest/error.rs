@@ -1,14 +1,13 @@
-//! What is wrong in a manifest, and where.
+//! Errors and warnings of a manifest, with the path of the key.
 
 use std::fmt;
 
 use serde_path_to_error::{Path, Segment};
 
-/// How much an error repeats of a text that it is about, in characters.
-const MAX_REPEATED: usize = 64;
+/// How many characters of an invalid text an error quotes.
+const MAX_QUOTED: usize = 64;
 
-/// What is wrong in a manifest. Its text tells where, and what to write
-/// instead.
+/// A manifest is invalid. The text has the path, and what to write instead.
 #[derive(Clone, PartialEq, Eq, Debug, derive_more::Error)]
 pub struct ManifestError {
     path: String,
@@ -16,9 +15,18 @@ pub struct ManifestError {
 }
 
 impl ManifestError {
-    /// Where: `sockets.tcpServer.listen[2]`. Empty where it is the whole.
+    /// The path, such as `sockets.tcpServer.listen[2]`. Empty if the whole text is
+    /// invalid.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// An error about the whole text.
+    pub(super) fn whole(reason: String) -> Self {
+        ManifestError {
+            path: String::new(),
+            reason,
+        }
     }
 }
 
@@ -31,16 +39,6 @@ impl fmt::Display for ManifestError {
     }
 }
 
-impl ManifestError {
-    /// An error about the whole text.
-    pub(super) fn whole(reason: String) -> Self {
-        ManifestError {
-            path: String::new(),
-            reason,
-        }
-    }
-}
-
 impl From<serde_path_to_error::Error<serde_json::Error>> for ManifestError {
     fn from(error: serde_path_to_error::Error<serde_json::Error>) -> Self {
         ManifestError {
@@ -50,9 +48,8 @@ impl From<serde_path_to_error::Error<serde_json::Error>> for ManifestError {
     }
 }
 
-/// Something in a manifest that has no effect, though its author probably
-/// wanted one. The manifest is used all the same, as Chrome does. Its text says
-/// where and what.
+/// A part of a manifest has no effect, though its author probably meant one. The
+/// manifest is used anyway, as in Chrome. The text has the path and the reason.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ManifestWarning {
     path: String,
@@ -62,12 +59,12 @@ pub struct ManifestWarning {
 impl ManifestWarning {
     pub(super) fn new(path: &str, reason: impl Into<String>) -> Self {
         ManifestWarning {
-            path: cut(path).escape_debug().to_string(),
+            path: truncate(path).escape_debug().to_string(),
             reason: reason.into(),
         }
     }
 
-    /// Where: `sockets.tcp.conect`.
+    /// The path, such as `sockets.tcp.conect`.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -83,15 +80,15 @@ fn path(path: &Path) -> String {
     let whole = path.to_string();
     let known = match path.iter().next_back() {
         None => "",
-        // Where a key should be, for instance.
+        // The error is at the place of a key, which has no name yet.
         Some(Segment::Unknown) => whole.trim_end_matches('?').trim_end_matches('.'),
         Some(_) => &whole,
     };
-    // A key is anything, also what a terminal would act on.
-    cut(known).escape_debug().to_string()
+    // A key may contain control characters for a terminal.
+    truncate(known).escape_debug().to_string()
 }
 
-/// A reason may repeat a text of any length; where it is stands at its end.
+/// Shortens a reason, which may quote a text of any length. Its end has line and column.
 fn shorten(reason: &str) -> String {
     const END: usize = 128;
     let length = reason.chars().count();
@@ -103,9 +100,9 @@ fn shorten(reason: &str) -> String {
     format!("{begin}…{end}")
 }
 
-/// No more of a text than helps to find it.
-pub(super) fn cut(text: &str) -> String {
-    match text.char_indices().nth(MAX_REPEATED) {
+/// The beginning of a text, enough to find it.
+pub(super) fn truncate(text: &str) -> String {
+    match text.char_indices().nth(MAX_QUOTED) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }

@@ -1,78 +1,76 @@
-//! A host in the one form in which hosts are compared, and resolved.
+//! [`Host`]: a host in the normalized form that is compared and resolved.
 
 use std::net::IpAddr;
 
 use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
 
-/// The longest name there is, and the longest label of one (RFC 1035).
+/// The longest name and the longest label, in bytes (RFC 1035).
 const MAX_NAME: usize = 253;
 const MAX_LABEL: usize = 63;
 
-/// A host, in a form that depends on the host alone and not on how an app
-/// wrote it.
+/// A host in a form that does not depend on how an app wrote it.
 ///
-/// This form is compared, and the same is given to the resolver: no way of
-/// writing a host reaches another one than the one that was compared.
+/// The same form is compared with permissions and given to the resolver, so no notation of a host
+/// reaches another host than the one that was checked.
 #[derive(Clone, Debug)]
 pub(crate) enum Host {
-    /// An address as Rust reads it, which takes IPv4 in its canonical form
-    /// alone; an IPv4 address inside IPv6 stays what it is.
+    /// An address as the standard library parses it: IPv4 only in its canonical form. An
+    /// IPv4-mapped IPv6 address stays IPv6.
     Address(IpAddr),
-    /// A name that no resolver takes for an address.
+    /// A name that no resolver interprets as an address.
     Name(Name),
 }
 
-/// A host's name in ASCII and lower case.
+/// A host name in ASCII and lower case.
 #[derive(Clone, Debug)]
 pub(crate) struct Name {
-    /// The dot of an absolute name included.
+    /// With the dot of an absolute name.
     text: Box<str>,
 }
 
-/// Why a text is no host.
+/// Why a text is not a host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum NoHost {
+pub(crate) enum HostError {
     EmptyLabel,
     TooLong,
-    /// Some resolver takes it for an address: `127.1`, `0x7f000001`,
-    /// `2130706433`, `127.0.0.1.`
+    /// Some resolvers interpret it as an address: `127.1`, `0x7f000001`, `2130706433`,
+    /// `127.0.0.1.`
     Number,
-    /// A character that no name has, or one that IDNA forbids.
-    NoName,
+    /// It has a character that is invalid in a name, or forbidden by IDNA.
+    InvalidName,
 }
 
 impl Host {
-    /// The host that this text means.
-    pub(crate) fn parse(text: &str) -> Result<Host, NoHost> {
+    /// Parses and normalizes a host.
+    pub(crate) fn parse(text: &str) -> Result<Host, HostError> {
         if let Ok(address) = text.parse() {
             return Ok(Host::Address(address));
         }
-        // Nothing that is longer has a name's length in ASCII, but for
-        // characters that IDNA drops, which nobody needs by the hundred.
+        // A longer text would be a name only with characters that IDNA drops. Refusing it early
+        // bounds the work on a hostile text.
         if text.chars().nth(MAX_NAME + 1).is_some() {
-            return Err(NoHost::TooLong);
+            return Err(HostError::TooLong);
         }
         let uts46 = Uts46::new();
-        // What is not in a name's alphabet is found below, and lengths too.
+        // `check` finds invalid characters and lengths.
         let (deny, length) = (AsciiDenyList::EMPTY, DnsLength::Ignore);
         let ascii = uts46
             .to_ascii(text.as_bytes(), deny, Hyphens::Allow, length)
-            .map_err(|_| NoHost::NoName)?;
+            .map_err(|_| HostError::InvalidName)?;
         let name = Name {
             text: ascii.into_owned().into_boxed_str(),
         };
         check(name.relative())?;
         match name.relative().rsplit('.').next() {
-            Some(last) if is_number(last) => Err(NoHost::Number),
+            Some(last) if is_number(last) => Err(HostError::Number),
             _ => Ok(Host::Name(name)),
         }
     }
 }
 
 impl Name {
-    /// The name without the dot of an absolute one, which makes no difference
-    /// to a comparison.
+    /// The name without the dot of an absolute name, for comparisons.
     pub(crate) fn relative(&self) -> &str {
         self.text.strip_suffix('.').unwrap_or(&self.text)
     }
@@ -83,30 +81,30 @@ impl Name {
         below.is_some_and(|below| below.is_empty() || below.ends_with('.'))
     }
 
-    /// The name for the resolver. An absolute one stays that, because it must
-    /// not be looked for below the machine's own domains.
+    /// The name for the resolver. It keeps the dot of an absolute name, which the resolver must not
+    /// search in the domains of the machine.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 }
 
-fn check(name: &str) -> Result<(), NoHost> {
+fn check(name: &str) -> Result<(), HostError> {
     if name.split('.').any(str::is_empty) {
-        return Err(NoHost::EmptyLabel);
+        return Err(HostError::EmptyLabel);
     }
-    // `_` is in names that exist, though not in those of RFC 1123.
+    // RFC 1123 has no `_`, but existing names do.
     let in_alphabet = |c: u8| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
     if !name.bytes().all(in_alphabet) {
-        return Err(NoHost::NoName);
+        return Err(HostError::InvalidName);
     }
     if name.len() > MAX_NAME || name.split('.').any(|label| label.len() > MAX_LABEL) {
-        return Err(NoHost::TooLong);
+        return Err(HostError::TooLong);
     }
     Ok(())
 }
 
-/// Whether C's `strtoul` takes all of it: `inet_aton`, and with it every
-/// resolver, reads `7`, `0x7f` and `0177` as parts of an IPv4 address.
+/// Whether a label is a number for C's `strtoul`: `inet_aton`, which resolvers use, reads `7`,
+/// `0x7f` and `0177` as parts of an IPv4 address.
 fn is_number(label: &str) -> bool {
     if label.bytes().all(|c| c.is_ascii_digit()) {
         return true;
@@ -121,8 +119,8 @@ fn is_number(label: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// The form of a host, as text.
-    fn form(text: &str) -> Result<String, NoHost> {
+    /// The normalized form of a host, as text.
+    fn normalized(text: &str) -> Result<String, HostError> {
         Host::parse(text).map(|host| match host {
             Host::Address(address) => address.to_string(),
             Host::Name(name) => name.as_str().to_owned(),
@@ -130,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn localhost_and_what_is_below_it_is_loopback() {
+    fn localhost_and_its_subdomains_are_loopback() {
         let is_localhost = |text: &str| match Host::parse(text) {
             Ok(Host::Name(name)) => name.is_localhost(),
             _ => false,
@@ -156,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_of_writing_a_host_has_one_form() {
+    fn every_notation_of_a_host_has_the_same_form() {
         for (written, expected) in [
             ("127.0.0.1", "127.0.0.1"),
             ("::1", "::1"),
@@ -179,14 +177,14 @@ mod tests {
             ("1.example", "1.example"),
             ("0x7g", "0x7g"),
         ] {
-            assert_eq!(form(written).as_deref(), Ok(expected), "{written:?}");
+            assert_eq!(normalized(written).as_deref(), Ok(expected), "{written:?}");
         }
     }
 
     #[test]
-    fn what_has_no_one_form_is_no_host() {
-        use NoHost::{EmptyLabel, NoName, Number};
-        for (written, why) in [
+    fn an_ambiguous_or_invalid_text_is_not_a_host() {
+        use HostError::{EmptyLabel, InvalidName, Number};
+        for (written, error) in [
             ("", EmptyLabel),
             (".", EmptyLabel),
             ("..", EmptyLabel),
@@ -211,32 +209,32 @@ mod tests {
             ("2130706433.", Number),
             ("２１３０７０６４３３", Number),
             ("a.1", Number),
-            ("a b", NoName),
-            (" a", NoName),
-            ("a\n", NoName),
-            ("a\0", NoName),
-            ("127.0.0.1\0", NoName),
-            ("127.0.0.1 ", NoName),
-            ("127.0.0.1:80", NoName),
-            ("127.0.0.1%lo", NoName),
-            ("fe80::1%lo", NoName),
-            ("[::1]", NoName),
-            ("a/b", NoName),
-            ("a@b", NoName),
-            ("a%2eb", NoName),
-            ("*.a", NoName),
-            ("＊.a", NoName),
-            ("+1", NoName),
-            ("xn--a", NoName),
-            ("xn--\u{fc}", NoName),
-            ("\u{fffd}", NoName),
+            ("a b", InvalidName),
+            (" a", InvalidName),
+            ("a\n", InvalidName),
+            ("a\0", InvalidName),
+            ("127.0.0.1\0", InvalidName),
+            ("127.0.0.1 ", InvalidName),
+            ("127.0.0.1:80", InvalidName),
+            ("127.0.0.1%lo", InvalidName),
+            ("fe80::1%lo", InvalidName),
+            ("[::1]", InvalidName),
+            ("a/b", InvalidName),
+            ("a@b", InvalidName),
+            ("a%2eb", InvalidName),
+            ("*.a", InvalidName),
+            ("＊.a", InvalidName),
+            ("+1", InvalidName),
+            ("xn--a", InvalidName),
+            ("xn--\u{fc}", InvalidName),
+            ("\u{fffd}", InvalidName),
         ] {
-            assert_eq!(form(written), Err(why), "{written:?}");
+            assert_eq!(normalized(written), Err(error), "{written:?}");
         }
     }
 
     #[test]
-    fn what_is_longer_than_a_name_is_no_host() {
+    fn a_text_that_is_too_long_is_not_a_host() {
         let name = [
             "a".repeat(63),
             "b".repeat(63),
@@ -246,8 +244,8 @@ mod tests {
         .join(".");
         assert_eq!(name.len(), 253);
         let absolute = format!("{name}.");
-        assert_eq!(form(&name), Ok(name.clone()));
-        assert_eq!(form(&absolute), Ok(absolute.clone()));
+        assert_eq!(normalized(&name), Ok(name.clone()));
+        assert_eq!(normalized(&absolute), Ok(absolute.clone()));
         for longer in [
             format!("{name}d"),
             format!("{name}。d"),
@@ -257,7 +255,7 @@ mod tests {
             "\u{ad}".repeat(1 << 20),
             "1".repeat(1 << 20),
         ] {
-            assert!(form(&longer).is_err(), "{} bytes", longer.len());
+            assert!(normalized(&longer).is_err(), "{} bytes", longer.len());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What an app may do: the `sockets` key of its Chrome manifest.
+//! The permissions of an app: the `sockets` key of its Chrome manifest.
 //!
 //! ```json
 //! {
@@ -10,12 +10,12 @@
 //! }
 //! ```
 //!
-//! Each key is optional, and so is each key inside; what is absent is not
-//! permitted. A value is a [`Pattern`] or a list of them; that of
+//! All keys are optional, at each level. An operation without a key is not
+//! permitted. A value is a [`Pattern`] or a list of patterns; the value of
 //! `multicastMembership` is `""` or `[""]`, which permits every group. Comments
-//! (`//` and `/* */`) are accepted. A key inside `sockets` that Chrome does not
-//! know is ignored with a [`ManifestWarning`]; a known one with a wrong value is
-//! a [`ManifestError`].
+//! (`//` and `/* */`) are accepted. A key in `sockets` that Chrome does not know is
+//! ignored with a [`ManifestWarning`]. A known key with an invalid value is a
+//! [`ManifestError`].
 
 mod error;
 mod host;

@@ -1,4 +1,4 @@
-//! The value of `multicastMembership`, which knows no patterns.
+//! The value of `multicastMembership`, which is not a pattern.
 
 use std::fmt;
 
@@ -11,9 +11,9 @@ pub(super) struct MulticastMembership(pub(super) bool);
 
 impl<'de> Deserialize<'de> for MulticastMembership {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct EmptyPatterns;
+        struct EmptyTexts;
 
-        impl<'de> Visitor<'de> for EmptyPatterns {
+        impl<'de> Visitor<'de> for EmptyTexts {
             type Value = MulticastMembership;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,20 +31,20 @@ impl<'de> Deserialize<'de> for MulticastMembership {
                 self,
                 mut list: A,
             ) -> Result<MulticastMembership, A::Error> {
-                let mut every = MulticastMembership(false);
+                let mut membership = MulticastMembership(false);
                 while let Some(text) = list.next_element::<std::borrow::Cow<'de, str>>()? {
-                    every = EmptyPatterns.visit_str(&text)?;
+                    membership = EmptyTexts.visit_str(&text)?;
                 }
-                Ok(every)
+                Ok(membership)
             }
         }
 
-        deserializer.deserialize_any(EmptyPatterns)
+        deserializer.deserialize_any(EmptyTexts)
     }
 }
 
 impl Serialize for MulticastMembership {
-    /// `false` is an absent key.
+    /// `false` is never written: the key is omitted then.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             true => serializer.serialize_str(""),

@@ -1,7 +1,7 @@
-//! Objects of the manifest, whose known keys are all optional.
+//! Objects of the manifest: all keys are optional, and unknown keys are ignored.
 
-/// Declares one. Unlike a derived `Deserialize`, it takes no list for an
-/// object.
+/// Declares an object. A derived `Deserialize` would accept a list in place of it, which Chrome
+/// does not.
 macro_rules! object {
     (
         $(#[$attribute:meta])*
@@ -10,7 +10,7 @@ macro_rules! object {
         }
     ) => {
         $(#[$attribute])*
-        #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+        #[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize)]
         $visibility struct $name {
             $(
                 #[serde(rename = $key, skip_serializing_if = "super::object::is_default")]
@@ -47,7 +47,7 @@ macro_rules! object {
                                     }
                                     $key => $field = Some(map.next_value()?),
                                 )*
-                                // As Chrome does; `read` makes a warning of it.
+                                // As in Chrome; `read` makes a warning of it.
                                 _ => drop(map.next_value::<serde::de::IgnoredAny>()?),
                             }
                         }
@@ -64,7 +64,7 @@ macro_rules! object {
 }
 pub(super) use object;
 
-/// Whether a key is not written.
+/// A key with the default value is omitted.
 pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

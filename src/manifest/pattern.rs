@@ -1,4 +1,4 @@
-//! `host:port`, and what it covers.
+//! [`Pattern`]: `host:port`.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,34 +8,34 @@ use derive_more::Display;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-use super::error::cut;
-use super::host::{Host, NoHost};
+use super::error::truncate;
+use super::host::{Host, HostError};
 
-/// The longest pattern, in bytes: room for the longest host name in any
-/// script, and a port.
+/// The longest pattern, in bytes: enough for the longest host name in any script,
+/// and a port.
 pub const MAX_PATTERN: usize = 1024;
 
 /// A pattern of the manifest: `host:port`.
 ///
-/// | pattern | covers |
+/// | pattern | matches |
 /// |---|---|
 /// | `example.com:80` | this host and port |
 /// | `example.com`, `example.com:*` | the host, any port |
 /// | `:80`, `*:80` | any host, this port |
-/// | `*.example.com:80`, `.example.com:80` | `example.com` and all below it |
+/// | `*.example.com:80`, `.example.com:80` | `example.com` and all its subdomains |
 /// | `192.0.2.1:80`, `[2001:db8::1]:80` | the address |
-/// | the empty one, `*`, `:`, `*:*` | any host, any port |
+/// | the empty pattern, `*`, `:`, `*:*` | any host, any port |
 ///
-/// Both must match. Names are compared by UTS 46, so case makes no
-/// difference and `Bücher.example` is `xn--bcher-kva.example`; nor does the
-/// dot at the end of an absolute name. Addresses are compared as such, however
-/// they are written; `::ffff:192.0.2.1` is not `192.0.2.1`. A name and its
-/// addresses are different hosts: a pattern is compared with what the app
-/// wrote, before anything is resolved.
+/// Both host and port must match. Names are compared by UTS 46: case and the dot
+/// at the end of an absolute name make no difference, and `Bücher.example` equals
+/// `xn--bcher-kva.example`. Addresses are compared by value, not by notation;
+/// `::ffff:192.0.2.1` is not `192.0.2.1`. A name never matches an address: a
+/// pattern is compared with the host that the app wrote, before the name is
+/// resolved.
 ///
-/// What is no host in an unmistakable form (`127.1`, `0x7f000001`,
-/// `127.0.0.1.`, a name with white space) is covered by a pattern for any host
-/// alone, as is port 0, which lets the OS choose, by one for any port alone.
+/// A host in an ambiguous form (`127.1`, `0x7f000001`, `127.0.0.1.`, a name with
+/// white space) matches only a pattern for any host. Port 0, which lets the OS
+/// choose, matches only a pattern for any port.
 ///
 /// ```
 /// use chrome_sockets::manifest::Pattern;
@@ -48,38 +48,37 @@ pub const MAX_PATTERN: usize = 1024;
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pattern {
-    host: Hosts,
-    /// `None` is any.
+    host: HostPattern,
+    /// `None` matches any port.
     port: Option<u16>,
 }
 
-/// The hosts of a pattern.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Hosts {
+enum HostPattern {
     Any,
     Address(IpAddr),
-    /// Without the dot of an absolute name, as [`Below`](Self::Below).
+    /// Without the dot of an absolute name.
     Name(Box<str>),
-    /// This domain too.
-    Below(Box<str>),
+    /// A domain and all its subdomains, without the dot of an absolute name.
+    Subdomains(Box<str>),
 }
 
-/// Why a text is no [`Pattern`], and what to write instead.
+/// Why a text is not a [`Pattern`], and what to write instead.
 #[derive(Clone, PartialEq, Eq, Debug, Display, derive_more::Error)]
-#[display("{pattern:?} is no pattern: {wrong}")]
+#[display("{pattern:?} is not a pattern: {reason}")]
 pub struct PatternError {
-    /// No more of it than helps to find it.
+    /// The beginning of the text.
     pattern: String,
-    wrong: Wrong,
+    reason: Reason,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Display)]
-enum Wrong {
+enum Reason {
     #[display("it is longer than {MAX_PATTERN} bytes")]
     TooLong,
     #[display("it is a URL; write `host:port`")]
     Url,
-    #[display("it begins or ends with white space, or its host or port does; take that out")]
+    #[display("it, its host or its port begins or ends with white space; remove that")]
     WhiteSpace,
     #[display(
         "it has more than one colon; write `host:port`, and an IPv6 address in brackets, \
@@ -88,7 +87,7 @@ enum Wrong {
     Colons,
     #[display("brackets hold an IPv6 address without a zone; write `[::1]` or `[::1]:80`")]
     Brackets,
-    #[display("its port is none; write 1 to 65535, or `*` for any")]
+    #[display("its port is invalid; write 1 to 65535, or `*` for any")]
     Port,
     #[display("`*` stands for all of a host or for its first labels; write `*` or `*.example.com`")]
     Wildcard,
@@ -100,75 +99,76 @@ enum Wrong {
     LongHost,
     #[display("its host ends in a number; write an IPv4 address in full, as `127.0.0.1`")]
     Number,
-    #[display("its host is no host name; write one, an IP address, or `*` for any host")]
-    NoName,
+    #[display("its host is not a host name; write one, an IP address, or `*` for any host")]
+    InvalidName,
 }
 
 impl Pattern {
     /// Any host and any port.
     pub(super) const ANY: Pattern = Pattern {
-        host: Hosts::Any,
+        host: HostPattern::Any,
         port: None,
     };
 
-    /// Whether it covers this host, as an app writes it, and this port.
+    /// Whether it matches this host, as an app writes it, and this port.
     pub fn matches(&self, host: &str, port: i32) -> bool {
-        self.covers(Host::parse(host).ok().as_ref(), port)
+        self.matches_host(Host::parse(host).ok().as_ref(), port)
     }
 
-    /// Whether it covers host names alone, and no address.
+    /// Whether it matches only host names, and no address.
     pub(super) fn is_for_names(&self) -> bool {
-        matches!(self.host, Hosts::Name(_) | Hosts::Below(_))
+        matches!(self.host, HostPattern::Name(_) | HostPattern::Subdomains(_))
     }
 
-    /// Whether it covers this host; `None` is one that has no form in which
-    /// it could be compared.
-    pub(super) fn covers(&self, host: Option<&Host>, port: i32) -> bool {
+    /// As [`matches`](Self::matches), for a parsed host; `None` is a host that cannot be parsed.
+    pub(super) fn matches_host(&self, host: Option<&Host>, port: i32) -> bool {
         let port_matches = self.port.is_none_or(|own| i32::from(own) == port);
-        port_matches && self.host.cover(host)
+        port_matches && self.host.matches(host)
     }
 }
 
-impl Hosts {
-    fn parse(text: &str) -> Result<Hosts, Wrong> {
+impl HostPattern {
+    fn parse(text: &str) -> Result<HostPattern, Reason> {
         if matches!(text, "" | "*") {
-            return Ok(Hosts::Any);
+            return Ok(HostPattern::Any);
         }
-        let below = text.strip_prefix('*').unwrap_or(text).strip_prefix('.');
-        let host = below.unwrap_or(text);
+        let domain = text.strip_prefix('*').unwrap_or(text).strip_prefix('.');
+        let host = domain.unwrap_or(text);
         if host.contains('*') {
-            return Err(Wrong::Wildcard);
+            return Err(Reason::Wildcard);
         }
-        match (Host::parse(host), below) {
-            (Ok(Host::Name(name)), None) => Ok(Hosts::Name(name.relative().into())),
-            (Ok(Host::Name(name)), Some(_)) => Ok(Hosts::Below(name.relative().into())),
-            (Ok(Host::Address(address)), None) => Ok(Hosts::Address(address)),
-            (Ok(Host::Address(_)) | Err(NoHost::Number), Some(_)) => Err(Wrong::WildcardInAddress),
-            (Err(why), _) => Err(why.into()),
+        match (Host::parse(host), domain) {
+            (Ok(Host::Name(name)), None) => Ok(HostPattern::Name(name.relative().into())),
+            (Ok(Host::Name(name)), Some(_)) => Ok(HostPattern::Subdomains(name.relative().into())),
+            (Ok(Host::Address(address)), None) => Ok(HostPattern::Address(address)),
+            (Ok(Host::Address(_)) | Err(HostError::Number), Some(_)) => {
+                Err(Reason::WildcardInAddress)
+            }
+            (Err(error), _) => Err(error.into()),
         }
     }
 
-    fn cover(&self, host: Option<&Host>) -> bool {
+    fn matches(&self, host: Option<&Host>) -> bool {
         match (self, host) {
-            (Hosts::Any, _) => true,
-            (Hosts::Address(own), Some(Host::Address(host))) => own == host,
-            (Hosts::Name(own), Some(Host::Name(host))) => **own == *host.relative(),
-            (Hosts::Below(domain), Some(Host::Name(host))) => {
-                let above = host.relative().strip_suffix(&**domain);
-                above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
+            (HostPattern::Any, _) => true,
+            (HostPattern::Address(own), Some(Host::Address(host))) => own == host,
+            (HostPattern::Name(own), Some(Host::Name(host))) => **own == *host.relative(),
+            (HostPattern::Subdomains(domain), Some(Host::Name(host))) => {
+                let prefix = host.relative().strip_suffix(&**domain);
+                prefix.is_some_and(|prefix| prefix.is_empty() || prefix.ends_with('.'))
             }
             _ => false,
         }
     }
 }
 
-impl From<NoHost> for Wrong {
-    fn from(why: NoHost) -> Self {
-        match why {
-            NoHost::EmptyLabel => Wrong::EmptyLabel,
-            NoHost::TooLong => Wrong::LongHost,
-            NoHost::Number => Wrong::Number,
-            NoHost::NoName => Wrong::NoName,
+impl From<HostError> for Reason {
+    fn from(error: HostError) -> Self {
+        match error {
+            HostError::EmptyLabel => Reason::EmptyLabel,
+            HostError::TooLong => Reason::LongHost,
+            HostError::Number => Reason::Number,
+            HostError::InvalidName => Reason::InvalidName,
         }
     }
 }
@@ -177,75 +177,75 @@ impl FromStr for Pattern {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse(text).map_err(|wrong| PatternError {
-            pattern: cut(text),
-            wrong,
+        parse(text).map_err(|reason| PatternError {
+            pattern: truncate(text),
+            reason,
         })
     }
 }
 
-fn parse(text: &str) -> Result<Pattern, Wrong> {
+fn parse(text: &str) -> Result<Pattern, Reason> {
     if text.len() > MAX_PATTERN {
-        return Err(Wrong::TooLong);
+        return Err(Reason::TooLong);
     }
     if text.contains("://") {
-        return Err(Wrong::Url);
+        return Err(Reason::Url);
     }
     if let Some(bracketed) = text.strip_prefix('[') {
-        let (address, rest) = bracketed.split_once(']').ok_or(Wrong::Brackets)?;
-        let address = address.parse().map_err(|_| Wrong::Brackets)?;
+        let (address, rest) = bracketed.split_once(']').ok_or(Reason::Brackets)?;
+        let address = address.parse().map_err(|_| Reason::Brackets)?;
         let port = match rest.strip_prefix(':') {
             Some(port) => port,
             None if rest.is_empty() => "",
-            None => return Err(Wrong::Brackets),
+            None => return Err(Reason::Brackets),
         };
         return Ok(Pattern {
-            host: Hosts::Address(IpAddr::V6(address)),
+            host: HostPattern::Address(IpAddr::V6(address)),
             port: parse_port(port)?,
         });
     }
     if text.contains(['[', ']']) {
-        return Err(Wrong::Brackets);
+        return Err(Reason::Brackets);
     }
     let (host, port) = text.split_once(':').unwrap_or((text, ""));
     if port.contains(':') {
-        return Err(Wrong::Colons);
+        return Err(Reason::Colons);
     }
     if host.trim() != host {
-        return Err(Wrong::WhiteSpace);
+        return Err(Reason::WhiteSpace);
     }
     Ok(Pattern {
         port: parse_port(port)?,
-        host: Hosts::parse(host)?,
+        host: HostPattern::parse(host)?,
     })
 }
 
-fn parse_port(text: &str) -> Result<Option<u16>, Wrong> {
+fn parse_port(text: &str) -> Result<Option<u16>, Reason> {
     if matches!(text, "" | "*") {
         return Ok(None);
     }
     if text.trim() != text {
-        return Err(Wrong::WhiteSpace);
+        return Err(Reason::WhiteSpace);
     }
-    // Rust takes a sign.
+    // `u16::parse` accepts a sign.
     if !text.bytes().all(|c| c.is_ascii_digit()) {
-        return Err(Wrong::Port);
+        return Err(Reason::Port);
     }
     match text.parse() {
         Ok(port @ 1..) => Ok(Some(port)),
-        _ => Err(Wrong::Port),
+        _ => Err(Reason::Port),
     }
 }
 
-/// Always with a host and a port: `*:*` is any.
+/// Always with a host and a port: `*:*` is any host and port.
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
-            Hosts::Any => f.write_str("*"),
-            Hosts::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
-            Hosts::Address(address) => write!(f, "{address}"),
-            Hosts::Name(name) => f.write_str(name),
-            Hosts::Below(domain) => write!(f, "*.{domain}"),
+            HostPattern::Any => f.write_str("*"),
+            HostPattern::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+            HostPattern::Address(address) => write!(f, "{address}"),
+            HostPattern::Name(name) => f.write_str(name),
+            HostPattern::Subdomains(domain) => write!(f, "*.{domain}"),
         }?;
         match self.port {
             Some(port) => write!(f, ":{port}"),

@@ -1,4 +1,4 @@
-//! A pattern or a list of them.
+//! A pattern, or a list of patterns.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use super::pattern::Pattern;
 /// The longest list of patterns.
 pub const MAX_PATTERNS: usize = 1000;
 
-/// The patterns for one operation; none is permitted without one.
+/// The patterns of one operation. An empty list permits nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Patterns(Vec<Pattern>);
 
@@ -25,8 +25,10 @@ impl Patterns {
         &self.0
     }
 
-    pub(super) fn cover(&self, host: Option<&Host>, port: i32) -> bool {
-        self.0.iter().any(|pattern| pattern.covers(host, port))
+    pub(super) fn any_matches(&self, host: Option<&Host>, port: i32) -> bool {
+        self.0
+            .iter()
+            .any(|pattern| pattern.matches_host(host, port))
     }
 }
 

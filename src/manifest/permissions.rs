@@ -1,8 +1,4 @@
-//! What an app may do.
-
-use std::fmt;
-
-use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+//! [`Permissions`]: which operations an app may carry out.
 
 use super::error::{ManifestError, ManifestWarning};
 use super::host::Host;
@@ -13,17 +9,16 @@ use super::patterns::Patterns;
 use super::read::{MAX_WARNINGS, read};
 
 object! {
-    /// What an app may do with `chrome.sockets`: the `sockets` key of its
-    /// manifest.
+    /// The permissions of an app for `chrome.sockets`: the `sockets` key of its
+    /// manifest. The default is [`none`](Self::none).
     ///
-    /// `listen` and `connect` are checked when they are carried out:
-    /// [`Error::PermissionDenied`](crate::Error::PermissionDenied). What is
-    /// there for `udp` is kept, for those who have a use for it.
+    /// `listen` and `connect` are checked when they are carried out, and fail with
+    /// [`Error::PermissionDenied`](crate::Error::PermissionDenied). The permissions
+    /// for `udp` are parsed and kept, but this crate has no `udp`.
     ///
-    /// With serde it is the value of the key: the same as
-    /// [`from_sockets`](Self::from_sockets) reads, without comments and without
-    /// warnings. Each pattern is written in
-    /// the form in which it is compared.
+    /// Serialized, it is the value of the key, as
+    /// [`from_sockets`](Self::from_sockets) reads it, without comments and
+    /// warnings. Each pattern is written in its normalized form.
     ///
     /// ```
     /// use chrome_sockets::Permissions;
@@ -50,21 +45,18 @@ object! {
 }
 
 object! {
-    #[derive(Default)]
     struct TcpServer {
         listen: Patterns = "listen",
     }
 }
 
 object! {
-    #[derive(Default)]
     struct Tcp {
         connect: Patterns = "connect",
     }
 }
 
 object! {
-    #[derive(Default)]
     struct Udp {
         bind: Patterns = "bind",
         send: Patterns = "send",
@@ -73,7 +65,7 @@ object! {
 }
 
 impl Permissions {
-    /// Everything: each operation has the pattern for any host and port.
+    /// Permits every operation for any host and port.
     pub fn all() -> Self {
         Permissions {
             tcp_server: TcpServer {
@@ -90,34 +82,30 @@ impl Permissions {
         }
     }
 
-    /// Nothing at all, as without a `sockets` key.
+    /// Permits nothing, as a manifest without the key `sockets`.
     pub fn none() -> Self {
-        Permissions {
-            tcp_server: TcpServer::default(),
-            tcp: Tcp::default(),
-            udp: Udp::default(),
-        }
+        Self::default()
     }
 
-    /// The permissions of a whole `manifest.json`. Its other keys are
-    /// Chrome's, and are not looked at; without the key `sockets` they are
-    /// [`none`](Self::none). Warnings are logged at `warn`;
-    /// [`from_manifest_with_warnings`](Self::from_manifest_with_warnings)
-    /// returns them.
+    /// The permissions of a whole `manifest.json`. Other keys than `sockets` are
+    /// ignored; without this key the result is [`none`](Self::none). Warnings are
+    /// logged at `warn`;
+    /// [`from_manifest_with_warnings`](Self::from_manifest_with_warnings) returns
+    /// them.
     ///
     /// # Errors
-    /// The text is longer than [`MAX_MANIFEST`](super::MAX_MANIFEST), no JSON
-    /// (comments are accepted) or no object; in `sockets`, a known key is there
-    /// twice or has a value of the wrong type, a bad pattern, or more than
-    /// [`MAX_PATTERNS`](super::MAX_PATTERNS). The error tells where.
+    /// The text is longer than [`MAX_MANIFEST`](super::MAX_MANIFEST), or is not a JSON
+    /// object (comments are accepted). In `sockets`, a known key is duplicate, or has
+    /// a value of the wrong type, an invalid pattern, or more than
+    /// [`MAX_PATTERNS`](super::MAX_PATTERNS) patterns. The error has the path.
     pub fn from_manifest(json: &str) -> Result<Self, ManifestError> {
-        Self::from_manifest_with_warnings(json).map(logged)
+        Self::from_manifest_with_warnings(json).map(log_warnings)
     }
 
-    /// As [`from_manifest`](Self::from_manifest), and what has no effect in
-    /// `sockets`, at most [`MAX_WARNINGS`](super::MAX_WARNINGS): a key that Chrome
-    /// does not know, and a pattern that can match nothing (a host name for
-    /// `listen` or `bind`, which take IP addresses).
+    /// As [`from_manifest`](Self::from_manifest), with a warning for each part of
+    /// `sockets` that has no effect, at most [`MAX_WARNINGS`](super::MAX_WARNINGS):
+    /// a key that Chrome does not know, and a pattern that matches nothing (a host
+    /// name for `listen` or `bind`, which take IP addresses).
     ///
     /// # Errors
     /// As [`from_manifest`](Self::from_manifest).
@@ -140,20 +128,20 @@ impl Permissions {
     ) -> Result<(Self, Vec<ManifestWarning>), ManifestError> {
         let (manifest, warnings) = read::<Manifest>(json, "sockets.")?;
         let sockets = manifest.sockets;
-        let warnings = sockets.add_useless(warnings, "sockets.");
+        let warnings = sockets.add_unmatchable(warnings, "sockets.");
         Ok((sockets, warnings))
     }
 
-    /// The permissions of the `sockets` key's value alone.
+    /// The permissions from the value of the key `sockets` alone.
     ///
     /// # Errors
     /// As [`from_manifest`](Self::from_manifest).
     pub fn from_sockets(json: &str) -> Result<Self, ManifestError> {
-        Self::from_sockets_with_warnings(json).map(logged)
+        Self::from_sockets_with_warnings(json).map(log_warnings)
     }
 
-    /// As [`from_manifest_with_warnings`](Self::from_manifest_with_warnings), of
-    /// the `sockets` key's value alone.
+    /// As [`from_manifest_with_warnings`](Self::from_manifest_with_warnings), from
+    /// the value of the key `sockets` alone.
     ///
     /// # Errors
     /// As [`from_manifest`](Self::from_manifest).
@@ -161,12 +149,12 @@ impl Permissions {
         json: &str,
     ) -> Result<(Self, Vec<ManifestWarning>), ManifestError> {
         let (sockets, warnings) = read::<Self>(json, "")?;
-        let warnings = sockets.add_useless(warnings, "");
+        let warnings = sockets.add_unmatchable(warnings, "");
         Ok((sockets, warnings))
     }
 
-    /// Adds the patterns that can match nothing.
-    fn add_useless(
+    /// Adds a warning for each pattern that matches nothing.
+    fn add_unmatchable(
         &self,
         mut warnings: Vec<ManifestWarning>,
         within: &str,
@@ -190,90 +178,62 @@ impl Permissions {
         warnings
     }
 
-    /// Whether [`listen`](crate::TcpServer::listen) is permitted here.
+    /// Whether [`listen`](crate::TcpServer::listen) is permitted on this address and
+    /// port.
     pub fn may_listen(&self, address: &str, port: i32) -> bool {
         let host = Host::parse(address);
-        self.tcp_server.listen.cover(host.ok().as_ref(), port)
+        self.tcp_server.listen.any_matches(host.ok().as_ref(), port)
     }
 
-    /// Whether [`connect`](crate::Tcp::connect) is permitted to there.
+    /// Whether [`connect`](crate::Tcp::connect) is permitted to this address and port.
     pub fn may_connect(&self, peer_address: &str, peer_port: i32) -> bool {
         self.may_reach(Host::parse(peer_address).ok().as_ref(), peer_port)
     }
 
-    /// As [`may_connect`](Self::may_connect), of a host in the form in which
-    /// it is compared; `None` is one that has none.
+    /// As [`may_connect`](Self::may_connect), for a parsed host; `None` is a host that cannot be
+    /// parsed.
     pub(crate) fn may_reach(&self, host: Option<&Host>, port: i32) -> bool {
-        self.tcp.connect.cover(host, port)
+        self.tcp.connect.any_matches(host, port)
     }
 
-    /// `tcpServer.listen`.
+    /// The patterns of `tcpServer.listen`.
     pub fn tcp_server_listen(&self) -> &[Pattern] {
         self.tcp_server.listen.as_slice()
     }
 
-    /// `tcp.connect`.
+    /// The patterns of `tcp.connect`.
     pub fn tcp_connect(&self) -> &[Pattern] {
         self.tcp.connect.as_slice()
     }
 
-    /// `udp.bind`.
+    /// The patterns of `udp.bind`.
     pub fn udp_bind(&self) -> &[Pattern] {
         self.udp.bind.as_slice()
     }
 
-    /// `udp.send`.
+    /// The patterns of `udp.send`.
     pub fn udp_send(&self) -> &[Pattern] {
         self.udp.send.as_slice()
     }
 
-    /// Whether `udp.multicastMembership` permits to join multicast groups: all
-    /// or none, as in Chrome.
+    /// Whether `udp.multicastMembership` permits joining multicast groups: all or none,
+    /// as in Chrome.
     pub fn may_join_multicast_groups(&self) -> bool {
         self.udp.multicast_membership.0
     }
 }
 
 /// Logs the warnings of a manifest.
-fn logged((permissions, warnings): (Permissions, Vec<ManifestWarning>)) -> Permissions {
+fn log_warnings((permissions, warnings): (Permissions, Vec<ManifestWarning>)) -> Permissions {
     for warning in warnings {
         log::warn!("manifest: {warning}");
     }
     permissions
 }
 
-/// A whole manifest.
-struct Manifest {
-    sockets: Permissions,
-}
-
-impl<'de> Deserialize<'de> for Manifest {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Keys;
-
-        impl<'de> Visitor<'de> for Keys {
-            type Value = Manifest;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a manifest, which is an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Manifest, A::Error> {
-                let mut sockets = None;
-                while let Some(key) = map.next_key::<String>()? {
-                    match key.as_str() {
-                        "sockets" if sockets.is_some() => {
-                            return Err(de::Error::duplicate_field("sockets"));
-                        }
-                        "sockets" => sockets = Some(map.next_value()?),
-                        _ => drop(map.next_value::<IgnoredAny>()?),
-                    }
-                }
-                let sockets = sockets.unwrap_or_else(Permissions::none);
-                Ok(Manifest { sockets })
-            }
-        }
-
-        deserializer.deserialize_map(Keys)
+object! {
+    /// A whole manifest. Chrome's other keys are ignored.
+    struct Manifest {
+        sockets: Permissions = "sockets",
     }
 }

@@ -1,4 +1,4 @@
-//! From the text of a manifest to its values and warnings.
+//! Parses the text of a manifest into values and warnings.
 
 use std::io::Read;
 
@@ -7,13 +7,13 @@ use serde::de::DeserializeOwned;
 
 use super::error::{ManifestError, ManifestWarning};
 
-/// The longest manifest, in bytes; Chrome's own are a few thousand.
+/// The longest manifest, in bytes. Real ones have a few thousand.
 pub const MAX_MANIFEST: usize = 1 << 20;
 
-/// The most warnings about one manifest; further ones are dropped.
+/// The most warnings for one manifest; more are dropped.
 pub const MAX_WARNINGS: usize = 100;
 
-/// A value, and the paths of the keys below `within` that it does not have.
+/// Parses a value. Unknown keys whose path begins with `within` become warnings.
 pub(super) fn read<T: DeserializeOwned>(
     json: &str,
     within: &str,
@@ -22,7 +22,7 @@ pub(super) fn read<T: DeserializeOwned>(
         let reason = format!("longer than {MAX_MANIFEST} bytes");
         return Err(ManifestError::whole(reason));
     }
-    // Some editors put a byte order mark at the start of every file.
+    // Some editors write a byte order mark at the start of a file.
     let json = json.strip_prefix('\u{feff}').unwrap_or(json);
     let json = without_comments(json);
     let mut unknown = Vec::new();
@@ -43,8 +43,7 @@ pub(super) fn read<T: DeserializeOwned>(
     Ok((value, unknown))
 }
 
-/// Chrome accepts comments in a manifest. They become spaces, so that errors
-/// keep their line and column.
+/// Replaces comments, which Chrome accepts, by spaces, so that errors keep their line and column.
 fn without_comments(json: &str) -> String {
     let mut stripped = String::with_capacity(json.len());
     let comments = CommentSettings::c_style();
@@ -52,14 +51,14 @@ fn without_comments(json: &str) -> String {
         .strip_comments(json.as_bytes())
         .read_to_string(&mut stripped);
     match read {
-        Ok(_) if stripped.len() == json.len() => with_lines_of(json, &stripped),
-        // A comment without an end: the JSON parser says where it begins.
+        Ok(_) if stripped.len() == json.len() => restore_line_breaks(json, &stripped),
+        // A comment without an end: the JSON parser reports where it begins.
         _ => json.to_owned(),
     }
 }
 
-/// A comment over several lines has lost its line breaks.
-fn with_lines_of(json: &str, stripped: &str) -> String {
+/// Restores the line breaks in comments, which became spaces too.
+fn restore_line_breaks(json: &str, stripped: &str) -> String {
     if !json.contains("/*") {
         return stripped.to_owned();
     }

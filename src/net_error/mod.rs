@@ -1,8 +1,8 @@
 //! Chromium's network error numbers.
 //!
-//! The numbers and names are Chromium's (`net/base/net_error_list.h`); they
-//! stand in [`table`](self) once, and everything else is made from there. A
-//! [`NetError`] is always negative: success is `Ok(())`, never a code.
+//! The numbers and names are Chromium's (`net/base/net_error_list.h`). They are
+//! written once, in `table.rs`. A [`NetError`] is always negative: success is
+//! `Ok(())`, never a code.
 
 mod system;
 mod table;
@@ -29,26 +29,23 @@ use std::fmt;
 pub struct NetError(i32);
 
 impl NetError {
-    /// The error with this code; `None` for a number that is not in the
-    /// table, 0 and positive ones among them.
+    /// The error with this code; `None` for a number that is not in the table, such
+    /// as 0 and positive numbers.
     pub fn from_code(code: i32) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .find(|(error, _)| error.0 == code)
-            .map(|(error, _)| *error)
+        let mut all = Self::ALL.iter();
+        all.find_map(|(error, _)| (error.0 == code).then_some(*error))
     }
 
-    /// Chromium's number, the `resultCode` of Chrome's API: always negative.
+    /// Chromium's number, which is the `resultCode` of Chrome's API; always negative.
     pub const fn code(self) -> i32 {
         self.0
     }
 
     /// Chromium's name without its prefix: `ADDRESS_IN_USE`.
     pub fn name(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(error, _)| *error == self)
-            .map_or("UNKNOWN", |(_, name)| name)
+        let mut all = Self::ALL.iter();
+        let name = all.find_map(|(error, name)| (*error == self).then_some(*name));
+        name.unwrap_or("UNKNOWN")
     }
 }
 
@@ -72,20 +69,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_is_negative_and_stands_once() {
+    fn every_code_is_negative_and_unique() {
         for (i, (error, name)) in NetError::ALL.iter().enumerate() {
             assert!(error.code() < 0, "{name}");
-            assert!(
-                NetError::ALL[..i]
-                    .iter()
-                    .all(|(e, n)| e != error && n != name),
-                "{name} stands twice"
-            );
+            let mut earlier = NetError::ALL[..i].iter();
+            let is_unique = earlier.all(|(e, n)| e != error && n != name);
+            assert!(is_unique, "{name} is listed twice");
         }
     }
 
     #[test]
-    fn codes_and_names_find_each_other() {
+    fn a_code_has_one_error_and_one_name() {
         for (error, name) in NetError::ALL {
             assert_eq!(NetError::from_code(error.code()), Some(*error));
             assert_eq!(error.to_string(), format!("net::ERR_{name}"));

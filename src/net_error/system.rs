@@ -1,7 +1,7 @@
-//! An OS error becomes a [`NetError`] once, by the operation that it failed.
+//! Maps an OS error to a [`NetError`], by the operation that failed.
 //!
-//! The base is Chromium's own mapping of errno values; the operations differ
-//! from it where Chromium's callers, or this crate's promises, do.
+//! The base is Chromium's own mapping of errno values. An operation differs from it where Chromium's
+//! callers, or the promises of this crate, do.
 
 use std::io;
 
@@ -9,26 +9,26 @@ use super::NetError;
 
 /// `bind` and `listen`.
 pub(crate) fn listen(error: &io::Error) -> NetError {
-    system(error)
+    map(error)
 }
 
-/// What an error of `accept` is about.
+/// What an error of `accept` affects.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum AcceptErrorClass {
-    /// The one connection, whose own error it is: the next is not affected.
+    /// Only this connection; the next accept is not affected.
     Connection,
-    /// The process or the machine has no descriptor or no memory left.
+    /// The process or the machine, which has no descriptor or no memory left.
     Resources,
     /// The listener itself.
     Listener,
 }
 
-/// `accept`. `None`: the client gave up before it was accepted, or nobody was
-/// there, which is no error.
+/// `accept`. `None` is not an error: the client closed before it was accepted, or the backlog was
+/// empty.
 pub(crate) fn accept(error: &io::Error) -> Option<(AcceptErrorClass, NetError)> {
     match error.raw_os_error() {
         Some(libc::ECONNABORTED | libc::EINTR | libc::EAGAIN) => None,
-        _ => Some((accept_class(error), system(error))),
+        _ => Some((accept_class(error), map(error))),
     }
 }
 
@@ -36,7 +36,7 @@ fn accept_class(error: &io::Error) -> AcceptErrorClass {
     use AcceptErrorClass::{Connection, Listener, Resources};
     match error.raw_os_error() {
         Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Resources,
-        Some(errno) if is_of_a_new_connection(errno) => Connection,
+        Some(errno) if is_connection_error(errno) => Connection,
         Some(_) => Listener,
         None => match error.kind() {
             io::ErrorKind::OutOfMemory => Resources,
@@ -45,9 +45,8 @@ fn accept_class(error: &io::Error) -> AcceptErrorClass {
     }
 }
 
-/// The errors that `accept` passes on from a new TCP connection (accept(2),
-/// "Error handling").
-fn is_of_a_new_connection(errno: i32) -> bool {
+/// Whether `accept` reports an error of the new connection (accept(2), "Error handling").
+fn is_connection_error(errno: i32) -> bool {
     #[cfg(target_os = "linux")]
     if errno == libc::ENONET {
         return true;
@@ -69,21 +68,21 @@ pub(crate) fn connect(error: &io::Error) -> NetError {
     match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => NetError::NETWORK_ACCESS_DENIED,
         Some(libc::ETIMEDOUT) => NetError::CONNECTION_TIMED_OUT,
-        _ => match system(error) {
+        _ => match map(error) {
             NetError::FAILED => NetError::CONNECTION_FAILED,
             known => known,
         },
     }
 }
 
-/// Name resolution: whatever the resolver says, the name has no address.
+/// Name resolution: every error of the resolver has the same code.
 pub(crate) fn resolve(_: &io::Error) -> NetError {
     NetError::NAME_NOT_RESOLVED
 }
 
-/// `read`. A reset is the end of the connection, as a close is.
+/// `read`. A reset is reported like a close.
 pub(crate) fn read(error: &io::Error) -> NetError {
-    match system(error) {
+    match map(error) {
         NetError::CONNECTION_RESET => NetError::CONNECTION_CLOSED,
         other => other,
     }
@@ -91,23 +90,23 @@ pub(crate) fn read(error: &io::Error) -> NetError {
 
 /// `write`.
 pub(crate) fn write(error: &io::Error) -> NetError {
-    system(error)
+    map(error)
 }
 
-/// What a TLS handshake read and wrote.
+/// A read or write of a TLS handshake.
 #[cfg(feature = "tls")]
 pub(crate) fn handshake(error: &io::Error) -> NetError {
-    system(error)
+    map(error)
 }
 
-/// `setsockopt`: Chrome knows only that it failed.
+/// `setsockopt`. Chrome has one code for all its errors.
 pub(crate) fn option(_: &io::Error) -> NetError {
     NetError::FAILED
 }
 
-fn system(error: &io::Error) -> NetError {
+fn map(error: &io::Error) -> NetError {
     let Some(errno) = error.raw_os_error() else {
-        return carried(error).unwrap_or_else(|| from_kind(error.kind()));
+        return attached_code(error).unwrap_or_else(|| from_kind(error.kind()));
     };
     match errno {
         libc::EACCES | libc::EPERM | libc::EROFS | libc::EISDIR | libc::ETXTBSY => {
@@ -143,13 +142,12 @@ fn system(error: &io::Error) -> NetError {
     }
 }
 
-/// The code that a layer above the OS put into its error.
-fn carried(error: &io::Error) -> Option<NetError> {
+/// The code that a layer above the OS, such as TLS, put into the error.
+fn attached_code(error: &io::Error) -> Option<NetError> {
     error.get_ref()?.downcast_ref().copied()
 }
 
-/// Errors that did not come from the OS: a runtime that is shutting down, or
-/// a scripted network that gave only a kind.
+/// Errors without an errno: of a runtime that is shutting down, or of a network of a test.
 fn from_kind(kind: io::ErrorKind) -> NetError {
     use io::ErrorKind as Kind;
     match kind {
@@ -195,14 +193,14 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_gave_up_is_no_accept_error() {
+    fn a_client_that_closed_early_is_not_an_accept_error() {
         for errno in [libc::ECONNABORTED, libc::EINTR, libc::EAGAIN] {
             assert_eq!(accept(&os(errno)), None, "errno {errno}");
         }
     }
 
     #[test]
-    fn an_accept_error_is_about_the_connection_the_resources_or_the_listener() {
+    fn an_accept_error_affects_the_connection_the_resources_or_the_listener() {
         use AcceptErrorClass::{Connection, Listener, Resources};
         for (errno, class, code) in [
             (libc::EPROTO, Connection, NetError::FAILED),

@@ -1,4 +1,4 @@
-//! A network without the ports of the process's own that nobody may connect to.
+//! A network that refuses connections to certain ports of the process itself.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,9 +10,9 @@ use futures::future::BoxFuture;
 use parking_lot::RwLock;
 use rustix::io::Errno;
 
-use super::{Listener, Network, Stream};
+use crate::os::{Listener, Network, Stream};
 
-/// The addresses that connections may not go to.
+/// The addresses that apps may not connect to.
 #[derive(Clone, Default)]
 pub(crate) struct DeniedAddresses(Arc<RwLock<Vec<SocketAddr>>>);
 
@@ -21,11 +21,11 @@ impl DeniedAddresses {
         self.0.write().push(address);
     }
 
-    /// Whether a connection to this address comes to one of them; `local` is its own end, if it
-    /// is connected already.
-    fn deny(&self, peer: SocketAddr, local: Option<SocketAddr>) -> bool {
+    /// Whether a connection to `peer` reaches a denied address. `local` is the local address of a
+    /// connection that is established already.
+    fn contains(&self, peer: SocketAddr, local: Option<SocketAddr>) -> bool {
         let denied = self.0.read();
-        denied.iter().any(|denied| is_it(*denied, peer, local))
+        denied.iter().any(|denied| reaches(*denied, peer, local))
     }
 
     fn is_empty(&self) -> bool {
@@ -33,27 +33,27 @@ impl DeniedAddresses {
     }
 }
 
-fn is_it(denied: SocketAddr, peer: SocketAddr, local: Option<SocketAddr>) -> bool {
+fn reaches(denied: SocketAddr, peer: SocketAddr, local: Option<SocketAddr>) -> bool {
     let (denied_ip, peer_ip) = (denied.ip().to_canonical(), peer.ip().to_canonical());
     if denied.port() != peer.port() {
         return false;
     }
-    // The unspecified address is this machine. A connection to any address of this machine has
-    // that address at its own end too.
-    let is_here = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
+    // A connection to the unspecified address reaches this machine. A connection to an address of
+    // this machine has that address at both ends.
+    let is_this_machine = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
     let is_own = local.is_some_and(|local| local.ip().to_canonical() == peer_ip);
     denied_ip == peer_ip
-        || (peer_ip.is_unspecified() && is_here(denied_ip))
-        || (denied_ip.is_unspecified() && (is_here(peer_ip) || is_own))
+        || (peer_ip.is_unspecified() && is_this_machine(denied_ip))
+        || (denied_ip.is_unspecified() && (is_this_machine(peer_ip) || is_own))
 }
 
-/// A network, and where in it nobody may go.
+/// Wraps a network, and refuses connections to denied addresses.
 pub(crate) struct DenyingNetwork {
     pub(crate) inner: Arc<dyn Network>,
     pub(crate) denied: DeniedAddresses,
 }
 
-/// As of a firewall.
+/// The error of a connection that a firewall refuses.
 fn access_denied() -> io::Error {
     Errno::ACCESS.into()
 }
@@ -71,18 +71,27 @@ impl Network for DenyingNetwork {
         self.inner.resolve(host)
     }
 
+    fn resolve_with_permit(
+        &self,
+        host: &str,
+        permit: Box<dyn Send>,
+    ) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        self.inner.resolve_with_permit(host, permit)
+    }
+
     fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
         if self.denied.is_empty() {
             return self.inner.connect(address);
         }
-        if self.denied.deny(address, None) {
+        if self.denied.contains(address, None) {
             return std::future::ready(Err(access_denied())).boxed();
         }
+        // Which addresses are this machine's own is known only from a connection's local address.
         let denied = self.denied.clone();
         let connecting = self.inner.connect(address);
         let connected = async move {
             let stream = connecting.await?;
-            match denied.deny(address, stream.local_addr().ok()) {
+            match denied.contains(address, stream.local_addr().ok()) {
                 true => Err(access_denied()),
                 false => Ok(stream),
             }
@@ -99,17 +108,58 @@ impl Network for DenyingNetwork {
     }
 
     #[cfg(feature = "testing")]
-    fn checkpoint(&self, actor: super::Checkpoint) -> bool {
+    fn checkpoint(&self, actor: crate::os::Checkpoint) -> bool {
         self.inner.checkpoint(actor)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::future::pending;
+    use parking_lot::Mutex;
+
     use super::*;
 
+    /// Keeps the permits of its look-ups, which never end.
+    #[derive(Default)]
+    struct SilentResolver(Mutex<Vec<Box<dyn Send>>>);
+
+    impl Network for SilentResolver {
+        fn listen(&self, _: SocketAddr, _: u32) -> io::Result<Box<dyn Listener>> {
+            Err(access_denied())
+        }
+
+        fn resolve(&self, _: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+            pending().boxed()
+        }
+
+        fn resolve_with_permit(
+            &self,
+            host: &str,
+            permit: Box<dyn Send>,
+        ) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+            self.0.lock().push(permit);
+            self.resolve(host)
+        }
+
+        fn connect(&self, _: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+            pending().boxed()
+        }
+    }
+
     #[test]
-    fn a_wall_stands_whatever_its_address_is_called() {
+    fn the_permit_of_a_look_up_outlives_its_future() {
+        let network = DenyingNetwork {
+            inner: Arc::new(SilentResolver::default()),
+            denied: DeniedAddresses::default(),
+        };
+        let permit = Arc::new(());
+        drop(network.resolve_with_permit("host.example", Box::new(permit.clone())));
+        assert_eq!(Arc::strong_count(&permit), 2);
+    }
+
+    #[test]
+    fn a_denied_address_is_recognized_in_every_notation() {
         let at = |text: &str| text.parse::<SocketAddr>().expect("an address");
         for (denied, peer, local, denies) in [
             ("127.0.0.1:80", "127.0.0.1:80", None, true),
@@ -129,7 +179,7 @@ mod tests {
             ("10.0.0.7:80", "10.0.0.7:80", None, true),
             ("10.0.0.7:80", "0.0.0.0:80", None, false),
         ] {
-            let denied = is_it(at(denied), at(peer), local.map(at));
+            let denied = reaches(at(denied), at(peer), local.map(at));
             assert_eq!(denied, denies, "{denied} {peer} {local:?}");
         }
     }

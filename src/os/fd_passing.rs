@@ -1,4 +1,4 @@
-//! A stream between two processes that takes descriptors along.
+//! A byte stream between two processes that passes descriptors with its data (`SCM_RIGHTS`).
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -14,25 +14,25 @@ use rustix::net::{
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-/// The most descriptors that come with one read; more than anybody sends.
-const DESCRIPTORS: usize = 4;
+/// The most descriptors that one read accepts; a sender passes at most one at a time.
+const MAX_DESCRIPTORS: usize = 4;
 
-/// Linux closes what nobody expected on `exec`; where it cannot be asked for,
+/// Received descriptors are closed on `exec`. Other systems than Linux have no such flag: there
 /// the sockets are marked when they are adopted.
 #[cfg(target_os = "linux")]
-const FLAGS: RecvFlags = RecvFlags::CMSG_CLOEXEC;
+const RECV_FLAGS: RecvFlags = RecvFlags::CMSG_CLOEXEC;
 #[cfg(not(target_os = "linux"))]
-const FLAGS: RecvFlags = RecvFlags::empty();
+const RECV_FLAGS: RecvFlags = RecvFlags::empty();
 
 /// One end of a Unix stream socket.
 #[derive(Debug)]
 pub(crate) struct Channel {
     socket: UnixStream,
-    /// Received, and belongs to what is read next.
+    /// Received with data that was read, and not taken yet.
     descriptors: VecDeque<OwnedFd>,
 }
 
-/// Two ends that are connected with each other.
+/// A connected pair of Unix stream sockets.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SocketFlags::empty();
     #[cfg(target_os = "linux")]
@@ -41,8 +41,8 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((one, other))
 }
 
-/// The Unix stream socket that is this process's standard input, which is
-/// `/dev/null` from then on.
+/// Takes the Unix stream socket that is this process's standard input, and replaces standard
+/// input by `/dev/null`.
 pub(crate) fn take_stdin() -> io::Result<OwnedFd> {
     let stdin = io::stdin().as_fd().try_clone_to_owned()?;
     check(&stdin)?;
@@ -50,7 +50,7 @@ pub(crate) fn take_stdin() -> io::Result<OwnedFd> {
     Ok(stdin)
 }
 
-/// Fails unless it is a Unix stream socket.
+/// Fails unless the descriptor is a Unix stream socket.
 fn check(descriptor: &OwnedFd) -> io::Result<()> {
     let kind = sockopt::socket_type(descriptor);
     let is_unix = rustix::net::getsockname(descriptor)
@@ -65,7 +65,7 @@ fn check(descriptor: &OwnedFd) -> io::Result<()> {
 }
 
 impl Channel {
-    /// Over one end of a pair. Called inside a tokio runtime.
+    /// Wraps one end of a pair. Called inside a tokio runtime.
     pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
         check(&socket)?;
         rustix::io::ioctl_fionbio(&socket, true)?;
@@ -90,9 +90,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Fills `buffer`; `false` if the other end has closed before its first
-    /// byte. Descriptors that come with it are taken by
-    /// [`descriptors`](Self::descriptors).
+    /// Fills `buffer`; `false` if the other end has closed before its first byte. The descriptors
+    /// that came with it are returned by [`take_descriptors`](Self::take_descriptors).
     pub(crate) async fn fill(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -108,19 +107,19 @@ impl Channel {
         Ok(true)
     }
 
-    /// What came with the bytes that were read so far.
-    pub(crate) fn descriptors(&mut self) -> VecDeque<OwnedFd> {
+    /// The descriptors that came with the data read so far.
+    pub(crate) fn take_descriptors(&mut self) -> VecDeque<OwnedFd> {
         std::mem::take(&mut self.descriptors)
     }
 }
 
 fn send(socket: &UnixStream, data: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    // A process that is gone is an error here, not a signal.
+    // Without it, writing to a process that has exited is a signal.
     let flags = SendFlags::NOSIGNAL;
     Ok(sendmsg(socket, &[IoSlice::new(data)], &mut control, flags)?)
 }
@@ -130,19 +129,19 @@ fn receive(
     buffer: &mut [u8],
     descriptors: &mut VecDeque<OwnedFd>,
 ) -> io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut parts = [IoSliceMut::new(buffer)];
-    let received = recvmsg(socket, &mut parts, &mut control, FLAGS)?;
+    let received = recvmsg(socket, &mut parts, &mut control, RECV_FLAGS)?;
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(rights) = message {
             descriptors.extend(rights);
         }
     }
-    if received.flags.contains(ReturnFlags::CTRUNC) || descriptors.len() > DESCRIPTORS {
+    if received.flags.contains(ReturnFlags::CTRUNC) || descriptors.len() > MAX_DESCRIPTORS {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            "more descriptors came than were announced",
+            "more descriptors were passed than announced",
         ));
     }
     Ok(received.bytes)

@@ -1,9 +1,9 @@
-//! The only door to the operating system, and every call through it can fail.
+//! The only access to the operating system; every operation can fail.
 //!
-//! [`Network`] opens sockets, a [`Listener`] accepts, a [`Stream`] reads and
-//! writes. The real ones ([`TokioNetwork`]) are socket2 and tokio; with the
-//! `testing` feature there are scripted ones, which answer as a test says, and
-//! faulty ones, which have any of these fail by rules.
+//! A [`Network`] opens sockets, a [`Listener`] accepts, a [`Stream`] reads and
+//! writes. [`TokioNetwork`] uses the sockets of the machine. The `testing`
+//! feature adds a network that returns what a test scripts, and one that injects
+//! faults into another network.
 
 mod denying;
 pub(crate) mod fd_passing;
@@ -28,25 +28,24 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::task::unconstrained;
 
-/// When an idle connection is probed first, and how often then, unless its app
-/// has set something else: Chromium's value.
-const KEEP_ALIVE: Duration = Duration::from_secs(45);
+/// The keepalive time and interval of a connection whose app has set none: Chromium's value.
+const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(45);
 
-/// Opens sockets, or takes over those of another process. Its methods are called inside a tokio runtime.
+/// Opens sockets, or adopts those of another process. Its methods are called inside a tokio runtime.
 pub trait Network: Send + Sync + 'static {
     /// Binds and listens.
     ///
     /// # Errors
-    /// What `socket`, `bind` and `listen` say.
+    /// Those of `socket`, `bind` and `listen`.
     fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>>;
 
-    /// As [`listen`](Self::listen), and others that are made so may listen on the
-    /// same address beside it: each connection comes to one of them
-    /// (`SO_REUSEPORT`). Polled first after [`reregister`](Listener::reregister).
+    /// As [`listen`](Self::listen), for several listeners on one address
+    /// (`SO_REUSEPORT`): each connection goes to one of them. The caller calls
+    /// [`reregister`](Listener::reregister) before the first poll.
     ///
     /// # Errors
-    /// `Unsupported` where there is no such thing; what `socket`, `bind` and
-    /// `listen` say.
+    /// `Unsupported`, by default, if the network cannot share an address; those of
+    /// `socket`, `bind` and `listen`.
     fn listen_shared(&self, _address: SocketAddr, _backlog: u32) -> io::Result<Box<dyn Listener>> {
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -54,107 +53,105 @@ pub trait Network: Send + Sync + 'static {
     /// The addresses of a host name, best first. Must not block the thread.
     ///
     /// # Errors
-    /// Whatever keeps the name from being resolved.
+    /// The name cannot be resolved.
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
 
-    /// As [`resolve`](Self::resolve), and drops `place` when the look-up takes
-    /// nothing of the OS any more. A network whose look-ups go on when their
-    /// future is dropped keeps it until they have ended.
+    /// As [`resolve`](Self::resolve), and drops `permit` when the look-up has ended
+    /// and uses no thread any more. A network whose look-ups go on after their
+    /// future is dropped has to implement this. By default the permit is dropped
+    /// with the future.
     ///
     /// # Errors
     /// As [`resolve`](Self::resolve).
-    fn resolve_in(
+    fn resolve_with_permit(
         &self,
         host: &str,
-        place: Box<dyn Send>,
+        permit: Box<dyn Send>,
     ) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
         let resolved = self.resolve(host);
         async move {
-            let _place = place;
+            let _permit = permit;
             resolved.await
         }
         .boxed()
     }
 
-    /// Connects. Dropping the future gives the attempt up.
+    /// Connects. Dropping the future cancels the attempt.
     ///
     /// # Errors
-    /// What `socket` and `connect` say.
+    /// Those of `socket` and `connect`.
     fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>>;
 
-    /// Takes over a listening socket that another process has opened.
+    /// Adopts a listening socket that another process has opened.
     ///
     /// # Errors
-    /// `Unsupported` where there is no such thing, `InvalidInput` if the
-    /// descriptor is something else.
+    /// `Unsupported`, by default, if the network has no descriptors;
+    /// `InvalidInput` if the descriptor is not a listening TCP socket.
     fn adopt_listener(&self, _listener: OwnedFd) -> io::Result<Box<dyn Listener>> {
         Err(unsupported())
     }
 
-    /// Takes over a connection that another process has opened.
+    /// Adopts a connection that another process has opened.
     ///
     /// # Errors
-    /// `Unsupported` where there is no such thing, `InvalidInput` if the
-    /// descriptor is something else.
+    /// `Unsupported`, by default, if the network has no descriptors;
+    /// `InvalidInput` if the descriptor is not a TCP connection.
     fn adopt_stream(&self, _stream: OwnedFd) -> io::Result<Box<dyn Stream>> {
         Err(unsupported())
     }
 
-    /// One of the crate's own actors begins to work. A network that injects
-    /// faults may panic here, or answer `true`: the actor stops.
+    /// Called when one of the crate's own actors begins a turn. A network that
+    /// injects faults may panic here, or return `true` to stop the actor.
     #[cfg(feature = "testing")]
     fn checkpoint(&self, _actor: Checkpoint) -> bool {
         false
     }
 }
 
-/// Where one of the crate's own actors begins to work
-/// ([`Network::checkpoint`]).
+/// Which of the crate's own actors begins a turn ([`Network::checkpoint`]).
 #[cfg(feature = "testing")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Checkpoint {
-    /// The registry, on a message.
+    /// The registry, for a message.
     Registry,
-    /// A server socket, on a turn of its accept loop.
+    /// A server socket, for a turn of its accept loop.
     ServerSocket,
-    /// The actor of all client sockets, on a call or a socket that is ready.
+    /// The actor of all client sockets, for a call or a ready socket.
     ClientSockets,
 }
 
-/// A listening socket: dropping it frees the port.
-pub trait Listener: Send {
-    /// The next connection that waits, and its peer's address. On `Pending`
-    /// the waker is called when there may be one.
-    ///
-    /// # Errors
-    /// What `accept` says; the listener may be polled again.
-    fn poll_accept(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>>;
+/// A connection that a listener has accepted, and the address of its peer.
+pub type Accepted = (Box<dyn Stream>, SocketAddr);
 
-    /// As [`poll_accept`](Self::poll_accept), for a stream that another thread is
-    /// going to have: where that matters it belongs to no runtime before it is
-    /// polled first. Its [`reregister`](Stream::reregister) is called in that thread.
+/// A listening socket. Dropping it frees the port.
+pub trait Listener: Send {
+    /// Accepts the next connection of the backlog, and returns it with its peer's
+    /// address. On `Pending` the waker is called when there may be one.
     ///
     /// # Errors
-    /// As [`poll_accept`](Self::poll_accept).
-    fn poll_accept_loose(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
+    /// Those of `accept`; the listener may be polled again.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>>;
+
+    /// As [`poll_accept`](Self::poll_accept), for a stream that moves to another
+    /// thread: it is registered with no event loop before its first poll. The
+    /// other thread calls [`reregister`](Stream::reregister).
+    ///
+    /// # Errors
+    /// As [`poll_accept`](Self::poll_accept), which is the default.
+    fn poll_accept_unregistered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         self.poll_accept(cx)
     }
 
-    /// The address it is bound to, the port that the OS chose included.
+    /// The address that it is bound to, with the port that the OS chose.
     ///
     /// # Errors
-    /// What `getsockname` says.
+    /// Those of `getsockname`.
     fn local_addr(&self) -> io::Result<SocketAddr>;
 
-    /// Accepts the next connection that waits and closes it at once, and needs
-    /// no free descriptor for that if there is one in reserve.
+    /// Accepts the next connection and closes it at once. With a reserve descriptor
+    /// ([`set_reserve_fd`](Self::set_reserve_fd)) this works even if the process
+    /// has no other free one.
     ///
     /// # Errors
     /// As [`poll_accept`](Self::poll_accept).
@@ -162,137 +159,140 @@ pub trait Listener: Send {
         self.poll_accept(cx).map_ok(|(_, peer)| peer)
     }
 
-    /// Holds a descriptor in reserve from now on, for `poll_shed`, or does not.
+    /// Keeps a descriptor in reserve for [`poll_shed`](Self::poll_shed) (`true`), or
+    /// releases it. Does nothing by default.
     ///
     /// # Errors
-    /// There is none left.
-    fn set_reserve(&mut self, _reserve: bool) -> io::Result<()> {
+    /// The process has no free descriptor.
+    fn set_reserve_fd(&mut self, _reserve: bool) -> io::Result<()> {
         Ok(())
     }
 
-    /// How many connections wait to be accepted, where that can be told.
+    /// How many connections wait in the backlog; `None`, by default, if that is
+    /// unknown.
     fn backlog(&self) -> Option<u32> {
         None
     }
 
-    /// It is polled by another runtime from now on: the one that polled it so
-    /// far has ended.
+    /// Registers with the current thread's event loop, because the previous one
+    /// has ended. Does nothing by default.
     ///
     /// # Errors
-    /// It cannot be; it is of no use any more.
+    /// The registration failed; the listener must be dropped.
     fn reregister(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    /// A second descriptor of the same socket, for another process: the port
-    /// stays open, and its backlog waits, until both are closed.
+    /// A second descriptor of the same socket, for another process. The port stays
+    /// open and the backlog stays until both are closed.
     ///
     /// # Errors
-    /// `Unsupported` where there is no such thing; what `dup` says.
+    /// `Unsupported`, by default, if the network has no descriptors; those of `dup`.
     fn duplicate(&self) -> io::Result<OwnedFd> {
         Err(unsupported())
     }
 }
 
-/// A connection: dropping it closes it.
+/// A connection. Dropping it closes it.
 pub trait Stream: Send {
-    /// Reads what is there; 0 bytes mean that the peer has ended its side.
+    /// Reads; 0 bytes mean that the peer has shut down its writing side.
     ///
     /// # Errors
-    /// What `read` says.
+    /// Those of `read`.
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
 
-    /// Whether there is data to read (`true`), or nothing but the end; takes
-    /// nothing of it.
+    /// Waits for input without reading it: `true` if there is data, `false` at the
+    /// peer's end.
     ///
     /// # Errors
-    /// What `read` would say, and may not say again.
+    /// Those of `read`. The next read may not report the same error again.
     fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>>;
 
-    /// Ready when the OS has reported that the connection is gone both ways:
-    /// its peer has reset it, or has vanished. What came before that may still
-    /// be unread. An ordinary end is none, and never ready where there is no
-    /// such report. Reading ends the wait: ask again after it.
-    fn poll_gone(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when the OS has reported an error of the connection: the peer has
+    /// reset it, or has vanished. Earlier input may still be unread. The peer's end
+    /// is not an error. Pending forever, by default, if the OS reports no errors.
+    /// A read stops the wait: poll again after it.
+    fn poll_error_ready(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
         Poll::Pending
     }
 
-    /// Writes as much of the slices as the OS takes.
+    /// Writes as much of the slices as the OS accepts.
     ///
     /// # Errors
-    /// What `write` says.
+    /// Those of `write`.
     fn poll_write(&mut self, cx: &mut Context<'_>, data: &[IoSlice<'_>])
     -> Poll<io::Result<usize>>;
 
-    /// Ends the writing side: the peer reads all that was written, and then the
-    /// end. Reading goes on. Calling it again is harmless.
+    /// Shuts down the writing side: the peer reads all written data and then the
+    /// end. Reading goes on. A second call has no effect.
     ///
     /// # Errors
-    /// What `shutdown` says; `Unsupported`, by default, where there is no such
-    /// thing. Dropping the stream is what is left then.
+    /// Those of `shutdown`. `Unsupported`, by default, if there is no half-close:
+    /// then dropping the stream is the only way to end it.
     fn poll_shutdown(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
     }
 
-    /// Reads input that nobody wants, as it comes from the network: of an
-    /// encrypted stream the bytes below. 0 bytes mean that the peer has ended
-    /// its side. Nothing is read in another way afterwards.
+    /// Reads input that is discarded, as it comes from the network: an encrypted
+    /// stream reads the encrypted bytes. 0 bytes mean that the peer has shut down
+    /// its writing side. After this, input is read in no other way.
     ///
     /// # Errors
-    /// What `read` says.
+    /// Those of `read`.
     fn poll_discard(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         self.poll_read(cx, buffer)
     }
 
-    /// Whether a read has met the peer's end. Then no input is left that would
-    /// make closing a reset. `false` where that is not known.
-    fn has_ended(&self) -> bool {
+    /// Whether a read has returned the peer's end. Then there is no unread input,
+    /// which would turn a close into a reset. `false`, by default, if unknown.
+    fn reached_eof(&self) -> bool {
         false
     }
 
-    /// How many written bytes the peer's system has not acknowledged, the end
-    /// of the writing side included, which counts as one. `None` where the OS
-    /// does not tell.
+    /// How many written bytes the peer's system has not acknowledged; a shutdown of
+    /// the writing side counts as one. `None`, by default, if unknown.
     fn unacknowledged(&self) -> Option<usize> {
         None
     }
 
-    /// What writes to it from any thread, if there is such a way. It is used
-    /// while nothing waits to be written, and never while `poll_write` runs.
+    /// Writes to the stream from any thread, if the stream supports that. It is
+    /// used only while nothing else waits to be written, and never during
+    /// `poll_write`.
     fn writer(&self) -> Option<Arc<dyn Writer>> {
         None
     }
 
-    /// This end's address.
+    /// The local address.
     ///
     /// # Errors
-    /// What `getsockname` says.
+    /// Those of `getsockname`.
     fn local_addr(&self) -> io::Result<SocketAddr>;
 
-    /// Turns Nagle's algorithm off (`true`) or on.
+    /// Sets `TCP_NODELAY`: `true` turns Nagle's algorithm off.
     ///
     /// # Errors
-    /// What `setsockopt` says.
+    /// Those of `setsockopt`.
     fn set_nodelay(&self, nodelay: bool) -> io::Result<()>;
 
-    /// Probes an idle connection after this time, and again in such intervals
-    /// (whole seconds; 0 leaves both as they are), or never.
+    /// Sets both the time and the interval of keepalive probes, in whole seconds.
+    /// `Some` of 0 turns keepalive on and leaves both as they are, `None` turns it
+    /// off.
     ///
     /// # Errors
-    /// What `setsockopt` says.
+    /// Those of `setsockopt`.
     fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()>;
 
-    /// Closes it by a reset: its peer learns that it is broken, and what it has
-    /// not acknowledged is dropped. As a drop, where there is no such thing.
+    /// Resets the connection: the peer finds an error instead of an end, and
+    /// unacknowledged data is lost. A network without resets closes it.
     fn reset(mut self: Box<Self>) {
-        self.reset_when_dropped();
+        self.set_reset_on_drop();
     }
 
-    /// It is polled by another runtime from now on: the one that polled it so
-    /// far has ended, or polls it no more.
+    /// Registers with the current thread's event loop, because the previous one
+    /// has ended or belongs to another thread. Does nothing by default.
     ///
     /// # Errors
-    /// It cannot be; it is of no use any more.
+    /// The registration failed; the stream must be dropped.
     fn reregister(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -300,50 +300,50 @@ pub trait Stream: Send {
     /// A second descriptor of the same connection, for another process.
     ///
     /// # Errors
-    /// `Unsupported` where the descriptor is not the whole connection, as
-    /// with TLS; what `dup` says.
+    /// `Unsupported`, by default, if the descriptor is not the whole connection, as
+    /// with TLS; those of `dup`.
     fn duplicate(&self) -> io::Result<OwnedFd> {
         Err(unsupported())
     }
 
-    /// Dropping it resets the connection from now on: its peer learns that it
-    /// is broken, not that it ended, and what was not sent is not. A network
-    /// that cannot do this closes.
-    fn reset_when_dropped(&mut self) {}
+    /// Has the drop [reset](Self::reset) the connection. Does nothing by default: a
+    /// network without resets closes it.
+    fn set_reset_on_drop(&mut self) {}
 }
 
-/// The shared end of a [`Stream`]: a send that nothing waits before is written
-/// where it is called, in its caller's thread.
+/// Writes to a [`Stream`] from any thread: a send with nothing queued before it is
+/// written in the thread of its caller.
 pub trait Writer: Send + Sync {
-    /// Writes as much as the OS takes at once.
+    /// Writes as much as the OS accepts without waiting.
     ///
     /// # Errors
-    /// `WouldBlock` if that is nothing; else what `write` says, and it will
-    /// not be asked again.
+    /// `WouldBlock` if that is nothing. Otherwise those of `write`; then the
+    /// writer is not used again.
     fn try_write(&self, data: &[u8]) -> io::Result<usize>;
 }
 
-/// How much unread input [`end_now`] discards at most: reads, and bytes of one.
-const DISCARDS: usize = 4;
-const DISCARD: usize = 4096;
+/// How much unread input [`try_close_gracefully`] discards: at most this many reads, each of at
+/// most this many bytes.
+const MAX_DISCARD_READS: usize = 4;
+const DISCARD_BUFFER: usize = 4096;
 
-/// Ends a connection and waits for nothing. The peer finds the end, not a
-/// reset: the writing side is shut first, and input that has come is discarded.
-/// For connections on which nothing was sent that could be lost. `false`: there
-/// is more input, which makes a close a reset.
-pub(crate) fn end_now(stream: &mut dyn Stream) -> bool {
-    if stream.has_ended() {
+/// Prepares a connection for its drop, without waiting, so that the peer finds an end and not a
+/// reset: shuts down the writing side and discards input. For connections on which nothing was
+/// sent that a reset could destroy. `false` if input is left, which makes the close a reset.
+pub(crate) fn try_close_gracefully(stream: &mut dyn Stream) -> bool {
+    if stream.reached_eof() {
         return true;
     }
-    let end = unconstrained(std::future::poll_fn(|cx| {
+    // tokio's cooperative budget of the task may be used up; the poll below must not depend on it.
+    let close = unconstrained(std::future::poll_fn(|cx| {
         let _ = stream.poll_shutdown(cx);
-        let mut discarded = [0; DISCARD];
-        let mut reads = (0..DISCARDS).map(|_| stream.poll_discard(cx, &mut discarded));
-        let is_read = |read| !matches!(read, Poll::Ready(Ok(1..)));
-        Poll::Ready(reads.any(is_read))
+        let mut buffer = [0; DISCARD_BUFFER];
+        let mut reads = (0..MAX_DISCARD_READS).map(|_| stream.poll_discard(cx, &mut buffer));
+        let is_empty = |read| !matches!(read, Poll::Ready(Ok(1..)));
+        Poll::Ready(reads.any(is_empty))
     }));
     let mut cx = Context::from_waker(Waker::noop());
-    pin!(end).poll(&mut cx) == Poll::Ready(true)
+    pin!(close).poll(&mut cx) == Poll::Ready(true)
 }
 
 fn unsupported() -> io::Error {
@@ -353,18 +353,18 @@ fn unsupported() -> io::Error {
     )
 }
 
-/// Makes `Pending` of an answer that is no failure: a signal interrupted the call, or it found nothing
-/// where something was announced. The task is woken to make the call again, after the others.
+/// Turns a result that is not a failure into `Pending`: a signal interrupted the call, or the
+/// socket was announced as ready and is not. The task is woken, to retry after other tasks.
 pub fn retry_if_spurious<T>(
-    answer: Poll<io::Result<T>>,
+    result: Poll<io::Result<T>>,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<T>> {
     use io::ErrorKind::{Interrupted, WouldBlock};
-    match answer {
+    match result {
         Poll::Ready(Err(error)) if matches!(error.kind(), Interrupted | WouldBlock) => {
             cx.waker().wake_by_ref();
             Poll::Pending
         }
-        answer => answer,
+        result => result,
     }
 }

@@ -15,7 +15,9 @@ use crate::manifest::Permissions;
 use crate::os::{DeniedAddresses, DenyingNetwork, Network, TokioNetwork};
 use crate::registry::arbiters::shard_slot::ShardSlot;
 use crate::registry::state::{AppState, RecoveryState, Registry};
-use crate::supervision::{Child, RegistryLink, RegistryMessage, RestartLimit, StableAddr, ask_all};
+use crate::supervision::{
+    RegistryLink, RegistryMessage, RestartLimit, StableAddr, SupervisedActor, ask_all,
+};
 use crate::tcp::{self, AppShards, SocketTable};
 use crate::tcp_server::{self, LimitScope, Limiter, ServerDeps, ServerSocket};
 use crate::tls;
@@ -24,7 +26,7 @@ use crate::tls;
 const MAX_ARBITERS: usize = 1024;
 
 /// Closes every socket and ends the [`Registry`]. The answer means that every
-/// port is free. Calls that come later answer [`Error::Stopped`].
+/// port is free. Later calls answer [`Error::Stopped`].
 ///
 /// It waits until the peers of all connections have acknowledged what was sent to
 /// them, for at most [`SHUTDOWN_TIMEOUT`](crate::tcp::SHUTDOWN_TIMEOUT), 5
@@ -215,7 +217,7 @@ impl Registry {
 
     /// Ends the registry: forgets its state, and returns the actors that have to
     /// be stopped.
-    fn end(&mut self) -> (Vec<Child<ServerSocket>>, Vec<ShardSlot>) {
+    fn end(&mut self) -> (Vec<SupervisedActor<ServerSocket>>, Vec<ShardSlot>) {
         self.recovery.has_ended = true;
         self.registry_link.mark_ended();
         // Dropping it returns the sockets that were quiesced for a handover.

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::events::Listeners;
 use crate::ids::{AppId, ServerSocketId};
 use crate::registry::state::{AppState, Lifecycle, Registry};
-use crate::supervision::{Child, StableAddr, ask_all};
+use crate::supervision::{StableAddr, SupervisedActor, ask_all};
 use crate::tcp::{self, AppShards};
 use crate::tcp_server::{self, ServerSocket};
 
@@ -21,7 +21,7 @@ impl Registry {
         &self,
         app: &AppId,
         id: ServerSocketId,
-    ) -> Result<&Child<ServerSocket>, Error> {
+    ) -> Result<&SupervisedActor<ServerSocket>, Error> {
         let state = self.apps.get(app).ok_or(Error::SocketNotFound)?;
         state.app_shards.activity.mark_active();
         state.servers.get(&id).ok_or(Error::SocketNotFound)
@@ -32,13 +32,13 @@ impl Registry {
         &mut self,
         app: &AppId,
         id: ServerSocketId,
-    ) -> Result<Child<ServerSocket>, Error> {
+    ) -> Result<SupervisedActor<ServerSocket>, Error> {
         let state = self.apps.get_mut(app).ok_or(Error::SocketNotFound)?;
         state.servers.remove(&id).ok_or(Error::SocketNotFound)
     }
 
     /// The server sockets of all apps.
-    pub(super) fn servers(&self) -> impl Iterator<Item = &Child<ServerSocket>> {
+    pub(super) fn servers(&self) -> impl Iterator<Item = &SupervisedActor<ServerSocket>> {
         self.apps.values().flat_map(|state| state.servers.values())
     }
 }
@@ -117,8 +117,8 @@ impl AppState {
         let app_shards = self.app_shards.clone();
         async move {
             let closed = closed.await.into_iter().flatten().collect();
-            // Clients come second: a server socket closes those of its clients
-            // that no listener has heard of.
+            // Clients are second: a server socket closes those of its clients that
+            // were not delivered to a listener.
             app_shards.close(false).await;
             closed
         }

@@ -98,7 +98,7 @@ impl DrainTarget {
     }
 
     /// Ends the open connections and unfinished handshakes. Returns how many
-    /// connections no `onAccept` listener had heard of.
+    /// connections were not delivered to an `onAccept` listener.
     async fn end_connections(&self, counter: &Arc<ConnectionCounter>) -> EndedHandshakes {
         let ended = ask_all(&self.servers, &tcp_server::EndHandshakes).await;
         // A connection that is being handed over cannot be ended: its handover
@@ -121,7 +121,7 @@ impl DrainTarget {
     }
 }
 
-/// How far a drain has come.
+/// The progress of a drain.
 struct DrainProgress<'a> {
     target: &'a DrainTarget,
     counter: Arc<ConnectionCounter>,
@@ -169,7 +169,7 @@ impl<'a> DrainProgress<'a> {
             socket_id,
             ..
         } = self.target;
-        // A suspended app hears no event.
+        // A suspended app gets no event.
         if app_shards.activity.is_suspended() {
             return;
         }

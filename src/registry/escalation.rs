@@ -27,13 +27,13 @@ impl Registry {
     /// use chrome_sockets::tcp_server::{AcceptAction, Escalation};
     ///
     /// /// Ignores an error three times.
-    /// struct Warden;
+    /// struct ThreeAttempts;
     ///
-    /// impl Actor for Warden {
+    /// impl Actor for ThreeAttempts {
     ///     type Context = Context<Self>;
     /// }
     ///
-    /// impl Handler<Escalation> for Warden {
+    /// impl Handler<Escalation> for ThreeAttempts {
     ///     type Result = MessageResult<Escalation>;
     ///
     ///     fn handle(&mut self, error: Escalation, _: &mut Self::Context) -> Self::Result {
@@ -45,7 +45,7 @@ impl Registry {
     /// }
     ///
     /// # actix_rt::System::new().block_on(async {
-    /// let registry = Registry::new().escalate_to(Warden.start().recipient());
+    /// let registry = Registry::new().escalate_to(ThreeAttempts.start().recipient());
     /// # drop(registry.start());
     /// # });
     /// ```

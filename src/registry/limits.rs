@@ -86,10 +86,8 @@ impl AppState {
     /// Fails if the app may not create one more socket.
     pub(super) fn check_socket_limit(&self) -> Result<(), Error> {
         let made = self.servers.len() + self.app_shards.created();
-        match self.socket_limit.is_some_and(|most| made >= most) {
-            true => Err(Error::TooManySockets),
-            false => Ok(()),
-        }
+        let is_below = self.socket_limit.is_none_or(|most| made < most);
+        is_below.then_some(()).ok_or(Error::TooManySockets)
     }
 }
 

@@ -1,4 +1,6 @@
-//! Sets the permissions of an app.
+//! What apps may do: the permissions of an app, and addresses that no app may connect to.
+
+use std::net::SocketAddr;
 
 use actix::prelude::*;
 
@@ -24,5 +26,28 @@ impl Handler<SetPermissions> for Registry {
         let app = self.app(&call.app);
         app.app_shards.app_context.set_permissions(call.permissions);
         Ok(())
+    }
+}
+
+/// Forbids every app of this registry to connect to an address, whatever its
+/// permissions are: `connect` fails with
+/// [`NetError::NETWORK_ACCESS_DENIED`](crate::NetError::NETWORK_ACCESS_DENIED).
+/// It is meant for ports of the process itself.
+///
+/// The address is compared with the one that the connection has reached. An
+/// unspecified address (`0.0.0.0`, `::`) stands for each address of the machine,
+/// and an IPv4-mapped address for its IPv4 address.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct DenyConnect(
+    /// The address of a listener of the process itself.
+    pub SocketAddr,
+);
+
+impl Handler<DenyConnect> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, DenyConnect(address): DenyConnect, _: &mut Self::Context) {
+        self.denied_addresses.add(address);
     }
 }

@@ -12,7 +12,7 @@ use crate::answer::{Answer, Reply, Request};
 use crate::error::Error;
 use crate::ids::{AppId, ClientSocketId, ServerSocketId};
 use crate::registry::state::Registry;
-use crate::supervision::{Child, ask_all};
+use crate::supervision::{SupervisedActor, ask_all};
 use crate::tcp::{self, ClientSocket, Command, SecureStep, Target};
 use crate::tcp_server::{self, Bound, ServerSocket};
 
@@ -78,13 +78,16 @@ where
     }
 }
 
-fn pass_to_server<M, T>(server: Result<&Child<ServerSocket>, Error>, message: M) -> Routed<T>
+fn pass_to_server<M, T>(
+    server: Result<&SupervisedActor<ServerSocket>, Error>,
+    message: M,
+) -> Routed<T>
 where
     ServerSocket: Handler<Request<M, T>>,
     M: Message<Result = Result<T, Error>> + Send + 'static,
     T: Send + 'static,
 {
-    Routed::passed(server.map(Child::address), |server, reply| {
+    Routed::passed(server.map(SupervisedActor::address), |server, reply| {
         server.do_send(Request { message, reply });
     })
 }

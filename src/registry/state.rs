@@ -22,7 +22,7 @@ use crate::registry::arbiters::shard_slot::ShardSlot;
 use crate::registry::handover::types::{OutgoingHandover, PreparedImport};
 use crate::registry::lifecycle::orphaned::OrphanBackoff;
 use crate::registry::lifecycle::timer::Timer;
-use crate::supervision::{Child, RegistryLink, RestartCounter, RestartInfo, StableAddr};
+use crate::supervision::{RegistryLink, RestartCounter, RestartInfo, StableAddr, SupervisedActor};
 use crate::tcp::{self, AppShards, IdTable};
 use crate::tcp_server::{self, EscalationTarget, Limiter, ServerSocket};
 use crate::tls;
@@ -106,7 +106,7 @@ pub(super) struct AppState {
     pub(super) app_shards: Arc<AppShards>,
     /// Start the app's listeners in each arbiter of client sockets.
     pub(super) arbiter_inits: Vec<ArbiterInit>,
-    pub(super) servers: BTreeMap<ServerSocketId, Child<ServerSocket>>,
+    pub(super) servers: BTreeMap<ServerSocketId, SupervisedActor<ServerSocket>>,
     /// How many sockets the app may create; `None` for no limit.
     pub(super) socket_limit: Option<usize>,
 }

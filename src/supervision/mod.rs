@@ -12,7 +12,7 @@ mod types;
 
 pub(crate) use registry_link::{ActorFailed, MailboxBarrier, RegistryLink, RegistryMessage};
 pub(crate) use restarter::{
-    Child, Recoverable, RestartCounter, Restarter, StableAddr, Terminate, ask_all,
+    Recoverable, RestartCounter, Restarter, StableAddr, SupervisedActor, Terminate, ask_all,
     catch_task_panic, supervise,
 };
 pub(crate) use types::log_restart;

@@ -171,12 +171,12 @@ where
 }
 
 /// An actor with its restarter.
-pub(crate) struct Child<A: Actor> {
+pub(crate) struct SupervisedActor<A: Actor> {
     pub(crate) stable_addr: Arc<StableAddr<A>>,
     restarter: Arc<Restarter<A>>,
 }
 
-impl<A: Recoverable> Child<A> {
+impl<A: Recoverable> SupervisedActor<A> {
     /// Starts the actor that `make` makes in this arbiter; `None` for the current
     /// one.
     pub(crate) fn start(
@@ -187,7 +187,7 @@ impl<A: Recoverable> Child<A> {
         let restarter = Restarter::new(restart_counter);
         let actor = make(Arc::downgrade(&restarter));
         let address = restarter.start(actor, arbiter);
-        Child {
+        SupervisedActor {
             stable_addr: Arc::new(StableAddr::new(address)),
             restarter,
         }
@@ -199,7 +199,7 @@ impl<A: Recoverable> Child<A> {
         // Taken in a statement of its own, so that the lock is released before
         // the actor starts.
         let salvaged = self.restarter.salvaged.lock().take();
-        if let Some(Salvaged(actor)) = salvaged {
+        if let Some(actor) = salvaged {
             let address = self.restarter.start(actor, find().as_ref());
             self.stable_addr.set(address);
         }
@@ -213,12 +213,10 @@ impl<A: Recoverable> Child<A> {
 /// Keeps the state of an actor that was dropped until the actor is restarted.
 pub(crate) struct Restarter<A> {
     restart_counter: Arc<RestartCounter>,
-    salvaged: Mutex<Option<Salvaged<A>>>,
+    salvaged: Mutex<Option<A>>,
     /// The thread that the actor was last started in.
     thread: Mutex<Option<ThreadId>>,
 }
-
-struct Salvaged<A>(A);
 
 impl<A: Recoverable> Restarter<A> {
     fn new(restart_counter: RestartCounter) -> Arc<Self> {
@@ -256,7 +254,7 @@ impl<A: Recoverable> Restarter<A> {
 
     /// Called by the `Drop` of the actor: keeps its state for a restart.
     pub(crate) fn salvage(&self, actor: A) {
-        *self.salvaged.lock() = Some(Salvaged(actor));
+        *self.salvaged.lock() = Some(actor);
         let arbiter = Arbiter::try_current();
         let cause = match arbiter.is_some_and(|arbiter| arbiter.alive()) {
             true => Cause::Stopped,
@@ -266,7 +264,7 @@ impl<A: Recoverable> Restarter<A> {
         if !self.restart_counter.record_failure(cause) {
             // The lock is released first: the registry may take it meanwhile.
             let salvaged = self.salvaged.lock().take();
-            if let Some(Salvaged(mut actor)) = salvaged {
+            if let Some(mut actor) = salvaged {
                 actor.abandon();
             }
         }
@@ -552,11 +550,7 @@ mod tests {
         }
         assert!(actor.send(Panic).await.is_err());
         assert!(next(&mut failures).await.gave_up);
-        until_it_ends(&actor).await;
-    }
-
-    /// It panicked again after it was told to terminate.
-    async fn until_it_ends(actor: &Addr<Panicking>) {
+        // A panic after it was told to terminate ends it.
         let ends = async {
             while actor.connected() {
                 actix_rt::task::yield_now().await;

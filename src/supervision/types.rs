@@ -64,7 +64,7 @@ pub(crate) fn log_restart(actor: ActorKind, cause: Cause) {
 /// out fails with [`Panicked`](crate::Error::Panicked); calls that waited for an
 /// actor whose thread has ended fail with [`Stopped`](crate::Error::Stopped). A
 /// lost connection is reported as [`FAILED`](crate::NetError::FAILED) by
-/// `onReceiveError`, or by `onAcceptError` if no listener had heard of it.
+/// `onReceiveError`, or by `onAcceptError` if it was not delivered yet.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]

@@ -1,16 +1,15 @@
-//! Events that listeners have not handled yet, counted for a task that waits for them.
+//! Counts events that listeners have not handled yet, for a task that waits until there are fewer.
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 use std::task::Context;
 
 use super::{AtomicUsize, AtomicWaker, WaitFlag};
 
-/// Counts what is on its way to listeners, and wakes the one task that waits
-/// for the count to fall.
+/// Counts events in flight, and wakes the one task that waits for the count to fall.
 ///
-/// The task calls [`begin_turn`](Self::begin_turn) first, and then decides
-/// by [`is_below`](Self::is_below) alone: if that says no, the task is woken
-/// when the count has fallen.
+/// The task calls [`register`](Self::register) first, and then decides by
+/// [`is_below`](Self::is_below) alone. If that returns `false`, the task is woken when the count
+/// falls.
 #[derive(Default)]
 pub(crate) struct InFlight {
     count: AtomicUsize,
@@ -19,29 +18,30 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
-    /// The task is awake: has it woken by [`wake`](Self::wake), and, once
-    /// it waits, by [`remove`](Self::remove).
-    pub(crate) fn begin_turn(&self, cx: &Context<'_>) {
+    /// Called at the beginning of each poll of the task: [`wake`](Self::wake) wakes it from now on,
+    /// and [`remove`](Self::remove) does once it waits.
+    pub(crate) fn register(&self, cx: &Context<'_>) {
         self.task.register(cx.waker());
         self.awaited.clear();
     }
 
-    /// For information only: a decision to sleep needs [`is_below`](Self::is_below).
+    /// The current count. It must not decide whether the task sleeps:
+    /// [`is_below`](Self::is_below) does.
     pub(crate) fn count(&self) -> usize {
         self.count.load(Acquire)
     }
 
-    /// Whether fewer than `most` are on their way. If not, the task waits:
-    /// every [`remove`](Self::remove) wakes it until its next turn.
-    pub(crate) fn is_below(&self, most: usize) -> bool {
-        self.count() < most || self.awaited.wait_unless(|| self.count() < most)
+    /// Whether fewer than `limit` are in flight. If not, the task waits: every
+    /// [`remove`](Self::remove) wakes it until its next poll.
+    pub(crate) fn is_below(&self, limit: usize) -> bool {
+        self.count() < limit || self.awaited.set_and_check(|| self.count() < limit)
     }
 
     pub(crate) fn add(&self) {
         self.count.fetch_add(1, AcqRel);
     }
 
-    /// One was handled.
+    /// An event was handled.
     pub(crate) fn remove(&self) {
         self.count.fetch_sub(1, AcqRel);
         if self.awaited.is_set() {

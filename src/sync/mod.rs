@@ -1,9 +1,7 @@
-//! What threads share: the primitives that every protocol between threads is
-//! made of, and the one pattern of going to sleep.
+//! Primitives shared between threads: every protocol between threads is made of them.
 //!
-//! The files of these protocols take their atomics, locks and wakers from
-//! here alone: `loom/` compiles the same files with primitives that a model
-//! checker drives.
+//! The files of these protocols take their atomics, locks and wakers only from here: `loom/`
+//! compiles the same files with primitives that a model checker drives.
 
 mod in_flight;
 mod ready_flag;
@@ -23,4 +21,4 @@ pub(crate) use wait_flag::WaitFlag;
 pub(crate) use work_queue::WorkQueue;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,27 +1,26 @@
-//! Whether something stands in the queue of those that are looked at.
+//! Whether an entry is in the queue of ready entries.
 
 use std::sync::atomic::Ordering::AcqRel;
 
 use super::AtomicBool;
 
-/// Keeps an entry from standing in a queue twice.
+/// Keeps an entry from being queued twice.
 ///
-/// Whoever changes something about the entry sets the flag afterwards, and puts
-/// the entry into the queue if it was not set. Whoever takes the entry out clears
-/// the flag, then looks. Both exchange the flag and do not merely store it: the
-/// look that clears a flag which another thread has set sees what that thread
-/// has changed.
+/// A thread that changes the entry sets the flag after the change, and queues the entry if the flag
+/// was not set. The consumer clears the flag and then looks at the entry. Both exchange the value
+/// instead of storing it: a consumer that clears a flag sees every change that was made before the
+/// flag was set, even if another thread set it first.
 #[derive(Default)]
 pub(crate) struct ReadyFlag(AtomicBool);
 
 impl ReadyFlag {
-    /// After a change: `true` if the caller is to put the entry into the queue.
+    /// Called after a change: `true` if the caller has to queue the entry.
     #[inline]
     pub(crate) fn set(&self) -> bool {
         !self.0.swap(true, AcqRel)
     }
 
-    /// Before a look: whatever changes from here on puts it into the queue again.
+    /// Called before looking at the entry: every later change queues it again.
     #[inline]
     pub(crate) fn clear(&self) {
         self.0.swap(false, AcqRel);

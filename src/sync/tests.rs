@@ -1,70 +1,84 @@
-//! What the queue to an actor promises, with real threads.
+//! The queue of an actor, with real threads.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::task::Context;
-
-use futures::task::{ArcWake, waker};
+use std::task::{Context, Wake, Waker};
 
 use super::WorkQueue;
 
+/// A waker that counts its wakes.
 #[derive(Default)]
-struct Wakes(AtomicUsize);
+pub(crate) struct WakeCounter(AtomicUsize);
 
-impl ArcWake for Wakes {
-    fn wake_by_ref(this: &Arc<Self>) {
-        this.0.fetch_add(1, SeqCst);
+impl Wake for WakeCounter {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+impl WakeCounter {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(SeqCst)
+    }
+
+    /// Polls with this waker.
+    pub(crate) fn with<R>(self: &Arc<Self>, poll: impl FnOnce(&mut Context<'_>) -> R) -> R {
+        poll(&mut Context::from_waker(&Waker::from(self.clone())))
     }
 }
 
 #[test]
-fn only_what_finds_the_inbox_empty_wakes_the_actor() {
-    let wakes = Arc::new(Wakes::default());
-    let waker = waker(wakes.clone());
+fn only_a_push_to_an_empty_queue_wakes_the_actor() {
+    let wakes = WakeCounter::new();
+    let waker = Waker::from(wakes.clone());
     let cx = Context::from_waker(&waker);
-    let inbox = WorkQueue::<()>::default();
+    let queue = WorkQueue::<()>::default();
     let (mut calls, mut slots) = (VecDeque::new(), VecDeque::new());
-    inbox.take(&mut calls, &mut slots, &cx);
-    inbox.look_at(1);
-    inbox.look_at(2);
-    assert_eq!(wakes.0.load(SeqCst), 1);
-    inbox.take(&mut calls, &mut slots, &cx);
+    queue.drain_into(&mut calls, &mut slots, &cx);
+    queue.push_ready(1);
+    queue.push_ready(2);
+    assert_eq!(wakes.count(), 1);
+    queue.drain_into(&mut calls, &mut slots, &cx);
     assert_eq!(slots, [1, 2]);
-    inbox.look_at(3);
-    assert_eq!(wakes.0.load(SeqCst), 2, "it was empty again");
-    inbox.close();
-    inbox.look_at(4);
-    inbox.take(&mut calls, &mut slots, &cx);
-    assert_eq!(slots, [1, 2, 3], "nothing comes after the end");
-    assert!(!inbox.is_open());
+    queue.push_ready(3);
+    assert_eq!(wakes.count(), 2, "it was empty again");
+    queue.close();
+    queue.push_ready(4);
+    queue.drain_into(&mut calls, &mut slots, &cx);
+    assert_eq!(slots, [1, 2, 3], "no slot is accepted after the end");
+    assert!(!queue.is_open());
 }
 
 #[test]
-fn no_row_is_forgotten_while_others_push() {
+fn no_slot_is_lost_while_threads_push() {
     const EACH: u32 = 20_000;
-    let wakes = Arc::new(Wakes::default());
-    let waker = waker(wakes.clone());
+    let wakes = WakeCounter::new();
+    let waker = Waker::from(wakes.clone());
     let cx = Context::from_waker(&waker);
-    let inbox = Arc::new(WorkQueue::<()>::default());
+    let queue = Arc::new(WorkQueue::<()>::default());
     let (mut calls, mut slots) = (VecDeque::new(), VecDeque::new());
-    inbox.take(&mut calls, &mut slots, &cx);
+    queue.drain_into(&mut calls, &mut slots, &cx);
     let pushers: Vec<_> = (0..4)
         .map(|_| {
-            let inbox = inbox.clone();
-            std::thread::spawn(move || (0..EACH).for_each(|slot| inbox.look_at(slot)))
+            let queue = queue.clone();
+            std::thread::spawn(move || (0..EACH).for_each(|slot| queue.push_ready(slot)))
         })
         .collect();
     let mut woken = 0;
     while slots.len() < 4 * EACH as usize {
-        // As the actor: only a wake makes it look.
-        while wakes.0.load(SeqCst) == woken {
+        // Like the actor, it drains only after a wake.
+        while wakes.count() == woken {
             std::thread::yield_now();
         }
-        woken = wakes.0.load(SeqCst);
-        inbox.take(&mut calls, &mut slots, &cx);
+        woken = wakes.count();
+        queue.drain_into(&mut calls, &mut slots, &cx);
     }
     for pusher in pushers {
-        pusher.join().expect("it pushes");
+        pusher.join().expect("a thread that pushes");
     }
 }

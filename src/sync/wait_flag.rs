@@ -1,54 +1,44 @@
-//! Going to sleep: publish "I wait", then look again.
+//! Sleeping until a condition holds: publish "I wait", then check again.
 
 use std::sync::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
 
 use super::{AtomicBool, fence};
 
-/// Whether a waiter sleeps until a condition holds, for those who change what
-/// the condition reads.
+/// Tells the threads that make a condition true whether a waiter sleeps until it is.
 ///
-/// The waiter calls [`wait_unless`](Self::wait_unless), whose one reading
-/// decides whether it sleeps. Whoever makes the condition true calls
-/// [`is_set`](Self::is_set) or [`take`](Self::take) *after* the change, and wakes
-/// the waiter if the flag is set. Between the flag and the reading on one
-/// side, and the change and the flag on the other, stands a fence, so at least
-/// one side sees what the other has done: the waiter the change, or the waker the
-/// flag. What the condition reads may be any atomic, with any ordering.
+/// The waiter calls [`set_and_check`](Self::set_and_check), whose check decides whether it sleeps. A
+/// thread that makes the condition true calls [`is_set`](Self::is_set) or [`take`](Self::take)
+/// *after* the change, and wakes the waiter if the flag is set. Both sides have a fence between the
+/// two steps, so at least one sees what the other did: the waiter the change, or the waker the
+/// flag. The check may read any atomic, with any ordering.
 #[derive(Default)]
 pub(crate) struct WaitFlag(AtomicBool);
 
 impl WaitFlag {
-    /// Publishes that somebody waits, then takes the reading that decides:
-    /// `true` if the condition holds, so that nobody needs to sleep.
-    pub(crate) fn wait_unless(&self, condition: impl FnOnce() -> bool) -> bool {
-        self.wait(condition)
-    }
-
-    /// As [`wait_unless`](Self::wait_unless), for a reading that says more.
-    pub(crate) fn wait<T>(&self, look: impl FnOnce() -> T) -> T {
+    /// Publishes that a task waits, and then makes the check that decides whether it sleeps.
+    pub(crate) fn set_and_check<T>(&self, check: impl FnOnce() -> T) -> T {
         self.0.store(true, Relaxed);
         fence(SeqCst);
-        look()
+        check()
     }
 
-    /// Whether somebody waits; asked after the change.
+    /// Whether a task waits; called after the change.
     #[inline]
     pub(crate) fn is_set(&self) -> bool {
         fence(SeqCst);
         self.0.load(Relaxed)
     }
 
-    /// As [`is_set`](Self::is_set), and nobody waits from now on: the caller
-    /// wakes all that wait.
+    /// As [`is_set`](Self::is_set), and clears the flag: the caller wakes all waiting tasks.
     #[inline]
     pub(crate) fn take(&self) -> bool {
         self.is_set() && self.0.swap(false, AcqRel)
     }
 
-    /// The waiter is awake, and will publish again before it sleeps.
+    /// Called by a waiter that is awake; it publishes again before it sleeps.
     #[inline]
     pub(crate) fn clear(&self) {
-        // Most waiters were never asleep: a look costs less than a store.
+        // Most waiters never sleep, and a load costs less than a store.
         if self.0.load(Relaxed) {
             self.0.store(false, Relaxed);
         }

@@ -1,4 +1,4 @@
-//! The queue to an actor: calls, and entries that it is to look at.
+//! The queue of an actor: calls, and slots of entries that are ready.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::{Acquire, Release};
@@ -6,32 +6,32 @@ use std::task::Context;
 
 use super::{AtomicBool, AtomicWaker, Mutex};
 
-/// Memory that the queue of calls keeps when it is empty, in calls.
-const KEPT: usize = 1024;
+/// The capacity that an empty queue of calls keeps.
+const MAX_KEPT_CAPACITY: usize = 1024;
 
-/// One lock takes in a call or an entry, and whoever finds the queue empty wakes
-/// the actor. The actor registers its waker before it takes what is there, so
-/// what comes later wakes it. Calls keep their order, and an entry is taken no
-/// earlier than the calls before it.
+/// A thread that pushes to an empty queue wakes the actor. The actor registers its waker before it
+/// drains the queue, so every later push wakes it. Calls keep their order, and a slot is drained no
+/// earlier than the calls that were pushed before it.
 pub(crate) struct WorkQueue<C> {
-    waiting: Mutex<Waiting<C>>,
-    /// Whether calls are refused, for those who only look.
+    state: Mutex<QueueState<C>>,
+    /// A copy of [`QueueState::closed`], which is read without the lock.
     closed: AtomicBool,
     actor: AtomicWaker,
 }
 
-struct Waiting<C> {
-    /// A call that was in hand when a turn panicked.
-    in_hand: Option<C>,
+struct QueueState<C> {
+    /// The call that a turn was carrying out when it panicked.
+    interrupted: Option<C>,
     calls: VecDeque<C>,
+    /// The slots of ready entries.
     slots: Vec<u32>,
     /// Whether calls are refused.
     closed: bool,
-    /// Whether the actor is gone.
+    /// Whether the actor has ended: slots are dropped.
     ended: bool,
 }
 
-impl<C> Waiting<C> {
+impl<C> QueueState<C> {
     fn is_empty(&self) -> bool {
         self.calls.is_empty() && self.slots.is_empty()
     }
@@ -40,8 +40,8 @@ impl<C> Waiting<C> {
 impl<C> Default for WorkQueue<C> {
     fn default() -> Self {
         WorkQueue {
-            waiting: Mutex::new(Waiting {
-                in_hand: None,
+            state: Mutex::new(QueueState {
+                interrupted: None,
                 calls: VecDeque::new(),
                 slots: Vec::new(),
                 closed: false,
@@ -54,96 +54,96 @@ impl<C> Default for WorkQueue<C> {
 }
 
 impl<C> WorkQueue<C> {
-    /// Takes a call in; after the actor's end it comes back.
-    pub(crate) fn call(&self, call: C) -> Option<C> {
-        let mut waiting = self.waiting.lock();
-        if waiting.closed {
+    /// Pushes a call, or returns it if calls are refused.
+    pub(crate) fn push_call(&self, call: C) -> Option<C> {
+        let mut state = self.state.lock();
+        if state.closed {
             return Some(call);
         }
-        let first = waiting.is_empty();
-        waiting.calls.push_back(call);
-        drop(waiting);
-        if first {
+        let was_empty = state.is_empty();
+        state.calls.push_back(call);
+        drop(state);
+        if was_empty {
             self.actor.wake();
         }
         None
     }
 
-    /// Has the actor look at the entry in this slot.
-    pub(crate) fn look_at(&self, slot: u32) {
-        let mut waiting = self.waiting.lock();
-        if waiting.ended {
+    /// Pushes the slot of a ready entry.
+    pub(crate) fn push_ready(&self, slot: u32) {
+        let mut state = self.state.lock();
+        if state.ended {
             return;
         }
-        let first = waiting.is_empty();
-        waiting.slots.push(slot);
-        drop(waiting);
-        if first {
+        let was_empty = state.is_empty();
+        state.slots.push(slot);
+        drop(state);
+        if was_empty {
             self.actor.wake();
         }
     }
 
-    /// Whether a call waits that has not been taken.
+    /// Whether there is a call in the queue.
     pub(crate) fn has_calls(&self) -> bool {
-        !self.waiting.lock().calls.is_empty()
+        !self.state.lock().calls.is_empty()
     }
 
     pub(crate) fn is_open(&self) -> bool {
         !self.closed.load(Acquire)
     }
 
-    /// Exchanges the calls for `calls`, which is empty, moves the entries to the
-    /// end of `slots`, and has `cx` woken for what comes. Both at once: what
-    /// is left in the queue has woken nobody but this turn.
-    pub(crate) fn take(
+    /// Exchanges the calls for `calls`, which is empty, moves the slots to the end of `slots`, and
+    /// has `cx` woken for later pushes. Both under one lock: a push to a queue that is not empty
+    /// wakes no task.
+    pub(crate) fn drain_into(
         &self,
         calls: &mut VecDeque<C>,
         slots: &mut VecDeque<u32>,
         cx: &Context<'_>,
     ) {
         self.actor.register(cx.waker());
-        if calls.capacity() > KEPT {
+        if calls.capacity() > MAX_KEPT_CAPACITY {
             *calls = VecDeque::new();
         }
-        let mut waiting = self.waiting.lock();
-        std::mem::swap(&mut waiting.calls, calls);
-        slots.extend(waiting.slots.drain(..));
+        let mut state = self.state.lock();
+        std::mem::swap(&mut state.calls, calls);
+        slots.extend(state.slots.drain(..));
     }
 
-    /// A turn panics that had this in hand: it comes before everything else.
-    pub(crate) fn put_back(&self, in_hand: C) {
-        let mut waiting = self.waiting.lock();
-        if !waiting.closed {
-            waiting.in_hand = Some(in_hand);
+    /// Keeps the call of a turn that panics, to be carried out before all others.
+    pub(crate) fn set_interrupted(&self, call: C) {
+        let mut state = self.state.lock();
+        if !state.closed {
+            state.interrupted = Some(call);
         }
     }
 
-    /// What a turn that has panicked had in hand.
-    pub(crate) fn take_in_hand(&self) -> Option<C> {
-        self.waiting.lock().in_hand.take()
+    /// Takes the call of a turn that has panicked.
+    pub(crate) fn take_interrupted(&self) -> Option<C> {
+        self.state.lock().interrupted.take()
     }
 
-    /// The calls alone; the entries are taken by the turn that follows, for
-    /// which the actor has been woken if there are any.
+    /// Takes only the calls. The next turn drains the slots; if there are any, the actor was woken
+    /// for them already.
     pub(crate) fn take_calls(&self) -> VecDeque<C> {
-        std::mem::take(&mut self.waiting.lock().calls)
+        std::mem::take(&mut self.state.lock().calls)
     }
 
-    /// The actor's end: nothing is taken in any more.
+    /// The actor ends: calls are refused, and slots are dropped.
     pub(crate) fn close(&self) {
-        self.waiting.lock().ended = true;
+        self.state.lock().ended = true;
         self.refuse_calls();
     }
 
-    /// No calls are taken in any more; entries are, until the actor's end.
+    /// Refuses calls from now on. Slots are accepted until the actor ends.
     pub(crate) fn refuse_calls(&self) {
-        let mut waiting = self.waiting.lock();
-        waiting.closed = true;
+        let mut state = self.state.lock();
+        state.closed = true;
         self.closed.store(true, Release);
-        let rest = std::mem::take(&mut waiting.calls);
-        let in_hand = waiting.in_hand.take();
-        drop(waiting);
-        // What drops here may call: not under the lock.
-        drop((rest, in_hand));
+        let rest = std::mem::take(&mut state.calls);
+        let interrupted = state.interrupted.take();
+        drop(state);
+        // Dropping a call may push to this queue: not under the lock.
+        drop((rest, interrupted));
     }
 }

@@ -436,7 +436,7 @@ impl ActorFuture<SocketTable> for Turn {
             table
                 .command_queue
                 .queue
-                .take(&mut table.calls, &mut table.ready_slots, cx);
+                .drain_into(&mut table.calls, &mut table.ready_slots, cx);
             table.dequeues += 1;
         } else {
             // These calls came before those in the command queue.

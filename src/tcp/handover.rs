@@ -11,8 +11,8 @@ use futures::future::join_all;
 use crate::answer::Answer;
 use crate::connections::{ConnectionCounter, ConnectionGuard};
 use crate::handover_state::{
-    Client, ClientRecord, ConnectionRecord, HandoverOutcome, MAX_UNSENT, NotTransferred,
-    OutboundRecord, SocketName, check_app_id,
+    AnySocketId, ClientRecord, ConnectionRecord, HandoverOutcome, MAX_UNSENT, NotTransferred,
+    OutboundRecord, TransferredClient, check_app_id,
 };
 use crate::ids::{ClientSocketId, ServerSocketId};
 use crate::net_error::NetError;
@@ -50,7 +50,7 @@ pub(super) struct PendingHandover {
 
 #[derive(Default)]
 pub(crate) struct Exported {
-    pub(crate) clients: Vec<Client>,
+    pub(crate) clients: Vec<TransferredClient>,
     pub(crate) not_transferred: Vec<NotTransferred>,
 }
 
@@ -147,7 +147,7 @@ impl SocketState {
     }
 
     /// Freezes the socket, and returns it for another process. An error leaves it here.
-    fn export(&mut self, offered_by: Option<ServerSocketId>) -> io::Result<Client> {
+    fn export(&mut self, offered_by: Option<ServerSocketId>) -> io::Result<TransferredClient> {
         // An attempt to connect and a handshake belong to a task of this process.
         if let Link::Connecting(_) | Link::Securing(_) = self.link {
             return Err(io::Error::other("it is still connecting, or being secured"));
@@ -170,7 +170,7 @@ impl SocketState {
         let stream = connection
             .filter(|connection| !matches!(connection.read_side, ReadSide::Released(_)))
             .map(|connection| connection.stream.duplicate());
-        let client = Client {
+        let client = TransferredClient {
             stream: stream.transpose()?,
             unsent: connection.map_or_else(Vec::new, |connection| connection.queue.unsent()),
             record: ClientRecord {
@@ -339,7 +339,7 @@ impl Handler<Export> for SocketTable {
                 Err(error) => {
                     state.end_transfer();
                     exported.not_transferred.push(NotTransferred {
-                        socket: SocketName::Client(state.socket.app().clone(), state.socket.id()),
+                        socket: AnySocketId::Client(state.socket.app().clone(), state.socket.id()),
                         reason: error.to_string(),
                     });
                 }

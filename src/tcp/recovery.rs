@@ -11,7 +11,7 @@ use crate::net_error::NetError;
 use crate::os::Checkpoint;
 use crate::os::Network;
 use crate::supervision::{
-    ActorKind, Child, Recoverable, RegistryLink, RestartCounter, Restarter, Terminate,
+    ActorKind, Recoverable, RegistryLink, RestartCounter, Restarter, SupervisedActor, Terminate,
     catch_task_panic,
 };
 use crate::tcp::actor::{Entry, SocketTable};
@@ -50,9 +50,9 @@ impl SocketTable {
         command_queue: Arc<CommandQueue>,
         registry_link: RegistryLink,
         arbiter: Option<&ArbiterHandle>,
-    ) -> Child<Self> {
+    ) -> SupervisedActor<Self> {
         let restart_counter = RestartCounter::new(ActorKind::ClientSockets, None, registry_link);
-        Child::start(restart_counter, arbiter, |restarter| {
+        SupervisedActor::start(restart_counter, arbiter, |restarter| {
             let mut table = SocketTable::new(network, tls, command_queue);
             table.recovery.restarter = restarter;
             table
@@ -84,7 +84,7 @@ impl SocketTable {
         let Some(slot) = self.recovery.slot.take() else {
             return;
         };
-        if let Some(call) = self.command_queue.queue.take_in_hand() {
+        if let Some(call) = self.command_queue.queue.take_interrupted() {
             self.calls.push_front(call);
         }
         let panics = match self.recovery.suspect {

@@ -247,7 +247,7 @@ impl ClientSocket {
                 let rest = PendingSend::new(self.clone(), data, charge, credit(), reply());
                 let rest = QueuedCall::Send(rest.with_progress(bytes, error));
                 // Under the lock, so that no later send overtakes the rest.
-                let refused = self.0.app_shard.command_queue.queue.call(rest);
+                let refused = self.0.app_shard.command_queue.queue.push_call(rest);
                 // These drops may call the socket again, which takes the lock.
                 drop(guard);
                 drop(refused);
@@ -275,7 +275,7 @@ impl ClientSocket {
 impl ClientSocket {
     pub(crate) fn do_send(&self, command: Command) {
         let call = QueuedCall::Command(InFlightCall::new(self.clone()), command);
-        self.0.app_shard.command_queue.queue.call(call);
+        self.0.app_shard.command_queue.queue.push_call(call);
     }
 
     /// Returns an unhandled event to its socket.
@@ -360,7 +360,7 @@ impl Shared {
     fn make_ready(&self) {
         if self.ready.set() {
             let slot = self.slot.load(SeqCst);
-            self.app_shard.command_queue.queue.look_at(slot);
+            self.app_shard.command_queue.queue.push_ready(slot);
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::name::checked_name;
 use crate::net_error::{self, NetError};
 use crate::os::{self, Network};
 use crate::pending_pauses::PendingPauses;
-use crate::supervision::{ActorKind, Child, RestartCounter, Restarter};
+use crate::supervision::{ActorKind, RestartCounter, Restarter, SupervisedActor};
 use crate::tcp::{AppShards, IdTable};
 use crate::tcp_server::accept::errors::AcceptErrors;
 use crate::tcp_server::accept::escalation::EscalationTarget;
@@ -169,7 +169,7 @@ impl Bound {
     /// There is no descriptor left to be held in reserve.
     pub(crate) fn prepare_for(&mut self, policy: &AcceptPolicy) -> io::Result<()> {
         match policy.sheds() {
-            true => self.listener.set_reserve(true),
+            true => self.listener.set_reserve_fd(true),
             false => Ok(()),
         }
     }
@@ -181,7 +181,7 @@ impl ServerSocket {
         properties: SocketProperties,
         listener: Option<Bound>,
         deps: ServerDeps,
-    ) -> Result<Child<Self>, Error> {
+    ) -> Result<SupervisedActor<Self>, Error> {
         let mut socket = Self::new(id, deps);
         socket.update(properties)?;
         socket.listener = listener;
@@ -223,11 +223,11 @@ impl ServerSocket {
         }
     }
 
-    pub(super) fn run(mut self) -> Child<Self> {
+    pub(super) fn run(mut self) -> SupervisedActor<Self> {
         let actor = ActorKind::ServerSocket(self.id);
         let registry_link = self.app_shards.activity.registry_link().clone();
         let restart_counter = RestartCounter::new(actor, Some(self.app().clone()), registry_link);
-        Child::start(restart_counter, None, |restarter| {
+        SupervisedActor::start(restart_counter, None, |restarter| {
             self.restarter = restarter;
             self
         })

@@ -47,7 +47,7 @@ impl ServerSocket {
             && let Poll::Ready(Ok(_)) = match bound.accepted_in {
                 None => bound.listener.poll_accept(&mut cx),
                 // Those of other threads too, whatever those know of.
-                Some(_) => bound.listener.poll_accept_loose(&mut cx),
+                Some(_) => bound.listener.poll_accept_unregistered(&mut cx),
             }
         {
             count += 1;

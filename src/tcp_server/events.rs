@@ -140,7 +140,7 @@ impl AcceptsInFlight {
 
     /// The actor has a turn: has it woken for what comes back.
     pub(super) fn begin_turn(&self, cx: &std::task::Context<'_>) {
-        self.in_flight.begin_turn(cx);
+        self.in_flight.register(cx);
     }
 
     /// Wakes the actor.

@@ -11,13 +11,13 @@ use crate::answer::Answer;
 use crate::error::Error;
 use crate::handover_state;
 use crate::handover_state::{
-    HandoverOutcome, NotTransferred, ServerRecord, SocketName, check_app_id,
+    AnySocketId, HandoverOutcome, NotTransferred, ServerRecord, check_app_id,
 };
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
 use crate::os::Stream;
 use crate::pending_pauses::PAUSE_GRACE;
-use crate::supervision::Child;
+use crate::supervision::SupervisedActor;
 use crate::tcp::{AcceptNotifier, ClientSocket, ConnectionMeta};
 use crate::tcp_server::SocketProperties;
 use crate::tcp_server::accept::errors::AfterError;
@@ -41,7 +41,7 @@ pub(crate) struct Export(pub(crate) HandoverOutcome);
 
 pub(crate) enum Exported {
     /// With the clients that nobody has heard of.
-    Server(handover_state::Server, Vec<ClientSocket>),
+    Server(handover_state::TransferredServer, Vec<ClientSocket>),
     NotTransferred(NotTransferred),
 }
 
@@ -62,7 +62,10 @@ pub(crate) struct Accepted {
 
 impl ServerSocket {
     /// Starts what another process has left.
-    pub(crate) fn inherit(inherited: Inherited, deps: ServerDeps) -> Result<Child<Self>, Error> {
+    pub(crate) fn inherit(
+        inherited: Inherited,
+        deps: ServerDeps,
+    ) -> Result<SupervisedActor<Self>, Error> {
         let Inherited {
             record,
             listener,
@@ -132,7 +135,7 @@ impl ServerSocket {
             .map(|pending_accept| pending_accept.client.clone())
             .collect();
         Ok(Exported::Server(
-            handover_state::Server { record, listener },
+            handover_state::TransferredServer { record, listener },
             unheard,
         ))
     }
@@ -222,7 +225,7 @@ impl Handler<Export> for ServerSocket {
             Err(error) => {
                 self.transfer = None;
                 Some(Exported::NotTransferred(NotTransferred {
-                    socket: SocketName::Server(self.app().clone(), self.id),
+                    socket: AnySocketId::Server(self.app().clone(), self.id),
                     reason: error.to_string(),
                 }))
             }

@@ -1,11 +1,12 @@
-//! Networks that fail: one whose every answer the test writes, and one that
-//! has the operations of any other, the real one too, fail by rules.
+//! Networks for tests: [`ScriptedNetwork`] returns what a test scripts, and
+//! [`FaultyNetwork`] injects faults into any other network, also the real one.
 
 pub(crate) mod faulty;
+mod latch;
 pub(crate) mod scripted;
 
 pub use faulty::{
-    Clear, Errno, Fault, FaultyNetwork, Inject, NotAnErrno, Operation, Place, Release, Remove,
-    Rule, RuleError, RuleId, RuleReport, STRIKES_KEPT, Strike,
+    AddressFilter, Clear, Errno, Fault, FaultyNetwork, Inject, InjectedFault, MAX_INJECTED_FAULTS,
+    Operation, ParseErrnoError, Release, Remove, Rule, RuleError, RuleId, RuleReport,
 };
-pub use scripted::{Call, Hold, Peer, ScriptedNetwork};
+pub use scripted::{BlockGuard, Call, Peer, ScriptedNetwork};

@@ -1,35 +1,33 @@
-//! The client's side of a handshake.
+//! The client side of TLS.
 
 use std::sync::{Arc, OnceLock};
 
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::danger::ServerCertVerifier;
 use tokio_rustls::rustls::client::{Resumption, WebPkiServerVerifier};
-use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
-use super::codes::handshake_code;
-use super::stream::{Secured, Wire};
-use super::{Error, Versions};
+use super::stream::{Transport, encrypted};
+use super::{Error, Versions, provider};
 use crate::net_error::NetError;
 use crate::os::Stream;
 
-/// Whom `tcp.secure` trusts: the certificates of the machine, unless others
-/// are set. Cloning it is one reference count.
+/// Which certificates `tcp.secure` trusts: by default those of the machine.
+/// Cloning it costs one reference count.
 ///
-/// No session is resumed, no protocol negotiated (ALPN), and no certificate
-/// shown to the server.
+/// There is no session resumption, no protocol negotiation (ALPN) and no client
+/// certificate.
 #[derive(Clone, derive_more::Debug)]
 pub struct Client(#[debug(skip)] Arc<Trust>);
 
 struct Trust {
     provider: Arc<CryptoProvider>,
-    /// Set from the start, or by the first handshake from the machine's
-    /// certificates.
+    /// Set at the start, or from the machine's certificates at the first handshake.
     verifier: OnceLock<Arc<dyn ServerCertVerifier>>,
-    /// One for each of the [`Versions`], made when it is first asked for.
+    /// One for each of the [`Versions`], created at its first use.
     configs: [OnceLock<Arc<ClientConfig>>; 3],
 }
 
@@ -40,16 +38,16 @@ impl Default for Client {
 }
 
 impl Client {
-    /// Trusts the certificates that the machine trusts; they are read at the
-    /// first handshake.
+    /// Trusts the certificates of the machine, which are read at the first
+    /// handshake.
     pub fn new() -> Self {
-        Self::trusting(OnceLock::new())
+        Self::from_cell(OnceLock::new())
     }
 
-    /// Trusts these authorities and no others.
+    /// Trusts only these authorities.
     ///
     /// # Errors
-    /// [`Error::NoCertificate`] if there is none: nobody could be trusted.
+    /// [`Error::NoCertificate`] if there is none, so every handshake would fail.
     pub fn with_roots(roots: RootCertStore) -> Result<Self, Error> {
         if roots.is_empty() {
             return Err(Error::NoCertificate);
@@ -60,53 +58,45 @@ impl Client {
         Ok(Self::with_verifier(verifier))
     }
 
-    /// Leaves it to `verifier` whom to trust. It is called on the arbiter's
-    /// thread and must not block it.
+    /// Trusts the certificates that `verifier` accepts. It is called on the thread of
+    /// the arbiter and must not block it.
     pub fn with_verifier(verifier: Arc<dyn ServerCertVerifier>) -> Self {
-        Self::trusting(OnceLock::from(verifier))
+        Self::from_cell(OnceLock::from(verifier))
     }
 
-    fn trusting(verifier: OnceLock<Arc<dyn ServerCertVerifier>>) -> Self {
+    fn from_cell(verifier: OnceLock<Arc<dyn ServerCertVerifier>>) -> Self {
         Client(Arc::new(Trust {
             provider: provider(),
             verifier,
             configs: Default::default(),
         }))
     }
-}
 
-impl Client {
     pub(crate) const IS_BUILT: bool = true;
 
-    /// Encrypts a connection to `host`, whose certificate has to have that
-    /// name or address.
+    /// Encrypts a connection to `host`, whose certificate must be for that name or
+    /// address.
     pub(crate) async fn handshake(
         self,
         stream: Box<dyn Stream>,
         host: &str,
         versions: Versions,
     ) -> Result<Box<dyn Stream>, NetError> {
-        // What is neither a name nor an address stands in no certificate.
+        // No certificate can be for a text that is neither a name nor an address.
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| NetError::CERT_COMMON_NAME_INVALID)?;
         let config = self.config(versions).await?;
-        let connecting = TlsConnector::from(config).connect(name, Wire::new(stream));
-        match connecting.await {
-            Ok(tls) => Ok(Box::new(Secured::new(tls.into()))),
-            Err(error) => {
-                log::debug!("no TLS with {host}: {error}");
-                Err(handshake_code(&error))
-            }
-        }
+        let handshake = TlsConnector::from(config).connect(name, Transport::new(stream));
+        encrypted(handshake.await, host)
     }
 
     async fn config(&self, versions: Versions) -> Result<Arc<ClientConfig>, NetError> {
         let trust = self.0.clone();
         match trust.verifier.get() {
             Some(verifier) => trust.config(verifier, versions),
-            // From hundreds of files of the machine.
+            // Reading the machine's certificates opens hundreds of files.
             None => tokio::task::spawn_blocking(move || {
-                let verifier = trust.machine()?;
+                let verifier = trust.machine_verifier()?;
                 trust.config(&verifier, versions)
             })
             .await
@@ -116,9 +106,9 @@ impl Client {
 }
 
 impl Trust {
-    /// The machine's certificates. Where there are none it is looked again the
-    /// next time: they may have been installed.
-    fn machine(&self) -> Result<Arc<dyn ServerCertVerifier>, NetError> {
+    /// Verifies by the machine's certificates. If there are none, the next handshake reads them
+    /// again: they may be installed meanwhile.
+    fn machine_verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, NetError> {
         if let Some(verifier) = self.verifier.get() {
             return Ok(verifier.clone());
         }
@@ -126,8 +116,8 @@ impl Trust {
             Ok(verifier) => Ok(self.verifier.get_or_init(|| Arc::new(verifier)).clone()),
             Err(error) => {
                 log::error!(
-                    "secure trusts nobody: {error}. Install the package ca-certificates, \
-                     or give the registry other ones by `Registry::tls_client`"
+                    "secure trusts no certificate: {error}. Install the package \
+                     ca-certificates, or set certificates by `Registry::tls_client`"
                 );
                 Err(NetError::CERT_AUTHORITY_INVALID)
             }
@@ -139,26 +129,21 @@ impl Trust {
         verifier: &Arc<dyn ServerCertVerifier>,
         versions: Versions,
     ) -> Result<Arc<ClientConfig>, NetError> {
-        let (place, list): (_, &[_]) = match versions {
+        let (config, list): (_, &[_]) = match versions {
             Versions::Tls1_2 => (&self.configs[0], &[&TLS12]),
             Versions::Tls1_3 => (&self.configs[1], &[&TLS13]),
             Versions::Both => (&self.configs[2], &[&TLS13, &TLS12]),
         };
-        if let Some(known) = place.get() {
-            return Ok(known.clone());
+        if let Some(config) = config.get() {
+            return Ok(config.clone());
         }
-        let mut config = ClientConfig::builder_with_provider(self.provider.clone())
+        let mut new = ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(list)
             .map_err(|_| NetError::NO_SSL_VERSIONS_ENABLED)?
             .dangerous()
             .with_custom_certificate_verifier(verifier.clone())
             .with_no_client_auth();
-        // Nothing is kept of a server between connections.
-        config.resumption = Resumption::disabled();
-        Ok(place.get_or_init(|| Arc::new(config)).clone())
+        new.resumption = Resumption::disabled();
+        Ok(config.get_or_init(|| Arc::new(new)).clone())
     }
-}
-
-pub(super) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
 }

@@ -1,8 +1,5 @@
-//! From what TLS says to Chromium's numbers.
-//!
-//! The base is Chromium's own mapping (`net/ssl/openssl_ssl_util.cc`); where
-//! several things are wrong with a certificate, the first that is found is
-//! told.
+//! Maps errors of TLS to Chromium's numbers, as `net/ssl/openssl_ssl_util.cc` does. Of several
+//! faults of a certificate, the first one that rustls finds is reported.
 
 use std::io;
 
@@ -10,25 +7,26 @@ use tokio_rustls::rustls::{AlertDescription, CertificateError, Error};
 
 use crate::net_error::{self, NetError};
 
-/// Why a handshake failed. An end is [`NetError::CONNECTION_CLOSED`].
+/// The code of a failed handshake. If the peer ended the connection it is
+/// [`NetError::CONNECTION_CLOSED`].
 pub(super) fn handshake_code(error: &io::Error) -> NetError {
-    known(error).unwrap_or_else(|| net_error::handshake(error))
+    tls_code(error).unwrap_or_else(|| net_error::handshake(error))
 }
 
-/// An error of the encrypted stream as one that carries its number.
-pub(super) fn translated(error: io::Error) -> io::Error {
-    match known(&error) {
+/// Puts the code into an error of the encrypted stream, for [`net_error`].
+pub(super) fn with_code(error: io::Error) -> io::Error {
+    match tls_code(&error) {
         Some(code) => io::Error::new(error.kind(), code),
         None => error,
     }
 }
 
-/// The code of what TLS itself says.
-fn known(error: &io::Error) -> Option<NetError> {
+/// The code of an error of TLS itself; `None` for an error of the transport.
+fn tls_code(error: &io::Error) -> Option<NetError> {
     let inner = error.get_ref()?;
     match inner.downcast_ref() {
         Some(tls) => Some(code(tls)),
-        // A message beyond 64 KiB has no error of its own.
+        // rustls reports a message above 64 KiB as a plain `io::Error`.
         None if error.kind() == io::ErrorKind::InvalidData => Some(NetError::SSL_PROTOCOL_ERROR),
         None => None,
     }
@@ -54,14 +52,14 @@ fn code(error: &Error) -> NetError {
     }
 }
 
-/// What the peer said before it gave up.
+/// The code of an alert from the peer.
 fn alert_code(alert: AlertDescription) -> NetError {
     use AlertDescription as Alert;
     match alert {
         Alert::HandshakeFailure | Alert::ProtocolVersion | Alert::InsufficientSecurity => {
             NetError::SSL_VERSION_OR_CIPHER_MISMATCH
         }
-        // Chromium says so before it sends none.
+        // Chromium has this code for the same situation, before the handshake fails.
         Alert::CertificateRequired => NetError::SSL_CLIENT_AUTH_CERT_NEEDED,
         Alert::BadCertificate
         | Alert::UnsupportedCertificate
@@ -97,8 +95,7 @@ fn certificate(error: &CertificateError) -> NetError {
             NetError::CERT_WEAK_SIGNATURE_ALGORITHM
         }
         Bad::Other(other) => match other.0.downcast_ref() {
-            // A certificate that signed itself, as `openssl req -x509` makes
-            // them.
+            // A self-signed certificate, as from `openssl req -x509`.
             Some(webpki::Error::CaUsedAsEndEntity) => NetError::CERT_AUTHORITY_INVALID,
             Some(webpki::Error::NameConstraintViolation) => {
                 NetError::CERT_NAME_CONSTRAINT_VIOLATION
@@ -149,15 +146,15 @@ mod tests {
             let text = format!("{error:?}");
             let error = io::Error::new(io::ErrorKind::InvalidData, error);
             assert_eq!(handshake_code(&error).code(), number, "{text}");
-            assert_eq!(net_error::read(&translated(error)).code(), number, "{text}");
+            assert_eq!(net_error::read(&with_code(error)).code(), number, "{text}");
         }
     }
 
     #[test]
-    fn what_the_os_says_stays_what_it_was() {
+    fn errors_of_the_os_keep_their_numbers() {
         let reset = || io::Error::from_raw_os_error(libc::ECONNRESET);
         assert_eq!(handshake_code(&reset()).code(), -101);
-        assert_eq!(net_error::read(&translated(reset())).code(), -100);
+        assert_eq!(net_error::read(&with_code(reset())).code(), -100);
         let end = io::Error::from(io::ErrorKind::UnexpectedEof);
         assert_eq!(handshake_code(&end).code(), -100);
         let full = io::Error::new(io::ErrorKind::InvalidData, "message buffer full");

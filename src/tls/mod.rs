@@ -1,19 +1,18 @@
-//! TLS over a connection of [`os`](crate::os), as `tcp.secure` and server
-//! sockets use it (the `tls` feature).
+//! TLS over a connection of [`os`](crate::os), for `tcp.secure` and server
+//! sockets (the `tls` feature).
 //!
-//! # Whom a client trusts
+//! # Which certificates a client trusts
 //!
-//! The certificates that the machine trusts, as every browser on it does:
-//! those of a company are among them, and those that were revoked by an update
-//! are not. A list of Mozilla's that is compiled in would know neither. The
-//! price is that a machine without any (a container without the package
-//! `ca-certificates`) trusts nobody: every handshake fails with
+//! A client trusts the certificates that the machine trusts, like every browser on
+//! it. They include those of a company, and follow the system's updates; a
+//! compiled-in list would do neither. A machine without certificates (a container
+//! without the package `ca-certificates`) trusts none: every handshake fails with
 //! [`CERT_AUTHORITY_INVALID`](crate::NetError::CERT_AUTHORITY_INVALID), and the
-//! log says why. [`Client`] and
-//! [`Registry::tls_client`](crate::Registry::tls_client) set other ones.
+//! log has the reason. [`Client`] and
+//! [`Registry::tls_client`](crate::Registry::tls_client) set others.
 //!
-//! They are read once, at the first `secure`, on a thread where blocking is
-//! allowed: it takes tens of milliseconds.
+//! The certificates are read once, at the first `secure`, on a blocking thread,
+//! which takes tens of milliseconds.
 
 #[cfg(feature = "tls")]
 mod client;
@@ -31,12 +30,23 @@ pub use client::Client;
 #[cfg(not(feature = "tls"))]
 pub(crate) use off::{Client, Server};
 #[cfg(feature = "tls")]
-pub use server::{DEFAULT_HANDSHAKES, DEFAULT_TIME_OUT, Error, Server};
+pub use server::{DEFAULT_HANDSHAKES, DEFAULT_TIMEOUT, Error, Server};
 
-/// The versions of TLS that may be spoken.
+#[cfg(feature = "tls")]
+use std::sync::Arc;
+
+#[cfg(feature = "tls")]
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+
+/// The versions of TLS that a connection may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Versions {
     Tls1_2,
     Tls1_3,
     Both,
+}
+
+#[cfg(feature = "tls")]
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
 }

@@ -1,4 +1,4 @@
-//! What stands for TLS in a crate without it: nothing can be encrypted.
+//! Replaces TLS in a build without the feature `tls`: nothing can be encrypted.
 
 use std::time::Duration;
 
@@ -22,16 +22,16 @@ impl Client {
     }
 }
 
-/// There is none.
+/// Has no values: no server socket can be given a TLS configuration.
 #[derive(Clone, Debug)]
 pub(crate) enum Server {}
 
 impl Server {
-    pub(crate) fn most(&self) -> usize {
+    pub(crate) fn max_handshakes(&self) -> usize {
         match *self {}
     }
 
-    pub(crate) fn limit(&self) -> Duration {
+    pub(crate) fn handshake_timeout(&self) -> Duration {
         match *self {}
     }
 

@@ -1,4 +1,4 @@
-//! The server's side of a handshake.
+//! The server side of TLS.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,47 +9,46 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 
-use super::client::provider;
-use super::codes::handshake_code;
-use super::stream::{Secured, Wire};
+use super::provider;
+use super::stream::{Transport, encrypted};
 use crate::net_error::NetError;
 use crate::os::Stream;
 
-/// How many handshakes of one server socket may go on at once, where it is not
-/// set. Measured, so many keep 8 MB if their clients say nothing, and 70 MB if
-/// each says as much as it can.
+/// How many handshakes of one server socket may run at once by default. Measured,
+/// they use 8 MB if their clients send nothing, and 70 MB if each client sends as
+/// much as it can.
 pub const DEFAULT_HANDSHAKES: usize = 1024;
 
-/// How long a handshake of a server socket may take, where it is not set.
-pub const DEFAULT_TIME_OUT: Duration = Duration::from_secs(10);
+/// How long a handshake of a server socket may take by default.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How a server socket speaks TLS: see
-/// [`TcpServer::set_tls`](crate::TcpServer::set_tls). Cloning it is one
+/// The TLS configuration of a server socket: see
+/// [`TcpServer::set_tls`](crate::TcpServer::set_tls). Cloning it costs one
 /// reference count.
 #[derive(Clone, derive_more::Debug)]
 pub struct Server {
     #[debug(skip)]
     config: Arc<ServerConfig>,
     handshakes: usize,
-    time_out: Duration,
+    timeout: Duration,
 }
 
 impl Server {
-    /// With a configuration of one's own: certificates by name, client
-    /// certificates, protocols (ALPN), versions.
+    /// Uses a configuration of rustls, for certificates by name, client certificates,
+    /// protocols (ALPN) or versions.
     pub fn new(config: Arc<ServerConfig>) -> Self {
         Server {
             config,
             handshakes: DEFAULT_HANDSHAKES,
-            time_out: DEFAULT_TIME_OUT,
+            timeout: DEFAULT_TIMEOUT,
         }
     }
 
-    /// With a certificate, those of its issuers after it, and its private key,
-    /// all in PEM. TLS 1.2 and 1.3; no client certificate is asked for.
+    /// Uses a certificate, followed by those of its issuers, and its private key, all
+    /// in PEM, for TLS 1.2 and 1.3 without client certificates.
     ///
     /// # Errors
-    /// What is wrong with which of the two, and what to do.
+    /// The certificates or the key cannot be used; the text says what to change.
     pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, Error> {
         let chain = CertificateDer::pem_slice_iter(certificates)
             .collect::<Result<Vec<_>, _>>()
@@ -68,74 +67,65 @@ impl Server {
         Ok(Server::new(Arc::new(config)))
     }
 
-    /// How many handshakes may go on at once, at least 1
-    /// ([`DEFAULT_HANDSHAKES`]).
-    pub fn handshakes(mut self, most: usize) -> Self {
-        self.handshakes = most.max(1);
+    /// How many handshakes may run at once; 0 counts as 1. The default is
+    /// [`DEFAULT_HANDSHAKES`].
+    pub fn handshakes(mut self, max: usize) -> Self {
+        self.handshakes = max.max(1);
         self
     }
 
-    /// How long one may take ([`DEFAULT_TIME_OUT`]).
-    pub fn time_out(mut self, limit: Duration) -> Self {
-        self.time_out = limit;
+    /// How long a handshake may take. The default is [`DEFAULT_TIMEOUT`].
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
-}
 
-impl Server {
-    pub(crate) fn most(&self) -> usize {
+    pub(crate) fn max_handshakes(&self) -> usize {
         self.handshakes
     }
 
-    pub(crate) fn limit(&self) -> Duration {
-        self.time_out
+    pub(crate) fn handshake_timeout(&self) -> Duration {
+        self.timeout
     }
 
-    /// Encrypts an accepted connection, however long it takes.
+    /// Encrypts an accepted connection. The caller limits the time.
     pub(crate) async fn handshake(
         self,
         stream: Box<dyn Stream>,
     ) -> Result<Box<dyn Stream>, NetError> {
-        let accepting = TlsAcceptor::from(self.config).accept(Wire::new(stream));
-        match accepting.await {
-            Ok(tls) => Ok(Box::new(Secured::new(tls.into()))),
-            Err(error) => {
-                log::debug!("no TLS with a client: {error}");
-                Err(handshake_code(&error))
-            }
-        }
+        let handshake = TlsAcceptor::from(self.config).accept(Transport::new(stream));
+        encrypted(handshake.await, "a client")
     }
 }
 
-/// Why a [`Server`] or a [`Client`](super::Client) cannot be made.
+/// Why a [`Server`] or a [`Client`](super::Client) cannot be created.
 #[derive(Debug, Display, From, derive_more::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The PEM text has no certificate in it, or the list of authorities is
-    /// empty.
+    /// The PEM text contains no certificate, or the list of authorities is empty.
     #[display(
         "there is no certificate: expected PEM with `-----BEGIN CERTIFICATE-----`, \
          the server's own first"
     )]
     NoCertificate,
 
-    /// A certificate is broken.
+    /// A certificate cannot be parsed.
     #[display("the certificates cannot be read ({_0:?}): expected PEM")]
     Certificate(#[error(not(source))] pem::Error),
 
-    /// The PEM text has no private key in it.
+    /// The PEM text contains no private key.
     #[display(
         "there is no private key: expected PEM with `-----BEGIN PRIVATE KEY-----`, \
          not encrypted (`openssl pkey -in KEY` decrypts one)"
     )]
     NoKey,
 
-    /// The private key is broken.
+    /// The private key cannot be parsed.
     #[display("the private key cannot be read ({_0:?}): expected PEM")]
     Key(#[error(not(source))] pem::Error),
 
-    /// The key is not that of the certificate, of a kind that is not
-    /// supported, or the like.
+    /// For instance, the key does not belong to the certificate, or its kind is not
+    /// supported.
     #[display("certificate and key cannot be used: {_0}")]
     #[from]
     Unusable(rustls::Error),

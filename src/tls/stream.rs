@@ -1,4 +1,4 @@
-//! An encrypted connection is a connection like any other.
+//! An encrypted connection as a [`Stream`].
 
 use std::io::{self, IoSlice, Read};
 use std::net::SocketAddr;
@@ -9,190 +9,192 @@ use std::time::Duration;
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::unconstrained;
 use tokio_rustls::TlsStream;
+use tokio_rustls::rustls::Reader;
 
-use super::codes::translated;
-use crate::os::{Stream, end_now, retry_if_spurious};
+use super::codes::{handshake_code, with_code};
+use crate::net_error::NetError;
+use crate::os::{Stream, retry_if_spurious, try_close_gracefully};
 
-/// How often one read of the encrypted stream reads the one below. What it
-/// reads need not have data in it, so a peer might keep it reading forever.
-const READS_A_POLL: usize = 16;
+/// How many reads of the transport one poll makes. They need not contain data, so without a bound
+/// a peer could keep one poll busy forever.
+const READS_PER_POLL: usize = 16;
 
-/// The encrypted stream over a plain one.
-pub(super) struct Secured {
-    tls: TlsStream<Wire>,
-    /// What has been encrypted for the call that is to say so, once all of it
-    /// has left.
-    taken: usize,
-    /// What has failed, to be told after the data before it.
-    failed: Option<io::Error>,
-    /// Whether nothing more is written: its end was told, or it is to be reset.
-    poll_capacity: bool,
+/// An encrypted stream over a plain one.
+struct EncryptedStream {
+    tls: TlsStream<Transport>,
+    /// How many bytes of the current `poll_write` are encrypted but not reported as written yet:
+    /// they are reported when the transport has accepted all of them.
+    encrypted: usize,
+    /// A failure, which is reported after the data that was decrypted before it.
+    failure: Option<io::Error>,
+    /// `close_notify` was sent, or the connection is to be reset: the drop sends nothing.
+    write_closed: bool,
 }
 
-impl Secured {
-    pub(super) fn new(tls: TlsStream<Wire>) -> Self {
-        Secured {
-            tls,
-            taken: 0,
-            failed: None,
-            poll_capacity: false,
+/// The stream after a handshake with `peer`, or the error of the handshake.
+pub(super) fn encrypted(
+    handshake: io::Result<impl Into<TlsStream<Transport>>>,
+    peer: &str,
+) -> Result<Box<dyn Stream>, NetError> {
+    match handshake {
+        Ok(tls) => Ok(Box::new(EncryptedStream {
+            tls: tls.into(),
+            encrypted: 0,
+            failure: None,
+            write_closed: false,
+        })),
+        Err(error) => {
+            log::debug!("no TLS with {peer}: {error}");
+            Err(handshake_code(&error))
+        }
+    }
+}
+
+impl EncryptedStream {
+    /// Reads what is decrypted already.
+    fn decrypted(&mut self) -> Reader<'_> {
+        match &mut self.tls {
+            TlsStream::Client(client) => client.get_mut().1.reader(),
+            TlsStream::Server(server) => server.get_mut().1.reader(),
         }
     }
 
-    /// What was decrypted before something failed.
-    fn read_rest(&mut self, buffer: &mut ReadBuf<'_>) {
-        let into = buffer.initialize_unfilled();
-        let read = match &mut self.tls {
-            TlsStream::Client(client) => client.get_mut().1.reader().read(into),
-            TlsStream::Server(server) => server.get_mut().1.reader().read(into),
-        };
-        buffer.advance(read.unwrap_or(0));
-    }
-
-    /// Sends what TLS itself has to say to what was read: that there is no
-    /// renegotiation, new keys. It would wait for the next data else. If it
-    /// cannot be sent, reading tells.
-    fn answer_peer(&mut self, cx: &mut Context<'_>) {
+    /// Sends what TLS itself has to answer to the input, such as a refused renegotiation or new
+    /// keys. Otherwise that would wait for the app's next data. A failure is reported by reads.
+    fn flush_answers(&mut self, cx: &mut Context<'_>) {
         if self.tls.get_ref().1.wants_write() {
             let _ = Pin::new(&mut self.tls).poll_flush(cx);
         }
     }
 
-    /// Whether something was decrypted before.
-    fn has_rest(&mut self) -> bool {
-        let rest = match &mut self.tls {
-            TlsStream::Client(client) => client.get_mut().1.reader().into_first_chunk(),
-            TlsStream::Server(server) => server.get_mut().1.reader().into_first_chunk(),
-        };
-        rest.is_ok_and(|rest| !rest.is_empty())
-    }
-
-    fn wire(&self) -> &dyn Stream {
+    fn transport(&self) -> &dyn Stream {
         &*self.tls.get_ref().0.stream
     }
 
-    fn wire_mut(&mut self) -> &mut Wire {
+    fn transport_mut(&mut self) -> &mut Transport {
         self.tls.get_mut().0
     }
 }
 
-impl Stream for Secured {
+impl Stream for EncryptedStream {
     /// Reads record after record until the buffer is full or nothing is there.
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.tls.get_mut().0.reads = 0;
+        self.transport_mut().reads = 0;
         let mut buffer = ReadBuf::new(buffer);
-        while buffer.remaining() > 0 && self.failed.is_none() {
+        while buffer.remaining() > 0 && self.failure.is_none() {
             let before = buffer.filled().len();
             let read = Pin::new(&mut self.tls).poll_read(cx, &mut buffer);
-            self.answer_peer(cx);
+            self.flush_answers(cx);
             match read {
                 Poll::Ready(Ok(())) if buffer.filled().len() > before => {}
-                // An end after data is met again.
+                // The next read finds the end again.
                 Poll::Ready(Ok(())) => break,
                 Poll::Pending if before == 0 => return Poll::Pending,
                 Poll::Pending => break,
-                Poll::Ready(Err(error)) => self.failed = Some(translated(error)),
+                Poll::Ready(Err(error)) => self.failure = Some(with_code(error)),
             }
         }
-        if self.failed.is_some() && buffer.remaining() > 0 {
-            self.read_rest(&mut buffer);
+        if self.failure.is_some() && buffer.remaining() > 0 {
+            let read = self.decrypted().read(buffer.initialize_unfilled());
+            buffer.advance(read.unwrap_or(0));
         }
-        match (buffer.filled().len(), &self.failed) {
-            (0, Some(_)) => Poll::Ready(self.failed.take().map_or(Ok(0), Err)),
+        match (buffer.filled().len(), &self.failure) {
+            (0, Some(_)) => Poll::Ready(self.failure.take().map_or(Ok(0), Err)),
             (filled, _) => Poll::Ready(Ok(filled)),
         }
     }
 
     fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        if self.failed.is_none() {
-            self.tls.get_mut().0.reads = 0;
-            // What the stream below has need not have data in it.
+        if self.failure.is_none() {
+            self.transport_mut().reads = 0;
+            // Not the transport's `poll_peek`: its input need not contain data.
             let peeked = Pin::new(&mut self.tls).poll_fill_buf(cx);
             let peeked = peeked.map_ok(|data| !data.is_empty());
-            self.answer_peer(cx);
+            self.flush_answers(cx);
             match ready!(peeked) {
                 Ok(has_data) => return Poll::Ready(Ok(has_data)),
-                Err(error) => self.failed = Some(translated(error)),
+                Err(error) => self.failure = Some(with_code(error)),
             }
         }
-        // What came before the failure comes before it.
-        if self.has_rest() {
+        // Data that was decrypted before the failure is read before it.
+        let decrypted = self.decrypted().into_first_chunk();
+        if decrypted.is_ok_and(|data| !data.is_empty()) {
             return Poll::Ready(Ok(true));
         }
-        Poll::Ready(self.failed.take().map_or(Ok(false), Err))
+        Poll::Ready(self.failure.take().map_or(Ok(false), Err))
     }
 
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.tls.get_mut().0.stream.poll_gone(cx)
+    fn poll_error_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.transport_mut().stream.poll_error_ready(cx)
     }
 
-    /// Says that data is written when all of it, encrypted, has been taken by
-    /// the stream below; until then it expects the same data again.
+    /// Reports data as written when the transport has accepted all of it, encrypted. Until then
+    /// the caller polls with the same data.
     fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let mut tls = Pin::new(&mut self.tls);
-        if self.taken == 0 {
-            let taken = ready!(tls.as_mut().poll_write_vectored(cx, data));
-            self.taken = taken.map_err(translated)?;
+        if self.encrypted == 0 {
+            let encrypted = ready!(tls.as_mut().poll_write_vectored(cx, data));
+            self.encrypted = encrypted.map_err(with_code)?;
         }
-        ready!(tls.poll_flush(cx)).map_err(translated)?;
-        Poll::Ready(Ok(std::mem::take(&mut self.taken)))
+        ready!(tls.poll_flush(cx)).map_err(with_code)?;
+        Poll::Ready(Ok(std::mem::take(&mut self.encrypted)))
     }
 
-    /// Tells the peer that the end is meant, and shuts the stream below.
+    /// Sends `close_notify`, and shuts down the transport.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut = ready!(Pin::new(&mut self.tls).poll_shutdown(cx));
-        self.poll_capacity = true;
-        Poll::Ready(shut.map_err(translated))
+        self.write_closed = true;
+        Poll::Ready(shut.map_err(with_code))
     }
 
     fn poll_discard(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.wire_mut().stream.poll_discard(cx, buffer)
+        self.transport_mut().stream.poll_discard(cx, buffer)
     }
 
-    /// Of the stream below: the peer may go on there after `close_notify`.
-    fn has_ended(&self) -> bool {
-        self.wire().has_ended()
+    /// Of the transport: the peer may send more there after `close_notify`.
+    fn reached_eof(&self) -> bool {
+        self.transport().reached_eof()
     }
 
     fn unacknowledged(&self) -> Option<usize> {
-        self.wire().unacknowledged()
+        self.transport().unacknowledged()
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.wire().local_addr()
+        self.transport().local_addr()
     }
 
     fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.wire().set_nodelay(nodelay)
+        self.transport().set_nodelay(nodelay)
     }
 
     fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()> {
-        self.wire().set_keepalive(after)
+        self.transport().set_keepalive(after)
     }
 
     fn reregister(&mut self) -> io::Result<()> {
-        self.tls.get_mut().0.stream.reregister()
+        self.transport_mut().stream.reregister()
     }
 
-    fn reset_when_dropped(&mut self) {
-        // `close_notify` would say that the end is meant.
-        self.poll_capacity = true;
-        let wire = self.wire_mut();
-        wire.is_over = true;
-        wire.stream.reset_when_dropped();
+    fn set_reset_on_drop(&mut self) {
+        // `close_notify` would announce a regular end.
+        self.write_closed = true;
+        let transport = self.transport_mut();
+        transport.is_closed = true;
+        transport.stream.set_reset_on_drop();
     }
 }
 
-impl Drop for Secured {
-    /// Tells the peer that the end is meant (`close_notify`), if the OS takes
-    /// it at once: without it, an end looks like an attack to the peer.
+impl Drop for EncryptedStream {
+    /// Sends `close_notify` if the OS accepts it at once: without it the peer must take the end
+    /// for a truncation attack.
     fn drop(&mut self) {
-        if self.poll_capacity || std::thread::panicking() {
-            // A second panic would end the process.
+        if self.write_closed || std::thread::panicking() {
+            // A panic while panicking would abort the process.
             return;
         }
         let tls = &mut self.tls;
@@ -203,43 +205,43 @@ impl Drop for Secured {
     }
 }
 
-/// The stream below, as tokio's traits want it.
-pub(super) struct Wire {
+/// The plain stream below, with tokio's traits.
+pub(super) struct Transport {
     stream: Box<dyn Stream>,
+    /// The reads since the last poll began.
     reads: usize,
-    /// Whether its end needs nothing more.
-    is_over: bool,
+    /// The connection will be reset: the drop does not close it gracefully.
+    is_closed: bool,
 }
 
-impl Wire {
+impl Transport {
     pub(super) fn new(stream: Box<dyn Stream>) -> Self {
-        Wire {
+        Transport {
             stream,
             reads: 0,
-            is_over: false,
+            is_closed: false,
         }
     }
 }
 
-impl Drop for Wire {
-    /// A handshake may have been given up. What it said last, an alert perhaps,
-    /// must not be lost by a reset, which is how the OS answers a close with
-    /// unread input.
+impl Drop for Transport {
+    /// A failed handshake may have sent an alert. Unread input would turn the close into a reset,
+    /// which destroys the alert.
     fn drop(&mut self) {
-        if !self.is_over && !std::thread::panicking() {
-            end_now(&mut *self.stream);
+        if !self.is_closed && !std::thread::panicking() {
+            try_close_gracefully(&mut *self.stream);
         }
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for Transport {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.reads == READS_A_POLL {
+        if this.reads == READS_PER_POLL {
             this.reads = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -252,14 +254,13 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for Transport {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let stream = &mut self.get_mut().stream;
-        retry_if_spurious(stream.poll_write(cx, &[IoSlice::new(data)]), cx)
+        self.poll_write_vectored(cx, &[IoSlice::new(data)])
     }
 
     fn poll_write_vectored(

@@ -103,7 +103,7 @@ async fn subscribe<E: Event>(
 
 /// Arbiters and faults of a run.
 #[derive(Clone, Copy)]
-struct Shape {
+struct Setup {
     name: &'static str,
     arbiters: usize,
     /// The server socket has a listener in each arbiter.
@@ -111,28 +111,28 @@ struct Shape {
     faults: &'static [&'static str],
 }
 
-const ONE: Shape = Shape {
+const ONE_ARBITER: Setup = Setup {
     name: "one arbiter",
     arbiters: 1,
     shares_port: false,
     faults: &FAULTS,
 };
 
-const THREE: Shape = Shape {
+const THREE_ARBITERS: Setup = Setup {
     name: "three arbiters",
     arbiters: 3,
-    ..ONE
+    ..ONE_ARBITER
 };
 
-const SHARED: Shape = Shape {
+const SHARED_PORT: Setup = Setup {
     name: "three arbiters and a shared port",
     shares_port: true,
-    ..THREE
+    ..THREE_ARBITERS
 };
 
-impl Shape {
+impl Setup {
     const fn without_faults(self) -> Self {
-        Shape {
+        Setup {
             faults: &[],
             ..self
         }
@@ -162,22 +162,22 @@ struct Fixture {
 impl Fixture {
     async fn open(
         network: impl Network,
-        shape: Shape,
+        setup: Setup,
         behaviours: Behaviours,
         connections: u32,
     ) -> Self {
         let seed = seed();
-        let name = shape.name;
+        let name = setup.name;
         println!("ACCOUNT_SEED={seed} ACCOUNT_CONNECTIONS={connections} {name}");
         // The fast path of a send is open only if no faulty network is in between.
-        let (registry, network) = match shape.faults {
+        let (registry, network) = match setup.faults {
             [] => (Registry::with_network(network), None),
             _ => {
                 let network = FaultyNetwork::new(network, seed.into());
                 (Registry::with_network(network.clone()), Some(network))
             }
         };
-        let registry = registry.arbiters(shape.arbiters);
+        let registry = registry.arbiters(setup.arbiters);
         let registry = registry.restart_limit(RestartLimit::UNLIMITED).start();
         let app = App::new("account", &registry);
         let recorder =
@@ -188,7 +188,7 @@ impl Fixture {
         subscribe(&network, &app.tcp.on_receive_error, &recorder).await;
         let server = app.tcp_server.create(Default::default()).await;
         let server = server.expect("create").socket_id;
-        let sharing = app.tcp_server.set_reuse_port(server, shape.shares_port);
+        let sharing = app.tcp_server.set_reuse_port(server, setup.shares_port);
         sharing.await.expect("it is set");
         let listening = app.tcp_server.listen(server, "0.0.0.0", 0, None).await;
         listening.expect("listen");
@@ -197,7 +197,7 @@ impl Fixture {
             let network = network.as_ref()?;
             Some(network.inject(text.parse().expect("a rule")))
         };
-        for text in shape.faults {
+        for text in setup.faults {
             inject(text);
         }
         Fixture {
@@ -211,9 +211,9 @@ impl Fixture {
         }
     }
 
-    /// Checks that nothing is missing after the last connection. `got` is what each peer
+    /// Checks that nothing is missing after the last connection. `received` is what each peer
     /// received.
-    async fn check(self, got: &[PeerResult]) {
+    async fn check(self, received: &[PeerResult]) {
         let totals = within("the last end", async {
             loop {
                 let totals = self.recorder.send(GetTotals).await.expect("it runs");
@@ -233,8 +233,8 @@ impl Fixture {
         }
         println!("{:?}; {totals}", info.counts);
         let aborted = report.iter().find(|rule| Some(rule.id) == self.aborted);
-        let aborted = aborted.map_or(0, |rule| rule.struck);
-        let dialled = got.len() as u64;
+        let aborted = aborted.map_or(0, |rule| rule.triggered);
+        let dialled = received.len() as u64;
         assert_eq!(dialled, info.counts.accepted + aborted, "no client waits");
         assert_eq!(
             info.counts.accepted,
@@ -244,16 +244,16 @@ impl Fixture {
         assert_eq!(info.counts.delivered, totals.whole + totals.lost);
 
         let (mut sent, mut back, mut resets, mut resetters) = (0, 0, 0, 0);
-        for (number, (got, outcome)) in (0..).zip(got.iter().zip(&totals.outcome)) {
+        for (number, (received, outcome)) in (0..).zip(received.iter().zip(&totals.outcome)) {
             if self.behaviours.of(number) == Behaviour::PeerResets {
                 resetters += 1;
                 continue;
             }
-            resets += u64::from(got.reset);
-            let Some(outcome) = outcome.filter(|_| !got.reset) else {
+            resets += u64::from(received.reset);
+            let Some(outcome) = outcome.filter(|_| !received.reset) else {
                 continue;
             };
-            let (bytes, behaviours) = (got.bytes, self.behaviours.of(number));
+            let (bytes, behaviours) = (received.bytes, self.behaviours.of(number));
             match outcome.failed {
                 true => assert!(
                     bytes >= outcome.sent,
@@ -272,7 +272,7 @@ impl Fixture {
             sent += u64::from(outcome.sent);
             back += u64::from(bytes);
         }
-        let struck: u64 = report.iter().map(|rule| rule.struck).sum();
+        let struck: u64 = report.iter().map(|rule| rule.triggered).sum();
         let struck = struck - aborted;
         println!(
             "{sent} bytes sent, {back} bytes got, {resets} resets, {resetters} by peers, {struck} faults"
@@ -290,22 +290,22 @@ impl Fixture {
     }
 }
 
-async fn on_scripted_network(shape: Shape, least: u32) {
+async fn on_scripted_network(setup: Setup, least: u32) {
     let connections = setting("ACCOUNT_CONNECTIONS", least);
     let behaviours = Behaviours::scripted(seed());
     let scripted = ScriptedNetwork::new();
-    let office = Fixture::open(scripted.clone(), shape, behaviours, connections).await;
-    let mut got = vec![PeerResult::default(); connections as usize];
+    let fixture = Fixture::open(scripted.clone(), setup, behaviours, connections).await;
+    let mut received = vec![PeerResult::default(); connections as usize];
     let mut open: VecDeque<(u32, Peer)> = VecDeque::new();
     let mut next = 0;
     while next < connections || !open.is_empty() {
         while next < connections && open.len() < AT_ONCE {
-            let at = (Ipv4Addr::LOCALHOST, office.at.port());
+            let at = (Ipv4Addr::LOCALHOST, fixture.at.port());
             let peer = scripted.client(at.into()).expect("it listens");
             peer.send(behaviours.input(next));
             match behaviours.of(next) {
                 Behaviour::PeerResets => peer.reset(),
-                Behaviour::Echo | Behaviour::CloseOnUnread => peer.end(),
+                Behaviour::Echo | Behaviour::CloseOnUnread => peer.shutdown(),
             }
             open.push_back((next, peer));
             next += 1;
@@ -318,8 +318,8 @@ async fn on_scripted_network(shape: Shape, least: u32) {
                 open.retain(|(number, peer)| {
                     let closed = peer.is_closed();
                     if closed {
-                        got[*number as usize].bytes =
-                            checked(behaviours, *number, &peer.received());
+                        received[*number as usize].bytes =
+                            received_bytes(behaviours, *number, &peer.received());
                     }
                     !closed
                 });
@@ -327,29 +327,29 @@ async fn on_scripted_network(shape: Shape, least: u32) {
         })
         .await;
     }
-    office.check(&got).await;
+    fixture.check(&received).await;
 }
 
 /// Number of bytes that the peer of this connection received, compared with what was sent to it.
-fn checked(behaviours: Behaviours, number: u32, got: &[u8]) -> u32 {
+fn received_bytes(behaviours: Behaviours, number: u32, received: &[u8]) -> u32 {
     assert!(
-        behaviours.output(number).starts_with(got),
-        "{number} got {got:?}"
+        behaviours.output(number).starts_with(received),
+        "{number} got {received:?}"
     );
-    got.len() as u32
+    received.len() as u32
 }
 
-async fn on_real_sockets(shape: Shape, least: u32) {
+async fn on_real_sockets(setup: Setup, least: u32) {
     let connections = setting("ACCOUNT_CONNECTIONS", least);
     let behaviours = Behaviours::real(seed());
-    let office = Fixture::open(TokioNetwork, shape, behaviours, connections).await;
-    let port = office.at.port();
-    let mut got = vec![PeerResult::default(); connections as usize];
+    let fixture = Fixture::open(TokioNetwork, setup, behaviours, connections).await;
+    let port = fixture.at.port();
+    let mut received = vec![PeerResult::default(); connections as usize];
     let mut running = tokio::task::JoinSet::new();
     for number in 0..connections {
         if running.len() == AT_ONCE {
             let (number, it) = running.join_next().await.expect("some").expect("it runs");
-            got[number as usize] = it;
+            received[number as usize] = it;
         }
         // Each peer binds its own loopback address, so ports in TIME_WAIT do not run out.
         let at = Ipv4Addr::new(127, 0, 0, 1 + (number % 128) as u8);
@@ -357,9 +357,9 @@ async fn on_real_sockets(shape: Shape, least: u32) {
     }
     while let Some(done) = running.join_next().await {
         let (number, it) = done.expect("it runs");
-        got[number as usize] = it;
+        received[number as usize] = it;
     }
-    office.check(&got).await;
+    fixture.check(&received).await;
 }
 
 /// Plays the peer of one connection.
@@ -394,52 +394,52 @@ async fn peer(behaviours: Behaviours, number: u32, at: (Ipv4Addr, u16)) -> PeerR
     }
     let end = within("the end", peer.read_to_end(&mut back)).await;
     PeerResult {
-        bytes: checked(behaviours, number, &back),
+        bytes: received_bytes(behaviours, number, &back),
         reset: end.is_err(),
     }
 }
 
 #[actix_rt::test]
 async fn every_connection_is_delivered_or_reported_lost_and_every_byte_comes_back() {
-    on_scripted_network(ONE, SCRIPTED).await;
+    on_scripted_network(ONE_ARBITER, SCRIPTED).await;
 }
 
 #[actix_rt::test]
 async fn every_connection_on_three_arbiters_is_delivered_or_reported_lost() {
-    on_scripted_network(THREE, SCRIPTED / 2).await;
+    on_scripted_network(THREE_ARBITERS, SCRIPTED / 2).await;
 }
 
 #[actix_rt::test]
 async fn every_connection_of_a_scripted_shared_port_is_delivered_or_reported_lost() {
-    on_scripted_network(SHARED, SCRIPTED / 2).await;
+    on_scripted_network(SHARED_PORT, SCRIPTED / 2).await;
 }
 
 #[actix_rt::test]
 async fn every_real_connection_is_delivered_or_reported_lost() {
-    on_real_sockets(ONE, REAL).await;
+    on_real_sockets(ONE_ARBITER, REAL).await;
 }
 
 #[actix_rt::test]
 async fn every_real_connection_on_three_arbiters_is_delivered_or_reported_lost() {
-    on_real_sockets(THREE, REAL).await;
+    on_real_sockets(THREE_ARBITERS, REAL).await;
 }
 
 #[actix_rt::test]
 async fn every_real_connection_of_a_shared_port_is_delivered_or_reported_lost() {
-    on_real_sockets(SHARED, REAL).await;
+    on_real_sockets(SHARED_PORT, REAL).await;
 }
 
 #[actix_rt::test]
 async fn without_faults_nothing_is_lost() {
-    on_real_sockets(ONE.without_faults(), REAL).await;
+    on_real_sockets(ONE_ARBITER.without_faults(), REAL).await;
 }
 
 #[actix_rt::test]
 async fn without_faults_three_arbiters_lose_nothing() {
-    on_real_sockets(THREE.without_faults(), REAL).await;
+    on_real_sockets(THREE_ARBITERS.without_faults(), REAL).await;
 }
 
 #[actix_rt::test]
 async fn without_faults_a_shared_port_loses_nothing() {
-    on_real_sockets(SHARED.without_faults(), REAL).await;
+    on_real_sockets(SHARED_PORT.without_faults(), REAL).await;
 }

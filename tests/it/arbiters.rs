@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 
 use actix::prelude::*;
 use chrome_sockets::tcp::{ClientSocket, ReceiveInfo};
-use chrome_sockets::{Local, Registry};
+use chrome_sockets::{LocalArbiter, Registry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -68,7 +68,7 @@ struct HandlerRun {
 
 struct LocalEcho {
     arbiter: usize,
-    tell: UnboundedSender<HandlerRun>,
+    sender: UnboundedSender<HandlerRun>,
 }
 
 impl Actor for LocalEcho {
@@ -81,7 +81,7 @@ impl Handler<ReceiveInfo> for LocalEcho {
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
         let client = info.client().clone();
         // The receiver is gone when the test has ended.
-        let _ = self.tell.send(HandlerRun {
+        let _ = self.sender.send(HandlerRun {
             arbiter: self.arbiter,
             thread: std::thread::current().id(),
             from: client.clone(),
@@ -92,31 +92,31 @@ impl Handler<ReceiveInfo> for LocalEcho {
 
 impl Echo {
     fn pair() -> (Self, UnboundedReceiver<HandlerRun>) {
-        let (tell, heard) = unbounded_channel();
-        (Echo(tell), heard)
+        let (sender, received) = unbounded_channel();
+        (Echo(sender), received)
     }
 
-    fn start(&self, local: &Local) {
-        let (arbiter, tell) = (local.index(), self.0.clone());
-        let echo = LocalEcho { arbiter, tell }.start();
+    fn start(&self, local: &LocalArbiter) {
+        let (arbiter, sender) = (local.index(), self.0.clone());
+        let echo = LocalEcho { arbiter, sender }.start();
         local.add_listener::<ReceiveInfo>(echo.recipient());
     }
 }
 
 /// A test app on these arbiters. Local listeners echo data; the app's own listener has no
 /// `onReceive`.
-async fn echoing(registry: Registry) -> (TestApp, UnboundedReceiver<HandlerRun>) {
-    echoing_in(TestApp::on(registry).await).await
+async fn with_local_echo(registry: Registry) -> (TestApp, UnboundedReceiver<HandlerRun>) {
+    with_local_echo_in(TestApp::on(registry).await).await
 }
 
-async fn echoing_in(test: TestApp) -> (TestApp, UnboundedReceiver<HandlerRun>) {
+async fn with_local_echo_in(test: TestApp) -> (TestApp, UnboundedReceiver<HandlerRun>) {
     let tcp = &test.app.tcp;
-    let deaf = tcp
+    let removed = tcp
         .on_receive
         .remove_listener(test.listener.clone().recipient());
-    deaf.await.expect("it runs");
-    let (echo, heard) = Echo::pair();
+    removed.await.expect("it runs");
+    let (echo, received) = Echo::pair();
     let set_up = test.app.on_each_arbiter(move |local| echo.start(&local));
     within("the listeners", set_up).await.expect("it runs");
-    (test, heard)
+    (test, received)
 }

@@ -32,11 +32,11 @@ const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
 /// Longest time that an honest client may wait, on an idle machine.
-const SECOND: Duration = Duration::from_secs(1);
+const PROMPT: Duration = Duration::from_secs(1);
 
 /// How many scheduling delays of a bare echo a server's echo may add: it is another process, it
 /// accepts first, and the load of the machine is random.
-const TURNS: u32 = 4;
+const SCHEDULING_DELAYS: u32 = 4;
 
 /// Growth that is not due to a client: buffers and tables that the server keeps for reuse.
 const SLACK: usize = 16 * MIB;
@@ -218,7 +218,7 @@ impl HonestClient {
             longest,
             longest_bare,
         } = self.thread.join().expect("it is served");
-        let most = SECOND + longest_bare * TURNS;
+        let most = PROMPT + longest_bare * SCHEDULING_DELAYS;
         println!("{amid}: the longest of {count} times took {longest:?}, of {most:?}");
         assert!(
             longest <= most,

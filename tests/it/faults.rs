@@ -1,6 +1,5 @@
 //! Every fault that the OS can return, scripted. Each test ends with proof of life: an old
 //! connection, one that came during the fault, and a new one all work.
-#![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod connecting;
 mod dying_listeners;
@@ -18,7 +17,7 @@ use chrome_sockets::testing::{Call, Peer, ScriptedNetwork};
 use chrome_sockets::{Answer, ClientSocketId, Error, NetError, ServerSocketId};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use support::{ListenerEvent, TestApp, within};
+use support::{ListenerEvent, TestApp, code, until, within};
 
 /// A listening app on a scripted network, with a connection from before the fault.
 struct Fixture {
@@ -35,7 +34,7 @@ impl Fixture {
         let mut test = TestApp::with_network(network.clone()).await;
         let (server, at) = test.listen().await;
         let peer = network.client(at).expect("it listens");
-        let client = accepts(&mut test, &peer).await;
+        let client = expect_accept(&mut test, &peer).await;
         Fixture {
             old: (client, peer),
             test,
@@ -53,7 +52,7 @@ impl Fixture {
     /// A new connection.
     async fn accepted(&mut self) -> (ClientSocket, Peer) {
         let peer = self.dial();
-        let client = accepts(&mut self.test, &peer).await;
+        let client = expect_accept(&mut self.test, &peer).await;
         (client, peer)
     }
 
@@ -71,7 +70,7 @@ impl Fixture {
     async fn assert_alive(&mut self, during: Vec<Peer>) {
         let mut came = Vec::new();
         for peer in during {
-            came.push((accepts(&mut self.test, &peer).await, peer));
+            came.push((expect_accept(&mut self.test, &peer).await, peer));
         }
         let (client, peer) = &self.old;
         assert_talks(&mut self.test, client, peer).await;
@@ -90,7 +89,7 @@ fn connect(test: &TestApp, id: ClientSocketId, host: &str, port: u16) -> Answer<
 }
 
 /// Expects `onAccept` of the connection of `peer`.
-async fn accepts(test: &mut TestApp, peer: &Peer) -> ClientSocket {
+async fn expect_accept(test: &mut TestApp, peer: &Peer) -> ClientSocket {
     let client = test.accepted().await;
     let info = client.get_info().await.expect("it exists");
     assert_eq!(
@@ -116,25 +115,6 @@ async fn assert_talks(test: &mut TestApp, client: &ClientSocket, peer: &Peer) {
 async fn assert_id_talks(test: &mut TestApp, id: ClientSocketId, peer: &Peer) {
     let client = test.app.tcp.socket(id).await.expect("it exists");
     assert_talks(test, &client, peer).await;
-}
-
-/// The number that Chrome's API returns for a call that the network refused.
-async fn code<T: Debug + Unpin>(call: &str, answer: Answer<T>) -> i32 {
-    let answer = within(call, answer).await;
-    match answer.as_ref().map_err(Error::net_error) {
-        Err(Some(code)) => code.code(),
-        _ => panic!("{call} should fail with a code, not answer {answer:?}"),
-    }
-}
-
-/// Polls until the network shows it.
-async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    within(what, async {
-        while !done() {
-            actix_rt::task::yield_now().await;
-        }
-    })
-    .await;
 }
 
 /// Bytes without equal neighbours or repeated chunks, so that lost or reordered data is noticed.

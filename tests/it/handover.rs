@@ -27,7 +27,7 @@ use socket2::SockRef;
 use support::{LIMIT, ListenerEvent, TestApp, within};
 
 /// A connected pair of descriptors for the two processes.
-pub fn ends() -> (OwnedFd, OwnedFd) {
+pub fn socket_pair() -> (OwnedFd, OwnedFd) {
     let (old, new) = UnixStream::pair().expect("a pair");
     (old.into(), new.into())
 }
@@ -37,16 +37,19 @@ async fn hand_over_to(
     old: &TestApp,
     new: &TestApp,
 ) -> (Result<Receipt, Error>, Result<Receipt, Error>) {
-    let (here, there) = ends();
-    let given = hand_over(&old.registry, Successor::over(here));
+    let (here, there) = socket_pair();
+    let given = hand_over(&old.registry, Successor::from_socket(here));
     let taken = Inheritance::from_socket(there).adopt(&new.registry);
     within("the handover", futures::future::join(given, taken)).await
 }
 
 /// Starts the outgoing side of a handover.
-pub fn begin(old: &TestApp, here: impl Into<OwnedFd>) -> JoinHandle<Result<Receipt, Error>> {
+pub fn begin_handover(
+    old: &TestApp,
+    here: impl Into<OwnedFd>,
+) -> JoinHandle<Result<Receipt, Error>> {
     let (registry, here) = (old.registry.clone(), here.into());
-    actix_rt::spawn(async move { hand_over(&registry, Successor::over(here)).await })
+    actix_rt::spawn(async move { hand_over(&registry, Successor::from_socket(here)).await })
 }
 
 /// [`hand_over_to`], which must succeed.
@@ -55,12 +58,12 @@ pub async fn expect_handover(old: &TestApp, new: &TestApp) -> Receipt {
     let (given, taken) = (given.expect("given"), taken.expect("taken"));
     assert_eq!(given.servers, taken.servers);
     assert_eq!(given.clients, taken.clients);
-    assert_eq!(given.unheard, taken.unheard);
+    assert_eq!(given.unreported_clients, taken.unreported_clients);
     given
 }
 
 /// A listening persistent server socket.
-async fn persistent(test: &TestApp, name: &str) -> (ServerSocketId, SocketAddr) {
+async fn persistent_server(test: &TestApp, name: &str) -> (ServerSocketId, SocketAddr) {
     let (id, address) = test.listen().await;
     let properties = SocketProperties {
         persistent: Some(true),
@@ -126,13 +129,16 @@ async fn a_server_socket_is_transferred_with_all_its_properties() {
     // A closed socket, so that ids do not start at the first.
     let (gone, _) = old.listen().await;
     old.app.tcp_server.close(gone).await.expect("closed");
-    let (id, address) = persistent(&old, "web").await;
+    let (id, address) = persistent_server(&old, "web").await;
     let (transient, other) = old.listen().await;
     let before = old.app.tcp_server.get_info(id).await;
 
     let receipt = expect_handover(&old, &new).await;
     assert_eq!(receipt.servers, [("test".into(), id)]);
-    assert_eq!((receipt.unheard, receipt.left), (0, Vec::new()));
+    assert_eq!(
+        (receipt.unreported_clients, receipt.not_transferred),
+        (0, Vec::new())
+    );
 
     assert_eq!(new.app.tcp_server.get_info(id).await, before);
     assert_eq!(
@@ -154,7 +160,7 @@ async fn a_server_socket_is_transferred_with_all_its_properties() {
 async fn connections_in_the_backlog_are_accepted_once_by_the_successor() {
     let mut old = TestApp::new().await;
     let mut new = TestApp::new().await;
-    let (id, address) = persistent(&old, "").await;
+    let (id, address) = persistent_server(&old, "").await;
     expect_service(&mut old, address).await;
     old.app
         .tcp_server
@@ -195,7 +201,7 @@ async fn a_persistent_client_loses_no_byte_in_either_direction() {
     const MANY: usize = 8 * 1024 * 1024;
     let mut old = TestApp::new().await;
     let mut new = TestApp::new().await;
-    let (_, address) = persistent(&old, "").await;
+    let (_, address) = persistent_server(&old, "").await;
     let (client, mut peer) = accept_persistent(&mut old, address).await;
     let properties = tcp::SocketProperties {
         name: Some("friend".into()),
@@ -256,7 +262,7 @@ async fn a_persistent_client_loses_no_byte_in_either_direction() {
 async fn an_end_behind_unread_data_is_reported_by_the_successor() {
     let mut old = TestApp::new().await;
     let mut new = TestApp::new().await;
-    let (_, address) = persistent(&old, "").await;
+    let (_, address) = persistent_server(&old, "").await;
     let (client, mut peer) = accept_persistent(&mut old, address).await;
     client.set_paused(true).await.expect("paused");
     peer.write_all(b"bye").expect("there is room");
@@ -278,7 +284,7 @@ async fn an_end_behind_unread_data_is_reported_by_the_successor() {
 async fn a_reset_of_a_paused_socket_is_reported_by_the_successor() {
     let mut old = TestApp::new().await;
     let mut new = TestApp::new().await;
-    let (server, address) = persistent(&old, "").await;
+    let (server, address) = persistent_server(&old, "").await;
     let (client, peer) = accept_persistent(&mut old, address).await;
     client.set_paused(true).await.expect("paused");
     let limits = Limits {
@@ -318,11 +324,11 @@ async fn a_reset_of_a_paused_socket_is_reported_by_the_successor() {
 #[actix_rt::test]
 async fn an_end_that_was_read_but_not_reported_is_reported_by_the_successor() {
     // The end is read while a listener still has data, and reported only after that.
-    struct Slow(Sender<()>, Receiver<()>);
-    impl Actor for Slow {
+    struct SlowListener(Sender<()>, Receiver<()>);
+    impl Actor for SlowListener {
         type Context = Context<Self>;
     }
-    impl Handler<ReceiveInfo> for Slow {
+    impl Handler<ReceiveInfo> for SlowListener {
         type Result = ();
         fn handle(&mut self, _: ReceiveInfo, _: &mut Self::Context) {
             self.0.send(()).expect("the test waits");
@@ -331,14 +337,14 @@ async fn an_end_that_was_read_but_not_reported_is_reported_by_the_successor() {
     }
     let mut old = TestApp::new().await;
     let mut new = TestApp::new().await;
-    let (_, address) = persistent(&old, "").await;
+    let (_, address) = persistent_server(&old, "").await;
     let (client, mut peer) = accept_persistent(&mut old, address).await;
     let receive = &old.app.tcp.on_receive;
     receive.remove_listener(old.listener.clone().recipient());
     let elsewhere = Arbiter::new();
     let (began, begins) = channel();
     let (go, going) = channel();
-    let slow = Slow::start_in_arbiter(&elsewhere.handle(), |_| Slow(began, going));
+    let slow = SlowListener::start_in_arbiter(&elsewhere.handle(), |_| SlowListener(began, going));
     receive.add_listener(slow.recipient()).await.expect("added");
     peer.write_all(b"bye").expect("it reads");
     let begins = tokio::task::spawn_blocking(move || begins.recv_timeout(LIMIT));
@@ -350,8 +356,8 @@ async fn an_end_that_was_read_but_not_reported_is_reported_by_the_successor() {
     drop(peer);
     old.expect_no_event().await;
 
-    let (here, there) = ends();
-    let given = begin(&old, here);
+    let (here, there) = socket_pair();
+    let given = begin_handover(&old, here);
     let registry = new.registry.clone();
     let taken = actix_rt::spawn(async move {
         let inheritance = Inheritance::from_socket(there);
@@ -374,7 +380,7 @@ async fn an_end_that_was_read_but_not_reported_is_reported_by_the_successor() {
 async fn the_old_process_continues_to_serve_a_client_that_is_not_persistent() {
     let mut old = TestApp::new().await;
     let mut new = TestApp::new().await;
-    let (_, address) = persistent(&old, "").await;
+    let (_, address) = persistent_server(&old, "").await;
     let mut peer = dial(address);
     let client = old.accepted().await;
     client.set_paused(false).await.expect("it receives");
@@ -393,7 +399,7 @@ async fn the_old_process_continues_to_serve_a_client_that_is_not_persistent() {
 async fn accepted_clients_without_delivered_on_accept_are_transferred() {
     let mut old = TestApp::new().await;
     let mut new = TestApp::new().await;
-    let (id, address) = persistent(&old, "").await;
+    let (id, address) = persistent_server(&old, "").await;
     // The app is suspended, so the first connection is accepted but not reported.
     old.app.suspend().await.expect("suspended");
     let mut peers: Vec<_> = (0..3).map(|_| dial(address)).collect();
@@ -406,7 +412,7 @@ async fn accepted_clients_without_delivered_on_accept_are_transferred() {
     .await;
 
     let receipt = expect_handover(&old, &new).await;
-    assert_eq!(receipt.unheard, 1);
+    assert_eq!(receipt.unreported_clients, 1);
     assert_eq!(receipt.clients, [], "it was not reported yet");
     for (i, peer) in peers.iter_mut().enumerate() {
         match new.next().await {
@@ -458,11 +464,11 @@ async fn an_unconnected_socket_is_transferred_too() {
 #[actix_rt::test]
 async fn a_suspended_app_stays_suspended_in_the_successor_until_it_is_loaded() {
     let old = TestApp::new().await;
-    let (id, address) = persistent(&old, "").await;
+    let (id, address) = persistent_server(&old, "").await;
     old.app.suspend().await.expect("suspended");
     let registry = chrome_sockets::Registry::new().start();
-    let (here, there) = ends();
-    let given = hand_over(&old.registry, Successor::over(here));
+    let (here, there) = socket_pair();
+    let given = hand_over(&old.registry, Successor::from_socket(here));
     let taken = Inheritance::from_socket(there).adopt(&registry);
     let (given, taken) = within("the handover", futures::future::join(given, taken)).await;
     assert_eq!(given.expect("given"), taken.expect("taken"));
@@ -476,7 +482,7 @@ async fn a_suspended_app_stays_suspended_in_the_successor_until_it_is_loaded() {
 #[actix_rt::test]
 async fn many_processes_hand_over_one_after_the_other() {
     let mut test = TestApp::new().await;
-    let (id, address) = persistent(&test, "dynasty").await;
+    let (id, address) = persistent_server(&test, "dynasty").await;
     let (client, mut peer) = accept_persistent(&mut test, address).await;
     let client = client.id();
     for round in 0..20 {
@@ -515,7 +521,7 @@ async fn a_waiting_client_loads_the_event_page_of_the_successor() {
         app.tcp_server.on_accept.add_listener(listener)
     });
     new.app.set_event_page(Some(page)).await.expect("set");
-    let (_, address) = persistent(&old, "").await;
+    let (_, address) = persistent_server(&old, "").await;
     old.app.suspend().await.expect("suspended");
     let mut waiting = dial(address);
 

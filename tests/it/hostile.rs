@@ -22,7 +22,7 @@ use chrome_sockets::{
     RemoveListener, ServerSocketId, Shutdown,
 };
 use futures::future::{LocalBoxFuture, join_all};
-use support::{ListenerEvent, TestApp, within};
+use support::{ListenerEvent, TestApp, until, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::unbounded_channel;
@@ -88,11 +88,11 @@ async fn dial(at: SocketAddr) -> TcpStream {
 async fn assert_talks(test: &mut TestApp, client: &ClientSocket, peer: &mut TcpStream) {
     client.set_paused(false).await.expect("resume");
     client.send(&b"to the peer"[..]).await.expect("send");
-    let mut heard = [0; 11];
-    within("the sent data", peer.read_exact(&mut heard))
+    let mut received = [0; 11];
+    within("the sent data", peer.read_exact(&mut received))
         .await
         .expect("read");
-    assert_eq!(&heard, b"to the peer");
+    assert_eq!(&received, b"to the peer");
     peer.write_all(b"to the app").await.expect("write");
     assert_eq!(test.received(client.id(), 10).await, b"to the app");
     client.set_paused(true).await.expect("pause");
@@ -106,17 +106,7 @@ fn code<T: std::fmt::Debug>(answer: Result<T, Error>) -> i32 {
     }
 }
 
-/// Polls until another thread shows it.
-async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    within(what, async {
-        while !done() {
-            actix_rt::task::yield_now().await;
-        }
-    })
-    .await;
-}
-
-async fn called<T: Unpin>(
+async fn answer_of<T: Unpin>(
     name: &'static str,
     answer: Answer<T>,
 ) -> (&'static str, Result<(), Error>) {
@@ -131,14 +121,14 @@ async fn server_functions(app: &App, id: ServerSocketId) -> Answers {
         name: Some("stolen".into()),
     };
     vec![
-        called("update", server.update(id, stolen)).await,
-        called("setPaused(true)", server.set_paused(id, true)).await,
-        called("setPaused(false)", server.set_paused(id, false)).await,
-        called("listen", server.listen(id, "127.0.0.1", 0, None)).await,
-        called("listen, wrongly", server.listen(id, "", -1, Some(-1))).await,
-        called("getInfo", server.get_info(id)).await,
-        called("disconnect", server.disconnect(id)).await,
-        called("close", server.close(id)).await,
+        answer_of("update", server.update(id, stolen)).await,
+        answer_of("setPaused(true)", server.set_paused(id, true)).await,
+        answer_of("setPaused(false)", server.set_paused(id, false)).await,
+        answer_of("listen", server.listen(id, "127.0.0.1", 0, None)).await,
+        answer_of("listen, wrongly", server.listen(id, "", -1, Some(-1))).await,
+        answer_of("getInfo", server.get_info(id)).await,
+        answer_of("disconnect", server.disconnect(id)).await,
+        answer_of("close", server.close(id)).await,
     ]
 }
 
@@ -151,24 +141,27 @@ async fn client_functions(app: &App, id: ClientSocketId) -> Answers {
         buffer_size: Some(1),
     };
     vec![
-        called("update", tcp.update(id, stolen)).await,
-        called("setPaused(true)", tcp.set_paused(id, true)).await,
-        called("setPaused(false)", tcp.set_paused(id, false)).await,
-        called("setKeepAlive", tcp.set_keep_alive(id, true, Some(-1))).await,
-        called("setNoDelay", tcp.set_no_delay(id, true)).await,
-        called("connect", tcp.connect(id, "127.0.0.1", 1, ANY)).await,
-        called("connect, wrongly", tcp.connect(id, "", -1, ANY)).await,
-        called("send", tcp.send(id, &b"stolen"[..])).await,
-        called("send of nothing", tcp.send(id, &b""[..])).await,
-        called("getInfo", tcp.get_info(id)).await,
-        called("socket", tcp.socket(id)).await,
-        called("disconnect", tcp.disconnect(id)).await,
-        called("close", tcp.close(id)).await,
+        answer_of("update", tcp.update(id, stolen)).await,
+        answer_of("setPaused(true)", tcp.set_paused(id, true)).await,
+        answer_of("setPaused(false)", tcp.set_paused(id, false)).await,
+        answer_of("setKeepAlive", tcp.set_keep_alive(id, true, Some(-1))).await,
+        answer_of("setNoDelay", tcp.set_no_delay(id, true)).await,
+        answer_of("connect", tcp.connect(id, "127.0.0.1", 1, ANY)).await,
+        answer_of("connect, wrongly", tcp.connect(id, "", -1, ANY)).await,
+        answer_of("send", tcp.send(id, &b"stolen"[..])).await,
+        answer_of("send of nothing", tcp.send(id, &b""[..])).await,
+        answer_of("getInfo", tcp.get_info(id)).await,
+        answer_of("socket", tcp.socket(id)).await,
+        answer_of("disconnect", tcp.disconnect(id)).await,
+        answer_of("close", tcp.close(id)).await,
     ]
 }
 
 /// Sends a message to the registry, and returns its answer; mailbox errors fail.
-fn send_message<M, T>(registry: &Addr<Registry>, message: M) -> LocalBoxFuture<'static, Plain>
+fn send_message<M, T>(
+    registry: &Addr<Registry>,
+    message: M,
+) -> LocalBoxFuture<'static, MessageAnswer>
 where
     Registry: Handler<M>,
     M: Message<Result = Result<T, Error>> + Send + 'static,
@@ -182,7 +175,7 @@ where
     })
 }
 
-type Plain = (&'static str, Result<Result<(), Error>, MailboxError>);
+type MessageAnswer = (&'static str, Result<Result<(), Error>, MailboxError>);
 
 /// Every message of both namespaces that names a socket. They are sent when this is called.
 fn messages(
@@ -190,7 +183,7 @@ fn messages(
     app: &App,
     server: ServerSocketId,
     client: ClientSocketId,
-) -> Vec<LocalBoxFuture<'static, Plain>> {
+) -> Vec<LocalBoxFuture<'static, MessageAnswer>> {
     macro_rules! asked {
         ($socket_id:expr; $($namespace:ident :: $message:ident { $($field:ident: $value:expr),* };)*) => {
             vec![$(send_message(registry, $namespace::$message {
@@ -238,17 +231,17 @@ async fn handle_functions(client: &ClientSocket) -> Answers {
     vec![
         ("try_send", client.try_send(&b"late"[..])),
         ("try_send of nothing", client.try_send(&b""[..])),
-        called("update", client.update(Default::default())).await,
-        called("setPaused(true)", client.set_paused(true)).await,
-        called("setPaused(false)", client.set_paused(false)).await,
-        called("setKeepAlive", client.set_keep_alive(true, Some(-1))).await,
-        called("setNoDelay", client.set_no_delay(true)).await,
-        called("connect", client.connect("127.0.0.1", 1, ANY)).await,
-        called("connect, wrongly", client.connect("", -1, ANY)).await,
-        called("send", client.send(&b"late"[..])).await,
-        called("send of nothing", client.send(&b""[..])).await,
-        called("getInfo", client.get_info()).await,
-        called("disconnect", client.disconnect()).await,
-        called("close", client.close()).await,
+        answer_of("update", client.update(Default::default())).await,
+        answer_of("setPaused(true)", client.set_paused(true)).await,
+        answer_of("setPaused(false)", client.set_paused(false)).await,
+        answer_of("setKeepAlive", client.set_keep_alive(true, Some(-1))).await,
+        answer_of("setNoDelay", client.set_no_delay(true)).await,
+        answer_of("connect", client.connect("127.0.0.1", 1, ANY)).await,
+        answer_of("connect, wrongly", client.connect("", -1, ANY)).await,
+        answer_of("send", client.send(&b"late"[..])).await,
+        answer_of("send of nothing", client.send(&b""[..])).await,
+        answer_of("getInfo", client.get_info()).await,
+        answer_of("disconnect", client.disconnect()).await,
+        answer_of("close", client.close()).await,
     ]
 }

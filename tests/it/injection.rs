@@ -28,7 +28,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::tcp::networks::FixedNames;
-use support::{ListenerEvent, TestApp, within};
+use support::{ListenerEvent, TestApp, code, until, within};
 
 /// Seed of the rules of these tests.
 const SEED: u64 = 7;
@@ -53,21 +53,24 @@ impl Fixture {
     }
 
     async fn on(configured: impl FnOnce(Registry) -> Registry) -> Self {
-        Self::over(FaultyNetwork::new(TokioNetwork, SEED), configured).await
+        Self::with_network(FaultyNetwork::new(TokioNetwork, SEED), configured).await
     }
 
     /// On a network where every name resolves to this machine, after a lookup.
     async fn with_names() -> Self {
         let names = FixedNames(vec![Ipv4Addr::LOCALHOST.into()]);
-        Self::over(FaultyNetwork::new(names, SEED), |registry| registry).await
+        Self::with_network(FaultyNetwork::new(names, SEED), |registry| registry).await
     }
 
-    async fn over(network: FaultyNetwork, configured: impl FnOnce(Registry) -> Registry) -> Self {
+    async fn with_network(
+        network: FaultyNetwork,
+        configured: impl FnOnce(Registry) -> Registry,
+    ) -> Self {
         let registry = configured(Registry::with_network(network.clone()));
         let mut test = TestApp::on(registry).await;
         let (server, at) = test.listen().await;
         let peer = dial(at).await;
-        let client = accepts(&mut test, &peer).await;
+        let client = expect_accept(&mut test, &peer).await;
         Fixture {
             old: (client, peer),
             test,
@@ -84,7 +87,7 @@ impl Fixture {
     /// A new connection.
     async fn accepted(&mut self) -> (ClientSocket, TcpStream) {
         let peer = dial(self.at).await;
-        let client = accepts(&mut self.test, &peer).await;
+        let client = expect_accept(&mut self.test, &peer).await;
         (client, peer)
     }
 
@@ -112,7 +115,7 @@ impl Fixture {
     async fn assert_alive(&mut self, during: Vec<TcpStream>) {
         let mut came = Vec::new();
         for peer in during {
-            came.push((accepts(&mut self.test, &peer).await, peer));
+            came.push((expect_accept(&mut self.test, &peer).await, peer));
         }
         let (client, peer) = &mut self.old;
         assert_talks(&mut self.test, client, peer).await;
@@ -130,7 +133,7 @@ async fn dial(at: SocketAddr) -> TcpStream {
 }
 
 /// Expects `onAccept` of the connection of `peer`.
-async fn accepts(test: &mut TestApp, peer: &TcpStream) -> ClientSocket {
+async fn expect_accept(test: &mut TestApp, peer: &TcpStream) -> ClientSocket {
     let client = test.accepted().await;
     let info = client.get_info().await.expect("it exists");
     assert_eq!(
@@ -174,23 +177,4 @@ async fn end(peer: &mut TcpStream) -> Result<(), io::ErrorKind> {
 fn connect(test: &TestApp, id: ClientSocketId, to: SocketAddr) -> Answer<()> {
     let (host, port) = (to.ip().to_string(), to.port().into());
     test.app.tcp.connect(id, host, port, DnsQueryType::Any)
-}
-
-/// The number that Chrome's API returns for a call that the network refused.
-async fn code<T: Debug + Unpin>(call: &str, answer: Answer<T>) -> i32 {
-    let answer = within(call, answer).await;
-    match answer.as_ref().map_err(Error::net_error) {
-        Err(Some(code)) => code.code(),
-        _ => panic!("{call} should fail with a code, not answer {answer:?}"),
-    }
-}
-
-/// Polls until the network shows it.
-async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    within(what, async {
-        while !done() {
-            actix_rt::task::yield_now().await;
-        }
-    })
-    .await;
 }

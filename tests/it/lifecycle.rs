@@ -88,7 +88,7 @@ async fn connect(app: &App, id: ClientSocketId) -> TcpStream {
 }
 
 /// Waits until the peer's connection has ended.
-async fn ends(mut peer: TcpStream) {
+async fn expect_end(mut peer: TcpStream) {
     let mut rest = Vec::new();
     // A reset ends it as well.
     let _ = within("the end of the connection", peer.read_to_end(&mut rest)).await;

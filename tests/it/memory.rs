@@ -30,7 +30,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use support::{LIMIT, within};
 
 /// The environment variable with the role of a child.
-const PART: &str = "CHROME_SOCKETS_MEMORY_PART";
+const ROLE: &str = "CHROME_SOCKETS_MEMORY_ROLE";
 
 /// Prefix of lines for the other process.
 const MARK: &str = "memory: ";
@@ -48,21 +48,21 @@ fn pattern(start: usize, length: usize) -> Vec<u8> {
 
 /// The child process whose memory is measured.
 struct MeasuredProcess {
-    part: String,
+    role: String,
     child: Child,
     lines: mpsc::Receiver<String>,
-    heard: Vec<String>,
+    received: Vec<String>,
     at: SocketAddr,
 }
 
 impl MeasuredProcess {
-    /// Starts a child with the role `part` of the test `name` (its path below this module), and
+    /// Starts a child with the role `role` of the test `name` (its path below this module), and
     /// waits until it listens.
-    fn start(name: &str, part: &str) -> Self {
+    fn start(name: &str, role: &str) -> Self {
         let program = std::env::current_exe().expect("the path of the test binary");
         let mut child = Command::new(program)
             .args([&format!("memory::{name}"), "--exact", "--nocapture"])
-            .env(PART, part)
+            .env(ROLE, role)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -82,10 +82,10 @@ impl MeasuredProcess {
             });
         }
         let mut process = MeasuredProcess {
-            part: part.to_owned(),
+            role: role.to_owned(),
             child,
             lines,
-            heard: Vec::new(),
+            received: Vec::new(),
             at: SocketAddr::from(([0; 4], 0)),
         };
         let address = process.wait_for("listening on ");
@@ -108,7 +108,7 @@ impl MeasuredProcess {
             let left = until.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
                 Ok(line) => {
-                    self.heard.push(line.clone());
+                    self.received.push(line.clone());
                     // The test harness may have begun the line.
                     let said = line.split_once(MARK).map(|(_, said)| said);
                     if let Some(rest) = said.and_then(|said| said.strip_prefix(start)) {
@@ -127,12 +127,12 @@ impl MeasuredProcess {
         let grown = self.wait_for("done");
         let status = self.child.wait().expect("the process is a child");
         assert!(status.success(), "{status}:\n{}", self.all_heard());
-        println!("{}: grown by{grown}", self.part);
+        println!("{}: grown by{grown}", self.role);
     }
 
     fn all_heard(&mut self) -> String {
-        self.heard.extend(self.lines.try_iter());
-        self.heard.join("\n")
+        self.received.extend(self.lines.try_iter());
+        self.received.join("\n")
     }
 }
 
@@ -165,8 +165,8 @@ fn write_fast(peer: &TcpStream, piece: &[u8], most: usize) -> usize {
 // The child: the app, and its memory.
 
 /// The role of a child process.
-fn part() -> Option<String> {
-    std::env::var(PART).ok()
+fn role() -> Option<String> {
+    std::env::var(ROLE).ok()
 }
 
 /// Resident memory in bytes.
@@ -186,7 +186,7 @@ struct ChildApp {
 }
 
 impl ChildApp {
-    async fn set(registry: Registry) -> Self {
+    async fn start(registry: Registry) -> Self {
         let app = App::new("measured", &registry.start());
         let server = &app.tcp_server;
         let created = server.create(Default::default()).await;
@@ -220,8 +220,8 @@ impl ChildApp {
     }
 
     async fn wait_for(&mut self, line: &str) {
-        let heard = within("a line of the parent", self.lines.recv()).await;
-        assert_eq!(heard.as_deref(), Some(line));
+        let received = within("a line of the parent", self.lines.recv()).await;
+        assert_eq!(received.as_deref(), Some(line));
     }
 
     async fn add_accept_listener(&self, listener: impl Into<Recipient<AcceptInfo>>) {
@@ -247,7 +247,7 @@ impl ChildApp {
     }
 
     /// Reports success.
-    async fn done(mut self, grown: &str) {
+    async fn report_success(mut self, grown: &str) {
         self.wait_for("finish").await;
         self.send_line(&format!("done {grown}"));
     }
@@ -267,11 +267,11 @@ async fn growth_until(what: &str, before: usize, mut over: impl FnMut() -> bool)
     peak - before
 }
 
-fn run_child(part: impl Future<Output = ()>) {
-    actix_rt::System::new().block_on(part);
+fn run_child(role: impl Future<Output = ()>) {
+    actix_rt::System::new().block_on(role);
 }
 
-fn kib(bytes: usize) -> String {
+fn format_kib(bytes: usize) -> String {
     format!("{} KiB", bytes / KIB)
 }
 

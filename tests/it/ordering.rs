@@ -77,7 +77,7 @@ async fn assert_alive(test: &mut TestApp, client: &ClientSocket) {
 }
 
 /// A message to the registry, as another actor may send it.
-fn request(
+fn send_request(
     registry: &Addr<Registry>,
     app: &App,
     socket_id: ClientSocketId,

@@ -253,7 +253,7 @@ async fn a_stalled_read_of_a_paused_socket_continues_where_it_was() {
 /// Keeps every event.
 struct KeepingListener {
     held: Vec<Box<dyn std::any::Any>>,
-    heard: tokio::sync::mpsc::UnboundedSender<()>,
+    received: tokio::sync::mpsc::UnboundedSender<()>,
 }
 
 impl Actor for KeepingListener {
@@ -265,7 +265,7 @@ impl Handler<AcceptInfo> for KeepingListener {
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
         self.held.push(Box::new(info));
-        let _ = self.heard.send(());
+        let _ = self.received.send(());
     }
 }
 
@@ -274,7 +274,7 @@ impl Handler<ReceiveInfo> for KeepingListener {
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
         self.held.push(Box::new(info));
-        let _ = self.heard.send(());
+        let _ = self.received.send(());
     }
 }
 
@@ -285,11 +285,11 @@ where
     Listener: Handler<E>,
     Registry: Handler<AddListener<E>> + Handler<RemoveListener<E>>,
 {
-    let (heard, hears) = tokio::sync::mpsc::unbounded_channel();
+    let (received, hears) = tokio::sync::mpsc::unbounded_channel();
     let held = Vec::new();
-    let keeper = KeepingListener { held, heard }.start();
+    let keeping_listener = KeepingListener { held, received }.start();
     event.remove_listener(test.listener.clone().recipient());
-    let added = event.add_listener(keeper.recipient());
+    let added = event.add_listener(keeping_listener.recipient());
     added.await.expect("the registry runs");
     hears
 }

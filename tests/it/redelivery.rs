@@ -65,9 +65,9 @@ impl ScriptedListener {
         reactions.pop_front().unwrap_or(Handle)
     }
 
-    fn record(&self, told: HandledEvent) {
+    fn record(&self, reported: HandledEvent) {
         // The receiver is gone when the test has ended.
-        let _ = self.handled.send(told);
+        let _ = self.handled.send(reported);
     }
 }
 
@@ -129,7 +129,7 @@ struct ScriptedListenerHandle {
 
 impl ScriptedListenerHandle {
     async fn new(app: &App, reactions: &[Reaction]) -> Self {
-        let (handled, told) = unbounded_channel();
+        let (handled, reported) = unbounded_channel();
         let actor = ScriptedListener {
             reactions: Arc::new(Mutex::new(reactions.iter().copied().collect())),
             handled,
@@ -142,7 +142,7 @@ impl ScriptedListenerHandle {
         added.expect("the registry runs");
         ScriptedListenerHandle {
             actor,
-            handled: told,
+            handled: reported,
         }
     }
 

@@ -59,7 +59,7 @@ async fn connected(test: &TestApp) -> (ClientSocket, TcpStream) {
 
 /// Connects a client to a listener that is then dropped, and returns its peer.
 async fn connect(app: &App, id: ClientSocketId) -> TcpStream {
-    let (listener, at) = remote().await;
+    let (listener, at) = foreign_listener().await;
     let (answer, peer) = within("the connection", async {
         tokio::join!(connect_to(app, id, at), listener.accept())
     })
@@ -69,7 +69,7 @@ async fn connect(app: &App, id: ClientSocketId) -> TcpStream {
 }
 
 /// A server of another program.
-async fn remote() -> (TcpListener, SocketAddr) {
+async fn foreign_listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let at = listener.local_addr().expect("its address");
     (listener, at)

@@ -12,24 +12,12 @@ mod pausing;
 mod properties;
 pub mod recording_listener;
 
-use std::fmt::Debug;
 use std::net::SocketAddr;
 
-use chrome_sockets::{Answer, App, ClientSocketId, NetError, ServerSocketId};
+use chrome_sockets::{App, ClientSocketId, ServerSocketId};
 use tokio::net::TcpStream;
 
 use support::{TestApp, within};
-
-/// The number that Chrome's API returns for a call that the network refused.
-pub async fn code<T: Debug + Unpin>(call: &str, answer: Answer<T>) -> i32 {
-    match within(call, answer).await {
-        Ok(value) => panic!("{call} should fail, not answer {value:?}"),
-        Err(error) => match error.net_error().map(NetError::code) {
-            Some(code) => code,
-            None => panic!("{call} should fail with a code, not with {error:?}"),
-        },
-    }
-}
 
 /// A server socket that does not listen yet.
 async fn create(app: &App) -> ServerSocketId {
@@ -73,7 +61,7 @@ async fn peer_port(test: &TestApp, client: ClientSocketId) -> u16 {
 }
 
 /// Expects `onAccept` of the connection of `peer`.
-pub async fn accepts(test: &mut TestApp, peer: &TcpStream) -> ClientSocketId {
+pub async fn expect_accept(test: &mut TestApp, peer: &TcpStream) -> ClientSocketId {
     let client = test.accepted().await.id();
     let port = peer.local_addr().expect("its address").port();
     assert_eq!(peer_port(test, client).await, port, "another connection");

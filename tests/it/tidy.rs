@@ -1,6 +1,8 @@
 //! The rules of this repository that the compiler does not know.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
+mod circles;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -473,6 +475,43 @@ fn the_readme_names_every_example() {
         }
     }
     broken.fail_with("a reader must find it");
+}
+
+/// `README.md` as the package's page shows it: that has no other files of the repository, so pictures go and
+/// links to files become plain text.
+fn package_readme(readme: &str) -> String {
+    let mut text = String::new();
+    let lines = readme.lines().filter(|line| !line.starts_with("!["));
+    for line in lines {
+        let mut rest = line;
+        while let Some(middle) = rest.find("](") {
+            let (before, link) = (&rest[..middle], &rest[middle + 2..]);
+            let end = link.find(')').expect("a link ends in its line");
+            match (link.starts_with("https://"), before.rfind('[')) {
+                (false, Some(open)) => text += &[&before[..open], &before[open + 1..]].concat(),
+                _ => text += &rest[..middle + 2 + end + 1],
+            }
+            rest = &link[end + 1..];
+        }
+        text += rest;
+        text.push('\n');
+    }
+    text.replace("\n\n\n", "\n\n")
+}
+
+#[test]
+fn the_packages_readme_is_the_readme_without_links_to_files() {
+    let path = root().join("docs/README.package.md");
+    let wanted = package_readme(&read("README.md"));
+    if std::env::var_os("UPDATE_README").is_some() {
+        fs::write(&path, &wanted).expect("it can be written");
+    }
+    assert!(!wanted.contains("](docs"), "no link to a file is left");
+    let is_same = fs::read_to_string(&path).is_ok_and(|text| text == wanted);
+    assert!(
+        is_same,
+        "run this test with UPDATE_README=1 and commit docs/README.package.md"
+    );
 }
 
 #[test]

@@ -86,8 +86,8 @@ impl Fixture {
     /// Expects no event for this long.
     async fn expect_silence(&mut self, time: Duration) {
         sleep(time).await;
-        if let Some(heard) = self.test.try_next() {
-            panic!("expected nothing, not {heard:?}");
+        if let Some(received) = self.test.try_next() {
+            panic!("expected nothing, not {received:?}");
         }
     }
 
@@ -398,7 +398,7 @@ async fn of_many_connections_each_times_out_at_its_time() {
 }
 
 /// Waits by a clock that the test has paused.
-async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+async fn within_paused<T>(what: &str, future: impl Future<Output = T>) -> T {
     match timeout(SLACK, future).await {
         Ok(value) => value,
         Err(_) => panic!("{what} did not come"),

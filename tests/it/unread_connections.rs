@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::arbiters::recording_network::RecordingNetwork;
-use crate::tcp_server::{code, dial};
-use support::{LIMIT, Listener, ListenerEvent, TestApp, descriptors, within};
+use crate::tcp_server::dial;
+use support::{LIMIT, Listener, ListenerEvent, TestApp, code, descriptors, within};
 
 /// How a peer ends its connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -315,7 +315,7 @@ async fn a_paused_socket_that_received_before_frees_its_place_too() {
     expect_end(&mut test, &client).await;
     match test.try_next() {
         None => {}
-        Some(heard @ ListenerEvent::Accept(..)) => panic!("{heard:?}"),
+        Some(events @ ListenerEvent::Accept(..)) => panic!("{events:?}"),
         Some(_) => panic!("more than the end"),
     }
 }
@@ -323,7 +323,7 @@ async fn a_paused_socket_that_received_before_frees_its_place_too() {
 /// Handles no event before it gets a `Release`.
 struct HoldingListener {
     held: Vec<ReceiveInfo>,
-    tell: UnboundedSender<Vec<u8>>,
+    sender: UnboundedSender<Vec<u8>>,
 }
 
 impl Actor for HoldingListener {
@@ -335,7 +335,7 @@ impl Handler<ReceiveInfo> for HoldingListener {
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
         // The receiver is gone when the test has ended.
-        let _ = self.tell.send(info.data.to_vec());
+        let _ = self.sender.send(info.data.to_vec());
         self.held.push(info);
     }
 }
@@ -355,9 +355,9 @@ impl Handler<Release> for HoldingListener {
 /// A test app whose `onReceive` events are held: the holding listener, and the data.
 async fn with_holding_listener() -> (TestApp, Addr<HoldingListener>, UnboundedReceiver<Vec<u8>>) {
     let (test, _) = without_receive().await;
-    let (tell, received) = unbounded_channel();
+    let (sender, received) = unbounded_channel();
     let held = Vec::new();
-    let holder = HoldingListener { held, tell }.start();
+    let holder = HoldingListener { held, sender }.start();
     let on_receive = &test.app.tcp.on_receive;
     let added = on_receive.add_listener(holder.clone().recipient());
     added.await.expect("it is added");

@@ -7,6 +7,7 @@ pub mod descriptors;
 pub mod process;
 pub mod programs;
 
+use std::fmt::Debug;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,7 +17,9 @@ use bytes::Bytes;
 use chrome_sockets::os::Network;
 use chrome_sockets::tcp::{self, ClientSocket, ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
-use chrome_sockets::{Answer, App, ClientSocketId, Event, NetError, Registry, ServerSocketId};
+use chrome_sockets::{
+    Answer, App, ClientSocketId, Error, Event, NetError, Registry, ServerSocketId,
+};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Time limit of every wait: far longer than it takes.
@@ -91,6 +94,17 @@ impl Handler<ReceiveErrorInfo> for Listener {
     }
 }
 
+/// Answered by a [`Listener`] after it has handled all earlier events.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Flush;
+
+impl Handler<Flush> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, _: Flush, _: &mut Self::Context) {}
+}
+
 /// Passes its events to the test unhandled.
 pub struct EventSender<E>(pub UnboundedSender<E>);
 
@@ -106,6 +120,50 @@ impl<E: Event> Handler<E> for EventSender<E> {
         let _ = self.0.send(event);
     }
 }
+
+/// Keeps every event as long as it lives, so that none is handled.
+pub struct KeepingListener<E>(Vec<E>);
+
+impl<E> Default for KeepingListener<E> {
+    fn default() -> Self {
+        KeepingListener(Vec::new())
+    }
+}
+
+impl<E> Unpin for KeepingListener<E> {}
+
+impl<E: Event> Actor for KeepingListener<E> {
+    type Context = Context<Self>;
+}
+
+impl<E: Event> Handler<E> for KeepingListener<E> {
+    type Result = ();
+
+    fn handle(&mut self, event: E, _: &mut Self::Context) {
+        self.0.push(event);
+    }
+}
+
+/// Stops a listener that is [`stoppable!`].
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Stop;
+
+/// Has a listener of the test stop at a [`Stop`] message.
+#[macro_export]
+macro_rules! stoppable {
+    ($listener:ty) => {
+        impl ::actix::Handler<$crate::Stop> for $listener {
+            type Result = ();
+
+            fn handle(&mut self, _: $crate::Stop, ctx: &mut Self::Context) {
+                ::actix::ActorContext::stop(ctx);
+            }
+        }
+    };
+}
+
+stoppable!(Listener);
 
 /// Adds a listener to every event of an app.
 pub fn subscribe(app: &App, listener: &Addr<Listener>) -> Answer<()> {
@@ -261,6 +319,25 @@ impl TestApp {
             panic!("expected no event, not {events:?}");
         }
     }
+}
+
+/// The number that Chrome's API returns for a call that the network refused.
+pub async fn code<T: Debug + Unpin>(call: &str, answer: Answer<T>) -> i32 {
+    let answer = within(call, answer).await;
+    match answer.as_ref().map_err(Error::net_error) {
+        Err(Some(code)) => code.code(),
+        _ => panic!("{call} should fail with a code, not answer {answer:?}"),
+    }
+}
+
+/// Polls until the condition holds, with a turn of other tasks in between.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    within(what, async {
+        while !holds() {
+            actix_rt::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 /// Waits no longer than [`LIMIT`], and names what did not come.

@@ -1,5 +1,5 @@
-//! A program as a child process: what it says is waited for with a limit, and
-//! it never outlives its test.
+//! Programs as child processes: waits for their output have a time limit, and no program
+//! outlives its test.
 
 use std::env::consts::EXE_SUFFIX;
 use std::ffi::OsStr;
@@ -18,10 +18,10 @@ use rustix::process::{
 
 use crate::LIMIT;
 
-/// How long a program may take from its start to its end.
+/// Time limit of a program from start to end.
 const WHOLE_RUN: Duration = Duration::from_secs(60);
 
-/// Where cargo has put the example.
+/// The path of a built example.
 pub fn binary(example: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the path of the test binary");
     let target = test.ancestors().nth(2).expect("target/PROFILE/deps/it");
@@ -37,7 +37,7 @@ pub fn binary(example: &str) -> PathBuf {
     path
 }
 
-/// What a program writes into one pipe.
+/// The output of a program through one pipe.
 pub struct Output {
     name: &'static str,
     chunks: Receiver<Vec<u8>>,
@@ -51,8 +51,8 @@ impl Output {
         thread::spawn(move || {
             let mut buffer = vec![0; 64 * 1024];
             while let Ok(length @ 1..) = pipe.read(&mut buffer) {
-                // A test that is over reads no more; the pipe must be
-                // drained all the same, or the program might wait forever.
+                // The receiver is gone when the test has ended; the pipe must be drained
+                // nevertheless, or the program might block forever.
                 let _ = sender.send(buffer[..length].to_vec());
             }
         });
@@ -63,7 +63,7 @@ impl Output {
         }
     }
 
-    /// Takes in what comes next. `false`: nothing will, the pipe is closed.
+    /// Reads more output. `false`: the pipe is closed.
     fn more(&mut self, what: &str, until: Instant) -> bool {
         let left = until.saturating_duration_since(Instant::now());
         match self.chunks.recv_timeout(left) {
@@ -78,33 +78,33 @@ impl Output {
         true
     }
 
-    /// Everything that has come up to now.
+    /// All output so far.
     pub fn so_far(&mut self) -> String {
         self.seen.extend(self.chunks.try_iter().flatten());
         self.text()
     }
 
-    /// Everything that was waited for.
+    /// All output that was waited for.
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.seen).into_owned()
     }
 
-    /// Waits for the first word, or the end. `false`: it ended without one.
+    /// Waits for any output, or the end. `false`: it ended without output.
     pub fn wait_for_output(&mut self) -> bool {
-        !self.seen.is_empty() || self.more("any word", Instant::now() + LIMIT)
+        !self.seen.is_empty() || self.more("output", Instant::now() + LIMIT)
     }
 
-    /// Waits for the next words. `false`: it ended without any.
+    /// Waits for more output. `false`: it ended without more.
     pub fn wait_for_more(&mut self) -> bool {
-        self.more("more words", Instant::now() + LIMIT)
+        self.more("more output", Instant::now() + LIMIT)
     }
 
-    /// Waits for a whole line with these words in it.
+    /// Waits for a complete line that contains these words.
     pub fn line(&mut self, words: &str) -> String {
         self.line_within(LIMIT, words)
     }
 
-    /// Waits no longer than this for a whole line with these words in it.
+    /// Waits no longer than `limit` for a complete line that contains these words.
     pub fn line_within(&mut self, limit: Duration, words: &str) -> String {
         match self.find_line(limit, words) {
             Some(line) => line,
@@ -112,7 +112,7 @@ impl Output {
         }
     }
 
-    /// `None`: it ended without one.
+    /// `None`: it ended without such a line.
     fn find_line(&mut self, limit: Duration, words: &str) -> Option<String> {
         let until = Instant::now() + limit;
         loop {
@@ -127,7 +127,7 @@ impl Output {
         }
     }
 
-    /// Waits until this has been said so many times.
+    /// Waits until these words occurred `times` times.
     pub fn times(&mut self, words: &str, times: usize) {
         let until = Instant::now() + LIMIT;
         while self.text().matches(words).count() < times {
@@ -136,7 +136,7 @@ impl Output {
         }
     }
 
-    /// Waits for this many whole lines with these words in them.
+    /// Waits for this many complete lines that contain these words.
     pub fn lines(&mut self, words: &str, count: usize) -> Vec<String> {
         let until = Instant::now() + LIMIT;
         loop {
@@ -170,7 +170,7 @@ impl Output {
         &self.seen
     }
 
-    /// Waits for the end, which is that of the program, and is everything.
+    /// Waits for the end of the program, and returns all of its output.
     fn all(&mut self, limit: Duration) -> &[u8] {
         let until = Instant::now() + limit;
         while self.more("the end of the program", until) {}
@@ -181,13 +181,13 @@ impl Output {
 /// A running program; dropping it kills it.
 pub struct Program {
     child: Child,
-    /// It was waited for, and its number may be another one's.
+    /// It was waited for, so its process id may belong to another process.
     is_reaped: bool,
     pub stdout: Output,
     pub stderr: Output,
 }
 
-/// How a program ended and what it had said.
+/// The status and the output of a program that ended.
 pub struct Ended {
     pub status: ExitStatus,
     pub stdout: Vec<u8>,
@@ -195,8 +195,8 @@ pub struct Ended {
 }
 
 impl Program {
-    /// Waits no longer than this for a whole line on its standard output with these words in
-    /// it; if it ends without one, tells what it had to say about that.
+    /// Waits no longer than `limit` for a complete line of standard output that contains these
+    /// words. If the program ends without one, the failure shows its standard error.
     pub fn line_within(&mut self, limit: Duration, words: &str) -> String {
         if let Some(line) = self.stdout.find_line(limit, words) {
             return line;
@@ -207,10 +207,10 @@ impl Program {
         panic!("it ended without {words:?}: {said}{why}")
     }
 
-    /// `None`: this machine does not have it.
+    /// `None`: the program is not installed.
     pub fn try_start(command: &mut Command) -> Option<Self> {
         let command = command
-            // What the programs print is what they print by default.
+            // The tests expect the default log level.
             .env_remove("RUST_LOG")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -232,7 +232,7 @@ impl Program {
         Self::try_start(command).unwrap_or_else(|| panic!("{command:?} is not installed"))
     }
 
-    /// The number of its process.
+    /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -241,7 +241,7 @@ impl Program {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
-    /// What happens meanwhile comes upon the program all at once.
+    /// Stops the program while `act` runs, so that it sees all effects at once.
     pub fn while_stopped<T>(&self, act: impl FnOnce() -> T) -> T {
         self.signal(Signal::STOP);
         let result = act();
@@ -253,10 +253,10 @@ impl Program {
         self.child.stdin.take().expect("it is piped")
     }
 
-    /// Gives the program its whole input at once.
+    /// Writes the whole input, and closes it.
     pub fn feed(&mut self, input: &'static [u8]) {
         let mut stdin = self.stdin();
-        // It may read no further than it writes, so this cannot be waited for.
+        // In a thread, because the program may read only as fast as its output is read.
         thread::spawn(move || {
             let _ = stdin.write_all(input);
         });
@@ -267,13 +267,12 @@ impl Program {
         self.ended_within(WHOLE_RUN)
     }
 
-    /// Waits no longer than this for its end, which is that of its whole
-    /// [`group`] too.
+    /// Waits no longer than `limit` for its end, and the end of its [`group`].
     pub fn ended_within(mut self, limit: Duration) -> Ended {
         let stdout = self.stdout.all(limit).to_vec();
         self.stderr.all(limit);
-        // Both pipes are closed, so it has ended or is about to. Its number is
-        // its group's until it was waited for.
+        // Both pipes are closed, so it has ended or is about to. Its process id names its group
+        // until it was waited for.
         let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         let _ = waitid(WaitId::Pid(Pid::from_child(&self.child)), ended);
         self.kill_group();
@@ -288,8 +287,8 @@ impl Program {
 }
 
 impl Program {
-    /// Those that it has started, if it was to lead a [`group`]. There is none
-    /// of this number else.
+    /// Kills the processes that it started, if it leads a [`group`]. The group id is not reused
+    /// before.
     fn kill_group(&self) {
         let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
     }
@@ -300,14 +299,13 @@ impl Drop for Program {
         if !self.is_reaped {
             self.kill_group();
         }
-        // After its end, both do nothing.
+        // No-ops after its end.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A program that starts others, which end with it, whoever of them hangs: it
-/// leads a group of processes.
+/// A command that leads a process group, so that all processes that it starts end with it.
 pub fn group(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.process_group(0);
@@ -330,39 +328,35 @@ impl Example {
         Self::start("echo_server", &["127.0.0.1:0"])
     }
 
-    /// Waits for the line that says where.
+    /// Waits for the line with its address.
     pub fn listening(mut program: Program) -> Self {
         let line = program.stdout.line("listening on ");
         let address = line
             .strip_prefix("listening on ")
-            // What follows it is the example's own.
+            // The rest of the line depends on the example.
             .and_then(|rest| rest.split(' ').next()?.parse().ok())
             .unwrap_or_else(|| panic!("no address in {line:?}"));
         Example { program, address }
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM.
     pub fn terminate(&self) {
         self.program.signal(Signal::TERM);
     }
 
-    /// Waits for its end, which must be a good one.
+    /// Waits for its end, which must be successful.
     pub fn assert_success(self) {
         let ended = self.program.ended_within(LIMIT);
         assert!(ended.status.success(), "{}: {}", ended.status, ended.stderr);
-        assert!(
-            assert_only_injected_panics(&ended.stderr),
-            "{}",
-            ended.stderr
-        );
+        assert!(has_only_injected_panics(&ended.stderr), "{}", ended.stderr);
     }
 
-    /// Ctrl-C: it must end, say nothing bad, and report success.
+    /// Ends it with Ctrl-C: it must exit successfully, and each of its panics must be injected.
     pub fn expect_success(self) {
         self.stop_with_ctrl_c();
     }
 
-    /// The same, and what it said after it had said where it listens.
+    /// The same; returns the output after the line with its address.
     pub fn stop_with_ctrl_c(self) -> String {
         self.program.signal(Signal::INT);
         let ended = self.program.ended_within(LIMIT);
@@ -372,21 +366,17 @@ impl Example {
             ended.status,
             ended.stderr
         );
-        assert!(
-            assert_only_injected_panics(&ended.stderr),
-            "{}",
-            ended.stderr
-        );
+        assert!(has_only_injected_panics(&ended.stderr), "{}", ended.stderr);
         let said = String::from_utf8_lossy(&ended.stdout);
         let listening = said.split_once('\n');
         listening.map_or("", |(_, rest)| rest).to_owned()
     }
 }
 
-/// Whether each panic that it speaks of is one that a rule asked for.
-fn assert_only_injected_panics(stderr: &str) -> bool {
+/// Whether each panic in this output was injected by a rule.
+fn has_only_injected_panics(stderr: &str) -> bool {
     let mut lines = stderr.lines();
-    // What it was stands in the line after.
+    // The next line has the panic message.
     while let Some(line) = lines.next() {
         if line.contains("panicked at")
             && !lines.next().is_some_and(|it| it.starts_with("injected: "))
@@ -401,7 +391,7 @@ fn assert_only_injected_panics(stderr: &str) -> bool {
 fn child_processes_of_a_program_do_not_outlive_it() {
     for ends_by_itself in [true, false] {
         let wait = if ends_by_itself { "" } else { "; wait" };
-        // Its child has no pipe, and would stay for an hour.
+        // The child has no pipe, and would run for an hour.
         let script = format!("sleep 3600 >&- 2>&- <&- & echo $!{wait}");
         let mut program = Program::start(group("sh").args(["-c", &script]));
         let child = program.stdout.line("");
@@ -411,14 +401,14 @@ fn child_processes_of_a_program_do_not_outlive_it() {
         }
         let until = Instant::now() + LIMIT;
         while is_running(&child) {
-            assert!(Instant::now() < until, "{child} runs on");
+            assert!(Instant::now() < until, "{child} still runs");
             thread::yield_now();
         }
     }
 }
 
 #[cfg(test)]
-/// Whether there is a process of this number that has not ended.
+/// Whether a process with this id runs and is no zombie.
 fn is_running(process: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat"));
     stat.is_ok_and(|stat| !stat.contains(") Z "))

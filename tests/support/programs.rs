@@ -1,4 +1,4 @@
-//! Programs that a test needs and that a machine may lack.
+//! Programs that a test needs and that may not be installed.
 
 use std::io::{Write, stderr};
 use std::process::{ChildStdin, Command, Stdio};
@@ -6,9 +6,8 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use crate::process::Program;
 
-/// Says that a test did not happen, past the test harness, which would hide
-/// it, now and counted at the end of the run. In CI, where everything is
-/// installed, that is a failure.
+/// Reports that a test is left out: now, past the test harness, which would hide it, and counted
+/// at the end of the run. In CI, where everything is installed, this fails.
 pub fn left_out(why: &str) {
     let ci = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false");
     assert!(!ci, "{why}, but in CI nothing may be left out");
@@ -19,13 +18,13 @@ pub fn left_out(why: &str) {
     }
 }
 
-/// Who counts what was left out. The harness runs nothing at its end, so this
-/// is a process that goes on until its input ends, which is when the tests do.
+/// Counts the tests that were left out. The harness runs nothing at its end, so this is a
+/// process that prints the count when its input ends, which is when the tests end.
 static COUNTER: LazyLock<Mutex<Option<ChildStdin>>> = LazyLock::new(|| {
     let mut counter = Command::new("sh");
     let counter = counter.args(["-c", COUNT]).stdin(Stdio::piped());
     let counter = counter.stdout(Stdio::null()).spawn();
-    // Without it, each is told all the same.
+    // Without the counter, each test is still reported.
     Mutex::new(counter.ok().and_then(|counter| counter.stdin))
 });
 
@@ -43,11 +42,11 @@ fn left_out_tests_are_counted_at_the_end_of_the_run() {
     let mut counter = Command::new("sh");
     let mut counter = Program::start(counter.args(["-c", COUNT]));
     counter.feed(b"nc is not installed\nno chromium\nnc is not installed\n");
-    let told = counter.ended().stderr;
-    assert_eq!(told, "left out: 3 (nc is not installed, no chromium)\n");
+    let reported = counter.ended().stderr;
+    assert_eq!(reported, "left out: 3 (nc is not installed, no chromium)\n");
 }
 
-/// Whether the program is there, and its own words about itself have this.
+/// Whether the program is installed, and its help contains these words.
 pub fn has(program: &str, arg: &str, words: &str) -> bool {
     let Some(help) = Program::try_start(Command::new(program).arg(arg)) else {
         left_out(&format!("{program} is not installed"));

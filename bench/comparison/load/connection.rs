@@ -1,4 +1,4 @@
-//! One connection of the load, and what is said on it.
+//! One connection of the load, and its messages.
 #![expect(
     clippy::disallowed_types,
     reason = "a client is a peer, not the library"
@@ -11,37 +11,35 @@ use std::time::{Duration, Instant};
 
 use crate::Result;
 
-/// The bytes at each end of a message that are compared: all of a small one,
-/// and of a bulk one so few that checking costs nothing beside copying.
+/// The bytes at each end of a message that are compared: all of a small one, and of a bulk
+/// message so few that checking costs nothing compared with copying.
 const CHECKED: usize = 64;
-/// The load's clients connect to 127.0.0.1 to 127.0.0.100 in turn. A client
-/// that closes first keeps its port for a minute (TIME_WAIT), and one
-/// destination would run out of the 28,000 ports in a second or two. Ending
-/// the connection by a reset (SO_LINGER 0) would keep no port, but then the
-/// server's last read is an error instead of an end, which nothing ordinary
-/// is.
+/// The load's clients connect to 127.0.0.1 to 127.0.0.100 in turn. A client that closes first
+/// keeps its port for a minute (TIME_WAIT), and one destination would run out of its 28,000
+/// ports in a second or two. A reset (SO_LINGER 0) would keep no port, but then the server's
+/// last read is an error instead of an end, unlike with ordinary clients.
 const DESTINATIONS: usize = 100;
-/// What is read at once.
+/// Bytes of one read.
 const CHUNK: usize = 256 * 1024;
-/// An echo that takes longer never comes.
+/// An echo that takes longer has failed.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What is sent, and what has to come back.
+/// What is sent, and what is expected back.
 pub struct Talk {
     request: Vec<u8>,
     reply: Vec<u8>,
-    /// Whether both begin and end with their message's mark.
+    /// Whether both begin and end with the mark of their message.
     marked: bool,
     chunk: Vec<u8>,
 }
 
-/// What any message is made of.
+/// The filling of messages.
 pub fn pattern(bytes: usize) -> Vec<u8> {
     (0..=u8::MAX).cycle().take(bytes).collect()
 }
 
 impl Talk {
-    /// As many bytes back as were sent, and the same.
+    /// As many bytes back as were sent, with the same content.
     pub fn echo(bytes: usize) -> Self {
         Talk {
             marked: true,
@@ -49,7 +47,7 @@ impl Talk {
         }
     }
 
-    /// This answer to as many bytes.
+    /// This answer for this many bytes.
     pub fn new(request: usize, reply: Vec<u8>) -> Self {
         Talk {
             request: pattern(request),
@@ -59,7 +57,7 @@ impl Talk {
         }
     }
 
-    /// So that another's message, or an earlier one, is no echo.
+    /// Marks a message, so that another message is no valid echo.
     fn mark(&mut self, mark: u32) {
         if !self.marked {
             return;
@@ -76,7 +74,7 @@ impl Talk {
     }
 }
 
-/// Whether this is what stands there in the message, as far as it is checked.
+/// Whether this is the message's content at this offset, as far as it is compared.
 fn is_part(message: &[u8], at: usize, part: &[u8]) -> bool {
     let tail = message.len().saturating_sub(CHECKED);
     let same = |from: usize, to: usize| {
@@ -89,18 +87,18 @@ fn is_part(message: &[u8], at: usize, part: &[u8]) -> bool {
 /// One connection.
 pub struct Connection {
     stream: TcpStream,
-    /// How much of the request is sent.
+    /// Bytes of the request that were sent.
     sent: usize,
-    /// How much of the reply has come.
+    /// Bytes of the reply that were received.
     received: usize,
-    /// Marks its next message.
+    /// Mark of its next message.
     mark: u32,
-    /// When its operation began.
+    /// Start of its operation.
     pub since: Instant,
 }
 
 impl Connection {
-    /// Blocks until it is set not to.
+    /// Blocking until set otherwise.
     pub fn open(port: u16, number: usize) -> Result<Self> {
         let since = Instant::now();
         let host = u8::try_from(1 + number % DESTINATIONS)?;
@@ -120,7 +118,7 @@ impl Connection {
         Ok(self.stream.set_nonblocking(true)?)
     }
 
-    /// One operation, from its beginning to its end; blocks.
+    /// One complete operation; blocks.
     pub fn talk(&mut self, talk: &mut Talk) -> Result<()> {
         self.begin(self.mark.wrapping_add(1));
         self.write(talk)?;
@@ -128,14 +126,14 @@ impl Connection {
         Ok(())
     }
 
-    /// The next message begins, with this mark or its own.
+    /// Begins the next message, with this mark or the connection's own.
     pub fn begin(&mut self, mark: u32) {
         self.mark = mark;
         self.sent = 0;
         self.received = 0;
     }
 
-    /// Only hears, what another sends with this mark.
+    /// Only receives what another connection sends with this mark.
     pub fn expect(&mut self, mark: u32) {
         self.begin(mark);
         self.sent = usize::MAX;
@@ -162,7 +160,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Receives what has come; whether the reply is whole.
+    /// Receives what has arrived; returns whether the reply is complete.
     pub fn read(&mut self, talk: &mut Talk) -> Result<bool> {
         let whole = talk.reply.len();
         while self.received < whole {
@@ -179,7 +177,7 @@ impl Connection {
             if from < CHECKED || to + CHECKED > whole {
                 talk.mark(self.mark);
                 if !is_part(&talk.reply, from, &talk.chunk[..count]) {
-                    return Err("what came back is not what had to come".into());
+                    return Err("the answer is wrong".into());
                 }
             }
             self.received = to;
@@ -187,16 +185,16 @@ impl Connection {
         Ok(true)
     }
 
-    /// Whether its operation has come to its end.
+    /// Whether its operation is complete.
     pub fn is_done(&self, talk: &Talk) -> bool {
         self.received >= talk.reply.len()
     }
 
-    /// Whether the server has closed it, without a word.
+    /// Whether the server has closed it, without data.
     pub fn has_ended(&mut self) -> Result<bool> {
         match self.stream.read(&mut [0; 16]) {
             Ok(0) => Ok(true),
-            Ok(_) => Err("the server said something".into()),
+            Ok(_) => Err("the server sent data".into()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(error.into()),
         }

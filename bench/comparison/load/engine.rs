@@ -1,5 +1,5 @@
-//! A round: everything begins, all that ends begins again until the time is
-//! over, and nothing is left in flight.
+//! A round: all operations begin, each is repeated until the time is over, and nothing is left
+//! in flight.
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -15,49 +15,48 @@ use crate::process::Watched;
 use crate::report::Sample;
 use crate::{Failure, Result};
 
-/// How many connections may be opened before the server has accepted them: a
-/// part of its backlog.
+/// Connections that may be opened before the server has accepted them: a part of its backlog.
 const UNACCEPTED: usize = 1000;
-/// How many events are taken at once.
+/// Events of one `epoll_wait`.
 const EVENTS: usize = 256;
 const MIB: usize = 1024 * 1024;
-/// What a connection that comes and goes has echoed.
+/// Bytes that a short connection echoes.
 const CHURNED: usize = 64;
 
-/// What becomes of an operation's connection.
+/// How operations use connections.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Style {
-    /// Each of its own, again and again.
+    /// Each operation on a connection of its own, repeated.
     Exchange,
-    /// A new one each time.
+    /// A new connection for each operation.
     Churn,
-    /// A new one each time, on which nothing is said.
+    /// A new connection without data for each operation.
     Accept,
-    /// One says it, all hear it.
+    /// One connection sends, and all receive.
     FanOut,
 }
 
-/// A server's load.
+/// The load of a server.
 pub struct Engine {
     style: Style,
     port: u16,
     epoll: OwnedFd,
     talk: Talk,
-    /// As many as operations in flight, but for a fan-out; `None` while there
-    /// is none.
+    /// As many as operations in flight, except for a fan-out; `None` while there is no
+    /// connection.
     connections: Vec<Option<Connection>>,
-    /// How many were opened.
+    /// Number of opened connections.
     opened: usize,
-    /// How many have not come to the end of their operation.
+    /// Connections whose operation is not complete.
     in_flight: usize,
-    /// No operation begins any more.
+    /// No more operations begin.
     stopping: bool,
     count: u64,
-    /// In ns.
+    /// In nanoseconds.
     durations: Histogram<u64>,
 }
 
-/// What was seen at one moment.
+/// The counters at one moment.
 struct Moment {
     at: Instant,
     count: u64,
@@ -67,7 +66,7 @@ struct Moment {
 }
 
 impl Engine {
-    /// With all connections that stay.
+    /// Opens all connections that stay.
     pub fn new(kind: Kind, port: u16) -> Result<Self> {
         let (style, talk, count) = match kind {
             Kind::Echo { bytes, connections } => (Style::Exchange, Talk::echo(bytes), connections),
@@ -101,7 +100,7 @@ impl Engine {
         if matches!(style, Style::Exchange | Style::FanOut) {
             for number in 0..count {
                 let mut connection = Connection::open(port, number)?;
-                // The last one's answer says that the server has accepted all.
+                // The answer on the last one means that the server has accepted all.
                 if style == Style::Exchange && (number + 1) % UNACCEPTED == 0 {
                     connection.talk(&mut engine.talk)?;
                 }
@@ -121,8 +120,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Runs for a tenth of `seconds` to warm up, then measures for `seconds`,
-    /// then waits for what is in flight.
+    /// Warms up for a tenth of `seconds`, measures for `seconds`, and waits for what is in
+    /// flight.
     pub fn round(&mut self, seconds: Duration, server: Watched) -> Result<Sample> {
         self.stopping = false;
         self.begin_all()?;
@@ -131,13 +130,13 @@ impl Engine {
         self.durations.reset();
         let start = self.look(server)?;
         self.run_until(start.at + seconds)?;
-        // One that is slow has its time.
+        // A slow operation gets its time.
         while self.count == start.count && start.at.elapsed() < PATIENCE {
             self.turn(Instant::now() + PATIENCE)?;
         }
         let end = self.look(server)?;
         if end.count == start.count {
-            return Err("not one operation was done".into());
+            return Err("no operation was completed".into());
         }
         let resident = server.resident()?;
 
@@ -184,7 +183,7 @@ impl Engine {
         Ok(())
     }
 
-    /// What happens next, if anything does before then.
+    /// Handles the next events, if any come before then.
     fn turn(&mut self, until: Instant) -> Result<()> {
         let left = until.saturating_duration_since(Instant::now());
         let left = Timespec::try_from(left)?;
@@ -210,7 +209,7 @@ impl Engine {
         }
     }
 
-    /// The next operation of that place.
+    /// Begins the next operation in this place.
     fn begin(&mut self, place: usize) -> Result<()> {
         if matches!(self.style, Style::Churn | Style::Accept) {
             let connection = Connection::open(self.port, self.opened)?;
@@ -235,7 +234,7 @@ impl Engine {
         }
     }
 
-    /// The last connection says it: the server has accepted all others before.
+    /// The last connection sends: the server has accepted all others before.
     fn fan_out(&mut self) -> Result<()> {
         let Some((Some(speaker), others)) = self.connections.split_last_mut() else {
             return Err("no connections".into());
@@ -253,9 +252,9 @@ impl Engine {
         }
     }
 
-    /// Something has happened on the connection of that place.
+    /// Handles an event of the connection in this place.
     fn advance(&mut self, place: usize) -> Result<()> {
-        // One that is closed here may have had an event waiting.
+        // A connection that is closed here may have a pending event.
         let Some(connection) = &mut self.connections[place] else {
             return Ok(());
         };

@@ -1,6 +1,5 @@
-//! The load: closed loops, one operation in flight on each connection, every
-//! echo checked. One thread around one `epoll_wait`, so that it costs less
-//! than the servers do.
+//! The load: closed loops with one operation in flight on each connection, and every echo
+//! checked. One thread around one `epoll_wait`, so that it costs less than the servers.
 
 mod connection;
 mod engine;
@@ -15,12 +14,12 @@ use crate::Result;
 use crate::plan::WORKLOADS;
 use crate::process::{Watched, pin_to};
 
-/// A round for each line of stdin, which says how many seconds; a line of JSON
-/// for each round. Ends with stdin.
+/// Runs a round for each line of stdin, which has its seconds, and prints a line of JSON for
+/// each round. Ends with stdin.
 pub fn run(workload: &str, port: &str, server: &str, core: &str) -> Result<()> {
     pin_to(core)?;
     let known = WORKLOADS.iter().find(|known| known.key == workload);
-    let workload = known.ok_or(format!("no workload is called {workload}"))?;
+    let workload = known.ok_or(format!("unknown workload {workload}"))?;
     let server = Watched {
         id: server.parse()?,
     };

@@ -1,5 +1,5 @@
-//! actix's own idiom: an actor a connection, what it receives a stream of the
-//! actor, what it sends through a `FramedWrite`.
+//! actix's usual design: an actor per connection, which reads a stream and sends through a
+//! `FramedWrite`.
 #![expect(
     clippy::disallowed_types,
     reason = "this server is what the library is compared with"
@@ -133,7 +133,7 @@ impl StreamHandler<io::Result<BytesMut>> for Connection {
     }
 }
 
-/// What somebody has received.
+/// Data that one connection received.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Data(Bytes);
@@ -146,7 +146,7 @@ impl Handler<Data> for Connection {
     }
 }
 
-/// Who is told of everything; the last one echoes.
+/// The subscribers; the last one echoes.
 struct Subscriber(Option<actix::WeakAddr<Connection>>);
 
 impl Actor for Subscriber {

@@ -1,4 +1,4 @@
-//! actix-server with one worker; its connections are tokio's tasks.
+//! actix-server with one worker; its service is tokio's task.
 
 use actix_server::Server;
 use actix_service::fn_service;

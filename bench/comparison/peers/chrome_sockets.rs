@@ -1,5 +1,4 @@
-//! This crate: one actor for all connections; every event and every send is a
-//! message.
+//! This crate: one actor for all connections; every event and every send is a message.
 
 mod modes;
 
@@ -30,8 +29,7 @@ pub fn run(mode: Mode, arbiters: usize) -> Result<()> {
     })
 }
 
-/// With one arbiter, one actor hears everything; with several there is one in
-/// each.
+/// With one arbiter, one actor handles everything; with several, there is one in each.
 async fn echo(app: &App, arbiters: usize) -> Result<()> {
     if arbiters == 1 {
         return hear_all(app, &Echo.start()).await;
@@ -46,7 +44,7 @@ async fn echo(app: &App, arbiters: usize) -> Result<()> {
     Ok(set_up.await?)
 }
 
-/// All events go to this actor.
+/// Adds this actor to all events.
 async fn hear_all<A>(app: &App, actor: &Addr<A>) -> Result<()>
 where
     A: Actor<Context = Context<A>>
@@ -82,7 +80,7 @@ async fn listen(app: &App, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// A connection is there.
+/// A new connection.
 fn welcome(info: &AcceptInfo) {
     let client = info.client();
     client.set_no_delay(true);

@@ -1,5 +1,5 @@
-//! The floor: one thread around `epoll_wait`, one buffer for all, and nothing
-//! else between a connection and the kernel.
+//! The lower bound: one thread around `epoll_wait`, one buffer for all, and nothing else between
+//! a connection and the kernel.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,9 +16,9 @@ use crate::Result;
 use crate::plan::Mode;
 
 const BUFFER: usize = 64 * 1024;
-/// How many events are taken at once.
+/// Events of one `epoll_wait`.
 const EVENTS: usize = 256;
-/// Tokens from here on are listeners'.
+/// Tokens of listeners start here.
 const LISTENERS: u64 = 1 << 32;
 
 pub fn run(mode: Mode) -> Result<()> {
@@ -55,7 +55,7 @@ pub fn run(mode: Mode) -> Result<()> {
 
 struct Connection {
     socket: OwnedFd,
-    /// What the kernel has not taken; while there is some, nothing is read.
+    /// What the kernel has not accepted; while there is some, nothing is read.
     unsent: VecDeque<Bytes>,
     received: Received,
 }
@@ -115,7 +115,7 @@ impl Server {
         }
     }
 
-    /// Whether it is still open.
+    /// Returns whether it is still open.
     fn receive(&mut self, key: usize) -> Result<bool> {
         let connection = &mut self.connections[key];
         let count = match recv(&connection.socket, &mut self.buffer[..], RecvFlags::empty()) {
@@ -154,7 +154,7 @@ impl Server {
             }
             Mode::Accept | Mode::Subscribers => return Err(not_compared(self.mode)),
         }
-        // Straight from the buffer; only what does not go at once is copied.
+        // Directly from the buffer; only what cannot be sent at once is copied.
         let sent = match send(
             &connection.socket,
             &self.buffer[..count],
@@ -201,7 +201,7 @@ impl Server {
         )?)
     }
 
-    /// Whether it is still open.
+    /// Returns whether it is still open.
     fn flush(&mut self, key: usize) -> Result<bool> {
         let connection = &mut self.connections[key];
         while let Some(first) = connection.unsent.front_mut() {

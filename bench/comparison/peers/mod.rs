@@ -1,4 +1,4 @@
-//! The servers, each the whole of a process.
+//! The servers, each in a process of its own.
 #![expect(
     clippy::disallowed_types,
     reason = "these servers are what the library is compared with"
@@ -21,7 +21,7 @@ use crate::Result;
 use crate::plan::{Mode, Peer};
 use crate::process::{pin_to, raise_descriptor_limit};
 
-/// All of 127.0.0.0/8, for a load that needs more than one address.
+/// All of 127.0.0.0/8, for a load that needs several addresses.
 const ADDRESS: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 /// Enough for every connection that the load opens without waiting.
 const BACKLOG: u16 = 4096;
@@ -29,10 +29,10 @@ const MIB: usize = 1024 * 1024;
 /// The answer to a MiB.
 const RECEIVED: &[u8] = b".";
 
-/// What a server sends in bulk.
+/// Data of bulk sends.
 static PAYLOAD: LazyLock<Bytes> = LazyLock::new(|| (0..=u8::MAX).cycle().take(MIB).collect());
 
-/// Serves until stdin ends; says the (first) port in one line on stdout.
+/// Serves until stdin ends; prints the (first) port in one line.
 pub fn run(peer: &str, core: &str, mode: &str) -> Result<()> {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     let peer = Peer::named(peer).ok_or(format!("no server is called {peer}"))?;
@@ -43,7 +43,7 @@ pub fn run(peer: &str, core: &str, mode: &str) -> Result<()> {
         return node::run(mode);
     }
     std::thread::spawn(|| {
-        // Nobody writes: this returns when the parent is gone.
+        // Nothing is written to it: this returns when the parent has ended.
         let _ = std::io::stdin().read(&mut [0]);
         std::process::exit(0);
     });
@@ -58,11 +58,11 @@ pub fn run(peer: &str, core: &str, mode: &str) -> Result<()> {
     }
 }
 
-/// Listening sockets that do not block, for all but the two that make their own.
+/// Non-blocking listening sockets, for all servers but the two that make their own.
 fn listen(count: usize) -> Result<Vec<TcpListener>> {
     let one = || -> Result<TcpListener> {
         let listener = TcpListener::bind((ADDRESS, 0))?;
-        // Again, for a longer backlog.
+        // Called again for a longer backlog.
         rustix::net::listen(&listener, BACKLOG.into())?;
         listener.set_nonblocking(true)?;
         Ok(listener)
@@ -74,12 +74,12 @@ fn listen(count: usize) -> Result<Vec<TcpListener>> {
     Ok(listeners)
 }
 
-/// How many whole MiB there are, of which no answer has been given.
+/// Counts whole MiBs that were not answered.
 #[derive(Default)]
 struct Received(usize);
 
 impl Received {
-    /// With so many bytes more.
+    /// Adds this many bytes.
     fn add(&mut self, bytes: usize) -> usize {
         self.0 += bytes;
         let whole = self.0 / MIB;

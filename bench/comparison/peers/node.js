@@ -1,4 +1,4 @@
-// The servers of node.rs, in Node's own way.
+// The servers of node.rs, in idiomatic Node.
 'use strict';
 
 const net = require('node:net');

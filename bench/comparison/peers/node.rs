@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::Result;
 use crate::plan::Mode;
 
-/// Becomes Node, which is pinned as this process is.
+/// Becomes Node, with the pinning of this process.
 pub fn run(mode: Mode) -> Result<()> {
     let failed = Command::new("node")
         .args(["-e", include_str!("node.js"), &mode.name()])

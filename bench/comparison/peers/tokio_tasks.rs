@@ -1,4 +1,4 @@
-//! Plain tokio: one thread, a task and a buffer a connection.
+//! Plain tokio: one thread, with a task and a buffer per connection.
 #![expect(
     clippy::disallowed_types,
     reason = "this server is what the library is compared with"
@@ -13,9 +13,9 @@ use super::{PAYLOAD, RECEIVED, Received, listen, not_compared};
 use crate::Result;
 use crate::plan::Mode;
 
-/// What it reads into, one for each connection.
+/// Size of the buffer of each connection.
 const BUFFER: usize = 16 * 1024;
-/// How many messages a broadcast channel keeps.
+/// Messages that a broadcast channel keeps.
 const CHANNEL: usize = 64;
 
 pub fn run(mode: Mode) -> Result<()> {
@@ -40,7 +40,7 @@ async fn accept(listener: TcpListener, mode: Mode, all: broadcast::Sender<Bytes>
     loop {
         let (stream, _) = listener.accept().await?;
         if mode == Mode::FanOut {
-            // Before the next is accepted: from now on it hears everything.
+            // Subscribed before the next accept, so it receives everything from now on.
             let hears = all.subscribe();
             tokio::spawn(logged(fan_out(stream, all.clone(), hears)));
         } else {
@@ -55,7 +55,7 @@ async fn logged(connection: impl Future<Output = Result<()>>) {
     }
 }
 
-/// A connection, but for a fan-out.
+/// A connection, except for a fan-out.
 pub async fn serve(mut stream: TcpStream, mode: Mode) -> Result<()> {
     if mode == Mode::Accept {
         return Ok(());

@@ -1,5 +1,4 @@
-//! What is measured: whom, with what, and how long. Plain data, of which
-//! nothing runs.
+//! What is measured: servers, workloads and durations. Plain data.
 
 mod options;
 mod peer;

@@ -8,35 +8,35 @@ use super::{Kind, Peer, WORKLOADS, Workload};
 pub const USAGE: &str = "\
 cargo bench -p chrome-sockets-bench -- [OPTIONS]
 
-  --only TEXT        only the workload of that key, or those with the text in
-                     their name; may be given several times
+  --only TEXT        only the workload with this key, or those with this text
+                     in their name; may be repeated
   --peers NAME,…     only these servers (chrome-sockets, chrome-sockets-2,
                      tokio, actix-server, actix-actors, node, epoll);
                      ratios are to tokio
   --rounds N         rounds of each server in each workload (15)
   --seconds S        how long a round measures (0.4)
-  --quick            3 rounds of 0.1 s: whether it works, not what it shows
-  --out FOLDER       where results.json and the plots go (target/bench-results)
+  --quick            3 rounds of 0.1 s, to check that everything works
+  --out FOLDER       folder for results.json and plots (target/bench-results)
   --json FILE        another place for the JSON file
-  --page FOLDER      results and plots to FOLDER/benchmark/, and the generated
-                     part of FOLDER/benchmark.md is written anew
-  --from FILE        measures nothing: tables, plots and page of that JSON file
+  --page FOLDER      writes results and plots to FOLDER/benchmark/, and the
+                     generated part of FOLDER/benchmark.md
+  --from FILE        measures nothing: tables, plots and page of this JSON file
   --list             the workloads
-  --instructions     this crate alone: the instructions of its hot paths, by
-                     callgrind, against bench/instructions.txt; build it with
+  --instructions     only this crate: the instructions of its hot paths, by
+                     callgrind, against bench/instructions.txt; use
                      `cargo bench -p chrome-sockets-bench --profile release`
 ";
 
-/// What the command line says.
+/// The parsed command line.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Options {
-    /// Runs only the workloads of these keys, and those with one of these in
-    /// their name; all, if there is none.
+    /// Runs only the workloads with one of these keys, or with one of these texts in their name;
+    /// all, if empty.
     pub only: Vec<String>,
     pub peers: Vec<Peer>,
-    /// How many rounds each server has.
+    /// Rounds of each server.
     pub rounds: usize,
-    /// How long one round measures.
+    /// Duration of one round.
     pub seconds: Duration,
     pub out: PathBuf,
     pub json: Option<PathBuf>,
@@ -44,23 +44,23 @@ pub struct Options {
     pub from: Option<PathBuf>,
     pub list: bool,
     pub help: bool,
-    /// As it was written, for the report.
+    /// The command line as written, for the report.
     pub command: String,
 }
 
-/// What a round takes beside the time that it measures: its warm-up, a tenth,
-/// and what is in flight at the end.
+/// Time of a round besides its measurement: the warm-up of a tenth, and what is in flight at the
+/// end.
 const BESIDE: f64 = 0.02;
-/// What a round of memory takes: processes, and many connections.
+/// Time of a round of memory: processes, and many connections.
 const MEMORY: f64 = 1.0;
-/// What starting a server and its load takes, and the round before the first.
+/// Time to start a server and its load, including the first, shorter round.
 const START: f64 = 0.2;
 
 impl Options {
-    /// Reads what stands behind the program's name.
+    /// Parses the arguments after the program's name.
     ///
     /// # Errors
-    /// A sentence about what cannot be read.
+    /// A sentence about the invalid argument.
     pub fn read(arguments: &[String]) -> Result<Self, String> {
         let mut options = Options {
             only: Vec::new(),
@@ -113,7 +113,7 @@ impl Options {
         Ok(options)
     }
 
-    /// The workloads that are asked for.
+    /// The requested workloads.
     pub fn workloads(&self) -> Vec<&'static Workload> {
         let asks = |part: &String, workload: &Workload| match WORKLOADS
             .iter()
@@ -128,8 +128,7 @@ impl Options {
         WORKLOADS.iter().filter(asked).collect()
     }
 
-    /// How many rounds each peer has in a workload. What memory takes varies
-    /// little.
+    /// Rounds of each peer in a workload. Memory needs fewer, because it varies little.
     pub fn rounds_of(&self, workload: &Workload) -> usize {
         match workload.kind {
             Kind::Idle { .. } => self.rounds.min(3),
@@ -138,7 +137,7 @@ impl Options {
         }
     }
 
-    /// How long it will take, about.
+    /// The estimated duration.
     pub fn estimate(&self, peers: &[Peer]) -> Duration {
         let mut total = 0.0;
         for workload in self.workloads() {
@@ -162,19 +161,19 @@ fn list(text: &str) -> Vec<String> {
 }
 
 fn peers(text: &str) -> Result<Vec<Peer>, String> {
-    let named = |name: String| Peer::named(&name).ok_or(format!("no server is called {name}"));
+    let named = |name: String| Peer::named(&name).ok_or(format!("unknown server {name}"));
     let peers: Vec<Peer> = list(text)
         .into_iter()
         .map(named)
         .collect::<Result<_, _>>()?;
-    // In the one order that tables have.
+    // In the order of the tables.
     let wanted = Peer::ALL.into_iter().filter(|peer| peers.contains(peer));
     Ok(wanted.collect())
 }
 
 fn number(name: &str, text: &str) -> Result<usize, String> {
     let number = text.parse();
-    number.map_err(|_| format!("{name}: {text:?} is no number"))
+    number.map_err(|_| format!("{name}: {text:?} is not a number"))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -184,5 +183,5 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let seconds =
         seconds.filter(|seconds| !seconds.is_zero() && *seconds <= Duration::from_secs(3600));
-    seconds.ok_or(format!("--seconds: {text:?} is no time above 0"))
+    seconds.ok_or(format!("--seconds: {text:?} is not a time above 0"))
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Kind;
 
-/// Which server.
+/// A server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Peer {
@@ -13,16 +13,15 @@ pub enum Peer {
     /// The same with two arbiters, on the same one core.
     #[serde(rename = "chrome-sockets-2")]
     ChromeSockets2,
-    /// A plain current-thread loop, a task a connection: what all ratios are
-    /// to.
+    /// A plain current-thread runtime with a task per connection: the reference of all ratios.
     Tokio,
     /// actix-server with one worker.
     ActixServer,
-    /// An actor a connection: `StreamHandler` and `FramedWrite`.
+    /// An actor per connection: `StreamHandler` and `FramedWrite`.
     ActixActors,
     /// Node's `net`.
     Node,
-    /// A loop around `epoll_wait`, with nothing in between: the floor.
+    /// A loop around `epoll_wait`, with nothing in between: the lower bound.
     Epoll,
 }
 
@@ -53,7 +52,7 @@ impl Peer {
         Self::ALL.into_iter().find(|peer| peer.name() == name)
     }
 
-    /// Why it has no part in a workload, where it has none.
+    /// Why it does not take part in a workload; `None` if it does.
     pub fn left_out(self, kind: Kind) -> Option<&'static str> {
         use Peer::*;
         match (kind, self) {
@@ -64,13 +63,13 @@ impl Peer {
                 | Kind::Churn { .. },
                 ChromeSockets2,
             ) => None,
-            (_, ChromeSockets2) => Some("has nothing to divide among two arbiters here"),
+            (_, ChromeSockets2) => Some("nothing to divide between two arbiters here"),
             (Kind::Pause, Tokio | ActixServer | ActixActors) => {
-                Some("has no pause: who does not read has paused")
+                Some("has no pause: it pauses by not reading")
             }
             (Kind::Subscribers { .. }, Epoll) => Some("has no subscribers"),
             (Kind::Subscribers { .. } | Kind::FanOut { .. }, ActixServer) => {
-                Some("would be tokio's broadcast channel, as in the line of tokio")
+                Some("would be the same broadcast channel as tokio's")
             }
             _ => None,
         }
@@ -80,25 +79,24 @@ impl Peer {
 /// What a server does with its connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
-    /// Sends back what comes, on as many listening sockets.
+    /// Echoes, with this many listening sockets.
     Echo { listeners: usize },
     /// Answers each MiB with one byte.
     Receive,
     /// Answers each byte with one MiB.
     Send,
-    /// Closes what it accepts, unread.
+    /// Closes accepted connections without reading.
     Accept,
     /// Pauses and resumes the connection before each echo.
     Pause,
-    /// Tells each of [`SUBSCRIBERS`](Self::SUBSCRIBERS) what came; the last
-    /// one echoes.
+    /// Passes data to each of [`SUBSCRIBERS`](Self::SUBSCRIBERS); the last one echoes.
     Subscribers,
-    /// Sends what comes to all connections.
+    /// Sends received data to all connections.
     FanOut,
 }
 
 impl Mode {
-    /// How many hear of everything that one socket receives.
+    /// Subscribers of one connection.
     pub const SUBSCRIBERS: usize = 8;
 
     pub fn of(kind: Kind) -> Self {
@@ -144,7 +142,7 @@ impl Mode {
         })
     }
 
-    /// How many sockets listen.
+    /// Number of listening sockets.
     pub fn listeners(self) -> usize {
         match self {
             Mode::Echo { listeners } => listeners,

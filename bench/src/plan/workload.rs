@@ -1,40 +1,39 @@
-//! The workloads, and what is to be reached in them.
+//! The workloads and their targets.
 
 use super::Peer;
 
-/// What goes on.
+/// The kind of a workload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// Echoes of this many bytes on that many connections, one in flight on
-    /// each.
+    /// Echoes of this many bytes on this many connections, one in flight on each.
     Echo { bytes: usize, connections: usize },
     /// One MiB to the server, which answers with a byte.
     Receive { connections: usize },
     /// A byte to the server, which answers with one MiB.
     Send { connections: usize },
-    /// As many clients at once connect, have 64 B echoed and close.
+    /// This many clients at once connect, have 64 B echoed and close.
     Churn { clients: usize },
-    /// As many clients at once connect, and the server closes unread.
+    /// This many clients at once connect, and the server closes without reading.
     Accept { clients: usize },
     /// An echo of 64 B on one connection, between a pause and a resume.
     Pause,
-    /// An echo of 64 B that all subscribers of a connection have heard of.
+    /// An echo of 64 B after all subscribers of a connection received it.
     Subscribers { connections: usize },
-    /// One message of this many bytes to all of that many connections.
+    /// One message of this many bytes to this many connections.
     FanOut { bytes: usize, connections: usize },
-    /// Memory of connections on which nothing happens.
+    /// Memory of idle connections.
     Idle { connections: usize },
-    /// Memory of sockets that listen.
+    /// Memory of listening sockets.
     Listeners { count: usize },
 }
 
 impl Kind {
-    /// Whether memory is measured, and no time.
+    /// Whether it measures memory instead of time.
     pub fn is_memory(self) -> bool {
         matches!(self, Kind::Idle { .. } | Kind::Listeners { .. })
     }
 
-    /// How many descriptors a server needs for it at once, but for a few.
+    /// Descriptors that a server needs at once, except for a few.
     pub fn descriptors(self) -> usize {
         match self {
             Kind::Echo { connections, .. }
@@ -49,7 +48,7 @@ impl Kind {
         }
     }
 
-    /// What one operation is called.
+    /// The name of one operation.
     pub fn unit(self) -> &'static str {
         match self {
             Kind::Echo { .. } => "echo",
@@ -67,38 +66,38 @@ impl Kind {
 /// A workload with its targets.
 #[derive(Clone, Copy, Debug)]
 pub struct Workload {
-    /// What it is called on the command line and in files.
+    /// Its name on the command line and in files.
     pub key: &'static str,
-    /// What it is called in tables.
+    /// Its name in tables.
     pub name: &'static str,
     pub kind: Kind,
     pub targets: &'static [Target],
 }
 
-/// What is to be reached by this crate.
+/// A target of this crate.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Target {
-    /// Whether with one arbiter or with two.
+    /// With one arbiter or with two.
     pub of: Peer,
     pub measure: Measure,
     pub bound: Bound,
 }
 
-/// What a target is about.
+/// The measure of a target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Measure {
     /// CPU time of the server for an operation.
     Cpu,
-    /// The 99th percentile of an operation's duration.
+    /// The 99th percentile of the duration of an operation.
     P99,
-    /// Resident memory for each.
+    /// Resident memory of each connection or socket.
     Memory,
 }
 
-/// The most that it may be.
+/// The upper limit.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Bound {
-    /// In times of that peer's, the median of rounds.
+    /// As a ratio to this peer, the median over the rounds.
     Times(f64, Peer),
     /// In bytes.
     Bytes(f64),
@@ -125,7 +124,7 @@ const P99: Target = Target {
     measure: Measure::P99,
     bound: Bound::Times(1.0, Peer::Tokio),
 };
-/// With two arbiters, to one.
+/// Two arbiters compared with one.
 const TWO: Target = Target {
     of: Peer::ChromeSockets2,
     measure: Measure::Cpu,
@@ -154,7 +153,7 @@ const fn workload(
     }
 }
 
-/// All of them, in the order of the tables.
+/// All workloads, in the order of the tables.
 pub const WORKLOADS: [Workload; 15] = [
     workload(
         "echo-64-1",

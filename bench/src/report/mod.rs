@@ -1,4 +1,4 @@
-//! What was found, and how it is shown. Pure: text in, text out.
+//! Results, and their presentation. Pure: text in, text out.
 
 pub mod page;
 pub mod plots;

@@ -6,7 +6,7 @@ use super::{plots, table};
 const BEGIN: &str = "<!-- written by the benchmark: begin -->";
 const END: &str = "<!-- written by the benchmark: end -->";
 
-/// The page, with its generated part anew; at its end, if it had none.
+/// The page with a new generated part, which is appended if the page has none.
 pub fn renewed(old: &str, results: &Results) -> String {
     let (before, after) = match old.split_once(BEGIN) {
         Some((before, rest)) => (before, rest.split_once(END).map_or("", |(_, after)| after)),
@@ -20,13 +20,13 @@ fn generated(results: &Results) -> String {
     let ratios = table::ratios(results);
     text += &format!(
         "\n### CPU time of the server for an operation\n\n\
-         Of tokio in itself, of all others in times of tokio's: median and quartiles of the rounds' ratios.\n\n{ratios}\n"
+         Absolute for tokio, as ratios to tokio for the others: median and quartiles over the rounds.\n\n{ratios}\n"
     );
     for (name, title) in plots::NAMES {
         text += &format!("\n![{title}](benchmark/{name})\n");
     }
     text += &format!(
-        "\n### All figures\n\n{}\nEach round's own: [`benchmark/results.json`](benchmark/results.json).\n",
+        "\n### All figures\n\n{}\nFigures of each round: [`benchmark/results.json`](benchmark/results.json).\n",
         table::of(results, table::Style::Markdown)
     );
     text

@@ -1,4 +1,4 @@
-//! The plots, as SVG texts.
+//! The plots, as SVG.
 
 use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;
@@ -10,7 +10,7 @@ use super::results::{PeerResults, Results, Sample, WorkloadResults};
 use super::stats::Spread;
 use super::table::{bytes, duration};
 
-/// The files, and what they show.
+/// The files and their titles.
 pub const NAMES: [(&str, &str); 3] = [
     (
         "ratios.svg",
@@ -28,7 +28,7 @@ pub const NAMES: [(&str, &str); 3] = [
 
 const WIDTH: u32 = 1000;
 const FONT: &str = "sans-serif";
-/// How high a line of the plots is.
+/// Height of a line of the plots.
 const LINE: i32 = 15;
 const TITLE: i32 = 36;
 const LEGEND: i32 = 24;
@@ -36,10 +36,10 @@ const LEGEND: i32 = 24;
 type Error = Box<dyn std::error::Error + Send + Sync>;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Every plot that there are figures for, by its file's name.
+/// All plots that have figures, by file name.
 ///
 /// # Errors
-/// None is known: they are drawn into memory.
+/// None known: they are drawn into memory.
 pub fn all(results: &Results) -> Result<Vec<(&'static str, String)>, Error> {
     let [ratios_name, latency_name, memory_name] = NAMES;
     let times = groups(results, |found, of_peer| {
@@ -84,7 +84,7 @@ pub fn all(results: &Results) -> Result<Vec<(&'static str, String)>, Error> {
             greatest,
             ..
         } = of_peer.memory()?;
-        // The axis is logarithmic; what is lost in the noise has no place there.
+        // The axis is logarithmic, so values that are lost in noise cannot be drawn.
         let least = least.max(1.0);
         if median < 1.0 {
             return None;
@@ -116,9 +116,9 @@ pub fn all(results: &Results) -> Result<Vec<(&'static str, String)>, Error> {
 
 /// What is drawn of one server.
 struct Marks {
-    /// From and to, as a thin line.
+    /// Ends of a thin line.
     thin: (f64, f64),
-    /// From and to, as a thick line.
+    /// Ends of a thick line.
     thick: (f64, f64),
     point: f64,
     text: String,
@@ -202,7 +202,7 @@ fn lines_of(
     let (_, inside) = area.split_vertically(TITLE + LEGEND);
     let mut chart = ChartBuilder::on(&inside)
         .margin_left(10)
-        // What is written to the right of a line.
+        // The text to the right of a line.
         .margin_right(170)
         .set_label_area_size(LabelAreaPosition::Left, 230)
         .set_label_area_size(LabelAreaPosition::Bottom, 30)
@@ -269,7 +269,7 @@ fn mark(
     Ok(())
 }
 
-/// Told apart by those who see fewer colours, too (Okabe and Ito's).
+/// Distinguishable with colour blindness (Okabe and Ito).
 fn colour(peer: Peer) -> RGBColor {
     match peer {
         Peer::ChromeSockets => RGBColor(213, 94, 0),

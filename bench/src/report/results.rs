@@ -1,4 +1,4 @@
-//! What a run has found, as it stands in the JSON file.
+//! The results of a run, as stored in the JSON file.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,25 +12,24 @@ pub struct Results {
     pub workloads: Vec<WorkloadResults>,
 }
 
-/// Where, when and of what.
+/// Machine, time and versions.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct About {
-    /// When it began, in UTC.
+    /// Its start, in UTC.
     pub date: String,
-    /// What was written on the command line.
+    /// The command line.
     pub command: String,
     pub rounds: usize,
-    /// How long a round measured.
+    /// Duration of a round.
     pub round_seconds: f64,
-    /// Whether the compiler optimised; if not, nothing is worth much.
+    /// Whether the compiler optimised; without that, figures mean little.
     pub optimised: bool,
     pub processor: String,
     pub cores: usize,
     /// Whether servers and loads had a core each.
     pub pinned: bool,
     pub kernel: String,
-    /// How many wanted to run in the minute before, the load average: what
-    /// others did on the machine.
+    /// The load average before the run: the work of other processes on the machine.
     pub load_before: f64,
     pub versions: Vec<Version>,
     /// Servers that did not take part, and why.
@@ -53,7 +52,7 @@ pub struct WorkloadResults {
     pub peers: Vec<PeerResults>,
 }
 
-/// One server in it. Rounds with the same index were neighbours.
+/// One server in a workload. Rounds with the same index were neighbours.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct PeerResults {
     pub peer: Peer,
@@ -70,15 +69,15 @@ pub struct Sample {
     pub seconds: f64,
     /// CPU time of the server.
     pub cpu: u64,
-    /// The same in ticks, outside the kernel.
+    /// In ticks, outside the kernel.
     pub user_ticks: u64,
-    /// And in it.
+    /// In ticks, inside the kernel.
     pub system_ticks: u64,
     /// CPU time of the load.
     pub load_cpu: u64,
     /// Resident memory of the server at the end, in bytes.
     pub resident: u64,
-    /// Quantiles of the duration of an operation, as the load sees it.
+    /// Quantiles of the duration of an operation, as the load measures it.
     pub p50: u64,
     pub p99: u64,
     pub p999: u64,
@@ -86,19 +85,18 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// CPU time of the server for an operation, in ns.
+    /// CPU time of the server per operation, in ns.
     pub fn cost(&self) -> f64 {
         self.cpu as f64 / self.operations as f64
     }
 
-    /// Operations in a second.
+    /// Operations per second.
     pub fn rate(&self) -> f64 {
         self.operations as f64 / self.seconds
     }
 
-    /// The part of the time in which the server ran. One that is not nearly
-    /// always busy waits for a load that is too slow, or shares its core with
-    /// a stranger.
+    /// The fraction of the time in which the server ran. A server that is not nearly always busy
+    /// waits for a load that is too slow, or shares its core with another process.
     pub fn busy(&self) -> f64 {
         self.cpu as f64 / (self.seconds * 1e9)
     }
@@ -107,11 +105,11 @@ impl Sample {
 /// Resident memory of a server, in bytes.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Memory {
-    /// Of how many.
+    /// Number of connections or sockets.
     pub count: usize,
     pub without: u64,
     pub with: u64,
-    /// After each had its first echo.
+    /// After an echo on each.
     pub used: Option<u64>,
 }
 
@@ -128,9 +126,9 @@ impl Memory {
 
 impl Results {
     /// # Errors
-    /// Never, as numbers go.
+    /// Never, for finite numbers.
     pub fn to_json(&self) -> serde_json::Result<String> {
-        // A round a line: the file can be read, and compared with another.
+        // One round per line, so that the file can be read and compared.
         let text = serde_json::to_string(self)?;
         Ok(text
             .replace("{\"operations\"", "\n{\"operations\"")
@@ -139,14 +137,14 @@ impl Results {
     }
 
     /// # Errors
-    /// Where it is no such file.
+    /// The text is no such file.
     pub fn from_json(text: &str) -> serde_json::Result<Self> {
         serde_json::from_str(text)
     }
 }
 
 impl WorkloadResults {
-    /// `None` if it is of another version of this program.
+    /// `None` for a file of another version of this program.
     pub fn workload(&self) -> Option<&'static Workload> {
         WORKLOADS.iter().find(|workload| workload.key == self.key)
     }
@@ -155,8 +153,7 @@ impl WorkloadResults {
         self.peers.iter().find(|results| results.peer == peer)
     }
 
-    /// A peer's numbers in times of another's, round by round; `None` if one
-    /// of them has not taken part.
+    /// Ratios of one peer to another, round by round; `None` if one of them did not take part.
     pub fn ratio(&self, peer: Peer, to: Peer, number: impl Fn(&Sample) -> f64) -> Option<Spread> {
         let pairs = self.of(peer)?.rounds.iter().zip(&self.of(to)?.rounds);
         Spread::of(pairs.map(|(one, other)| number(one) / number(other)))
@@ -169,12 +166,12 @@ impl PeerResults {
         Spread::of(self.rounds.iter().map(number))
     }
 
-    /// Bytes for each.
+    /// Bytes of each.
     pub fn memory(&self) -> Option<Spread> {
         Spread::of(self.memory.iter().map(Memory::each))
     }
 
-    /// The part of its CPU time that it spends in the kernel.
+    /// The fraction of its CPU time that it spends in the kernel.
     pub fn system_part(&self) -> Option<f64> {
         let sum = |ticks: fn(&Sample) -> u64| self.rounds.iter().map(ticks).sum::<u64>() as f64;
         let system = sum(|round| round.system_ticks);

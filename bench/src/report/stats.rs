@@ -1,6 +1,6 @@
-//! Where numbers lie.
+//! Medians and quartiles.
 
-/// Of some numbers, the least and the greatest, and what cuts them in four.
+/// The least, the greatest, and the quartiles of some numbers.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Spread {
     pub least: f64,
@@ -11,12 +11,12 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// `None` of no numbers.
+    /// `None` without numbers.
     pub fn of(numbers: impl Iterator<Item = f64>) -> Option<Self> {
         let mut numbers: Vec<f64> = numbers.filter(|number| number.is_finite()).collect();
         numbers.sort_by(f64::total_cmp);
         let (least, greatest) = (*numbers.first()?, *numbers.last()?);
-        // Between two of them, as far as it is on the way.
+        // Interpolated between two numbers.
         let at = |part: f64| {
             let place = part * (numbers.len() - 1) as f64;
             let (below, above) = (

@@ -7,7 +7,7 @@ use super::results::{PeerResults, Results, WorkloadResults};
 use super::stats::Spread;
 use super::verdict::Verdict;
 
-/// Where it is to be read.
+/// Where the table is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Style {
     Terminal,
@@ -15,7 +15,7 @@ pub enum Style {
 }
 
 impl Style {
-    /// Left is what is in words: these columns.
+    /// The columns with text are aligned left.
     fn table(self, header: &[&str], words: &[usize]) -> Table {
         let mut table = Table::new();
         table.load_style(presets::ASCII_MARKDOWN);
@@ -36,7 +36,7 @@ impl Style {
     }
 }
 
-/// Everything: times, then memory.
+/// All tables: times, then memory.
 pub fn of(results: &Results, style: Style) -> String {
     let mut parts = Vec::new();
     for (is_memory, title) in [
@@ -101,7 +101,7 @@ fn times(results: &Results, some: &[(&Workload, &WorkloadResults)], style: Style
     table
 }
 
-/// Why there is nothing of a server; `None` if it was not asked for.
+/// Why a server has no figures; `None` if it was not requested.
 fn absent(results: &Results, workload: &Workload, peer: Peer) -> Option<String> {
     let missing = results
         .about
@@ -154,7 +154,7 @@ fn numbers(found: &WorkloadResults, of_peer: &PeerResults) -> [String; 10] {
     ]
 }
 
-/// Those of one server, or all.
+/// The verdicts of one server, or of all.
 fn targets(
     workload: &Workload,
     found: &WorkloadResults,
@@ -211,7 +211,7 @@ fn memory(some: &[(&Workload, &WorkloadResults)], style: Style) -> Table {
     table
 }
 
-/// All ratios to tokio at a glance, with what tokio takes itself.
+/// All ratios to tokio at a glance, with tokio's own cost.
 pub fn ratios(results: &Results) -> String {
     let took_part = |peer: &Peer| {
         results
@@ -255,7 +255,7 @@ pub fn ratios(results: &Results) -> String {
     table.to_string()
 }
 
-/// Of so many ns.
+/// A duration in ns.
 pub fn duration(ns: f64) -> String {
     match ns {
         ..1e3 => format!("{ns:.0} ns"),
@@ -274,7 +274,7 @@ pub fn bytes(number: f64) -> String {
     }
 }
 
-/// Three figures are all that such a measurement is good for.
+/// Three digits: such a measurement has no more precision.
 fn three(number: f64) -> String {
     match number {
         ..10.0 => format!("{number:.2}"),

@@ -3,10 +3,10 @@
 use super::super::plan::{Bound, Measure, Peer, Target};
 use super::results::WorkloadResults;
 
-/// What has become of a target.
+/// The outcome of a target.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Verdict {
-    /// What it is, in words.
+    /// The target in words.
     pub text: String,
     /// `None` if it was not measured.
     pub met: Option<bool>,

@@ -1,39 +1,46 @@
-//! Secrets: made, and compared.
+//! Random secrets, and their comparison.
 
 use std::fmt;
+use std::fmt::Write;
 use std::io;
 
 use subtle::ConstantTimeEq;
 
-/// What lets somebody look after a host; another one in each run.
+/// The secret that an admin connection must show. Each run of the host has a new one.
 pub(crate) struct AdminKey(String);
 
 impl AdminKey {
-    /// One of 128 bits that nobody can guess.
-    ///
     /// # Errors
     /// The OS has no random numbers.
     pub(crate) fn new() -> io::Result<Self> {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes)?;
-        Ok(AdminKey(format!("{:032x}", u128::from_le_bytes(bytes))))
+        random_hex::<16>().map(AdminKey)
     }
 
-    /// Whether this was shown.
-    pub(crate) fn is(&self, shown: Option<&str>) -> bool {
-        shown.is_some_and(|shown| is_same(&self.0, shown))
+    pub(crate) fn matches(&self, shown: Option<&str>) -> bool {
+        shown.is_some_and(|shown| secrets_match(&self.0, shown))
     }
 }
 
-/// As it is written down for its owner.
+/// The secret itself, for the owner of the host.
 impl fmt::Display for AdminKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-/// Compares without telling by its time how much of it was right.
-pub(crate) fn is_same(secret: &str, shown: &str) -> bool {
+/// `N` random bytes from the OS, in hexadecimal.
+pub(crate) fn random_hex<const N: usize>() -> io::Result<String> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a `String` cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    }))
+}
+
+/// Compares in constant time, so that timing does not reveal how much of `shown` is right.
+pub(crate) fn secrets_match(secret: &str, shown: &str) -> bool {
     secret.as_bytes().ct_eq(shown.as_bytes()).into()
 }
 
@@ -42,22 +49,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_itself_and_no_other() {
+    fn a_key_matches_only_itself() {
         let (key, other) = (
             AdminKey::new().expect("random"),
             AdminKey::new().expect("random"),
         );
         let text = key.to_string();
         assert_eq!(text.len(), 32, "{text}");
-        assert!(key.is(Some(&text)));
-        assert!(!other.is(Some(&text)));
+        assert!(key.matches(Some(&text)));
+        assert!(!other.matches(Some(&text)));
         for wrong in [
             None,
             Some(""),
             Some(&text[1..]),
             Some(&*(text.clone() + "0")),
         ] {
-            assert!(!key.is(wrong), "{wrong:?}");
+            assert!(!key.matches(wrong), "{wrong:?}");
         }
     }
 }

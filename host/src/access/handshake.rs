@@ -1,5 +1,5 @@
-//! What a request asks for: a file, or a WebSocket (RFC 9110, 9112 and 6455). Nothing of it is
-//! trusted.
+//! Reads the head of a request, for a file or a WebSocket (RFC 9110, 9112 and 6455). The input is
+//! untrusted.
 
 use std::sync::Arc;
 
@@ -12,66 +12,69 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::access::origins;
-use crate::access::origins::{Origins, Refused};
+use crate::access::origins::{Origins, Refusal};
 use crate::transport::static_files;
 use chrome_sockets::AppId;
 
-/// Where a WebSocket looks after the host; at `/` it is an app.
-const CARETAKER: &str = "/admin";
+/// The path of admin connections. Apps connect at `/`.
+const ADMIN_PATH: &str = "/admin";
 
-/// The subprotocol of the host, which it selects if it is offered.
+/// The host's subprotocol, which the host selects if the client offers it.
 const PROTOCOL: &str = "chrome-sockets";
 
-/// A subprotocol that begins so shows the token: behind it, in base64url without padding.
-const TOKEN: &str = "chrome-sockets.token.";
+/// The prefix of the subprotocol that carries the token, in base64url without padding.
+const TOKEN_PREFIX: &str = "chrome-sockets.token.";
 
-/// The methods that there are.
 const METHODS: &str = "GET, HEAD";
 
-/// What is asked for.
+/// A valid request.
 #[derive(Debug)]
-pub(crate) enum Asked {
-    Page { path: String, host: Host },
-    WebSocket(WebSocket),
+pub(crate) enum Requested {
+    File {
+        path: String,
+        /// Its `Host` is `localhost`.
+        is_localhost: bool,
+    },
+    WebSocket(WebSocketRequest),
 }
 
-/// The name by which a request came.
+/// A valid WebSocket handshake.
 #[derive(Debug)]
-pub(crate) struct Host {
-    pub(crate) is_localhost: bool,
-}
-
-/// A handshake that is right.
-#[derive(Debug)]
-pub(crate) struct WebSocket {
+pub(crate) struct WebSocketRequest {
     host: String,
     pub(crate) origin: Option<String>,
-    pub(crate) is_caretaker: bool,
-    /// What it shows.
+    pub(crate) is_admin: bool,
     pub(crate) token: Option<String>,
     accept: String,
     offers_protocol: bool,
 }
 
-/// A request that is answered with why not.
+/// An error response.
 #[derive(Debug)]
-pub(crate) struct Wrong {
+pub(crate) struct Rejection {
     pub(crate) status: StatusCode,
     pub(crate) text: String,
     header: Option<(HeaderName, &'static str)>,
 }
 
-impl Wrong {
+impl Rejection {
     fn new(status: StatusCode, text: impl ToString) -> Self {
-        Wrong {
+        Rejection {
             status,
             text: text.to_string(),
             header: None,
         }
     }
 
-    /// Whether the owner of the host may want to know.
-    pub(crate) fn is_worth_a_line(&self) -> bool {
+    fn with_header(self, name: HeaderName, value: &'static str) -> Self {
+        Rejection {
+            header: Some((name, value)),
+            ..self
+        }
+    }
+
+    /// Whether to log it: a wrong `Host` may be an attack, the others are mistakes.
+    pub(crate) fn is_logged(&self) -> bool {
         self.status == StatusCode::FORBIDDEN
     }
 
@@ -85,128 +88,107 @@ impl Wrong {
     }
 }
 
-fn bad(text: &str) -> Wrong {
-    Wrong::new(StatusCode::BAD_REQUEST, text)
+fn bad_request(text: &str) -> Rejection {
+    Rejection::new(StatusCode::BAD_REQUEST, text)
 }
 
 /// Reads a request's head.
-pub(crate) fn read<B>(request: &Request<B>) -> Result<Asked, Wrong> {
+pub(crate) fn read<B>(request: &Request<B>) -> Result<Requested, Rejection> {
     let headers = request.headers();
     let host = host(request)?;
-    let said = origins::Request {
-        host: Some(&host),
-        origin: None,
-    };
-    if let Err(refused) = Origins::is_host(said) {
-        return Err(Wrong::new(StatusCode::FORBIDDEN, refused));
+    if let Err(refusal) = Origins::check_host(&host) {
+        return Err(Rejection::new(StatusCode::FORBIDDEN, refusal));
     }
     let is_get = request.method() == Method::GET;
     if !is_get && request.method() != Method::HEAD {
-        return Err(Wrong {
-            header: Some((header::ALLOW, METHODS)),
-            ..Wrong::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "There is only GET and HEAD here.",
-            )
-        });
+        let text = "Only GET and HEAD are allowed.";
+        let rejection = Rejection::new(StatusCode::METHOD_NOT_ALLOWED, text);
+        return Err(rejection.with_header(header::ALLOW, METHODS));
     }
-    // A server ignores `Upgrade` in HTTP/1.0.
+    // RFC 9110, 7.8: a server ignores `Upgrade` in HTTP/1.0.
     let may_upgrade = is_get && request.version() >= Version::HTTP_11;
     let path = request.uri().path();
-    if !may_upgrade || !has_word(headers, &header::UPGRADE, "websocket") {
-        return Ok(Asked::Page {
+    if !may_upgrade || !list_contains(headers, &header::UPGRADE, "websocket") {
+        return Ok(Requested::File {
             path: path.to_owned(),
-            host: Host {
-                is_localhost: origins::is_localhost(&host),
-            },
+            is_localhost: origins::is_localhost(&host),
         });
     }
-    let is_caretaker = match path {
+    let is_admin = match path {
         "/" => false,
-        CARETAKER => true,
+        ADMIN_PATH => true,
         _ => {
-            let what = "There is no WebSocket at this path.";
-            return Err(Wrong::new(StatusCode::NOT_FOUND, what));
+            let text = "There is no WebSocket at this path.";
+            return Err(Rejection::new(StatusCode::NOT_FOUND, text));
         }
     };
-    if !has_word(headers, &header::CONNECTION, "upgrade") {
-        return Err(bad("This is no WebSocket request."));
+    if !list_contains(headers, &header::CONNECTION, "upgrade") {
+        return Err(bad_request("Connection: upgrade is missing."));
     }
-    if only(headers, &header::SEC_WEBSOCKET_VERSION)? != Some("13") {
-        return Err(Wrong {
-            header: Some((header::SEC_WEBSOCKET_VERSION, "13")),
-            ..Wrong::new(
-                StatusCode::UPGRADE_REQUIRED,
-                "This is no WebSocket of version 13.",
-            )
-        });
+    if single(headers, &header::SEC_WEBSOCKET_VERSION)? != Some("13") {
+        let text = "The WebSocket version must be 13.";
+        let rejection = Rejection::new(StatusCode::UPGRADE_REQUIRED, text);
+        return Err(rejection.with_header(header::SEC_WEBSOCKET_VERSION, "13"));
     }
-    let key = only(headers, &header::SEC_WEBSOCKET_KEY)?.unwrap_or_default();
+    let key = single(headers, &header::SEC_WEBSOCKET_KEY)?.unwrap_or_default();
     if STANDARD.decode(key).ok().map(|key| key.len()) != Some(16) {
-        return Err(bad("This is no WebSocket key."));
+        return Err(bad_request("Sec-WebSocket-Key is not 16 bytes in base64."));
     }
-    let offered = || words(headers, &header::SEC_WEBSOCKET_PROTOCOL);
-    Ok(Asked::WebSocket(WebSocket {
+    let mut offered = list(headers, &header::SEC_WEBSOCKET_PROTOCOL);
+    Ok(Requested::WebSocket(WebSocketRequest {
         host,
-        origin: only(headers, &header::ORIGIN)?.map(str::to_owned),
-        is_caretaker,
+        origin: single(headers, &header::ORIGIN)?.map(str::to_owned),
+        is_admin,
         token: token(headers)?,
         accept: derive_accept_key(key.as_bytes()),
-        offers_protocol: offered().any(|word| word == PROTOCOL),
+        offers_protocol: offered.any(|protocol| protocol == PROTOCOL),
     }))
 }
 
-/// By what name a request came: that of its target, if it has one, or its `Host`, of which there is
-/// one.
-fn host<B>(request: &Request<B>) -> Result<String, Wrong> {
-    let host = only(request.headers(), &header::HOST)?;
-    let host = host.ok_or_else(|| bad("There is no Host."))?;
+/// The host that the request addresses: the one of an absolute target, else the `Host` header,
+/// which must be there once.
+fn host<B>(request: &Request<B>) -> Result<String, Rejection> {
+    let host = single(request.headers(), &header::HOST)?;
+    let host = host.ok_or_else(|| bad_request("Host is missing."))?;
     let uri = request.uri();
     let is_http = uri.scheme_str().is_none_or(|scheme| scheme == "http");
     if !is_http || uri.authority().is_some_and(|it| it.as_str().contains('@')) {
-        return Err(bad("This target is another server's."));
+        return Err(bad_request("The target belongs to another server."));
     }
     Ok(uri.authority().map_or(host, |it| it.as_str()).to_owned())
 }
 
-/// The token that a handshake shows: as a subprotocol, which browsers can offer, or as
+/// The token of a handshake: a subprotocol, the only header that a page can set, or
 /// `Authorization: Bearer`.
-fn token(headers: &HeaderMap) -> Result<Option<String>, Wrong> {
-    let mut offered = words(headers, &header::SEC_WEBSOCKET_PROTOCOL);
-    if let Some(token) = offered.find_map(|word| word.strip_prefix(TOKEN)) {
+fn token(headers: &HeaderMap) -> Result<Option<String>, Rejection> {
+    let mut offered = list(headers, &header::SEC_WEBSOCKET_PROTOCOL);
+    if let Some(token) = offered.find_map(|protocol| protocol.strip_prefix(TOKEN_PREFIX)) {
         let token = URL_SAFE_NO_PAD.decode(token).ok();
         return Ok(token.and_then(|token| String::from_utf8(token).ok()));
     }
-    let authorization = only(headers, &header::AUTHORIZATION)?.unwrap_or_default();
+    let authorization = single(headers, &header::AUTHORIZATION)?.unwrap_or_default();
     let (scheme, token) = authorization.split_once(' ').unwrap_or_default();
     let is_bearer = scheme.eq_ignore_ascii_case("bearer");
     Ok(is_bearer.then(|| token.trim().to_owned()))
 }
 
-impl WebSocket {
-    fn said(&self) -> origins::Request<'_> {
-        origins::Request {
-            host: Some(&self.host),
-            origin: self.origin.as_deref(),
-        }
-    }
-
-    /// Whether it is of the page that the host serves.
-    pub(crate) fn is_own(&self) -> Result<(), Refused> {
-        Origins::is_own(self.said())
+impl WebSocketRequest {
+    /// Checks that it comes from the page that the host serves.
+    pub(crate) fn check_own_page(&self) -> Result<(), Refusal> {
+        Origins::check_own_page(&self.host, self.origin.as_deref())
     }
 
     pub(crate) fn is_of_extension(&self, extension: &str) -> bool {
         origins::is_extension(self.origin.as_deref(), extension)
     }
 
-    /// As which apps it may come in.
-    pub(crate) fn apps(&self, origins: &Origins) -> Result<Option<Arc<[AppId]>>, Refused> {
-        origins.apps(self.said())
+    /// The apps that it may be; `None`: any.
+    pub(crate) fn allowed_apps(&self, origins: &Origins) -> Result<Option<Arc<[AppId]>>, Refusal> {
+        origins.allowed_apps(&self.host, self.origin.as_deref())
     }
 
-    /// The handshake's answer.
-    pub(crate) fn accepted(&self) -> Response<Full<Bytes>> {
+    /// The response that completes the handshake.
+    pub(crate) fn response(&self) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::new(Bytes::new()));
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
@@ -223,21 +205,22 @@ impl WebSocket {
     }
 }
 
-/// A header that is there once at most, and is text.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Wrong> {
+/// The text of a header that must not be repeated; `None` if it is missing.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Rejection> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
         (Some(value), None) => match value.to_str() {
             Ok(text) => Ok(Some(text)),
-            Err(_) => Err(bad("A header is no text.")),
+            Err(_) => Err(bad_request("A header is not text.")),
         },
-        (Some(_), Some(_)) => Err(bad("A header is there twice.")),
+        // A proxy and the host might each use a different one.
+        (Some(_), Some(_)) => Err(bad_request("A header is repeated.")),
     }
 }
 
-/// The words of a list.
-fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+/// The items of a comma-separated header.
+fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     let values = headers.get_all(name).iter();
     values
         .filter_map(|value| value.to_str().ok())
@@ -245,8 +228,8 @@ fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
         .map(str::trim)
 }
 
-fn has_word(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
-    words(headers, name).any(|value| value.eq_ignore_ascii_case(word))
+fn list_contains(headers: &HeaderMap, name: &HeaderName, item: &str) -> bool {
+    list(headers, name).any(|value| value.eq_ignore_ascii_case(item))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Reads manifest files: regular files alone, with a limit on their size, and
-//! away from the event loop with a limit on the time.
+//! Reads manifest files: only regular files of limited size, outside the event loop, with a
+//! timeout.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -14,41 +14,41 @@ use rustix::fs::OFlags;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::limits::{MANIFEST_READERS, MANIFEST_TIME};
+use crate::limits::{MANIFEST_READERS, MANIFEST_TIMEOUT};
 use chrome_sockets::manifest::{MAX_MANIFEST, Permissions};
 
-/// How many broken manifests one error lists.
-const LISTED: usize = 8;
+/// The most invalid manifests that one error lists.
+const MAX_ERRORS: usize = 8;
 
-/// How many warnings are told of all manifests.
-const WARNINGS: usize = 64;
+/// The most warnings about all manifests.
+const MAX_WARNINGS: usize = 64;
 
-/// Runs jobs that read files in threads of their own: a file system that hangs
-/// holds up a few threads, and neither the event loop nor the end of the process.
+/// Runs jobs that read files, each in its own thread. A file system that hangs then blocks a few
+/// threads, but neither the event loop nor the end of the process.
 pub(crate) struct FileReader {
-    /// Each running job has a copy.
+    /// Each running job holds a clone.
     running: Arc<()>,
-    time: Duration,
+    timeout: Duration,
 }
 
 impl FileReader {
     pub(crate) fn new() -> Self {
         FileReader {
             running: Arc::default(),
-            time: MANIFEST_TIME,
+            timeout: MANIFEST_TIMEOUT,
         }
     }
 
-    /// What the job returns.
+    /// Returns what the job returns.
     ///
     /// # Errors
-    /// `TimedOut` if that takes too long, `ResourceBusy` while too many other jobs
-    /// hang; else the OS has no thread.
+    /// `TimedOut` if the job takes longer than the timeout, `ResourceBusy` while too many other
+    /// jobs run; any other error if the OS cannot start a thread.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
-        // One is the reader's own.
+        // The reader itself holds one clone.
         if Arc::strong_count(&self.running) > MANIFEST_READERS {
             let what = "too many reads of manifest files hang";
             return Err(io::Error::new(ErrorKind::ResourceBusy, what));
@@ -59,44 +59,54 @@ impl FileReader {
             .name("manifest".to_owned())
             .spawn(move || {
                 let value = job();
-                // Before the result, so that the next job finds the place free.
+                // Before the result, so that the caller can start its next job.
                 drop(running);
-                // The client may have left meanwhile.
+                // The client may have disconnected meanwhile.
                 let _ = done.send(value);
             })?;
-        match timeout(self.time, result).await {
+        match timeout(self.timeout, result).await {
             Ok(Ok(value)) => Ok(value),
+            // The job panicked.
             Ok(Err(_)) => Err(io::Error::other("reading it failed")),
-            Err(_) => Err(too_slow(self.time)),
+            Err(_) => Err(timed_out(self.timeout)),
         }
     }
 }
 
-fn too_slow(time: Duration) -> io::Error {
-    let what = format!("it could not be read within {} seconds", time.as_secs());
-    io::Error::new(ErrorKind::TimedOut, what)
+fn timed_out(timeout: Duration) -> io::Error {
+    let text = format!("reading it took more than {} seconds", timeout.as_secs());
+    io::Error::new(ErrorKind::TimedOut, text)
 }
 
-/// Reads a regular file that is no longer than a manifest may be.
+/// Reads a regular file of at most [`MAX_MANIFEST`] bytes.
 ///
 /// # Errors
-/// `InvalidInput` if it is something else, `InvalidData` if it is too long or no
-/// UTF-8; else what the OS says.
+/// `InvalidInput` if it is not a regular file, `InvalidData` if it is too long or not UTF-8;
+/// otherwise the OS error.
 pub(crate) fn read(path: &Path) -> io::Result<String> {
-    // Opening some devices does something already, so the question comes first.
-    expect_file(&fs::metadata(path)?)?;
-    // What has replaced it meanwhile is not waited for: a FIFO without a writer.
+    // Opening a device may have an effect, so check before opening.
+    check_regular(&fs::metadata(path)?)?;
+    // The file may have been replaced meanwhile: opening a FIFO without `NONBLOCK` waits for a
+    // writer.
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
         .open(path)?;
-    expect_file(&file.metadata()?)?;
-    read_up_to(&file, MAX_MANIFEST)
+    check_regular(&file.metadata()?)?;
+    let mut text = String::new();
+    // The file system may report a wrong size, so the limit is on what is read.
+    file.take(MAX_MANIFEST as u64 + 1)
+        .read_to_string(&mut text)?;
+    if text.len() > MAX_MANIFEST {
+        let error = format!("it is longer than {MAX_MANIFEST} bytes");
+        return Err(io::Error::new(ErrorKind::InvalidData, error));
+    }
+    Ok(text)
 }
 
-fn expect_file(metadata: &fs::Metadata) -> io::Result<()> {
+fn check_regular(metadata: &fs::Metadata) -> io::Result<()> {
     let kind = metadata.file_type();
-    let what = if kind.is_file() {
+    let found = if kind.is_file() {
         return Ok(());
     } else if kind.is_dir() {
         "a folder"
@@ -107,72 +117,60 @@ fn expect_file(metadata: &fs::Metadata) -> io::Result<()> {
     } else {
         "a device"
     };
-    let what = format!("it is {what}, and a manifest is a regular file");
-    Err(io::Error::new(ErrorKind::InvalidInput, what))
+    let text = format!("it is {found}, not a regular file");
+    Err(io::Error::new(ErrorKind::InvalidInput, text))
 }
 
-fn read_up_to(file: &File, most: usize) -> io::Result<String> {
-    let mut text = String::new();
-    // The size that a file system tells may be wrong.
-    file.take(most as u64 + 1).read_to_string(&mut text)?;
-    if text.len() > most {
-        let what = format!("it is longer than {most} bytes");
-        return Err(io::Error::new(ErrorKind::InvalidData, what));
-    }
-    Ok(text)
-}
-
-/// Reads every manifest at this path, a file or a folder with `APP.json` for each
-/// app, and checks it. It returns the warnings, each with its file's path.
+/// Reads and checks every manifest at this path, which is a file or a folder with `APP.json` for
+/// each app. Returns the warnings, each with its file's path.
 ///
 /// # Errors
-/// `InvalidInput`: a line for each file that cannot be used, with its path and the
-/// place in it.
+/// `InvalidInput`, with a line for each invalid file: its path and the position in it.
 pub(crate) fn check(path: &Path) -> io::Result<Vec<String>> {
     let (done, result) = mpsc::channel();
-    let (time, checked) = (MANIFEST_TIME, path.to_owned());
+    let checked = path.to_owned();
     thread::Builder::new().spawn(move || {
-        // It may have been given up.
+        // The timeout below may be over.
         let _ = done.send(check_all(&checked));
     })?;
     result
-        .recv_timeout(time)
-        .unwrap_or_else(|_| Err(vec![about(path, too_slow(time))]))
-        .map_err(|wrong| io::Error::new(ErrorKind::InvalidInput, wrong.join("\n")))
+        .recv_timeout(MANIFEST_TIMEOUT)
+        .unwrap_or_else(|_| Err(vec![with_path(path, timed_out(MANIFEST_TIMEOUT))]))
+        .map_err(|errors| io::Error::new(ErrorKind::InvalidInput, errors.join("\n")))
 }
 
-fn about(path: &Path, what: impl std::fmt::Display) -> String {
-    format!("{}: {what}", path.display())
+fn with_path(path: &Path, text: impl std::fmt::Display) -> String {
+    format!("{}: {text}", path.display())
 }
 
-/// The warnings; or what is wrong.
+/// Returns the warnings, or the errors.
 fn check_all(path: &Path) -> Result<Vec<String>, Vec<String>> {
-    let files = files(path).map_err(|error| vec![about(path, error)])?;
-    let (mut wrong, mut warnings) = (Vec::new(), Vec::new());
+    let files = manifest_files(path).map_err(|error| vec![with_path(path, error)])?;
+    let (mut errors, mut warnings) = (Vec::new(), Vec::new());
     for path in &files {
         let text = match read(path) {
             Ok(text) => text,
             Err(error) => {
-                wrong.push(about(path, error));
+                errors.push(with_path(path, error));
                 continue;
             }
         };
         match Permissions::from_manifest_with_warnings(&text) {
-            Ok((_, found)) => warnings.extend(found.iter().map(|found| about(path, found))),
-            Err(error) => wrong.push(about(path, error)),
+            Ok((_, found)) => warnings.extend(found.iter().map(|found| with_path(path, found))),
+            Err(error) => errors.push(with_path(path, error)),
         }
-        if wrong.len() >= LISTED {
+        if errors.len() >= MAX_ERRORS {
             break;
         }
-        warnings.truncate(WARNINGS);
+        warnings.truncate(MAX_WARNINGS);
     }
-    match wrong.is_empty() {
+    match errors.is_empty() {
         true => Ok(warnings),
-        false => Err(wrong),
+        false => Err(errors),
     }
 }
 
-fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
+fn manifest_files(path: &Path) -> io::Result<Vec<PathBuf>> {
     if !fs::metadata(path)?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
@@ -180,7 +178,7 @@ fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in fs::read_dir(path)? {
         let path = entry?.path();
         let is_hidden = path.file_name().is_none_or(|name| {
-            // Such names are no app's: an editor's copies, for instance.
+            // App ids do not start with a dot; an editor's backup files do.
             name.as_encoded_bytes().starts_with(b".")
         });
         if !is_hidden && path.extension().is_some_and(|kind| kind == "json") {

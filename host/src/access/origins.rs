@@ -1,7 +1,6 @@
-//! Which requests are answered: checks `Host` (DNS rebinding) and `Origin` (foreign pages). Only
-//! browsers send these truthfully; other clients need the token.
+//! Checks `Host` (DNS rebinding) and `Origin` (foreign pages). Only browsers send these
+//! truthfully; other clients need the token.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use derive_more::{Display, Error};
 
 use chrome_sockets::AppId;
 
-/// The pages that may connect, besides those that the host serves itself, and as which apps.
+/// The pages that may connect besides the host's own, and as which apps.
 #[derive(Clone, Debug, Default)]
 pub struct Origins {
     listed: Vec<Listed>,
@@ -20,33 +19,33 @@ pub struct Origins {
 #[derive(Clone, Debug)]
 struct Listed {
     origin: String,
-    /// The apps that its pages may be; any, otherwise.
+    /// The apps that its pages may be; `None`: any.
     apps: Option<Vec<AppId>>,
 }
 
-/// Not an origin: it is written `https://example.com`, `http://localhost:8000`
-/// or `chrome-extension://ID`, without a path; with `=APP,APP` behind it if its pages may be these
-/// apps alone.
+/// Not an origin. An origin is written `https://example.com`, `http://localhost:8000`
+/// or `chrome-extension://ID`, without a path. A suffix `=APP,APP` restricts its pages to these
+/// apps.
 #[derive(Clone, PartialEq, Eq, Debug, Display, Error)]
 #[display(
-    "{_0:?} is no origin: `scheme://host` or `scheme://host:port`, and `=APP,APP` behind it or nothing"
+    "{_0:?} is not an origin: write `scheme://host` or `scheme://host:port`, optionally followed by `=APP,APP`"
 )]
 pub struct OriginError(#[error(not(source))] String);
 
 impl Origins {
-    /// Adds one: `https://a.example`, whose pages may be any app, or
-    /// `https://a.example=app-a,app-b`, whose pages may be these apps. Of one that is added twice
-    /// the apps add up.
+    /// Adds an origin: `https://a.example`, whose pages may be any app, or
+    /// `https://a.example=app-a,app-b`, whose pages may be these apps. Adding an origin twice
+    /// allows the apps of both.
     ///
     /// # Errors
-    /// It is none; `null`, which any page can be, is not taken either.
+    /// The text is not an origin. `null` is not accepted, because any page can have it.
     pub fn allow(&mut self, origin: &str) -> Result<(), OriginError> {
-        let wrong = || OriginError(origin.to_owned());
+        let error = || OriginError(origin.to_owned());
         let (page, apps) = match origin.split_once('=') {
             Some((page, apps)) => (page, Some(apps)),
             None => (origin, None),
         };
-        let (scheme, host) = page.split_once("://").ok_or_else(wrong)?;
+        let (scheme, host) = page.split_once("://").ok_or_else(error)?;
         let is_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
         let is_host = |c: char| c.is_ascii_graphic() && !"/?#@*\\".contains(c);
         if scheme.is_empty()
@@ -54,10 +53,10 @@ impl Origins {
             || !scheme.chars().all(is_scheme)
             || !host.chars().all(is_host)
         {
-            return Err(wrong());
+            return Err(error());
         }
         let apps = match apps {
-            Some(apps) if apps.split(',').any(str::is_empty) => return Err(wrong()),
+            Some(apps) if apps.split(',').any(str::is_empty) => return Err(error()),
             Some(apps) => Some(apps.split(',').map(AppId::from).collect()),
             None => None,
         };
@@ -68,7 +67,7 @@ impl Origins {
         Ok(())
     }
 
-    /// Lets pages of any origin in: each must show the policy's token.
+    /// Allows every origin. Each page must then show the policy's token.
     pub fn allow_any(&mut self) {
         self.is_any = true;
     }
@@ -93,95 +92,74 @@ impl Extend<Origins> for Origins {
     }
 }
 
-/// What a request says of itself.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Request<'a> {
-    pub(crate) host: Option<&'a str>,
-    pub(crate) origin: Option<&'a str>,
-}
-
 /// Why a request is refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Refused {
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Display)]
+pub(crate) enum Refusal {
+    #[display("Use an IP address or localhost: the host does not answer to this name.")]
     Host,
+    #[display("this origin may not connect: start the host with --origin for it")]
     Origin,
-    NotOwn,
+    #[display("Only the page that the host serves may open an admin connection.")]
+    NotOwnPage,
 }
 
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Refused::Host => "Come by an IP address or as localhost: this name is not mine.",
-            Refused::Origin => "this page may not connect: start the host with --origin for it",
-            Refused::NotOwn => "The host is looked after by the page that it serves, and no other.",
-        })
-    }
-}
-
-/// The address that a request came by, if it says one.
-fn literal(host: &str) -> Option<IpAddr> {
+/// The IP address in a `Host`, if it is one.
+fn ip_literal(host: &str) -> Option<IpAddr> {
     let name = without_port(host);
-    let inside = name
+    let in_brackets = name
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
-    match inside {
-        Some(inside) => inside.parse::<Ipv6Addr>().ok().map(IpAddr::from),
+    match in_brackets {
+        Some(address) => address.parse::<Ipv6Addr>().ok().map(IpAddr::from),
         None => name.parse::<Ipv4Addr>().ok().map(IpAddr::from),
     }
 }
 
-/// Whether a request came by the name `localhost`.
 pub(crate) fn is_localhost(host: &str) -> bool {
     without_port(host).eq_ignore_ascii_case("localhost")
 }
 
 impl Origins {
-    /// Whether a request by this name may be answered. A page whose own name
-    /// was made to point here comes by that name, and is refused.
-    pub(crate) fn is_host(request: Request<'_>) -> Result<(), Refused> {
-        let host = request.host.ok_or(Refused::Host)?;
-        match is_localhost(host) || literal(host).is_some() {
-            true => Ok(()),
-            false => Err(Refused::Host),
-        }
+    /// Checks the `Host` of a request. A page can point its own name to this machine (DNS
+    /// rebinding), but the browser then sends that name.
+    pub(crate) fn check_host(host: &str) -> Result<(), Refusal> {
+        let is_valid = is_localhost(host) || ip_literal(host).is_some();
+        is_valid.then_some(()).ok_or(Refusal::Host)
     }
 
-    /// As which apps the page that connects may come in; `None`: as any. What is no browser has no
-    /// origin.
-    pub(crate) fn apps(&self, request: Request<'_>) -> Result<Option<Arc<[AppId]>>, Refused> {
-        let Some(origin) = request.origin else {
+    /// The apps that a page may be; `None`: any. A program that is not a browser sends no origin,
+    /// and may be any.
+    pub(crate) fn allowed_apps(
+        &self,
+        host: &str,
+        origin: Option<&str>,
+    ) -> Result<Option<Arc<[AppId]>>, Refusal> {
+        let Some(page) = origin else {
             return Ok(None);
         };
-        if self.is_any || Self::is_own(request).is_ok() {
+        if self.is_any || Self::check_own_page(host, origin).is_ok() {
             return Ok(None);
         }
-        let origin = origin.to_ascii_lowercase();
+        let page = page.to_ascii_lowercase();
         let mut apps: Option<Vec<AppId>> = None;
-        for listed in self.listed.iter().filter(|it| it.origin == origin) {
+        for listed in self.listed.iter().filter(|it| it.origin == page) {
             match &listed.apps {
                 None => return Ok(None),
                 Some(more) => apps.get_or_insert_default().extend(more.iter().cloned()),
             }
         }
-        apps.map(|apps| Some(apps.into())).ok_or(Refused::Origin)
+        apps.map(|apps| Some(apps.into())).ok_or(Refusal::Origin)
     }
 
-    /// Whether it is the page that the host serves by this very address, which alone
-    /// may look after the host. By the name `localhost` it is none: that is two addresses, and
-    /// somebody else may listen on the other one.
-    pub(crate) fn is_own(request: Request<'_>) -> Result<(), Refused> {
-        let origin = request.origin.map(str::to_ascii_lowercase);
-        let is_own = origin
-            .as_deref()
-            .and_then(|origin| origin.strip_prefix("http://"))
-            .zip(request.host)
-            .is_some_and(|(origin, host)| {
-                literal(host).is_some() && origin.eq_ignore_ascii_case(host)
-            });
-        match is_own {
-            true => Ok(()),
-            false => Err(Refused::NotOwn),
-        }
+    /// Checks that a request comes from the page that the host serves by this very IP address.
+    /// The name `localhost` does not count: it resolves to two addresses, and another program may
+    /// listen on the other one.
+    pub(crate) fn check_own_page(host: &str, origin: Option<&str>) -> Result<(), Refusal> {
+        let origin = origin.map(str::to_ascii_lowercase);
+        let authority = origin.as_deref().and_then(|it| it.strip_prefix("http://"));
+        let is_own =
+            authority.is_some_and(|it| it.eq_ignore_ascii_case(host)) && ip_literal(host).is_some();
+        is_own.then_some(()).ok_or(Refusal::NotOwnPage)
     }
 }
 
@@ -192,7 +170,8 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// Whether a page is this extension's: of Firefox's its id is not in the origin.
+/// Whether the origin belongs to this extension. Firefox's origins do not contain the id, so any
+/// extension's origin counts there.
 pub(crate) fn is_extension(origin: Option<&str>, extension: &str) -> bool {
     let Some(origin) = origin else {
         return false;
@@ -208,15 +187,8 @@ pub(crate) fn is_extension(origin: Option<&str>, extension: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn request<'a>(host: &'a str, origin: Option<&'a str>) -> Request<'a> {
-        Request {
-            host: Some(host),
-            origin,
-        }
-    }
-
     #[test]
-    fn a_name_that_points_here_is_not_this_hosts() {
+    fn only_localhost_and_ip_addresses_are_valid_hosts() {
         for host in [
             "localhost",
             "LOCALHOST:8787",
@@ -225,7 +197,7 @@ mod tests {
             "[::1]",
             "10.0.0.7",
         ] {
-            assert_eq!(Origins::is_host(request(host, None)), Ok(()), "{host}");
+            assert_eq!(Origins::check_host(host), Ok(()), "{host}");
         }
         for host in [
             "evil.example:8787",
@@ -237,17 +209,12 @@ mod tests {
             "0x7f.1",
             "2130706433",
         ] {
-            assert_eq!(
-                Origins::is_host(request(host, None)),
-                Err(Refused::Host),
-                "{host}"
-            );
+            assert_eq!(Origins::check_host(host), Err(Refusal::Host), "{host}");
         }
-        assert_eq!(Origins::is_host(Request::default()), Err(Refused::Host));
     }
 
     #[test]
-    fn a_page_is_the_hosts_own_or_on_the_list() {
+    fn own_and_listed_pages_may_connect() {
         let mut origins = Origins::default();
         origins.allow("https://Good.example").expect("an origin");
         origins
@@ -259,7 +226,7 @@ mod tests {
             Some("https://good.example"),
             Some("chrome-extension://abcdefgh"),
         ] {
-            let apps = origins.apps(request("127.0.0.1:8787", origin));
+            let apps = origins.allowed_apps("127.0.0.1:8787", origin);
             assert_eq!(apps, Ok(None), "{origin:?}");
         }
         for origin in [
@@ -273,12 +240,12 @@ mod tests {
             "https://good.example:444",
             "http://127.0.0.1:8787",
         ] {
-            let apps = origins.apps(request("localhost:8787", Some(origin)));
-            assert_eq!(apps, Err(Refused::Origin), "{origin:?}");
+            let apps = origins.allowed_apps("localhost:8787", Some(origin));
+            assert_eq!(apps, Err(Refusal::Origin), "{origin:?}");
         }
         origins.allow_any();
-        let any = request("localhost:8787", Some("https://bad.example"));
-        assert_eq!(origins.apps(any), Ok(None));
+        let any = origins.allowed_apps("localhost:8787", Some("https://bad.example"));
+        assert_eq!(any, Ok(None));
     }
 
     #[test]
@@ -292,13 +259,13 @@ mod tests {
         ] {
             origins.allow(origin).expect("an origin");
         }
-        let of = |origin| origins.apps(request("127.0.0.1", Some(origin)));
+        let apps = |origin| origins.allowed_apps("127.0.0.1", Some(origin));
         let three: Arc<[AppId]> = ["app-a", "app-b", "app-c"].map(AppId::from).into();
-        assert_eq!(of("https://a.example"), Ok(Some(three)));
+        assert_eq!(apps("https://a.example"), Ok(Some(three)));
         assert_eq!(
-            of("https://b.example"),
+            apps("https://b.example"),
             Ok(None),
-            "once without apps is any"
+            "one entry without apps allows any"
         );
         for wrong in ["https://a=", "https://a=,b", "https://a=b,", "=a"] {
             assert!(Origins::default().allow(wrong).is_err(), "{wrong}");
@@ -306,25 +273,26 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_an_extensions_by_its_origin() {
+    fn an_extensions_pages_are_known_by_their_origin() {
         let id = "knldjmfmopnpolahpmmgbagdohdnhkik";
-        let of = |origin: &str| is_extension(Some(origin), id);
-        assert!(of(&format!("chrome-extension://{id}")));
-        assert!(!of("chrome-extension://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"));
-        assert!(!of("https://a.example") && !of("null") && !is_extension(None, id));
+        let is_its = |origin: &str| is_extension(Some(origin), id);
+        assert!(is_its(&format!("chrome-extension://{id}")));
+        assert!(!is_its(
+            "chrome-extension://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+        ));
+        assert!(!is_its("https://a.example") && !is_its("null") && !is_extension(None, id));
         let firefox = "sockets@example.org";
         assert!(is_extension(Some("moz-extension://7d5a"), firefox));
         assert!(!is_extension(Some("https://a.example"), firefox));
     }
 
     #[test]
-    fn only_its_own_page_looks_after_the_host() {
+    fn only_the_page_served_by_ip_address_is_the_hosts_own() {
         for (name, own) in [
             ("127.0.0.1:8787", "http://127.0.0.1:8787"),
             ("[::1]:8787", "HTTP://[::1]:8787"),
         ] {
-            let request = request(name, Some(own));
-            assert_eq!(Origins::is_own(request), Ok(()), "{own}");
+            assert_eq!(Origins::check_own_page(name, Some(own)), Ok(()), "{own}");
         }
         for other in [
             Some("http://localhost:8787"),
@@ -336,18 +304,15 @@ mod tests {
             Some("https://good.example"),
             Some("chrome-extension://abcdefgh"),
         ] {
-            let is_own = Origins::is_own(request("localhost:8787", other));
-            assert_eq!(is_own, Err(Refused::NotOwn), "{other:?}");
+            let checked = Origins::check_own_page("localhost:8787", other);
+            assert_eq!(checked, Err(Refusal::NotOwnPage), "{other:?}");
         }
-        let nameless = Request {
-            host: None,
-            origin: Some("http://"),
-        };
-        assert_eq!(Origins::is_own(nameless), Err(Refused::NotOwn));
+        let nameless = Origins::check_own_page("", Some("http://"));
+        assert_eq!(nameless, Err(Refusal::NotOwnPage));
     }
 
     #[test]
-    fn what_is_no_origin_is_not_put_on_the_list() {
+    fn invalid_origins_are_rejected() {
         for origin in [
             "null",
             "*",

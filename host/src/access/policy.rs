@@ -1,58 +1,56 @@
-//! Who may come in, and what they may do.
+//! Which app a client is, and what it may do.
 
+use std::fmt::Display;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::access::admin_key::is_same;
+use crate::access::admin_key::secrets_match;
 use crate::access::manifests;
-use crate::excerpt::repeated;
+use crate::excerpt::for_answer;
 use crate::limits::{APP_ID, VERSION};
 use crate::protocol::close_reason::{CloseReason, Code};
 use crate::protocol::frame::Hello;
 use chrome_sockets::AppId;
 use chrome_sockets::manifest::{ManifestWarning, Permissions};
 
-/// What the clients of a host may do, and how they show who they are.
+/// What the clients of a host may do, and how they authenticate.
 ///
-/// By default there is no manifest, and so nobody may listen or connect.
+/// The default has no manifest, so clients may neither listen nor connect.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// A manifest for whoever comes, or a folder with `APP.json` for each app:
-    /// others do not come in then. It is read whenever a client comes.
+    /// A manifest for all clients, or a folder with `APP.json` for each app. With a folder,
+    /// apps without a file are rejected. The host reads it again for each client.
     pub manifest: Option<PathBuf>,
-    /// Whether a client may bring its own manifest, which goes before.
+    /// Whether a client may send its own manifest, which then replaces [`manifest`](Self::manifest).
     pub dev: bool,
-    /// What every client must show, with its handshake.
+    /// The token that every client must show with its handshake.
     pub token: Option<String>,
-    /// The bytes that all apps together may have queued to send: 1 GiB, if it is not set. A send
-    /// beyond fails with `Exceeded write quota.`; each client can always have 1 MiB queued.
+    /// The bytes that all apps together may have queued to send; 1 GiB by default. A send
+    /// beyond it fails with `Exceeded write quota.`; each client can always queue 1 MiB.
     pub send_budget: Option<usize>,
 }
 
-/// What a transport knows of who comes.
+/// What the transport knows about a client.
 #[derive(Clone, Default)]
 pub(crate) struct PeerIdentity {
-    /// Who it is, if the transport says so.
+    /// The app, if the transport determines it.
     pub(crate) app: Option<AppId>,
-    /// The apps that its page may be: any, otherwise.
+    /// The apps that its page may be; `None`: any.
     pub(crate) apps: Option<Arc<[AppId]>>,
-    /// Its address.
-    pub(crate) peer: Option<IpAddr>,
-    /// The page that it is, if it is one.
+    pub(crate) address: Option<IpAddr>,
+    /// The origin of its page, if it is one.
     pub(crate) origin: Option<Arc<str>>,
 }
 
 impl Policy {
-    /// Reads every manifest that there is now and checks it, so that a mistake is
-    /// found when the host starts and not when a client comes. It blocks, for a few
-    /// seconds at most. It returns the warnings, up to 64, each with the path of its file: what
-    /// in a manifest has no effect.
+    /// Reads and checks every manifest, so that mistakes show when the host starts rather than
+    /// when a client connects. Blocks for up to 5 seconds. Returns up to 64 warnings about
+    /// entries without effect, each with the path of its file.
     ///
     /// # Errors
-    /// `InvalidInput`, with a line for each file that cannot be used: its path and the
-    /// place in its JSON.
+    /// `InvalidInput`, with a line for each invalid file: its path and the position in its JSON.
     pub fn check(&self) -> io::Result<Vec<String>> {
         match &self.manifest {
             Some(path) => manifests::check(path),
@@ -60,98 +58,93 @@ impl Policy {
         }
     }
 
-    /// Who comes, if it may.
-    pub(crate) fn admit(
+    /// The app that a client is.
+    ///
+    /// # Errors
+    /// The versions do not match, or the client may not be this app.
+    pub(crate) fn resolve_app(
         &self,
         hello: &Hello<'_>,
-        visitor: &PeerIdentity,
+        peer: &PeerIdentity,
     ) -> Result<AppId, CloseReason> {
-        if !hello.protocol.has(VERSION) {
-            let what = format!("this host speaks version {VERSION} of the protocol alone");
-            return Err(CloseReason::new(Code::Version, what));
+        if !hello.protocol.contains(VERSION) {
+            let text = format!("this host supports only protocol version {VERSION}");
+            return Err(CloseReason::new(Code::Version, text));
         }
-        let said = hello.app.as_ref().map(|app| &*app.0);
-        let app = match (&visitor.app, said) {
+        let requested = hello.app.as_ref().map(|app| &*app.0);
+        let app = match (&peer.app, requested) {
             (Some(app), None) => app.clone(),
-            (Some(app), Some(said)) if app.as_str() == said => app.clone(),
+            (Some(app), Some(requested)) if app.as_str() == requested => app.clone(),
             (Some(app), Some(_)) => {
-                let what = format!("the app of this extension is {app:?}, and no other");
-                return Err(CloseReason::new(Code::UnknownApp, what));
+                let text = format!("this extension can only be the app {app:?}");
+                return Err(CloseReason::new(Code::UnknownApp, text));
             }
-            (None, said) => app_id(said.unwrap_or_default())?,
+            (None, requested) => parse_app_id(requested.unwrap_or_default())?,
         };
-        if let Some(apps) = &visitor.apps
-            && !apps.contains(&app)
-        {
-            let what = format!(
-                "this page may not be the app {:?}",
-                repeated(app.as_str()).to_string()
-            );
-            return Err(CloseReason::new(Code::Origin, what));
+        if peer.apps.as_ref().is_some_and(|apps| !apps.contains(&app)) {
+            let text = format!("this page may not be the app {}", quoted(&app));
+            return Err(CloseReason::new(Code::Origin, text));
         }
         Ok(app)
     }
 
-    /// The manifest that a client brings, if it may.
-    pub(crate) fn brought<'a>(&self, hello: &Hello<'a>) -> Option<&'a str> {
+    /// The manifest that a client sent, if the policy accepts it.
+    pub(crate) fn client_manifest<'a>(&self, hello: &Hello<'a>) -> Option<&'a str> {
         let manifest = hello.manifest.filter(|_| self.dev)?;
         Some(manifest.get())
     }
 
-    /// Whether a client that shows this may come in.
-    pub(crate) fn is_token(&self, shown: Option<&str>) -> bool {
-        match &self.token {
-            None => true,
-            Some(token) => shown.is_some_and(|shown| is_same(token, shown)),
-        }
+    pub(crate) fn accepts_token(&self, shown: Option<&str>) -> bool {
+        let matches = |token| shown.is_some_and(|shown| secrets_match(token, shown));
+        self.token.as_deref().is_none_or(matches)
     }
 }
 
-/// What a manifest permits an app, and what in it has no effect.
-pub(crate) fn read(
+/// An app id for a message to its client.
+pub(crate) fn quoted(app: &AppId) -> String {
+    format!("{:?}", for_answer(app.as_str()).to_string())
+}
+
+/// What a manifest permits an app, and warnings about entries without effect.
+pub(crate) fn parse_manifest(
     app: &AppId,
     manifest: &str,
 ) -> Result<(Permissions, Vec<ManifestWarning>), CloseReason> {
-    Permissions::from_manifest_with_warnings(manifest).map_err(|error| bad(app, &error))
+    Permissions::from_manifest_with_warnings(manifest).map_err(|error| bad_manifest(app, &error))
 }
 
-/// What a file, or the app's in a folder, permits. Its warnings were told when the host started.
-pub(crate) fn read_file(path: &Path, app: &AppId) -> Result<Permissions, CloseReason> {
+/// What the manifest file of an app permits: this file, or `APP.json` in this folder. The host
+/// logged its warnings at the start.
+pub(crate) fn read_manifest(path: &Path, app: &AppId) -> Result<Permissions, CloseReason> {
     let path = match path.is_dir() {
         true => path.join(format!("{app}.json")),
         false => path.to_owned(),
     };
-    let text = match manifests::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let what = format!(
-                "there is no manifest for the app {:?}",
-                repeated(app.as_str()).to_string()
-            );
-            return Err(CloseReason::new(Code::UnknownApp, what));
+    let text = manifests::read(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            let text = format!("there is no manifest for the app {}", quoted(app));
+            CloseReason::new(Code::UnknownApp, text)
         }
-        Err(error) => return Err(bad(app, &error)),
-    };
-    let (permissions, _) = read(app, &text)?;
+        _ => bad_manifest(app, &error),
+    })?;
+    let (permissions, _) = parse_manifest(app, &text)?;
     Ok(permissions)
 }
 
-fn bad(app: &AppId, error: &dyn std::fmt::Display) -> CloseReason {
+fn bad_manifest(app: &AppId, error: &dyn Display) -> CloseReason {
     CloseReason::new(Code::BadManifest, format!("app {app}: {error}"))
 }
 
-/// An app's id, which is also the name of its manifest's file.
-fn app_id(said: &str) -> Result<AppId, CloseReason> {
-    let is_known = |c: char| c.is_ascii_alphanumeric() || "._-@{}".contains(c);
-    let is_one = !said.is_empty()
-        && said.len() <= APP_ID
-        && !said.starts_with('.')
-        && said.chars().all(is_known);
-    match is_one {
-        true => Ok(said.into()),
+/// Checks an app id. It is also the name of a file, so it must not form a path.
+fn parse_app_id(id: &str) -> Result<AppId, CloseReason> {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._-@{}".contains(c);
+    let is_valid =
+        !id.is_empty() && id.len() <= APP_ID && !id.starts_with('.') && id.chars().all(is_allowed);
+    match is_valid {
+        true => Ok(id.into()),
         false => Err(CloseReason::new(
             Code::UnknownApp,
-            "an app's id has 1 to 128 of A-Z a-z 0-9 . _ - @ { }, and no dot in front",
+            "an app id has 1 to 128 of A-Z a-z 0-9 . _ - @ { }, and no leading dot",
         )),
     }
 }

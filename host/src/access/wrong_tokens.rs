@@ -1,4 +1,4 @@
-//! Wrong tokens: after some of them, an address and page has to wait before the next is looked at.
+//! Delays further attempts from an address and page after several wrong tokens.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -6,81 +6,83 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The address of a guesser, and its page.
-pub(crate) type Guesser = (IpAddr, Option<Arc<str>>);
+/// The address and page that a token came from.
+pub(crate) type TokenSource = (IpAddr, Option<Arc<str>>);
 
-/// Wrong tokens that cost nothing.
-const FREE: u32 = 5;
+/// The wrong tokens that cause no delay.
+const FREE_ATTEMPTS: u32 = 5;
 
-const FIRST_WAIT: Duration = Duration::from_millis(100);
+const MIN_DELAY: Duration = Duration::from_millis(100);
 
-/// No more than this, since others may have the same address.
-const LAST_WAIT: Duration = Duration::from_secs(2);
+/// Short, because clients with the right token may share the address.
+const MAX_DELAY: Duration = Duration::from_secs(2);
 
-/// After this long all is forgotten.
-const MEMORY: Duration = Duration::from_secs(60);
+/// The time after which wrong tokens no longer count.
+const EXPIRY: Duration = Duration::from_secs(60);
 
-/// The most guessers that are known apart; those beyond wait together.
-const GUESSERS: usize = 1024;
+/// The most sources that are counted separately. All others share one count.
+const SOURCES: usize = 1024;
 
-struct Wrong {
+struct Failures {
     count: u32,
     last: Instant,
 }
 
-impl Wrong {
-    fn wait(&self) -> Duration {
-        match self.count.checked_sub(FREE) {
+impl Failures {
+    fn delay(&self) -> Duration {
+        match self.count.checked_sub(FREE_ATTEMPTS) {
             None | Some(0) => Duration::ZERO,
-            Some(over) => (FIRST_WAIT * 2_u32.pow((over - 1).min(8))).min(LAST_WAIT),
+            Some(over) => (MIN_DELAY * 2_u32.pow((over - 1).min(8))).min(MAX_DELAY),
         }
     }
 }
 
 #[derive(Default)]
-pub(crate) struct WrongTokens(RefCell<HashMap<Guesser, Wrong>>);
+pub(crate) struct WrongTokens(RefCell<HashMap<TokenSource, Failures>>);
 
 impl WrongTokens {
-    pub(crate) fn must_wait(&self, from: &Guesser) -> bool {
-        self.must_wait_at(from, Instant::now())
+    pub(crate) fn is_delayed(&self, source: &TokenSource) -> bool {
+        self.is_delayed_at(source, Instant::now())
     }
 
-    fn must_wait_at(&self, from: &Guesser, now: Instant) -> bool {
-        let guesses = self.0.borrow();
-        let wrong = guesses.get(&known(from, &guesses));
-        wrong.is_some_and(|wrong| now - wrong.last < wrong.wait())
+    fn is_delayed_at(&self, source: &TokenSource, now: Instant) -> bool {
+        let sources = self.0.borrow();
+        let failures = sources.get(&key(source, &sources));
+        failures.is_some_and(|failures| now - failures.last < failures.delay())
     }
 
-    pub(crate) fn wrong(&self, from: Guesser) {
-        self.wrong_at(&from, Instant::now());
+    pub(crate) fn record(&self, source: &TokenSource) {
+        self.record_at(source, Instant::now());
     }
 
-    fn wrong_at(&self, from: &Guesser, now: Instant) {
-        let mut guesses = self.0.borrow_mut();
-        if guesses.len() >= GUESSERS {
-            guesses.retain(|_, wrong| now - wrong.last < MEMORY);
+    fn record_at(&self, source: &TokenSource, now: Instant) {
+        let mut sources = self.0.borrow_mut();
+        if sources.len() >= SOURCES {
+            sources.retain(|_, failures| now - failures.last < EXPIRY);
         }
-        let from = known(from, &guesses);
-        let wrong = guesses.entry(from).or_insert(Wrong {
+        let key = key(source, &sources);
+        let failures = sources.entry(key).or_insert(Failures {
             count: 0,
             last: now,
         });
-        if now - wrong.last >= MEMORY {
-            wrong.count = 0;
+        if now - failures.last >= EXPIRY {
+            failures.count = 0;
         }
-        wrong.count = wrong.count.saturating_add(1);
-        wrong.last = now;
+        failures.count = failures.count.saturating_add(1);
+        failures.last = now;
     }
 
-    pub(crate) fn right(&self, from: &Guesser) {
-        let mut guesses = self.0.borrow_mut();
-        let from = known(from, &guesses);
-        guesses.remove(&from);
+    /// Forgets the failures of a source that showed the right token.
+    pub(crate) fn clear(&self, source: &TokenSource) {
+        let mut sources = self.0.borrow_mut();
+        let key = key(source, &sources);
+        sources.remove(&key);
     }
 }
 
-/// Who is meant: one machine has many addresses of loopback, and of IPv6 a network of them.
-fn known((address, page): &Guesser, guesses: &HashMap<Guesser, Wrong>) -> Guesser {
+/// The source that failures are counted for. One machine has many loopback addresses, and many
+/// IPv6 addresses in its /64 network: they count as one.
+fn key((address, page): &TokenSource, sources: &HashMap<TokenSource, Failures>) -> TokenSource {
     let address = match *address {
         ip if ip.is_loopback() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) => {
@@ -89,10 +91,10 @@ fn known((address, page): &Guesser, guesses: &HashMap<Guesser, Wrong>) -> Guesse
         }
         ip => ip,
     };
-    let from = (address, page.clone());
-    match guesses.len() >= GUESSERS && !guesses.contains_key(&from) {
+    let source = (address, page.clone());
+    match sources.len() >= SOURCES && !sources.contains_key(&source) {
         true => (Ipv4Addr::UNSPECIFIED.into(), None),
-        false => from,
+        false => source,
     }
 }
 
@@ -101,38 +103,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wrong_tokens_make_their_address_and_page_wait_for_longer_and_longer() {
-        let guesses = WrongTokens::default();
-        let from = |n: u8, page: Option<&str>| (IpAddr::from([127, 0, 0, n]), page.map(Arc::from));
+    fn wrong_tokens_delay_their_address_and_page_longer_each_time() {
+        let tokens = WrongTokens::default();
+        let source =
+            |n: u8, page: Option<&str>| (IpAddr::from([127, 0, 0, n]), page.map(Arc::from));
         let start = Instant::now();
-        for _ in 0..FREE {
-            guesses.wrong_at(&from(1, None), start);
-            assert!(!guesses.must_wait_at(&from(1, None), start));
+        for _ in 0..FREE_ATTEMPTS {
+            tokens.record_at(&source(1, None), start);
+            assert!(!tokens.is_delayed_at(&source(1, None), start));
         }
-        guesses.wrong_at(&from(2, None), start);
+        tokens.record_at(&source(2, None), start);
         assert!(
-            guesses.must_wait_at(&from(3, None), start),
-            "all are loopback"
+            tokens.is_delayed_at(&source(3, None), start),
+            "loopback addresses count as one"
         );
-        assert!(!guesses.must_wait_at(&from(1, Some("https://a")), start));
-        assert!(!guesses.must_wait_at(&from(1, None), start + FIRST_WAIT));
+        assert!(!tokens.is_delayed_at(&source(1, Some("https://a")), start));
+        assert!(!tokens.is_delayed_at(&source(1, None), start + MIN_DELAY));
         for _ in 0..100 {
-            guesses.wrong_at(&from(1, None), start);
+            tokens.record_at(&source(1, None), start);
         }
-        assert!(guesses.must_wait_at(&from(1, None), start + LAST_WAIT / 2));
-        assert!(!guesses.must_wait_at(&from(1, None), start + LAST_WAIT));
-        guesses.right(&from(1, None));
-        assert!(!guesses.must_wait_at(&from(1, None), start));
+        assert!(tokens.is_delayed_at(&source(1, None), start + MAX_DELAY / 2));
+        assert!(!tokens.is_delayed_at(&source(1, None), start + MAX_DELAY));
+        tokens.clear(&source(1, None));
+        assert!(!tokens.is_delayed_at(&source(1, None), start));
     }
 
     #[test]
-    fn however_many_guess_what_is_known_of_them_is_bounded() {
-        let guesses = WrongTokens::default();
+    fn memory_is_bounded_for_any_number_of_sources() {
+        let tokens = WrongTokens::default();
         let start = Instant::now();
         for n in 0..10_000_u32 {
             let address = IpAddr::V4((0x0a00_0000 + n).into());
-            guesses.wrong_at(&(address, None), start);
+            tokens.record_at(&(address, None), start);
         }
-        assert!(guesses.0.borrow().len() <= GUESSERS + 1);
+        assert!(tokens.0.borrow().len() <= SOURCES + 1);
     }
 }

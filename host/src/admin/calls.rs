@@ -1,5 +1,5 @@
-//! What a caretaker calls: lists of what there is, a slice at a time, and
-//! what is done to a socket of any app.
+//! The calls of an admin connection: paged lists of apps and sockets, and actions on a socket of
+//! any app.
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
@@ -9,21 +9,23 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures::future::{LocalBoxFuture, join_all};
+use futures::future::join_all;
 use futures::{FutureExt, StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
 use crate::limits::{
-    DRAINS, FIND_APPS, FIND_SERVERS, LOOKS, MAX_DRAIN, MAX_REST, MIN_REST, NAME, ROWS,
+    BLOCKED_BY_QUERIES, DRAINS, MAX_DRAIN, MAX_LIST_PAUSE, MIN_LIST_PAUSE, NAME, ROWS,
+    SEARCH_CONCURRENCY, SEARCHED_SERVERS,
 };
-use crate::protocol::arguments::Arguments;
-use crate::protocol::call::CallError;
+use crate::protocol::arguments::{Arguments, CallError};
 use crate::protocol::frame::Data;
 use crate::protocol::message::Message;
-use crate::protocol::outcome::{Outcome, nothing, paused_now, server_info, tcp_info};
-use crate::sessions::directory::{SessionDirectory, shortened};
-use crate::sessions::event_sink::Taken;
+use crate::protocol::outcome::{
+    Outcome, OutcomeFuture, empty_outcome, pause_outcome, server_info, tcp_info,
+};
+use crate::sessions::directory::SessionDirectory;
+use crate::sessions::event_sink::ClosedByAdmin;
 use crate::sessions::stats::{Counters, Namespace, Order, PageRange, Rank, SocketStats, severity};
 use chrome_sockets::App;
 use chrome_sockets::AppId;
@@ -31,120 +33,103 @@ use chrome_sockets::Error;
 use chrome_sockets::tcp;
 use chrome_sockets::tcp_server::{self, BlockReason};
 
-/// A caretaker's way to what it looks after.
+/// Carries out the calls of one admin connection.
 #[derive(Clone)]
 pub(crate) struct AdminCalls {
     pub(crate) directory: SessionDirectory,
-    /// Which server socket is asked next, of all.
+    /// The position of the next server socket to ask what blocks it, among those of all apps.
     pub(crate) next_server: Rc<Cell<usize>>,
-    /// What the sockets that the list asked have spent on it, about.
-    pub(crate) asked: Rc<Cell<Duration>>,
-    /// Every drain that goes on has a copy.
+    /// The time that the sockets have spent answering the current list, as an estimate.
+    pub(crate) cost: Rc<Cell<Duration>>,
+    /// Every running drain holds a clone.
     pub(crate) drains: Rc<()>,
 }
 
-/// What a server socket takes to tell of itself: its backlog is the OS's.
+/// The estimated time for the info of a server socket, which asks the OS about its backlog.
 const SERVER_COST: Duration = Duration::from_micros(100);
 
-/// What a client socket takes.
+/// The estimated time for the info of a client socket.
 const CLIENT_COST: Duration = Duration::from_micros(2);
 
-/// From this severity on a problem does not end by itself.
-const NEEDS_SOMEBODY: u8 = 2;
-
-type Doing = LocalBoxFuture<'static, Outcome>;
+/// The lowest severity of a problem that does not end by itself.
+const NEEDS_ACTION: u8 = 2;
 
 /// Reads a call.
 pub(crate) fn read(
     message: Message<'_>,
     data: &mut Data,
-    rounds: &AdminCalls,
-) -> Result<Doing, CallError> {
-    let Some((function, left)) = message.into_call() else {
-        return Err(CallError::Call(
-            "Invalid call: it names no function".to_owned(),
-        ));
-    };
-    let mut arguments = Arguments {
-        function,
-        left,
-        data,
-    };
+    calls: &AdminCalls,
+) -> Result<OutcomeFuture, CallError> {
+    let mut arguments = Arguments::read(message, data)?;
     let function = arguments.function.clone();
-    let rounds = rounds.clone();
+    let calls = calls.clone();
     match &*function {
         "host.listApps" => {
-            let slice = slice(&mut arguments)?;
-            let rank = rank(&mut arguments)?;
-            arguments.end()?;
-            Ok(rounds.in_time(move |rounds| async move { rounds.apps(rank, slice).await }))
+            let (range, rank) = (range(&mut arguments)?, rank(&mut arguments)?);
+            arguments.expect_end()?;
+            Ok(calls.clone().rate_limited(calls.list_apps(rank, range)))
         }
         "host.listServers" => {
             let app = arguments.text()?.into();
-            let slice = slice(&mut arguments)?;
-            let rank = rank(&mut arguments)?;
-            arguments.end()?;
-            let list =
-                move |rounds: AdminCalls| async move { rounds.servers(&app, rank, slice).await };
-            Ok(rounds.in_time(list))
-        }
-        "host.find" => {
-            let text = arguments.text()?;
-            let slice = slice(&mut arguments)?;
-            arguments.end()?;
-            Ok(rounds.in_time(move |rounds| async move { rounds.find(&text, slice).await }))
+            let (range, rank) = (range(&mut arguments)?, rank(&mut arguments)?);
+            arguments.expect_end()?;
+            Ok(calls
+                .clone()
+                .rate_limited(calls.list_servers(app, rank, range)))
         }
         "host.listClients" => {
             let app = arguments.text()?.into();
-            let server = arguments.optional_id()?;
+            let server = arguments.optional_socket_id()?;
             let order = match arguments.flag()? {
                 true => Order::Bytes,
                 false => Order::Id,
             };
-            let slice = slice(&mut arguments)?;
-            arguments.end()?;
-            let list = move |rounds: AdminCalls| async move {
-                rounds.clients(&app, server, order, slice).await
-            };
-            Ok(rounds.in_time(list))
+            let range = range(&mut arguments)?;
+            arguments.expect_end()?;
+            let list = calls.clone().list_clients(app, server, order, range);
+            Ok(calls.rate_limited(list))
+        }
+        "host.find" => {
+            let text = arguments.text()?;
+            let range = range(&mut arguments)?;
+            arguments.expect_end()?;
+            Ok(calls.clone().rate_limited(calls.find(text, range)))
         }
         "host.setPaused" => {
             let (app, namespace, id) = socket(&mut arguments)?;
             let paused = arguments.flag()?;
-            arguments.end()?;
-            Ok(rounds.set_paused(&app, namespace, id, paused))
+            arguments.expect_end()?;
+            Ok(calls.set_paused(&app, namespace, id, paused))
         }
         "host.drain" => {
             let app = arguments.text()?.into();
-            let server = arguments.optional_id()?;
+            let server = arguments.optional_socket_id()?;
             let seconds = arguments.int()?;
-            arguments.end()?;
+            arguments.expect_end()?;
             let deadline = Duration::from_secs(seconds.try_into().unwrap_or(0)).min(MAX_DRAIN);
-            let draining = async move { rounds.drain(app, server, deadline).await };
-            Ok(draining.boxed_local())
+            Ok(calls.drain(app, server, deadline).boxed_local())
         }
         "host.close" => {
             let (app, namespace, id) = socket(&mut arguments)?;
-            arguments.end()?;
-            let closing = async move { rounds.close(app, namespace, id).await };
-            Ok(closing.boxed_local())
+            arguments.expect_end()?;
+            Ok(calls.close(app, namespace, id).boxed_local())
         }
-        _ => Err(arguments.unknown()),
+        _ => Err(arguments.unknown_function()),
     }
 }
 
-/// `from?, most?`: where a list begins, and how long it may be.
-fn slice(arguments: &mut Arguments<'_, '_>) -> Result<PageRange, CallError> {
+/// Reads `from?, most?`: the first row and the number of rows.
+fn range(arguments: &mut Arguments<'_, '_>) -> Result<PageRange, CallError> {
     let mut number = || {
         let number = arguments.optional_int()?;
         Ok::<_, CallError>(number.map(|number| number.try_into().unwrap_or(0)))
     };
     let from = number()?.unwrap_or(0);
-    let most = number()?.unwrap_or(ROWS).min(ROWS);
-    Ok(PageRange { from, most })
+    let max = number()?.unwrap_or(ROWS).min(ROWS);
+    Ok(PageRange { from, max })
 }
 
-/// `problemsFirst?`.
+/// Reads `problemsFirst?`.
 fn rank(arguments: &mut Arguments<'_, '_>) -> Result<Rank, CallError> {
     Ok(match arguments.optional_flag()? {
         true => Rank::Problems,
@@ -152,86 +137,80 @@ fn rank(arguments: &mut Arguments<'_, '_>) -> Result<Rank, CallError> {
     })
 }
 
-/// `app, namespace, socketId`.
+/// Reads `app, namespace, socketId`.
 fn socket(arguments: &mut Arguments<'_, '_>) -> Result<(AppId, Namespace, u64), CallError> {
     let app = arguments.text()?.into();
     let namespace = match arguments.text()?.as_str() {
         "tcpServer" => Namespace::Server,
         "tcp" => Namespace::Client,
-        _ => return Err(arguments.wrong("tcpServer or tcp as the namespace")),
+        _ => return Err(arguments.invalid("tcpServer or tcp as the namespace")),
     };
-    Ok((app, namespace, arguments.id()?))
+    Ok((app, namespace, arguments.socket_id()?))
 }
 
 fn no_such_app() -> Outcome {
-    Outcome::failed("There is no such app")
+    Outcome::refused("There is no such app")
 }
 
 impl AdminCalls {
-    /// Makes a list when the host has rested from the one before, so that lists
-    /// take no more than a tenth of its time however often they are asked for.
-    fn in_time<F>(self, list: impl FnOnce(Self) -> F + 'static) -> Doing
-    where
-        F: Future<Output = Outcome>,
-    {
-        let listed = async move {
-            // One list at a time, whoever asks: all have one budget of time.
-            let lists = self.directory.lists();
-            let mut rested = lists.lock().await;
-            sleep_until(*rested).await;
-            let asked = self.asked.clone();
-            asked.set(Duration::ZERO);
-            let mut took = Duration::ZERO;
-            let mut list = pin!(list(self));
-            // What others do meanwhile is not counted: under load lists would hardly come.
+    /// Makes a list after a pause of nine times the time that the last list took. So lists take
+    /// at most a tenth of the host's time, however many admins poll however often.
+    fn rate_limited(self, list: impl Future<Output = Outcome> + 'static) -> OutcomeFuture {
+        let limited = async move {
+            let next_list = self.directory.next_list();
+            let mut next_list = next_list.lock().await;
+            sleep_until(*next_list).await;
+            self.cost.set(Duration::ZERO);
+            let mut time = Duration::ZERO;
+            let mut list = pin!(list);
+            // Only the time of its own polls counts. On a busy host the rest is the time of
+            // other tasks, and would delay the next list for long.
             let outcome = poll_fn(|cx| {
                 let start = Instant::now();
                 let polled = list.as_mut().poll(cx);
-                took += start.elapsed();
+                time += start.elapsed();
                 polled
             });
             let outcome = outcome.await;
-            let took = took + asked.get();
-            *rested = Instant::now() + (took * 9).clamp(MIN_REST, MAX_REST);
+            let time = time + self.cost.get();
+            *next_list = Instant::now() + (time * 9).clamp(MIN_LIST_PAUSE, MAX_LIST_PAUSE);
             outcome
         };
-        listed.boxed_local()
+        limited.boxed_local()
     }
 
-    fn spent(&self, sockets: usize, each: Duration) {
-        let more = each * u32::try_from(sockets).unwrap_or(u32::MAX);
-        self.asked.set(self.asked.get().saturating_add(more));
+    fn add_cost(&self, sockets: usize, each: Duration) {
+        let cost = each * u32::try_from(sockets).unwrap_or(u32::MAX);
+        self.cost.set(self.cost.get().saturating_add(cost));
     }
 
     fn answer(&self, mut list: Value) -> Outcome {
-        let at = self.directory.age().as_millis();
-        list["at"] = u64::try_from(at).unwrap_or(u64::MAX).into();
-        Outcome {
-            last_error: None,
-            values: vec![list],
-        }
+        let time = self.directory.uptime().as_millis();
+        list["at"] = u64::try_from(time).unwrap_or(u64::MAX).into();
+        Outcome::value(list)
     }
 
-    /// Asks server sockets what keeps them from accepting: all of them, or, if they are
-    /// many, so many at a time, and the next ones the next time.
-    async fn look_at_servers(&self, apps: &[(AppId, Rc<RefCell<SocketStats>>)]) {
+    /// Asks server sockets what keeps them from accepting: up to [`BLOCKED_BY_QUERIES`], and the
+    /// next ones at the next call.
+    async fn refresh_blocked_by(&self, apps: &[(AppId, Rc<RefCell<SocketStats>>)]) {
         let counts = apps
             .iter()
-            .map(|(_, socket_stats)| socket_stats.borrow().server_count());
+            .map(|(_, stats)| stats.borrow().count(Namespace::Server));
         let total: usize = counts.sum();
         if total == 0 {
             return;
         }
         let mut from = self.next_server.get() % total;
-        let mut left = total.min(LOOKS);
+        let mut left = total.min(BLOCKED_BY_QUERIES);
         self.next_server.set((from + left) % total);
-        let mut asked = Vec::with_capacity(left);
-        for (app, socket_stats) in apps.iter().cycle() {
+        let mut infos = Vec::with_capacity(left);
+        for (app, stats) in apps.iter().cycle() {
             let (count, ids) = {
-                let socket_stats = socket_stats.borrow();
-                let slice = PageRange { from, most: left };
-                (socket_stats.server_count(), socket_stats.server_ids(slice))
+                let stats = stats.borrow();
+                let range = PageRange { from, max: left };
+                (stats.count(Namespace::Server), stats.server_ids(range))
             };
+            // The range begins in a later app.
             if ids.is_empty() {
                 from -= count.min(from);
                 continue;
@@ -239,200 +218,198 @@ impl AdminCalls {
             from = 0;
             left -= ids.len();
             let handle = self.directory.app(app);
-            asked.extend(ids.into_iter().map(|id| {
+            infos.extend(ids.into_iter().map(|id| {
                 let info = handle.tcp_server.get_info(id.into());
-                async move { (socket_stats, id, info.await) }
+                async move { (stats, id, info.await) }
             }));
             if left == 0 {
                 break;
             }
         }
-        self.spent(asked.len(), SERVER_COST);
-        for (socket_stats, id, info) in join_all(asked).await {
+        self.add_cost(infos.len(), SERVER_COST);
+        for (stats, id, info) in join_all(infos).await {
             let mut reasons = info.map(|info| info.blocked_by).unwrap_or_default();
             if reasons.contains(&BlockReason::Suspended) {
-                // Its listeners are gone, as they should be, with what they had in hand.
-                let follows = [BlockReason::NoListener, BlockReason::Unhandled];
-                reasons.retain(|reason| !follows.contains(reason));
+                // Both follow from the suspension, so they are no problems of their own.
+                let implied = [BlockReason::NoListener, BlockReason::Unhandled];
+                reasons.retain(|reason| !implied.contains(reason));
             }
-            socket_stats.borrow_mut().blocked(id, &reasons);
+            stats.borrow_mut().set_blocked_by(id, &reasons);
         }
     }
 
-    fn app_row(&self, app: &AppId, socket_stats: &SocketStats) -> Value {
-        let problems = socket_stats.problems().into_iter().map(|problem| {
-            let mut shown = reason(problem.reason);
-            shown["servers"] = problem.servers.into();
-            shown
+    fn app_row(&self, app: &AppId, stats: &SocketStats) -> Value {
+        let problems = stats.problems().into_iter().map(|problem| {
+            let mut row = reason_row(problem.reason);
+            row["servers"] = problem.servers.into();
+            row
         });
-        let mut row = socket_stats.sums().shown();
+        let mut row = stats.totals().to_json();
         row["app"] = app.as_str().into();
-        row["here"] = self.directory.is_here(app).into();
-        row["servers"] = socket_stats.server_count().into();
-        row["clients"] = socket_stats.client_count().into();
+        row["connected"] = self.directory.is_connected(app).into();
+        row["servers"] = stats.count(Namespace::Server).into();
+        row["clients"] = stats.count(Namespace::Client).into();
         row["problems"] = problems.collect();
         row
     }
 
     /// `host.listApps`.
-    async fn apps(&self, rank: Rank, slice: PageRange) -> Outcome {
+    async fn list_apps(self, rank: Rank, range: PageRange) -> Outcome {
         let mut apps = self.directory.apps();
-        self.look_at_servers(&apps).await;
+        self.refresh_blocked_by(&apps).await;
         let (mut servers, mut clients, mut with_problems) = (0, 0, 0);
-        let mut sums = vec![self.directory.gone()];
-        let worst = |socket_stats: &Rc<RefCell<SocketStats>>| {
-            let problems = socket_stats.borrow().problems();
+        let mut totals = vec![self.directory.removed_counters()];
+        let worst = |stats: &Rc<RefCell<SocketStats>>| {
+            let problems = stats.borrow().problems();
             problems.first().map_or(0, |it| severity(it.reason))
         };
-        for (_, socket_stats) in &apps {
-            with_problems += usize::from(worst(socket_stats) >= NEEDS_SOMEBODY);
-            let socket_stats = socket_stats.borrow();
-            servers += socket_stats.server_count();
-            clients += socket_stats.client_count();
-            sums.push(socket_stats.sums());
+        for (_, stats) in &apps {
+            with_problems += usize::from(worst(stats) >= NEEDS_ACTION);
+            let stats = stats.borrow();
+            servers += stats.count(Namespace::Server);
+            clients += stats.count(Namespace::Client);
+            totals.push(stats.totals());
         }
         if rank == Rank::Problems {
-            // Those that are as bad stay in the order of their names.
-            apps.sort_by_cached_key(|(_, socket_stats)| Reverse(worst(socket_stats)));
+            // The sort is stable, so equal problems stay ordered by name.
+            apps.sort_by_cached_key(|(_, stats)| Reverse(worst(stats)));
         }
-        let (total, listed) = slice.of(apps.into_iter());
-        let listed = listed.into_iter();
-        let listed: Value = listed
-            .map(|(app, socket_stats)| self.app_row(&app, &socket_stats.borrow()))
-            .collect();
-        let mut all = Counters::of(sums.into_iter()).shown();
+        let (total, apps) = range.select(apps);
+        let rows = apps.into_iter();
+        let rows = rows.map(|(app, stats)| self.app_row(&app, &stats.borrow()));
+        let rows: Value = rows.collect();
+        let mut all = Counters::sum(totals).to_json();
         all["servers"] = servers.into();
         all["clients"] = clients.into();
         all["problems"] = with_problems.into();
-        self.answer(json!({ "total": total, "all": all, "apps": listed }))
+        self.answer(json!({ "total": total, "all": all, "apps": rows }))
     }
 
     /// `host.listServers`.
-    async fn servers(&self, app: &AppId, rank: Rank, slice: PageRange) -> Outcome {
-        let Some(socket_stats) = self.directory.socket_stats(app) else {
+    async fn list_servers(self, app: AppId, rank: Rank, range: PageRange) -> Outcome {
+        let Some(stats) = self.directory.socket_stats(&app) else {
             return no_such_app();
         };
-        let (total, listed) = socket_stats.borrow().servers(rank, slice);
-        self.spent(listed.len(), SERVER_COST);
-        let handle = self.directory.app(app);
-        let infos = listed
-            .iter()
-            .map(|(id, ..)| handle.tcp_server.get_info((*id).into()));
-        let infos = join_all(infos.collect::<Vec<_>>()).await;
-        let rows = infos.into_iter().zip(listed);
-        let rows = rows.filter_map(|(info, (_, clients, sums))| {
-            let mut row = server_row(info.ok()?);
-            row["clients"] = clients.into();
-            with_sums(&mut row, sums);
-            Some(row)
+        let (total, servers) = stats.borrow().servers(rank, range);
+        self.add_cost(servers.len(), SERVER_COST);
+        let handle = self.directory.app(&app);
+        let ids = servers.iter().map(|(id, ..)| (*id).into());
+        let infos = join_all(ids.map(|id| handle.tcp_server.get_info(id))).await;
+        let rows = infos.into_iter().zip(servers);
+        let rows = rows.filter_map(|(info, (_, clients, counters))| {
+            Some(server_row(info.ok()?, clients, counters))
         });
         let rows: Value = rows.collect();
         self.answer(json!({ "total": total, "sockets": rows }))
     }
 
-    /// `host.find`: the apps whose id has this text in it, and the sockets whose name or address has.
-    async fn find(&self, text: &str, slice: PageRange) -> Outcome {
-        let wanted = Wanted(shortened(text).to_lowercase());
-        let mut found = Found::new(slice);
-        let mut looks = FIND_SERVERS;
-        // Some at a time: one after the other takes long under load, and all hold much at once.
-        let lists = stream::iter(self.directory.apps()).map(|(app, socket_stats)| {
+    /// `host.listClients`.
+    async fn list_clients(
+        self,
+        app: AppId,
+        server: Option<u64>,
+        order: Order,
+        range: PageRange,
+    ) -> Outcome {
+        let Some(stats) = self.directory.socket_stats(&app) else {
+            return no_such_app();
+        };
+        let (total, ids) = stats.borrow().clients(server, order, range);
+        self.add_cost(ids.len(), CLIENT_COST);
+        let handle = self.directory.app(&app);
+        let infos = ids.iter().map(|id| handle.tcp.get_info((*id).into()));
+        let infos = join_all(infos.collect::<Vec<_>>()).await;
+        let stats = stats.borrow();
+        let rows = infos.into_iter().flatten();
+        let rows: Value = rows.map(|info| client_row(info, &stats)).collect();
+        self.answer(json!({ "total": total, "sockets": rows }))
+    }
+
+    /// `host.find`: apps whose id contains the text, and sockets whose name or address does.
+    async fn find(self, text: String, range: PageRange) -> Outcome {
+        let query = Query(truncate_name(&text).to_lowercase());
+        let mut results = SearchResults {
+            range,
+            total: 0,
+            rows: Vec::new(),
+        };
+        let mut servers_left = SEARCHED_SERVERS;
+        // Several apps at a time: one by one takes long on a busy host, and all at once takes
+        // much memory.
+        let apps = stream::iter(self.directory.apps()).map(|(app, stats)| {
             let handle = self.directory.app(&app);
-            let most = PageRange {
+            let range = PageRange {
                 from: 0,
-                most: looks,
+                max: servers_left,
             };
-            let ids = socket_stats.borrow().server_ids(most);
-            looks -= ids.len();
-            let servers = ids
-                .into_iter()
-                .map(|id| handle.tcp_server.get_info(id.into()));
-            let servers = join_all(servers.collect::<Vec<_>>());
+            let ids = stats.borrow().server_ids(range).into_iter();
+            servers_left -= ids.len();
+            let servers = join_all(ids.map(|id| handle.tcp_server.get_info(id.into())));
             let clients = handle.tcp.get_sockets();
-            async move { (app, socket_stats, servers.await, clients.await) }
+            async move { (app, stats, servers.await, clients.await) }
         });
-        let mut lists = pin!(lists.buffered(FIND_APPS));
-        while let Some((app, socket_stats, servers, clients)) = lists.next().await {
-            self.spent(servers.len(), SERVER_COST);
-            if wanted.is_in(app.as_str()) {
-                found.push("app", &app, || self.app_row(&app, &socket_stats.borrow()));
+        let mut apps = pin!(apps.buffered(SEARCH_CONCURRENCY));
+        while let Some((app, stats, servers, clients)) = apps.next().await {
+            self.add_cost(servers.len(), SERVER_COST);
+            if query.matches(app.as_str()) {
+                results.push("app", &app, || self.app_row(&app, &stats.borrow()));
             }
             for info in servers.into_iter().flatten() {
-                if wanted.is_socket(info.name.as_deref(), info.local_address, info.local_port) {
-                    found.push("tcpServer", &app, || {
-                        let id = info.socket_id.get();
-                        let mut row = server_row(info);
-                        let (clients, sums) = socket_stats.borrow().server(id);
-                        row["clients"] = clients.into();
-                        with_sums(&mut row, sums);
-                        row
+                if query.matches_socket(info.name.as_deref(), info.local_address, info.local_port) {
+                    results.push("tcpServer", &app, || {
+                        let (clients, counters) = stats.borrow().server(info.socket_id.get());
+                        server_row(info, clients, counters)
                     });
                 }
             }
             let clients = clients.unwrap_or_default();
-            self.spent(clients.len(), CLIENT_COST);
+            self.add_cost(clients.len(), CLIENT_COST);
             for info in clients {
-                if wanted.is_socket(info.name.as_deref(), info.peer_address, info.peer_port) {
-                    found.push("tcp", &app, || client_row(info, &socket_stats.borrow()));
+                if query.matches_socket(info.name.as_deref(), info.peer_address, info.peer_port) {
+                    results.push("tcp", &app, || client_row(info, &stats.borrow()));
                 }
             }
         }
-        self.answer(json!({ "total": found.total, "found": found.rows }))
-    }
-
-    /// `host.listClients`.
-    async fn clients(
-        &self,
-        app: &AppId,
-        server: Option<u64>,
-        order: Order,
-        slice: PageRange,
-    ) -> Outcome {
-        let Some(socket_stats) = self.directory.socket_stats(app) else {
-            return no_such_app();
-        };
-        let (total, ids) = socket_stats.borrow().clients(server, order, slice);
-        self.spent(ids.len(), CLIENT_COST);
-        let handle = self.directory.app(app);
-        let infos = ids.iter().map(|id| handle.tcp.get_info((*id).into()));
-        let infos = join_all(infos.collect::<Vec<_>>()).await;
-        let socket_stats = socket_stats.borrow();
-        let rows = infos.into_iter().flatten();
-        let rows: Value = rows.map(|info| client_row(info, &socket_stats)).collect();
-        self.answer(json!({ "total": total, "sockets": rows }))
+        self.answer(json!({ "total": results.total, "found": results.rows }))
     }
 
     /// `host.setPaused`.
-    fn set_paused(&self, app: &AppId, namespace: Namespace, id: u64, paused: bool) -> Doing {
-        let Some(app) = self.known(app) else {
+    fn set_paused(
+        &self,
+        app: &AppId,
+        namespace: Namespace,
+        id: u64,
+        is_paused: bool,
+    ) -> OutcomeFuture {
+        let Some(app) = self.listed_app(app) else {
             return async { no_such_app() }.boxed_local();
         };
-        paused_now(match namespace {
-            Namespace::Server => app.tcp_server.set_paused(id.into(), paused),
-            Namespace::Client => app.tcp.set_paused(id.into(), paused),
+        pause_outcome(match namespace {
+            Namespace::Server => app.tcp_server.set_paused(id.into(), is_paused),
+            Namespace::Client => app.tcp.set_paused(id.into(), is_paused),
         })
     }
 
-    /// `host.drain`: begins it. How far it has come is in the lists.
+    /// `host.drain`: starts a drain. The lists show its progress.
     async fn drain(self, id: AppId, server: Option<u64>, deadline: Duration) -> Outcome {
-        let Some(app) = self.known(&id) else {
+        let Some(app) = self.listed_app(&id) else {
             return no_such_app();
         };
-        // One is the session's own.
-        if Rc::strong_count(&self.drains) > DRAINS {
-            return Outcome::failed("Too many drains are going on");
+        // The session and this call hold one clone each.
+        if Rc::strong_count(&self.drains) > DRAINS + 1 {
+            return Outcome::refused("Too many drains are running");
         }
         let drained = match server {
             None => app.drain(deadline),
             Some(server) => {
-                // A drain answers when it is over.
+                // The drain itself would report a missing socket only at its end.
                 if let Err(error) = app.tcp_server.get_info(server.into()).await {
-                    return Outcome::failed(error);
+                    return error.into();
                 }
                 app.tcp_server.drain(server.into(), deadline)
             }
         };
-        let going_on = self.drains.clone();
+        let running = self.drains.clone();
         actix_rt::spawn(async move {
             match drained.await {
                 Ok(drained) => log::info!(
@@ -442,80 +419,74 @@ impl AdminCalls {
                 ),
                 Err(error) => log::warn!("app {id}: a drain failed: {error}"),
             }
-            drop(going_on);
+            drop(running);
         });
         Outcome::default()
     }
 
-    /// `host.close`: the app is told as if the network had failed.
+    /// `host.close`: the app gets the error event of a failed network.
     async fn close(self, id: AppId, namespace: Namespace, socket: u64) -> Outcome {
-        let Some(app) = self.known(&id) else {
+        let Some(app) = self.listed_app(&id) else {
             return no_such_app();
         };
-        let closed = match namespace {
+        let (outcome, raise) = match namespace {
             Namespace::Server => {
                 let info = app.tcp_server.get_info(socket.into()).await;
-                let closed = nothing(app.tcp_server.close(socket.into())).await;
-                let listened = info.map(|info| info.local_port.is_some());
-                (closed, listened, Taken::Server(socket.into()))
+                let outcome = empty_outcome(app.tcp_server.close(socket.into())).await;
+                (outcome, info.map(|info| info.local_port.is_some()))
             }
             Namespace::Client => {
                 let info = app.tcp.get_info(socket.into()).await;
-                let closed = nothing(app.tcp.close(socket.into())).await;
-                // One that is not paused says so by itself, as Chrome's do.
-                let untold = info.map(|info| info.connected && info.paused);
-                (closed, untold, Taken::Client(socket.into()))
+                let outcome = empty_outcome(app.tcp.close(socket.into())).await;
+                // A connected socket that is not paused raises the event itself.
+                (outcome, info.map(|info| info.connected && info.paused))
             }
         };
-        let (outcome, is_untold, taken) = closed;
         if outcome.last_error.is_none() {
-            self.directory
-                .taken(&id, taken, is_untold == Ok::<_, Error>(true));
-            self.directory.clear_away(&id).await;
+            let closed = ClosedByAdmin(namespace, socket);
+            let raise = raise == Ok::<_, Error>(true);
+            self.directory.closed_by_admin(&id, closed, raise);
+            self.directory.remove_if_unused(&id).await;
         }
         outcome
     }
 
-    fn known(&self, app: &AppId) -> Option<App> {
-        self.directory
-            .socket_stats(app)
-            .map(|_| self.directory.app(app))
+    fn listed_app(&self, app: &AppId) -> Option<App> {
+        let stats = self.directory.socket_stats(app);
+        stats.map(|_| self.directory.app(app))
     }
 }
 
-/// What is looked for, in small letters.
-struct Wanted(String);
+/// A search text, in lower case.
+struct Query(String);
 
-impl Wanted {
-    fn is_in(&self, text: &str) -> bool {
+impl Query {
+    fn matches(&self, text: &str) -> bool {
         text.to_lowercase().contains(&self.0)
     }
 
-    fn is_socket(&self, name: Option<&str>, address: Option<IpAddr>, port: Option<u16>) -> bool {
+    fn matches_socket(
+        &self,
+        name: Option<&str>,
+        address: Option<IpAddr>,
+        port: Option<u16>,
+    ) -> bool {
         let address = address.zip(port).map(SocketAddr::from);
-        name.is_some_and(|name| self.is_in(name))
-            || address.is_some_and(|address| self.is_in(&address.to_string()))
+        name.is_some_and(|name| self.matches(name))
+            || address.is_some_and(|address| self.matches(&address.to_string()))
     }
 }
 
-/// A slice of what was found, and how much that is.
-struct Found {
-    slice: PageRange,
+/// A range of the search results, and the number of all.
+struct SearchResults {
+    range: PageRange,
     total: usize,
     rows: Vec<Value>,
 }
 
-impl Found {
-    fn new(slice: PageRange) -> Self {
-        Found {
-            slice,
-            total: 0,
-            rows: Vec::new(),
-        }
-    }
-
+impl SearchResults {
     fn push(&mut self, kind: &str, app: &AppId, row: impl FnOnce() -> Value) {
-        if self.total >= self.slice.from && self.rows.len() < self.slice.most {
+        if self.total >= self.range.from && self.rows.len() < self.range.max {
             let mut row = row();
             row["kind"] = kind.into();
             row["app"] = app.as_str().into();
@@ -525,26 +496,19 @@ impl Found {
     }
 }
 
-fn client_row(info: tcp::SocketInfo, socket_stats: &SocketStats) -> Value {
+fn client_row(info: tcp::SocketInfo, stats: &SocketStats) -> Value {
     let id = info.socket_id.get();
-    let mut row = tcp_info(info);
-    shorten_name(&mut row);
-    with_sums(&mut row, socket_stats.client_sums(id));
-    row["age"] = socket_stats.age(id).into();
+    let mut row = socket_row(tcp_info(info), stats.client_counters(id));
+    row["age"] = stats.age(id).into();
     row
 }
 
-fn with_sums(row: &mut Value, sums: Counters) {
-    row["received"] = sums.received.into();
-    row["sent"] = sums.sent.into();
-}
-
-fn server_row(info: tcp_server::SocketInfo) -> Value {
-    let counts = info.counts;
-    let blocked_by: Value = info.blocked_by.iter().copied().map(reason).collect();
-    let backlog = info.backlog;
-    let mut row = server_info(info);
-    shorten_name(&mut row);
+fn server_row(info: tcp_server::SocketInfo, clients: usize, counters: Counters) -> Value {
+    let (counts, backlog) = (info.counts, info.backlog);
+    let blocked_by = info.blocked_by.iter().copied().map(reason_row);
+    let blocked_by: Value = blocked_by.collect();
+    let mut row = socket_row(server_info(info), counters);
+    row["clients"] = clients.into();
     row["blockedBy"] = blocked_by;
     row["accepted"] = counts.accepted.into();
     row["delivered"] = counts.delivered.into();
@@ -556,8 +520,19 @@ fn server_row(info: tcp_server::SocketInfo) -> Value {
     row
 }
 
-fn reason(reason: BlockReason) -> Value {
-    let (why, code) = match reason {
+fn socket_row(mut info: Value, counters: Counters) -> Value {
+    if let Some(name) = info.get("name").and_then(Value::as_str)
+        && name.chars().nth(NAME).is_some()
+    {
+        info["name"] = format!("{}…", truncate_name(name)).into();
+    }
+    info["received"] = counters.received.into();
+    info["sent"] = counters.sent.into();
+    info
+}
+
+fn reason_row(reason: BlockReason) -> Value {
+    let (name, code) = match reason {
         BlockReason::App => ("app", None),
         BlockReason::AcceptError(code) => ("acceptError", Some(code)),
         BlockReason::BackingOff(code) => ("backingOff", Some(code)),
@@ -568,25 +543,15 @@ fn reason(reason: BlockReason) -> Value {
         BlockReason::Draining => ("draining", None),
         BlockReason::Handover => ("handover", None),
         BlockReason::TlsNotSet => ("tlsNotSet", None),
-        // One that this host does not know yet.
+        // A later version of the crate may add reasons.
         _ => ("other", None),
     };
     match code {
-        None => json!({ "why": why }),
-        Some(code) => json!({ "why": why, "resultCode": code.code(), "error": code.name() }),
+        None => json!({ "reason": name }),
+        Some(code) => json!({ "reason": name, "resultCode": code.code(), "error": code.name() }),
     }
 }
 
-/// A name may be far longer than what anybody looks at.
-fn shorten_name(row: &mut Value) {
-    if let Some(name) = row["name"].as_str()
-        && name.chars().nth(NAME).is_some()
-    {
-        row["name"] = format!("{}…", shortened(name)).into();
-    } else if row["name"].is_null()
-        && let Some(row) = row.as_object_mut()
-    {
-        // To look was to make it.
-        row.remove("name");
-    }
+fn truncate_name(name: &str) -> String {
+    name.chars().take(NAME).collect()
 }

@@ -1,4 +1,4 @@
-//! The admin connection, by which the page looks at all apps.
+//! The admin connection, which lists and controls the sockets of all apps.
 
 pub(crate) mod calls;
 pub(crate) mod session;

@@ -1,5 +1,4 @@
-//! Who looks after the host: one connection that is no app, and sees and
-//! touches the sockets of all. `docs/protocol.md` tells what is spoken.
+//! The session of an admin connection. It is not an app; `docs/protocol.md` specifies it.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -7,157 +6,124 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use futures::future::LocalBoxFuture;
-use serde_json::json;
 
 use crate::access::admin_key::AdminKey;
 use crate::admin::calls;
 use crate::admin::calls::AdminCalls;
-use crate::limits::{CARETAKER, CARETAKERS, VERSION};
-use crate::protocol::call::CallError;
+use crate::limits::{ADMIN_VERSION, ADMINS, VERSION};
+use crate::protocol::arguments::CallError;
 use crate::protocol::close_reason::{CloseReason, Code};
 use crate::protocol::frame;
-use crate::protocol::frame::{Data, Encoding, Frame, FrameError, Hello, Messages};
+use crate::protocol::frame::{Encoding, Frame, FrameError, Hello};
 use crate::protocol::message;
 use crate::protocol::outbox::Outbox;
-use crate::protocol::outcome::Outcome;
+use crate::protocol::outcome::{Outcome, OutcomeFuture};
 use crate::sessions::directory::SessionDirectory;
+use crate::sessions::frame_handler::{FrameHandler, PendingFrame};
 use crate::sessions::turn::Turn;
 
-/// A caretaker that is in.
 pub(crate) struct AdminSession {
-    state: RefCell<State>,
-    rounds: AdminCalls,
-    /// Counted as long as it is there.
-    _place: Rc<()>,
-    /// The answer to its hello.
+    state: RefCell<AdminState>,
+    calls: AdminCalls,
+    /// Counts the connection until it is dropped.
+    _admin: Rc<()>,
+    /// The frame that answers the hello.
     pub(crate) welcome: Bytes,
 }
 
-struct State {
+struct AdminState {
     outbox: Outbox<()>,
     last_call: u64,
-    /// What is left of a frame.
-    waiting: Option<Waiting>,
-    /// The call that is being carried out: one at a time.
-    current: Option<(u64, LocalBoxFuture<'static, Outcome>)>,
-}
-
-struct Waiting {
-    messages: Messages,
-    data: Data,
-    has_messages: bool,
-    length: usize,
+    pending_frame: Option<PendingFrame>,
+    /// The call that is carried out: one at a time.
+    current: Option<(u64, OutcomeFuture)>,
 }
 
 impl AdminSession {
-    /// Lets in who sends this first frame, if it shows the key.
-    pub(crate) fn enter(
+    /// Opens the session of a client that sent this first frame. `output` is the encoding of
+    /// the frames to it.
+    ///
+    /// # Errors
+    /// The key is wrong, the versions do not match, or there are too many admin connections.
+    pub(crate) fn open(
         directory: &SessionDirectory,
         key: &AdminKey,
-        form: Encoding,
+        encoding: Encoding,
         bytes: Bytes,
-        answer: Encoding,
+        output: Encoding,
     ) -> Result<Self, CloseReason> {
-        let Some(hello) = Frame::read(form, bytes)?.into_hello()? else {
-            let what = "the first frame is a hello, and nothing else";
-            return Err(CloseReason::new(Code::BadHello, what));
-        };
-        let hello: Hello<'_> = frame::object(&hello)?;
-        if !key.is(hello.key.as_ref().map(|key| &*key.0)) {
-            let what = "missing or wrong admin key: the host prints it when it starts";
-            return Err(CloseReason::new(Code::Forbidden, what));
+        let hello = Frame::read(encoding, bytes)?.into_hello()?;
+        let hello: Hello<'_> = frame::parse_object(&hello)?;
+        if !key.matches(hello.key.as_ref().map(|key| &*key.0)) {
+            let text = "missing or wrong admin key: the host prints it when it starts";
+            return Err(CloseReason::new(Code::Forbidden, text));
         }
-        if !hello.protocol.has(VERSION) || !hello.admin_session.has(CARETAKER) {
-            let what = format!(
-                "this host speaks version {VERSION} of the protocol, and {CARETAKER} of the admin part"
+        if !hello.protocol.contains(VERSION) || !hello.admin.contains(ADMIN_VERSION) {
+            let text = format!(
+                "this host supports protocol version {VERSION} and admin version {ADMIN_VERSION}"
             );
-            return Err(CloseReason::new(Code::Version, what));
+            return Err(CloseReason::new(Code::Version, text));
         }
-        let place = directory.caretakers();
-        // One is the lobby's.
-        if Rc::strong_count(&place) > CARETAKERS + 1 {
-            let what = "too many admin connections";
-            return Err(CloseReason::new(Code::Busy, what));
+        let admin = directory.admins();
+        // The directory itself holds one clone.
+        if Rc::strong_count(&admin) > ADMINS + 1 {
+            return Err(CloseReason::new(Code::Busy, "too many admin connections"));
         }
-        let welcome = json!({
-            "protocol": VERSION,
-            "admin": CARETAKER,
-            "host": directory.name(),
-            "instance": directory.instance(),
-            "limits": directory.limits(),
-        });
-        let welcome = format!(r#""welcome":{welcome}"#);
         log::info!("admin connected");
         Ok(AdminSession {
-            state: RefCell::new(State {
-                outbox: Outbox::new(answer),
+            state: RefCell::new(AdminState {
+                outbox: Outbox::new(output),
                 last_call: 0,
-                waiting: None,
+                pending_frame: None,
                 current: None,
             }),
-            rounds: AdminCalls {
+            calls: AdminCalls {
                 directory: directory.clone(),
                 next_server: Rc::default(),
-                asked: Rc::default(),
+                cost: Rc::default(),
                 drains: Rc::default(),
             },
-            _place: place,
-            welcome: frame::write(answer, &[&welcome], &[]),
+            _admin: admin,
+            welcome: directory.welcome_frame(output, "admin", ADMIN_VERSION.into()),
         })
     }
+}
 
-    /// Takes in a frame.
-    pub(crate) fn take(
+impl FrameHandler for AdminSession {
+    fn receive(
         &self,
-        form: Encoding,
+        encoding: Encoding,
         bytes: Bytes,
         turn: &mut Turn,
     ) -> Result<(), CloseReason> {
-        let length = bytes.len();
-        let frame = Frame::read(form, bytes)?;
-        if frame.hello.is_some() {
-            return Err(CloseReason::new(Code::BadHello, "a hello was said already"));
-        }
         let mut state = self.state.borrow_mut();
-        if let Some(frames) = frame.ack {
-            state.outbox.acknowledge(frames)?;
-        }
-        state.waiting = Some(Waiting {
-            has_messages: !frame.messages.is_empty(),
-            messages: frame.messages,
-            data: frame.data,
-            length,
-        });
-        turn.goes_on();
-        state.go_on(&self.rounds, turn)
+        let frame = PendingFrame::receive(encoding, bytes, &mut state.outbox)?;
+        state.pending_frame = Some(frame);
+        turn.try_step();
+        state.process(&self.calls, turn)
     }
 
-    /// Goes on with a frame of which not all is carried out.
-    pub(crate) fn go_on(&self, turn: &mut Turn) -> Result<(), CloseReason> {
-        self.state.borrow_mut().go_on(&self.rounds, turn)
+    fn process(&self, turn: &mut Turn) -> Result<(), CloseReason> {
+        self.state.borrow_mut().process(&self.calls, turn)
     }
 
-    /// Whether it could go on.
-    pub(crate) fn has_work(&self) -> bool {
+    fn has_work(&self) -> bool {
         let state = self.state.borrow();
-        state.waiting.is_some() && state.is_free()
+        state.pending_frame.is_some() && state.may_process()
     }
 
-    /// Whether the next frame should be read.
-    pub(crate) fn has_room(&self) -> bool {
-        self.state.borrow().waiting.is_none()
+    fn is_ready(&self) -> bool {
+        self.state.borrow().pending_frame.is_none()
     }
 
-    /// What is to be sent now.
-    pub(crate) fn next_frame(&self) -> Result<Option<Bytes>, CloseReason> {
+    fn next_frame(&self) -> Result<Option<Bytes>, CloseReason> {
         Ok(self.state.borrow_mut().outbox.next_frame()?)
     }
 
-    /// Goes on with the call that is being carried out, until it is. Dropping the
-    /// future loses nothing.
-    pub(crate) async fn news(&self) {
+    /// Polls the current call, and ends when it is answered.
+    async fn wait_for_output(&self) {
         poll_fn(|cx| {
+            // The call uses the directory, so the state must not be borrowed while it is polled.
             let current = self.state.borrow_mut().current.take();
             let Some((id, mut call)) = current else {
                 return Poll::Pending;
@@ -168,49 +134,45 @@ impl AdminSession {
                 state.current = Some((id, call));
                 return Poll::Pending;
             };
-            state.tell(id, outcome);
+            state.outbox.push(&outcome.message(id));
             Poll::Ready(())
         })
         .await;
     }
 }
 
-impl State {
-    /// Whether the next call may begin: when the one before is answered and there is room for more
-    /// answers.
-    fn is_free(&self) -> bool {
+impl AdminState {
+    /// Whether to process the next call: one at a time, and while there is room for its answer.
+    fn may_process(&self) -> bool {
         self.current.is_none() && self.outbox.has_room()
     }
 
-    fn go_on(&mut self, rounds: &AdminCalls, turn: &mut Turn) -> Result<(), CloseReason> {
-        while self.is_free()
-            && turn.goes_on()
-            && let Some(mut frame) = self.waiting.take()
+    fn process(&mut self, calls: &AdminCalls, turn: &mut Turn) -> Result<(), CloseReason> {
+        while self.may_process()
+            && turn.try_step()
+            && let Some(mut frame) = self.pending_frame.take()
         {
             let Some(message) = frame.messages.next()? else {
-                frame.data.end()?;
-                self.outbox.handled(frame.has_messages, frame.length);
+                frame.finish(&mut self.outbox)?;
                 break;
             };
             let id = match message.kind() {
                 Some(message::Kind::Call(id)) if id > self.last_call => id,
                 Some(message::Kind::Call(_) | message::Kind::BadId) => {
-                    return Err(message::bad_id());
+                    return Err(CloseReason::bad_call_id());
                 }
-                _ => return Err(FrameError::Message("it is no call").into()),
+                _ => return Err(FrameError::Message("not a call").into()),
             };
             self.last_call = id;
-            match calls::read(message, &mut frame.data, rounds) {
+            match calls::read(message, &mut frame.data, calls) {
                 Ok(call) => self.current = Some((id, call)),
-                Err(CallError::Call(text)) => self.tell(id, Outcome::failed(text)),
+                Err(CallError::Call(text)) => {
+                    self.outbox.push(&Outcome::refused(text).message(id));
+                }
                 Err(CallError::Frame(error)) => return Err(error.into()),
             }
-            self.waiting = Some(frame);
+            self.pending_frame = Some(frame);
         }
         Ok(())
-    }
-
-    fn tell(&mut self, id: u64, outcome: Outcome) {
-        self.outbox.push(&outcome.message(id));
     }
 }

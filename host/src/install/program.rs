@@ -1,25 +1,26 @@
-//! The program that browsers start: where it is, and a copy that outlives a build
-//! folder.
+//! The program that browsers start, and its copy outside a build folder.
 
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::{home, replace_by};
+use super::{home, replace};
 
-/// What a copy is called.
-pub(super) const FILE: &str = "chrome-sockets";
+/// The file name of a copy.
+pub(super) const FILE_NAME: &str = "chrome-sockets";
 
-/// What cargo, like other tools, puts into a folder whose content can be made again.
-const TAG: &str = "CACHEDIR.TAG";
+/// The file by which cargo and other tools mark folders whose content can be made again.
+const CACHE_TAG: &str = "CACHEDIR.TAG";
 
-/// Whether `cargo clean` removes it.
+/// Whether `cargo clean` would remove the program.
 pub(super) fn is_in_build_folder(program: &Path) -> bool {
-    program.ancestors().any(|folder| folder.join(TAG).is_file())
+    program
+        .ancestors()
+        .any(|folder| folder.join(CACHE_TAG).is_file())
 }
 
-/// Where a copy goes: the user's data folder.
+/// The default folder of the copy, in the user's data folder.
 pub(super) fn default_folder() -> io::Result<PathBuf> {
     let data = match env::var_os("XDG_DATA_HOME").map(PathBuf::from) {
         Some(data) if data.is_absolute() => data,
@@ -29,25 +30,25 @@ pub(super) fn default_folder() -> io::Result<PathBuf> {
     Ok(data.join("chrome-sockets"))
 }
 
-/// Whether the program is in this folder itself.
+/// Whether the program is directly in this folder.
 pub(super) fn is_in(program: &Path, folder: &Path) -> io::Result<bool> {
     let folder = fs::canonicalize(folder)?;
     let program = fs::canonicalize(program)?;
     Ok(program.parent() == Some(&folder))
 }
 
-/// A host that runs goes on with the copy that it was started from.
+/// Replaces the copy. A running host keeps the file that it was started from.
 pub(super) fn copy(program: &Path, copy: &Path) -> io::Result<()> {
     let mut from = File::open(program)?;
-    replace_by(copy, 0o700, |to| io::copy(&mut from, to).map(drop))
+    replace(copy, 0o700, |to| io::copy(&mut from, to).map(drop))
 }
 
-/// Whether a script in these folders starts this program, quoted as it is there.
+/// Whether a script in these folders starts this program, which is quoted for the shell.
 pub(super) fn is_started_from<'a>(
     folders: impl Iterator<Item = &'a Path>,
     program: &str,
 ) -> io::Result<bool> {
-    let starts = format!("exec {program} ");
+    let command = format!("exec {program} ");
     for folder in folders {
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
@@ -57,8 +58,8 @@ pub(super) fn is_started_from<'a>(
         for entry in entries {
             let path = entry?.path();
             let is_script = path.extension().is_some_and(|kind| kind == "sh");
-            // One that cannot be read is not of an installation.
-            if is_script && super::manifests::read(&path).is_ok_and(|it| it.contains(&starts)) {
+            // An unreadable script is not one of ours.
+            if is_script && super::manifests::read(&path).is_ok_and(|it| it.contains(&command)) {
                 return Ok(true);
             }
         }

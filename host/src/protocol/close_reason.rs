@@ -1,20 +1,20 @@
-//! How a connection ends: the code for the client, and a text for people.
+//! Why the host closes a connection: a code for the client, and a text for people.
 
 use serde_json::json;
 
-use crate::excerpt::line;
+use crate::excerpt::for_log;
 use crate::protocol::frame::FrameError;
 use crate::protocol::outbox::Overrun;
-use crate::sessions::budget::Unread;
+use crate::sessions::budget::ReadStop;
 
-/// The host's last word.
+/// The content of the host's last frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct CloseReason {
     pub(crate) code: Code,
     pub(crate) message: String,
 }
 
-/// The codes of the protocol, each with the code that ends a WebSocket.
+/// The codes of `docs/protocol.md`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Code {
     BadFrame,
@@ -33,61 +33,61 @@ pub(crate) enum Code {
 }
 
 impl Code {
-    pub(crate) fn name(self) -> &'static str {
+    /// Its name, and the close code of the WebSocket (RFC 6455, 7.4.1).
+    fn details(self) -> (&'static str, u16) {
         match self {
-            Code::BadFrame => "bad-frame",
-            Code::BadHello => "bad-hello",
-            Code::Version => "version",
-            Code::Forbidden => "forbidden",
-            Code::Origin => "origin",
-            Code::UnknownApp => "unknown-app",
-            Code::BadManifest => "bad-manifest",
-            Code::AppInUse => "app-in-use",
-            Code::Busy => "busy",
-            Code::Overrun => "overrun",
-            Code::Memory => "memory",
-            Code::TooSlow => "too-slow",
-            Code::Stopping => "stopping",
+            Code::BadFrame => ("bad-frame", 1002),
+            Code::BadHello => ("bad-hello", 1002),
+            Code::Version => ("version", 1008),
+            Code::Forbidden => ("forbidden", 1008),
+            Code::Origin => ("origin", 1008),
+            Code::UnknownApp => ("unknown-app", 1008),
+            Code::BadManifest => ("bad-manifest", 1008),
+            Code::AppInUse => ("app-in-use", 1013),
+            Code::Busy => ("busy", 1013),
+            Code::Overrun => ("overrun", 1002),
+            Code::Memory => ("memory", 1013),
+            Code::TooSlow => ("too-slow", 1013),
+            Code::Stopping => ("stopping", 1001),
         }
     }
 
-    /// The code with which the WebSocket is closed (RFC 6455, 7.4.1).
-    pub(crate) fn web_socket(self) -> u16 {
-        match self {
-            Code::BadFrame | Code::BadHello | Code::Overrun => 1002,
-            Code::Version
-            | Code::Forbidden
-            | Code::Origin
-            | Code::UnknownApp
-            | Code::BadManifest => 1008,
-            Code::AppInUse | Code::Busy | Code::Memory | Code::TooSlow => 1013,
-            Code::Stopping => 1001,
-        }
+    pub(crate) fn name(self) -> &'static str {
+        self.details().0
+    }
+
+    pub(crate) fn web_socket_code(self) -> u16 {
+        self.details().1
     }
 }
 
 impl CloseReason {
-    /// The message may repeat what a client said: it is cut and escaped.
+    /// Cuts and escapes the message, which may contain text of a client.
     pub(crate) fn new(code: Code, message: impl ToString) -> Self {
         CloseReason {
             code,
-            message: line(&message.to_string()).to_string(),
+            message: for_log(&message.to_string()).to_string(),
         }
     }
 
-    /// The key of the last frame.
-    pub(crate) fn key(&self) -> String {
-        let end = json!({ "code": self.code.name(), "message": self.message });
-        format!(r#""end":{end}"#)
+    pub(crate) fn bad_call_id() -> Self {
+        let text = "a call id must be an integer up to 2^53-1 and greater than the one before";
+        CloseReason::new(Code::Overrun, text)
+    }
+
+    /// The field of the last frame.
+    pub(crate) fn field(&self) -> String {
+        let reason = json!({ "code": self.code.name(), "message": self.message });
+        format!(r#""close":{reason}"#)
     }
 }
 
-impl From<Unread> for CloseReason {
-    fn from(unread: Unread) -> Self {
-        match unread {
-            Unread::TooLarge => CloseReason::new(Code::BadFrame, "a frame is too large"),
-            Unread::Full => {
-                CloseReason::new(Code::Memory, "all clients together hold too much memory")
+impl From<ReadStop> for CloseReason {
+    fn from(stop: ReadStop) -> Self {
+        match stop {
+            ReadStop::TooLarge => CloseReason::new(Code::BadFrame, "a frame is too large"),
+            ReadStop::MemoryFull => {
+                CloseReason::new(Code::Memory, "all clients together use too much memory")
             }
         }
     }
@@ -95,7 +95,11 @@ impl From<Unread> for CloseReason {
 
 impl From<FrameError> for CloseReason {
     fn from(error: FrameError) -> Self {
-        CloseReason::new(Code::BadFrame, error)
+        let code = match error {
+            FrameError::HelloExpected | FrameError::RepeatedHello => Code::BadHello,
+            _ => Code::BadFrame,
+        };
+        CloseReason::new(code, error)
     }
 }
 
@@ -103,7 +107,7 @@ impl From<Overrun> for CloseReason {
     fn from(_: Overrun) -> Self {
         CloseReason::new(
             Code::Overrun,
-            "a frame is acknowledged that was not sent, or far too few are",
+            "the client acknowledged a frame that was not sent, or far too few frames",
         )
     }
 }

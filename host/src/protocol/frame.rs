@@ -1,6 +1,7 @@
-//! Frames: from the bytes of a transport to messages and back. Pure; what it
-//! reads is anybody's. A frame stays text until a message of it is carried out: no tree
-//! is made of it, which would take a hundred times as much.
+//! Frames: from the bytes of a transport to messages and back. No I/O; the input is untrusted.
+//!
+//! A frame stays text until its messages are carried out one by one. A tree of JSON values would
+//! take a hundred times the memory.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,48 +13,52 @@ use serde_json::value::RawValue;
 use crate::limits::FRAME;
 use crate::protocol::message::{Message, Text};
 
-/// Where the data of a frame is.
+/// Where a frame carries its data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Encoding {
-    /// Behind the header.
+    /// Behind the header, as bytes.
     Binary,
     /// In the header, in base64.
     Text,
 }
 
-/// Why a frame is none.
+/// Why a frame is invalid.
 #[derive(Clone, PartialEq, Eq, Debug, Display, Error)]
 pub(crate) enum FrameError {
-    #[display("the frame has {_0} bytes, {FRAME} are the most")]
+    #[display("the frame has {_0} bytes, the limit is {FRAME}")]
     TooLarge(#[error(not(source))] usize),
-    #[display("the frame is shorter than it says")]
+    #[display("the frame is shorter than its header")]
     Short,
-    #[display("the header is wrong: {_0}")]
+    #[display("invalid header: {_0}")]
     Header(#[error(not(source))] String),
-    #[display("a message is wrong: {_0}")]
+    #[display("invalid message: {_0}")]
     Message(#[error(not(source))] &'static str),
-    #[display("the frame has data that no message takes")]
+    #[display("the frame has data that no message uses")]
     DataLeft,
-    #[display("a message takes data that is not there")]
+    #[display("a message uses data that is missing")]
     DataMissing,
+    #[display("the first frame must be a hello and nothing else")]
+    HelloExpected,
+    #[display("a second hello")]
+    RepeatedHello,
 }
 
-/// What a client sends.
+/// A frame of a client.
 #[derive(Debug)]
 pub(crate) struct Frame {
-    /// The object of a hello, as text.
+    /// The hello, as the text of a JSON object.
     pub(crate) hello: Option<Bytes>,
     pub(crate) ack: Option<u64>,
     pub(crate) messages: Messages,
     pub(crate) data: Data,
 }
 
-/// The messages of a frame, of which those that were not read yet are text.
+/// The messages of a frame, read one by one from their text.
 #[derive(Debug, Default)]
 pub(crate) struct Messages {
-    /// The whole array.
+    /// The whole JSON array.
     text: Bytes,
-    at: usize,
+    position: usize,
 }
 
 #[derive(Deserialize)]
@@ -66,7 +71,7 @@ struct Header<'a> {
     messages: Option<&'a RawValue>,
 }
 
-/// Who comes in. What is not known here is a later version's.
+/// The hello of a client. Later versions may add fields, so unknown ones are ignored.
 #[derive(Deserialize, Debug)]
 pub(crate) struct Hello<'a> {
     pub(crate) protocol: Versions,
@@ -76,23 +81,22 @@ pub(crate) struct Hello<'a> {
     pub(crate) client: Option<Text<'a>>,
     #[serde(borrow)]
     pub(crate) manifest: Option<&'a RawValue>,
-    /// Versions: of one that would look after the host.
+    /// The versions of the admin part.
     #[serde(default)]
-    #[serde(rename = "admin")]
-    pub(crate) admin_session: Versions,
+    pub(crate) admin: Versions,
     #[serde(borrow)]
     pub(crate) key: Option<Text<'a>>,
-    /// By native messaging: it would rather come by WebSocket.
-    #[serde(default)]
-    pub(crate) elsewhere: bool,
+    /// Over native messaging: the client asks for a WebSocket.
+    #[serde(default, rename = "webSocket")]
+    pub(crate) web_socket: bool,
 }
 
-/// The versions that a client speaks.
+/// The versions that a client supports.
 #[derive(Deserialize, Debug, Default)]
 #[serde(from = "Vec<u32>")]
 pub(crate) struct Versions(Vec<u32>);
 
-/// A client that speaks more versions than this says so of the first.
+/// Later versions of a longer list are ignored.
 const MAX_VERSIONS: usize = 64;
 
 impl From<Vec<u32>> for Versions {
@@ -103,75 +107,79 @@ impl From<Vec<u32>> for Versions {
 }
 
 impl Versions {
-    pub(crate) fn has(&self, version: u32) -> bool {
+    pub(crate) fn contains(&self, version: u32) -> bool {
         self.0.contains(&version)
     }
 }
 
-/// What the messages of one frame take their bytes from.
+/// The data that the messages of one frame use, in order.
 #[derive(Debug)]
 pub(crate) struct Data {
-    form: Encoding,
-    left: Bytes,
-    /// The size of the whole frame, which stays in memory as long as a large
-    /// part of it does.
+    encoding: Encoding,
+    rest: Bytes,
+    /// The bytes of the whole frame. A slice of its data keeps all of it in memory.
     frame: usize,
 }
 
-/// What is wrong in a JSON text: where, and nothing of the text itself.
-fn what(error: &serde_json::Error) -> FrameError {
+/// Describes an error in JSON by its position, without repeating the text.
+fn header_error(error: &serde_json::Error) -> FrameError {
     use serde_json::error::Category::{Data, Eof, Io, Syntax};
-    let what = match error.classify() {
+    let text = match error.classify() {
         Data => "an unknown or repeated key, or a value of the wrong type",
         Eof => "it ends too early",
-        Io | Syntax => "no JSON",
+        Io | Syntax => "not JSON",
     };
     let (line, column) = (error.line(), error.column());
-    FrameError::Header(format!("{what}, at line {line}, column {column}"))
+    FrameError::Header(format!("{text}, at line {line}, column {column}"))
 }
 
-/// Reads an object. Where serde expects a struct it takes a list of its fields too: this is none.
-pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, FrameError> {
+/// Parses an object. Serde alone would also accept a list of the fields' values.
+pub(crate) fn parse_object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, FrameError> {
     let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
     if first != Some(&b'{') {
-        return Err(FrameError::Header("it is no object".to_owned()));
+        return Err(FrameError::Header("not an object".to_owned()));
     }
-    serde_json::from_slice(text).map_err(|error| what(&error))
+    serde_json::from_slice(text).map_err(|error| header_error(&error))
 }
 
 impl Frame {
-    /// Reads a frame of either form.
-    pub(crate) fn read(form: Encoding, bytes: Bytes) -> Result<Self, FrameError> {
+    /// Reads a frame.
+    pub(crate) fn read(encoding: Encoding, bytes: Bytes) -> Result<Self, FrameError> {
         let frame = bytes.len();
         if frame > FRAME {
             return Err(FrameError::TooLarge(frame));
         }
-        let (header, left) = match form {
+        let (header, rest) = match encoding {
             Encoding::Text => (bytes, Bytes::new()),
-            Encoding::Binary => split(bytes)?,
+            Encoding::Binary => split_header(bytes)?,
         };
-        let data = Data { form, left, frame };
-        let read: Header<'_> = object(&header)?;
-        let part = |raw: &RawValue| header.slice_ref(raw.get().as_bytes());
+        let data = Data {
+            encoding,
+            rest,
+            frame,
+        };
+        let read: Header<'_> = parse_object(&header)?;
+        let slice = |raw: &RawValue| header.slice_ref(raw.get().as_bytes());
         let messages = Messages {
-            text: read.messages.map(part).unwrap_or_default(),
-            at: 0,
+            text: read.messages.map(slice).unwrap_or_default(),
+            position: 0,
         };
         if !messages.text.is_empty() && messages.text[0] != b'[' {
-            return Err(FrameError::Header("its messages are no list".to_owned()));
+            return Err(FrameError::Header("the messages are not a list".to_owned()));
         }
         Ok(Frame {
-            hello: read.hello.map(part),
+            hello: read.hello.map(slice),
             ack: read.ack,
             messages,
             data,
         })
     }
 
-    /// The hello, if the frame is that and nothing else.
-    pub(crate) fn into_hello(self) -> Result<Option<Bytes>, FrameError> {
-        self.data.end()?;
-        Ok(self.hello.filter(|_| self.messages.is_empty()))
+    /// The hello of a first frame, which has nothing else.
+    pub(crate) fn into_hello(self) -> Result<Bytes, FrameError> {
+        self.data.finish()?;
+        let hello = self.hello.filter(|_| self.messages.is_empty());
+        hello.ok_or(FrameError::HelloExpected)
     }
 }
 
@@ -182,11 +190,12 @@ impl Messages {
         matches!(first, None | Some(b']'))
     }
 
-    /// Reads the next one; `None` after the last.
+    /// Reads the next message; `None` after the last.
     pub(crate) fn next(&mut self) -> Result<Option<Message<'_>>, FrameError> {
-        // Before each is a bracket or a comma, after the last a bracket: the text is JSON.
+        // The text is valid JSON: a bracket or a comma precedes each message, and a bracket
+        // follows the last.
         let separator = |byte: &u8| byte.is_ascii_whitespace() || *byte == b',';
-        let first = self.at.max(1);
+        let first = self.position.max(1);
         let rest = self.text.get(first..).unwrap_or_default();
         let Some(skipped) = rest.iter().position(|byte| !separator(byte)) else {
             return Ok(None);
@@ -198,16 +207,16 @@ impl Messages {
         let deserializer = serde_json::Deserializer::from_slice(&self.text[start..]);
         let mut messages = deserializer.into_iter::<Message<'_>>();
         let message = messages.next();
-        self.at = start + messages.byte_offset();
+        self.position = start + messages.byte_offset();
         match message {
             Some(Ok(message)) => Ok(Some(message)),
-            _ => Err(FrameError::Message("it is no list")),
+            _ => Err(FrameError::Message("not a list")),
         }
     }
 }
 
-/// A binary frame's header and data.
-fn split(mut bytes: Bytes) -> Result<(Bytes, Bytes), FrameError> {
+/// Splits a binary frame into its header and data.
+fn split_header(mut bytes: Bytes) -> Result<(Bytes, Bytes), FrameError> {
     let (length, _) = bytes.split_first_chunk().ok_or(FrameError::Short)?;
     let length = u32::from_le_bytes(*length) as usize;
     let _ = bytes.split_to(size_of::<u32>());
@@ -219,64 +228,59 @@ fn split(mut bytes: Bytes) -> Result<(Bytes, Bytes), FrameError> {
 }
 
 impl Data {
-    /// The bytes that an argument stands for; `None`: it stands for none.
+    /// The bytes that an argument refers to; `None` if it refers to none.
     pub(crate) fn take(&mut self, argument: &RawValue) -> Result<Option<Bytes>, FrameError> {
         let argument = argument.get();
-        match (self.form, argument.as_bytes().first()) {
+        match (self.encoding, argument.as_bytes().first()) {
             (Encoding::Binary, Some(b'-' | b'0'..=b'9')) => {
                 let count = argument.parse().ok();
-                let Some(count) = count.filter(|count| *count <= self.left.len()) else {
+                let Some(count) = count.filter(|count| *count <= self.rest.len()) else {
                     return Err(FrameError::DataMissing);
                 };
-                let taken = self.left.split_to(count);
-                // A few bytes must not keep a whole frame.
-                let is_most = count >= self.frame / 2;
-                let taken = if is_most {
-                    taken
-                } else {
-                    Bytes::copy_from_slice(&taken)
-                };
-                Ok(Some(taken))
+                let bytes = self.rest.split_to(count);
+                // A copy, so that a few bytes do not keep the whole frame in memory.
+                Ok(Some(match count >= self.frame / 2 {
+                    true => bytes,
+                    false => Bytes::copy_from_slice(&bytes),
+                }))
             }
             (Encoding::Text, Some(b'"')) => {
                 let text = serde_json::from_str::<Text<'_>>(argument).ok();
                 match text.and_then(|text| STANDARD.decode(&*text.0).ok()) {
                     Some(bytes) => Ok(Some(bytes.into())),
-                    None => Err(FrameError::Message("its data is not in base64")),
+                    None => Err(FrameError::Message("its data is not base64")),
                 }
             }
             _ => Ok(None),
         }
     }
 
-    /// Every message has taken what is its own.
-    pub(crate) fn end(self) -> Result<(), FrameError> {
-        match self.left.is_empty() {
-            true => Ok(()),
-            false => Err(FrameError::DataLeft),
-        }
+    /// Checks that the messages used all data.
+    pub(crate) fn finish(self) -> Result<(), FrameError> {
+        let is_used = self.rest.is_empty();
+        is_used.then_some(()).ok_or(FrameError::DataLeft)
     }
 }
 
-/// A frame of these keys (each `"name":value`) and this data, as it travels.
-pub(crate) fn write(form: Encoding, keys: &[&str], data: &[u8]) -> Bytes {
-    let length = keys.iter().map(|key| key.len() + 1).sum::<usize>() + 1;
-    let prefix = match form {
+/// Writes a frame of these fields (each `"name":value`) and this data.
+pub(crate) fn write(encoding: Encoding, fields: &[&str], data: &[u8]) -> Bytes {
+    let length = fields.iter().map(|field| field.len() + 1).sum::<usize>() + 1;
+    let prefix = match encoding {
         Encoding::Binary => size_of::<u32>(),
         Encoding::Text => 0,
     };
     let mut frame = Vec::with_capacity(prefix + length + data.len() + 1);
     frame.resize(prefix, 0);
     frame.push(b'{');
-    for (index, key) in keys.iter().enumerate() {
+    for (index, field) in fields.iter().enumerate() {
         if index > 0 {
             frame.push(b',');
         }
-        frame.extend_from_slice(key.as_bytes());
+        frame.extend_from_slice(field.as_bytes());
     }
     frame.push(b'}');
-    if form == Encoding::Binary {
-        // A header is shorter than a frame, whose length fits.
+    if encoding == Encoding::Binary {
+        // A frame is far below 4 GiB, so the length fits.
         let length = u32::try_from(frame.len() - prefix).unwrap_or(u32::MAX);
         frame[..prefix].copy_from_slice(&length.to_le_bytes());
         frame.extend_from_slice(data);

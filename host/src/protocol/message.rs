@@ -1,4 +1,4 @@
-//! One message of a client, cut into its parts. Pure; what it reads is anybody's.
+//! Splits one message of a client into its parts. No I/O; the input is untrusted.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,23 +7,22 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::limits::LAST_CALL;
-use crate::protocol::close_reason::{CloseReason, Code};
+use crate::limits::MAX_CALL_ID;
 
-/// A string, without a copy where it has no escapes.
+/// A string, borrowed unless it contains escapes.
 #[derive(Deserialize, Clone, Debug)]
 #[serde(transparent)]
 pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
-/// The parts of a message that are looked at: no call has more.
-const PARTS: usize = 8;
+/// The parts of a message that are read: no valid call has more.
+const MAX_PARTS: usize = 8;
 
-/// A message: its parts are text until somebody knows what they have to be.
+/// A message. Its parts stay text until their types are known.
 #[derive(Debug)]
 pub(crate) struct Message<'a> {
-    parts: [Option<&'a RawValue>; PARTS],
+    parts: [Option<&'a RawValue>; MAX_PARTS],
     count: usize,
-    /// There are more parts, and not only `null`.
+    /// Further parts exist that are not `null`.
     has_more: bool,
 }
 
@@ -31,15 +30,15 @@ pub(crate) struct Message<'a> {
 #[derive(Debug)]
 pub(crate) struct Parts<'a> {
     message: Message<'a>,
-    at: usize,
+    position: usize,
 }
 
-/// What a message begins with.
+/// The kind of a message, by its first part.
 #[derive(Debug)]
 pub(crate) enum Kind {
     /// A call, with its id.
     Call(u64),
-    /// A call whose id none can be: not a positive integer up to 2⁵³−1.
+    /// A call whose id is not an integer from 1 to 2⁵³−1.
     BadId,
     Listen,
 }
@@ -56,7 +55,7 @@ impl<'de> Deserialize<'de> for Message<'de> {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Message<'de>, A::Error> {
-                let mut parts = [None; PARTS];
+                let mut parts = [None; MAX_PARTS];
                 let mut count = 0;
                 for part in &mut parts {
                     *part = list.next_element::<&RawValue>()?;
@@ -66,7 +65,7 @@ impl<'de> Deserialize<'de> for Message<'de> {
                     count += 1;
                 }
                 let mut has_more = false;
-                if count == PARTS {
+                if count == MAX_PARTS {
                     while let Some(more) = list.next_element::<Option<IgnoredAny>>()? {
                         has_more |= more.is_some();
                     }
@@ -84,13 +83,13 @@ impl<'de> Deserialize<'de> for Message<'de> {
 }
 
 impl<'a> Message<'a> {
-    /// `None`: it is no message.
+    /// The kind; `None` if the message is invalid.
     pub(crate) fn kind(&self) -> Option<Kind> {
         let first = self.parts[0]?.get();
         match first.as_bytes().first()? {
             b'-' | b'0'..=b'9' => {
                 let id = first.parse().ok();
-                let id = id.filter(|id| (1..=LAST_CALL).contains(id));
+                let id = id.filter(|id| (1..=MAX_CALL_ID).contains(id));
                 Some(id.map_or(Kind::BadId, Kind::Call))
             }
             b'"' => {
@@ -101,8 +100,8 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// What `listen` listens for: each name is shown. `None`: it is no list of strings.
-    pub(crate) fn names(&self, show: impl FnMut(&str)) -> Option<()> {
+    /// Calls `visit` with each event name of a `listen`. `None` if they are not a list of strings.
+    pub(crate) fn event_names(&self, visit: impl FnMut(&str)) -> Option<()> {
         struct Names<F>(F);
 
         impl<'de, F: FnMut(&str)> Visitor<'de> for Names<F> {
@@ -122,38 +121,32 @@ impl<'a> Message<'a> {
 
         let list = self.parts[1]?.get();
         let mut deserializer = serde_json::Deserializer::from_str(list);
-        deserializer.deserialize_seq(Names(show)).ok()
+        deserializer.deserialize_seq(Names(visit)).ok()
     }
 
-    /// A call's function and the arguments. `None`: it names none.
+    /// The function and the arguments of a call; `None` if it names no function.
     pub(crate) fn into_call(self) -> Option<(Cow<'a, str>, Parts<'a>)> {
         let function: Text<'a> = serde_json::from_str(self.parts[1]?.get()).ok()?;
         let parts = Parts {
             message: self,
-            at: 2,
+            position: 2,
         };
         Some((function.0, parts))
     }
 }
 
 impl<'a> Parts<'a> {
-    /// The next one; `None` if there is none or it is `null`.
+    /// The next part; `None` if it is missing or `null`.
     pub(crate) fn next(&mut self) -> Option<&'a RawValue> {
-        let part = self.message.parts.get(self.at).copied().flatten();
-        self.at += 1;
+        let part = self.message.parts.get(self.position).copied().flatten();
+        self.position += 1;
         part.filter(|part| part.get() != "null")
     }
 
-    /// Whether nothing but `null` is left.
-    pub(crate) fn is_over(&self) -> bool {
-        let left = self.message.parts.get(self.at..).unwrap_or_default();
-        let mut left = left.iter().flatten();
-        !self.message.has_more && left.all(|part| part.get() == "null")
+    /// Whether only `null` is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        let rest = self.message.parts.get(self.position..).unwrap_or_default();
+        let mut rest = rest.iter().flatten();
+        !self.message.has_more && rest.all(|part| part.get() == "null")
     }
-}
-
-/// The end of a client whose call has such an id.
-pub(crate) fn bad_id() -> CloseReason {
-    let what = "a call's id is not an integer up to 2^53-1, or not greater than the one before";
-    CloseReason::new(Code::Overrun, what)
 }

@@ -1,4 +1,4 @@
-//! What is spoken with clients (`docs/protocol.md`), without any input or output.
+//! The protocol with clients (`docs/protocol.md`), without I/O.
 
 pub(crate) mod arguments;
 pub(crate) mod call;

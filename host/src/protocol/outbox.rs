@@ -1,102 +1,101 @@
-//! What goes to one client: messages that come together in frames, and the
-//! credit that bounds them. Pure; the transports send what it says.
+//! The messages for one client: collects them into frames, and bounds them by windows. No I/O.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt::Write;
 
 use bytes::Bytes;
 
-use crate::limits::{FRAMES, FULL, MAX_IN_FLIGHT, MIN_EVENT, SOCKET_WINDOW, WINDOW};
+use crate::limits::{FRAMES, FULL_FRAME, MAX_IN_FLIGHT, MIN_EVENT, SOCKET_WINDOW, WINDOW};
 use crate::protocol::frame;
 use crate::protocol::frame::Encoding;
 
 /// The messages for one client.
 ///
-/// `H` is what is held for an event until the client has handled it: dropping
-/// it gives its credit back.
-pub(crate) struct Outbox<H> {
-    form: Encoding,
-    /// What is not sent yet, in order; the last one is being filled.
-    drafts: VecDeque<Draft<H>>,
-    in_flight: VecDeque<Flight<H>>,
-    /// Frames with messages: how many were sent, and how many acknowledged.
+/// `R` is what an event retains until the client has handled it. Dropping it returns the credit
+/// of the event, so that the socket reads on.
+pub(crate) struct Outbox<R> {
+    encoding: Encoding,
+    /// The unsent frames in order. New messages go to the last one.
+    drafts: VecDeque<Draft<R>>,
+    in_flight: VecDeque<InFlightFrame<R>>,
+    /// The frames with messages that were sent, and how many of them the client has acknowledged.
     sent: u64,
     acknowledged: u64,
-    /// The other way: how many have come, and how many of them this side has
-    /// acknowledged; and the bytes of the others.
+    /// The client's frames with messages that were handled, how many of them were acknowledged,
+    /// and the bytes of the others.
     handled: u64,
-    told: u64,
-    untold_bytes: usize,
-    /// What `onReceive` events take of the window.
+    handled_acknowledged: u64,
+    unacknowledged_bytes: usize,
+    /// The part of the window that unacknowledged `onReceive` events use.
     used: usize,
-    sockets: HashMap<u64, Socket<H>>,
-    /// The sockets that hold something because there is no window.
+    sockets: HashMap<u64, SocketWindow<R>>,
+    /// The sockets whose events are retained because a window is full.
     starved: HashSet<u64>,
 }
 
-/// The client acknowledges what was never sent, or nothing at all.
+/// The client acknowledged frames that were never sent, or has far too many unacknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Overrun;
 
-struct Draft<H> {
-    /// The key `messages`, without its last bracket.
+struct Draft<R> {
+    /// The field `messages` without its closing bracket.
     messages: String,
     data: Vec<u8>,
-    /// An `onReceive` that more may be joined to: the socket, and where its
-    /// data begins.
-    open: Option<(u64, usize)>,
-    flight: Flight<H>,
+    /// The last `onReceive`, while more data can be joined to it: the socket, and the start of
+    /// its data.
+    open_receive: Option<(u64, usize)>,
+    in_flight: InFlightFrame<R>,
 }
 
-/// What a frame's acknowledgement gives back.
-struct Flight<H> {
-    /// Of the windows of sockets.
+/// What the acknowledgement of a frame releases.
+struct InFlightFrame<R> {
+    /// Sockets, and the part of their windows.
     received: Vec<(u64, usize)>,
-    held: Vec<H>,
+    retained: Vec<R>,
 }
 
-struct Socket<H> {
+struct SocketWindow<R> {
     used: usize,
-    held: Vec<H>,
+    retained: Vec<R>,
 }
 
 const NO_MESSAGES: &str = r#""messages":["#;
 
-impl<H> Default for Draft<H> {
+impl<R> Default for Draft<R> {
     fn default() -> Self {
         Draft {
             messages: NO_MESSAGES.to_owned(),
             data: Vec::new(),
-            open: None,
-            flight: Flight {
+            open_receive: None,
+            in_flight: InFlightFrame {
                 received: Vec::new(),
-                held: Vec::new(),
+                retained: Vec::new(),
             },
         }
     }
 }
 
-impl<H> Draft<H> {
+impl<R> Draft<R> {
     fn is_full(&self) -> bool {
-        // Base64 makes four bytes of three.
-        self.messages.len() + self.data.len() * 4 / 3 >= FULL
+        // Base64 encodes three bytes as four.
+        self.messages.len() + self.data.len() * 4 / 3 >= FULL_FRAME
     }
 
-    fn begin(&mut self, form: Encoding) {
-        self.close(form);
+    fn start_message(&mut self, encoding: Encoding) {
+        self.finish_receive(encoding);
         if self.messages.len() > NO_MESSAGES.len() {
             self.messages.push(',');
         }
     }
 
-    /// Writes down the `onReceive` that nothing more is joined to.
-    fn close(&mut self, form: Encoding) {
-        let Some((socket, start)) = self.open.take() else {
+    /// Writes the last `onReceive`, to which no more data is joined.
+    fn finish_receive(&mut self, encoding: Encoding) {
+        let Some((socket, start)) = self.open_receive.take() else {
             return;
         };
         let text = &mut self.messages;
         let _ = write!(text, r#"["tcp.onReceive",{socket},"#);
-        match form {
+        match encoding {
             Encoding::Binary => {
                 let _ = write!(text, "{}", self.data.len() - start);
             }
@@ -109,73 +108,72 @@ impl<H> Draft<H> {
     }
 }
 
-impl<H> Outbox<H> {
-    pub(crate) fn new(form: Encoding) -> Self {
+impl<R> Outbox<R> {
+    pub(crate) fn new(encoding: Encoding) -> Self {
         Outbox {
-            form,
+            encoding,
             drafts: VecDeque::new(),
             in_flight: VecDeque::new(),
             sent: 0,
             acknowledged: 0,
             handled: 0,
-            told: 0,
-            untold_bytes: 0,
+            handled_acknowledged: 0,
+            unacknowledged_bytes: 0,
             used: 0,
             sockets: HashMap::new(),
             starved: HashSet::new(),
         }
     }
 
-    /// A message, which is a JSON text.
+    /// Adds a message, which is JSON.
     pub(crate) fn push(&mut self, message: &str) {
-        let form = self.form;
+        let encoding = self.encoding;
         let draft = self.draft();
-        draft.begin(form);
+        draft.start_message(encoding);
         draft.messages.push_str(message);
     }
 
-    /// An event, and what is held until the client has handled it.
-    pub(crate) fn push_held(&mut self, message: &str, held: H) {
+    /// Adds an event, and retains `retained` until the client has handled it.
+    pub(crate) fn push_retaining(&mut self, message: &str, retained: R) {
         self.push(message);
         if let Some(draft) = self.drafts.back_mut() {
-            draft.flight.held.push(held);
+            draft.in_flight.retained.push(retained);
         }
     }
 
-    /// An `onReceive`: joined to the one before it, if that is of the same
-    /// socket and both are no more than `most` bytes. `held` is let go at
-    /// once, or when there is a window again.
-    pub(crate) fn push_receive(&mut self, socket: u64, data: &Bytes, most: usize, held: H) {
-        let form = self.form;
+    /// Adds an `onReceive`, joined to the one before if that is of the same socket and both have
+    /// at most `max` bytes. Drops `retained` at once if the windows have room, else when they do.
+    pub(crate) fn push_receive(&mut self, socket: u64, data: &Bytes, max: usize, retained: R) {
+        let encoding = self.encoding;
         let draft = self.draft();
-        match draft.open {
+        match draft.open_receive {
             Some((open, start))
-                if open == socket && draft.data.len() - start + data.len() <= most => {}
+                if open == socket && draft.data.len() - start + data.len() <= max => {}
             _ => {
-                draft.begin(form);
-                draft.open = Some((socket, draft.data.len()));
+                draft.start_message(encoding);
+                draft.open_receive = Some((socket, draft.data.len()));
             }
         }
         draft.data.extend_from_slice(data);
         let cost = data.len().max(MIN_EVENT);
-        match draft.flight.received.last_mut() {
+        match draft.in_flight.received.last_mut() {
             Some((last, sum)) if *last == socket => *sum += cost,
-            _ => draft.flight.received.push((socket, cost)),
+            _ => draft.in_flight.received.push((socket, cost)),
         }
         self.used += cost;
-        let window = self.sockets.entry(socket).or_insert_with(|| Socket {
+        let window = self.sockets.entry(socket).or_insert_with(|| SocketWindow {
             used: 0,
-            held: Vec::new(),
+            retained: Vec::new(),
         });
         window.used += cost;
         if window.used > SOCKET_WINDOW || self.used > WINDOW {
-            window.held.push(held);
+            window.retained.push(retained);
             self.starved.insert(socket);
         }
     }
 
-    /// The draft that is being filled.
-    fn draft(&mut self) -> &mut Draft<H> {
+    /// The draft for the next message.
+    fn draft(&mut self) -> &mut Draft<R> {
         if self.drafts.back().is_none_or(Draft::is_full) {
             self.drafts.push_back(Draft::default());
         }
@@ -183,25 +181,24 @@ impl<H> Outbox<H> {
         &mut self.drafts[last]
     }
 
-    /// A frame of the client was handled, which had so many bytes; whether it
-    /// had messages says whether it counts.
-    pub(crate) fn handled(&mut self, has_messages: bool, bytes: usize) {
+    /// Counts a handled frame of the client. Frames without messages are not acknowledged.
+    pub(crate) fn count_handled(&mut self, has_messages: bool, bytes: usize) {
         if has_messages {
             self.handled += 1;
-            self.untold_bytes += bytes;
+            self.unacknowledged_bytes += bytes;
         }
     }
 
-    /// The client has handled so many frames in all.
+    /// Handles an acknowledgement: the total number of frames that the client has handled.
     pub(crate) fn acknowledge(&mut self, frames: u64) -> Result<(), Overrun> {
         if frames < self.acknowledged || frames > self.sent {
             return Err(Overrun);
         }
         while self.acknowledged < frames {
             self.acknowledged += 1;
-            let flight = self.in_flight.pop_front();
-            for (socket, cost) in flight.into_iter().flat_map(|flight| flight.received) {
-                self.give_back(socket, cost);
+            let frame = self.in_flight.pop_front();
+            for (socket, cost) in frame.into_iter().flat_map(|frame| frame.received) {
+                self.release(socket, cost);
             }
         }
         if self.used <= WINDOW {
@@ -212,14 +209,14 @@ impl<H> Outbox<H> {
                 if window.used > SOCKET_WINDOW {
                     return true;
                 }
-                window.held.clear();
+                window.retained.clear();
                 false
             });
         }
         Ok(())
     }
 
-    fn give_back(&mut self, socket: u64, cost: usize) {
+    fn release(&mut self, socket: u64, cost: usize) {
         self.used -= cost;
         if let Some(window) = self.sockets.get_mut(&socket) {
             window.used -= cost;
@@ -229,58 +226,59 @@ impl<H> Outbox<H> {
         }
     }
 
-    /// Whether the client's frames should be read: what it is told must not
-    /// grow while it does not take it.
+    /// Whether to read the client's frames: their answers must not collect while it does not read.
     pub(crate) fn has_room(&self) -> bool {
         self.drafts.len() <= 1
     }
 
-    /// The bytes that wait to be taken by the transport.
-    pub(crate) fn waiting(&self) -> usize {
+    /// The bytes of the unsent frames.
+    pub(crate) fn unsent_bytes(&self) -> usize {
         let drafts = self.drafts.iter();
         drafts
             .map(|draft| draft.messages.len() + draft.data.len())
             .sum()
     }
 
-    /// The next frame to be sent, if one may be.
+    /// The next frame to send now, if any.
     pub(crate) fn next_frame(&mut self) -> Result<Option<Bytes>, Overrun> {
-        let waits = self.in_flight.len() as u64 >= FRAMES;
-        let may_go = |draft: &Draft<H>| !waits || draft.is_full();
-        let draft = match self.drafts.front().is_some_and(may_go) {
+        // While many frames are unacknowledged, messages collect until a frame is full.
+        let collects = self.in_flight.len() as u64 >= FRAMES;
+        let is_due = |draft: &Draft<R>| !collects || draft.is_full();
+        let draft = match self.drafts.front().is_some_and(is_due) {
             true => self.drafts.pop_front(),
             false => None,
         };
         if draft.is_none() && !self.owes_acknowledgement() {
             return Ok(None);
         }
-        let mut keys = Vec::with_capacity(2);
+        let mut fields = Vec::with_capacity(2);
         let ack = format!(r#""ack":{}"#, self.handled);
-        if self.told < self.handled {
-            self.told = self.handled;
-            self.untold_bytes = 0;
-            keys.push(ack.as_str());
+        if self.handled_acknowledged < self.handled {
+            self.handled_acknowledged = self.handled;
+            self.unacknowledged_bytes = 0;
+            fields.push(ack.as_str());
         }
         let Some(mut draft) = draft else {
-            return Ok(Some(frame::write(self.form, &keys, &[])));
+            return Ok(Some(frame::write(self.encoding, &fields, &[])));
         };
-        draft.close(self.form);
+        draft.finish_receive(self.encoding);
         draft.messages.push(']');
-        keys.push(&draft.messages);
+        fields.push(&draft.messages);
         if self.in_flight.len() >= MAX_IN_FLIGHT {
             return Err(Overrun);
         }
-        self.in_flight.push_back(draft.flight);
+        self.in_flight.push_back(draft.in_flight);
         self.sent += 1;
-        Ok(Some(frame::write(self.form, &keys, &draft.data)))
+        Ok(Some(frame::write(self.encoding, &fields, &draft.data)))
     }
 
     fn owes_acknowledgement(&self) -> bool {
-        self.handled - self.told >= FRAMES / 2 || self.untold_bytes >= WINDOW / 8
+        self.handled - self.handled_acknowledged >= FRAMES / 2
+            || self.unacknowledged_bytes >= WINDOW / 8
     }
 
-    /// What is held for events that the client has not acknowledged.
-    pub(crate) fn into_held(self) -> impl Sized {
+    /// Everything that is retained for events that the client has not acknowledged.
+    pub(crate) fn into_retained(self) -> impl Sized {
         (self.drafts, self.in_flight, self.sockets)
     }
 }

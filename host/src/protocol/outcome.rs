@@ -1,10 +1,9 @@
-//! What comes of a call, as the messages that tell it.
+//! The outcomes of calls, and the messages that answer them.
 
-use std::future::Future;
 use std::net::IpAddr;
 
 use futures::FutureExt;
-use futures::future::{LocalBoxFuture, join_all};
+use futures::future::LocalBoxFuture;
 use serde_json::{Value, json};
 
 use chrome_sockets::Answer;
@@ -13,30 +12,45 @@ use chrome_sockets::NetError;
 use chrome_sockets::tcp;
 use chrome_sockets::tcp_server;
 
-/// What a call answers: `chrome.runtime.lastError`, if it failed, and the
-/// arguments of the callback.
-#[derive(Clone, PartialEq, Debug, Default)]
+/// What a call answers.
+#[derive(Debug, Default)]
 pub(crate) struct Outcome {
+    /// `chrome.runtime.lastError`, if the call failed.
     pub(crate) last_error: Option<String>,
+    /// The arguments of the callback.
     pub(crate) values: Vec<Value>,
+    /// The error whose text is `last_error`, unless the host itself refused the call.
+    pub(crate) error: Option<Error>,
+    /// The socket that a `create` made.
+    pub(crate) created: Option<u64>,
 }
 
+pub(crate) type OutcomeFuture = LocalBoxFuture<'static, Outcome>;
+
 impl Outcome {
-    pub(crate) fn failed(last_error: impl ToString) -> Self {
+    /// A refusal by the host itself.
+    pub(crate) fn refused(text: impl Into<String>) -> Self {
         Outcome {
-            last_error: Some(last_error.to_string()),
-            values: Vec::new(),
+            last_error: Some(text.into()),
+            ..Outcome::default()
         }
     }
 
-    fn ok(value: Value) -> Self {
+    pub(crate) fn value(value: Value) -> Self {
         Outcome {
-            last_error: None,
             values: vec![value],
+            ..Outcome::default()
         }
     }
 
-    /// The message that tells it.
+    fn failed_with(error: Error, value: Option<Value>) -> Self {
+        Outcome {
+            values: value.into_iter().collect(),
+            ..Outcome::from(error)
+        }
+    }
+
+    /// The message that answers the call.
     pub(crate) fn message(self, id: u64) -> String {
         let mut message = match self.last_error {
             Some(text) => vec!["error".into(), id.into(), text.into()],
@@ -47,86 +61,70 @@ impl Outcome {
     }
 }
 
-/// The infos of those that are still there, as one part of a list.
-pub(crate) async fn part(
-    infos: impl Iterator<Item = impl Future<Output = Result<Value, Error>>>,
-) -> Outcome {
-    let infos = join_all(infos).await;
-    Outcome::ok(infos.into_iter().flatten().collect())
+impl From<Error> for Outcome {
+    fn from(error: Error) -> Self {
+        Outcome {
+            error: Some(error),
+            ..Outcome::refused(error.to_string())
+        }
+    }
 }
 
-pub(crate) fn answer<T: Unpin + 'static>(
+/// The outcome of a call with a result.
+pub(crate) fn value_outcome<T: Unpin + 'static>(
     answer: Answer<T>,
-    show: impl FnOnce(T) -> Value + 'static,
-) -> LocalBoxFuture<'static, Outcome> {
-    let shown = answer.map(|answer| match answer {
-        Ok(value) => Outcome::ok(show(value)),
-        Err(error) => Outcome::failed(error),
-    });
-    shown.boxed_local()
+    outcome: impl FnOnce(T) -> Outcome + 'static,
+) -> OutcomeFuture {
+    let outcome = answer.map(|result| result.map_or_else(Outcome::from, outcome));
+    outcome.boxed_local()
 }
 
-pub(crate) fn nothing(answer: Answer<()>) -> LocalBoxFuture<'static, Outcome> {
-    let shown = answer.map(|answer| match answer {
-        Ok(()) => Outcome::default(),
-        Err(error) => Outcome::failed(error),
-    });
-    shown.boxed_local()
+/// The outcome of a call without a result.
+pub(crate) fn empty_outcome(answer: Answer<()>) -> OutcomeFuture {
+    value_outcome(answer, |()| Outcome::default())
 }
 
-/// A pause is followed by no event on its way to the client: what has been
-/// raised before stands before the answer, however long the client takes.
-pub(crate) fn paused_now(answer: Answer<()>) -> LocalBoxFuture<'static, Outcome> {
-    let shown = answer.map(|answer| match answer {
+/// The outcome of `setPaused`. Events that the client has not acknowledged are no failure here:
+/// they precede the answer in the client's stream, so no event follows the answer.
+pub(crate) fn pause_outcome(answer: Answer<()>) -> OutcomeFuture {
+    let outcome = answer.map(|result| match result {
         Ok(()) | Err(Error::EventsInFlight) => Outcome::default(),
-        Err(error) => Outcome::failed(error),
+        Err(error) => error.into(),
     });
-    shown.boxed_local()
+    outcome.boxed_local()
 }
 
-/// 0 or a net error; some functions have one for a socket that is not there.
-pub(crate) fn code(
-    answer: Answer<()>,
-    not_found: Option<NetError>,
-) -> LocalBoxFuture<'static, Outcome> {
-    let shown = answer.map(move |answer| match answer {
-        Ok(()) => Outcome::ok(0.into()),
+/// The outcome of a call whose result is 0 or a net error. `not_found` is the code for a missing
+/// socket, which Chrome gives only with some functions.
+pub(crate) fn code_outcome(answer: Answer<()>, not_found: Option<NetError>) -> OutcomeFuture {
+    let outcome = answer.map(move |result| match result {
+        Ok(()) => Outcome::value(0.into()),
         Err(error) => {
             let code = match error {
                 Error::SocketNotFound => not_found,
                 error => error.net_error(),
             };
-            let values = code.map(|code| code.code().into());
-            Outcome {
-                values: values.into_iter().collect(),
-                ..Outcome::failed(error)
-            }
+            Outcome::failed_with(error, code.map(|code| code.code().into()))
         }
     });
-    shown.boxed_local()
+    outcome.boxed_local()
 }
 
-pub(crate) fn sent(answer: Answer<tcp::SendInfo>) -> LocalBoxFuture<'static, Outcome> {
-    let shown = answer.map(|answer| match answer {
-        Ok(sent) => Outcome::ok(json!({ "resultCode": 0, "bytesSent": sent.bytes_sent })),
+/// The outcome of `tcp.send`.
+pub(crate) fn send_outcome(answer: Answer<tcp::SendInfo>) -> OutcomeFuture {
+    let outcome = answer.map(|result| match result {
+        Ok(info) => Outcome::value(json!({ "resultCode": 0, "bytesSent": info.bytes_sent })),
         Err(error) => {
             let code = error.net_error();
-            let values = code.map(|code| json!({ "resultCode": code.code() }));
-            Outcome {
-                values: values.into_iter().collect(),
-                ..Outcome::failed(error)
-            }
+            let value = code.map(|code| json!({ "resultCode": code.code() }));
+            Outcome::failed_with(error, value)
         }
     });
-    shown.boxed_local()
-}
-
-pub(crate) fn created_socket(id: u64) -> Value {
-    json!({ "socketId": id })
+    outcome.boxed_local()
 }
 
 pub(crate) fn server_info(info: tcp_server::SocketInfo) -> Value {
-    present(json!({
+    without_nulls(json!({
         "socketId": info.socket_id.get(),
         "persistent": info.persistent,
         "name": info.name,
@@ -137,7 +135,7 @@ pub(crate) fn server_info(info: tcp_server::SocketInfo) -> Value {
 }
 
 pub(crate) fn tcp_info(info: tcp::SocketInfo) -> Value {
-    present(json!({
+    without_nulls(json!({
         "socketId": info.socket_id.get(),
         "persistent": info.persistent,
         "name": info.name,
@@ -155,8 +153,8 @@ fn text(address: Option<IpAddr>) -> Option<String> {
     address.map(|address| address.to_string())
 }
 
-/// Chrome leaves out what is not there.
-fn present(mut info: Value) -> Value {
+/// Chrome omits missing fields instead of setting them to null.
+fn without_nulls(mut info: Value) -> Value {
     if let Some(fields) = info.as_object_mut() {
         fields.retain(|_, value| !value.is_null());
     }

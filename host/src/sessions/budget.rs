@@ -1,4 +1,4 @@
-//! What clients make the host hold: counted for each of them and for all, with bounds for both.
+//! Bounds the memory that clients make the host use, for each client and for all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -7,19 +7,18 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::limits::{
-    CLIENTS, FRAME, MAX_APP_SOCKETS, MEMORY, MIN_SEND, SEND_SHARE, SHARE_OF_FRAMES,
+    CLIENTS, FRAME, FRAME_SHARE, MAX_APP_SOCKETS, MIN_SEND, SEND_SHARE, SHARED_MEMORY,
 };
 
-/// The memory that all clients share: frames that came and are not carried out, messages that
-/// were not taken, and sockets with their names. Each client has shares that it can always use;
-/// what is more comes from here.
+/// The memory that all clients share: pending frames, unsent messages, and sockets with their
+/// names. Each client has shares that it can always use, however much others use.
 #[derive(Clone, Default)]
-pub(crate) struct Memory(Arc<AtomicUsize>);
+pub(crate) struct MemoryBudget(Arc<AtomicUsize>);
 
-impl Memory {
-    /// Whether there is room only within each client's shares.
+impl MemoryBudget {
+    /// Whether clients may use no more than their own shares now.
     pub(crate) fn is_full(&self) -> bool {
-        self.0.load(SeqCst) >= MEMORY
+        self.0.load(SeqCst) >= SHARED_MEMORY
     }
 
     pub(crate) fn charge(&self) -> Charge {
@@ -30,14 +29,14 @@ impl Memory {
     }
 }
 
-/// A part of the memory; dropping it gives it back.
+/// A part of the memory. Dropping it returns it.
 pub(crate) struct Charge {
-    memory: Memory,
+    memory: MemoryBudget,
     bytes: usize,
 }
 
 impl Charge {
-    /// From now on it is this much, whether or not there is room.
+    /// Changes the size, even if that exceeds the budget.
     pub(crate) fn set(&mut self, bytes: usize) {
         let all = &self.memory.0;
         all.fetch_add(bytes, SeqCst);
@@ -45,10 +44,11 @@ impl Charge {
         self.bytes = bytes;
     }
 
-    /// Whether it may grow: within this share, or as far as there is room for all.
+    /// Whether it may grow by `more`: within this share, or within the budget.
     pub(crate) fn fits(&self, more: usize, share: usize) -> bool {
         let own = self.bytes + more;
-        own <= share || (own <= MAX_APP_SOCKETS && self.memory.0.load(SeqCst) + more <= MEMORY)
+        own <= share
+            || (own <= MAX_APP_SOCKETS && self.memory.0.load(SeqCst) + more <= SHARED_MEMORY)
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -66,95 +66,97 @@ impl Drop for Charge {
     }
 }
 
-/// Why no more of a connection is read.
+/// Why the host stopped reading a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Unread {
-    /// A message with all of its parts is larger than a frame may be.
+pub(crate) enum ReadStop {
+    /// A frame, with all fragments of its message, is too large.
     TooLarge,
-    /// All clients together hold as much as they may.
-    Full,
+    /// The shared memory is used up.
+    MemoryFull,
 }
 
-/// The bytes of one connection that have come and make no whole frame yet.
-pub(crate) struct Intake(Mutex<Coming>);
+/// Counts the received bytes of one connection that do not form a whole frame yet. It has a lock
+/// because it belongs to `Io`, which hyper requires to be `Send`.
+pub(crate) struct ReceiveBudget(Mutex<Received>);
 
-struct Coming {
+struct Received {
     charge: Charge,
-    unread: Option<Unread>,
+    stop: Option<ReadStop>,
 }
 
-/// What a frame may have around it on a WebSocket: the heads of its parts, and pings between them.
-const AROUND: usize = 128 * 1024;
+/// The bytes around a frame on a WebSocket: the headers of its fragments, and pings between them.
+const FRAME_OVERHEAD: usize = 128 * 1024;
 
-impl Intake {
-    pub(crate) fn new(memory: &Memory) -> Arc<Self> {
+impl ReceiveBudget {
+    pub(crate) fn new(memory: &MemoryBudget) -> Arc<Self> {
         let charge = memory.charge();
-        let unread = None;
-        Arc::new(Intake(Mutex::new(Coming { charge, unread })))
+        let stop = None;
+        Arc::new(ReceiveBudget(Mutex::new(Received { charge, stop })))
     }
 
-    /// Whether more may be read.
+    /// Whether to read more.
     pub(crate) fn may_read(&self) -> bool {
-        let mut coming = self.0.lock();
-        let bytes = coming.charge.bytes();
-        let unread = if bytes > FRAME + AROUND {
-            Some(Unread::TooLarge)
-        } else if bytes > SHARE_OF_FRAMES && coming.charge.is_full() {
-            Some(Unread::Full)
+        let mut received = self.0.lock();
+        let bytes = received.charge.bytes();
+        let stop = if bytes > FRAME + FRAME_OVERHEAD {
+            Some(ReadStop::TooLarge)
+        } else if bytes > FRAME_SHARE && received.charge.is_full() {
+            Some(ReadStop::MemoryFull)
         } else {
             None
         };
-        coming.unread = coming.unread.or(unread);
-        unread.is_none()
+        received.stop = received.stop.or(stop);
+        stop.is_none()
     }
 
-    pub(crate) fn came(&self, bytes: usize) {
+    pub(crate) fn add(&self, bytes: usize) {
         let charge = &mut self.0.lock().charge;
         charge.set(charge.bytes() + bytes);
     }
 
-    /// So many bytes are a ping or its like, and gone.
-    pub(crate) fn passed(&self, bytes: usize) {
+    /// Subtracts the bytes of a control frame, which are no longer in memory.
+    pub(crate) fn subtract(&self, bytes: usize) {
         let charge = &mut self.0.lock().charge;
         charge.set(charge.bytes().saturating_sub(bytes));
     }
 
-    /// A frame is whole.
-    pub(crate) fn is_whole(&self) {
+    /// A whole frame was received: its session counts it from here on.
+    pub(crate) fn reset(&self) {
         self.0.lock().charge.set(0);
     }
 
-    pub(crate) fn unread(&self) -> Option<Unread> {
-        self.0.lock().unread
+    pub(crate) fn stop(&self) -> Option<ReadStop> {
+        self.0.lock().stop
     }
 }
 
-/// What all apps together may have queued to send.
+/// The bytes that all apps together may have queued to send. The count is atomic because the last
+/// reference to the data may be dropped in any thread.
 #[derive(Clone)]
 pub(crate) struct SendBudget {
     used: Arc<AtomicUsize>,
-    most: usize,
+    max: usize,
 }
 
 impl SendBudget {
-    pub(crate) fn new(most: usize) -> Self {
+    pub(crate) fn new(max: usize) -> Self {
         let used = Arc::default();
-        SendBudget { used, most }
+        SendBudget { used, max }
     }
 
-    /// Counts the data of a send for as long as any of it is kept, if there is room: for all, or
-    /// within the share of a client that has `own` queued.
+    /// Charges the data of a send until its last reference is dropped. `None` if the budget is
+    /// used up and so is the share of its client, which has `own` bytes queued.
     pub(crate) fn charge(&self, data: Bytes, own: usize) -> Option<Bytes> {
         let cost = data.len().max(MIN_SEND);
-        let most = match own + cost <= SEND_SHARE {
-            true => self.most + CLIENTS * SEND_SHARE,
-            false => self.most,
+        let max = match own + cost <= SEND_SHARE {
+            true => self.max + CLIENTS * SEND_SHARE,
+            false => self.max,
         };
         let charged = self.used.fetch_update(SeqCst, SeqCst, |used| {
-            used.checked_add(cost).filter(|sum| *sum <= most)
+            used.checked_add(cost).filter(|sum| *sum <= max)
         });
         charged.ok()?;
-        Some(Bytes::from_owner(Counted {
+        Some(Bytes::from_owner(ChargedData {
             data,
             cost,
             used: self.used.clone(),
@@ -162,20 +164,20 @@ impl SendBudget {
     }
 }
 
-/// Data of a send; dropping it gives its part of the budget back.
-struct Counted {
+/// The data of a send. Dropping it returns its part of the budget.
+struct ChargedData {
     data: Bytes,
     cost: usize,
     used: Arc<AtomicUsize>,
 }
 
-impl AsRef<[u8]> for Counted {
+impl AsRef<[u8]> for ChargedData {
     fn as_ref(&self) -> &[u8] {
         &self.data
     }
 }
 
-impl Drop for Counted {
+impl Drop for ChargedData {
     fn drop(&mut self) {
         self.used.fetch_sub(self.cost, SeqCst);
     }
@@ -186,11 +188,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_there_when_all_else_is_taken() {
-        let memory = Memory::default();
+    fn a_share_is_available_when_the_budget_is_used_up() {
+        let memory = MemoryBudget::default();
         let (mut greedy, mut small) = (memory.charge(), memory.charge());
         assert!(greedy.fits(MAX_APP_SOCKETS, 1) && !greedy.fits(MAX_APP_SOCKETS + 1, 1));
-        greedy.set(MEMORY);
+        greedy.set(SHARED_MEMORY);
         assert!(memory.is_full() && !small.fits(100, 99) && small.fits(99, 99));
         small.set(99);
         assert!(!small.fits(1, 99));
@@ -201,32 +203,32 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_of_a_frame_count_until_it_is_whole() {
-        let memory = Memory::default();
-        let intake = Intake::new(&memory);
-        intake.came(SHARE_OF_FRAMES + 1);
-        assert!(intake.may_read());
+    fn fragments_count_until_their_frame_is_whole() {
+        let memory = MemoryBudget::default();
+        let budget = ReceiveBudget::new(&memory);
+        budget.add(FRAME_SHARE + 1);
+        assert!(budget.may_read());
         let mut others = memory.charge();
-        others.set(MEMORY);
-        assert!(!intake.may_read());
-        assert_eq!(intake.unread(), Some(Unread::Full));
-        intake.is_whole();
-        assert!(intake.may_read());
-        let endless = Intake::new(&memory);
-        endless.came(FRAME + AROUND);
-        endless.passed(10);
-        endless.came(11);
+        others.set(SHARED_MEMORY);
+        assert!(!budget.may_read());
+        assert_eq!(budget.stop(), Some(ReadStop::MemoryFull));
+        budget.reset();
+        assert!(budget.may_read());
+        let endless = ReceiveBudget::new(&memory);
+        endless.add(FRAME + FRAME_OVERHEAD);
+        endless.subtract(10);
+        endless.add(11);
         assert!(!endless.may_read());
-        assert_eq!(endless.unread(), Some(Unread::TooLarge));
-        drop((intake, endless, others));
+        assert_eq!(endless.stop(), Some(ReadStop::TooLarge));
+        drop((budget, endless, others));
         assert_eq!(memory.0.load(SeqCst), 0);
     }
 
     #[test]
-    fn sends_count_as_long_as_their_data_is_kept() {
+    fn sends_count_until_their_data_is_dropped() {
         let budget = SendBudget::new(10 * SEND_SHARE);
         let data = Bytes::from(vec![7; 10 * SEND_SHARE]);
-        let kept = budget.charge(data.clone(), 0).expect("there is room");
+        let kept = budget.charge(data.clone(), 0).expect("a free budget");
         assert_eq!(kept, data);
         let one = Bytes::from_static(b"x");
         assert!(budget.charge(one.clone(), SEND_SHARE).is_none());

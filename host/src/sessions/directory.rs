@@ -1,4 +1,4 @@
-//! Where clients come in: each app is one client's at a time.
+//! The apps of the host and their clients. Each app has one client at a time.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -16,25 +16,30 @@ use tokio::time::{Instant, timeout};
 use crate::access::manifests::FileReader;
 use crate::access::peers::{PeerSlot, Peers};
 use crate::access::policy;
-use crate::access::policy::{PeerIdentity, Policy};
-use crate::excerpt::{Excerpt, line, repeated};
-use crate::limits::{CALLS, DATA, FRAME, FRAMES, NAME, PATIENCE, SENDS, SOCKETS, VERSION, WINDOW};
-use crate::lines::LogLines;
+use crate::access::policy::{PeerIdentity, Policy, quoted};
+use crate::excerpt::{Excerpt, for_answer, for_log};
+use crate::limits::{
+    CALLS, DATA, FRAME, FRAMES, HANDSHAKE_TIMEOUT, NAME, SEND_BUDGET, SOCKETS, VERSION, WINDOW,
+};
+use crate::log_limiter::LogLimiter;
 use crate::protocol::close_reason::{CloseReason, Code};
 use crate::protocol::frame;
 use crate::protocol::frame::{Encoding, Frame, Hello};
-use crate::sessions::budget::{Charge, Memory, SendBudget};
-use crate::sessions::event_sink::{EventSink, Taken};
+use crate::sessions::budget::{Charge, MemoryBudget, SendBudget};
+use crate::sessions::event_sink::{ClosedByAdmin, EventSink};
 use crate::sessions::session::Session;
-use crate::sessions::state::Setup;
-use crate::sessions::stats::{Counters, Namespace, SocketStats};
+use crate::sessions::state::SessionContext;
+use crate::sessions::stats::{Counters, SocketStats};
 use chrome_sockets::App;
 use chrome_sockets::AppId;
 use chrome_sockets::Permissions;
 use chrome_sockets::Registry;
 use chrome_sockets::tcp::DEFAULT_WRITE_QUOTA;
 
-/// Lets clients in.
+/// What the host sends as its name and version.
+const HOST_NAME: &str = concat!("chrome-sockets/", env!("CARGO_PKG_VERSION"));
+
+/// The apps and clients of a host. Clones share them.
 #[derive(Clone)]
 pub(crate) struct SessionDirectory(Rc<Inner>);
 
@@ -42,99 +47,89 @@ struct Inner {
     registry: Addr<Registry>,
     policy: Policy,
     files: FileReader,
-    /// The run of this host.
+    /// Identifies this run of the host.
     instance: String,
-    seats: RefCell<HashMap<AppId, State>>,
-    /// Who is in: so many at once, and of one address and one page.
-    clients: Peers,
-    memory: Memory,
-    sends: SendBudget,
-    lines: LogLines,
-    /// Admin sessions have their lists made one at a time, no sooner than this.
-    lists: Rc<Mutex<Instant>>,
+    clients: RefCell<HashMap<AppId, ClientState>>,
+    /// Limits clients in total, per address and per page.
+    slots: Peers,
+    memory: MemoryBudget,
+    send_budget: SendBudget,
+    log_limiter: LogLimiter,
+    /// The earliest time of the next admin list. The lock makes one list at a time.
+    next_list: Rc<Mutex<Instant>>,
     stopping: watch::Sender<bool>,
-    /// Those that have a client or a socket.
-    apps: RefCell<BTreeMap<AppId, Record>>,
-    /// What has passed through those that have neither any more.
-    gone: Cell<Counters>,
+    /// The apps that have a client or a socket.
+    apps: RefCell<BTreeMap<AppId, AppEntry>>,
+    /// The counters of apps that have neither any more.
+    removed: Cell<Counters>,
     start: Instant,
-    /// Every caretaker has it too.
-    caretakers: Rc<()>,
+    /// Every admin connection holds a clone.
+    admins: Rc<()>,
 }
 
-/// What is known of one app.
-struct Record {
+struct AppEntry {
     socket_stats: Rc<RefCell<SocketStats>>,
-    /// What its sockets take of the memory.
-    sockets: Rc<RefCell<Charge>>,
-    /// Where its client can be told something.
-    ear: Option<WeakAddr<EventSink>>,
+    /// The memory of its sockets.
+    socket_charge: Rc<RefCell<Charge>>,
+    /// Receives the events for its client.
+    sink: Option<WeakAddr<EventSink>>,
 }
 
-/// Whether an app's client is there.
-enum State {
-    Here,
-    /// It is gone, and its app is being suspended: told when that is done.
-    Leaving(watch::Receiver<()>),
+/// The client of an app. An app without a client has none.
+enum ClientState {
+    Connected,
+    /// The app is being suspended. The sender is dropped when that is done.
+    Disconnecting(watch::Receiver<()>),
 }
 
-/// A client that is in.
+/// A connected client. Call [`close`](Self::close) when it disconnects.
 pub(crate) struct ClientSession {
     app: AppId,
     directory: SessionDirectory,
-    lines: LogLines,
-    _seat: PeerSlot,
+    log_limiter: LogLimiter,
+    _slot: PeerSlot,
     pub(crate) session: Session,
-    /// The answer to its hello.
+    /// The frame that answers the hello.
     pub(crate) welcome: Bytes,
 }
 
 impl SessionDirectory {
-    pub(crate) fn new(registry: Addr<Registry>, policy: Policy, most: usize) -> Self {
-        // Seeded by the OS.
-        let number = || RandomState::new().build_hasher().finish();
-        let sends = SendBudget::new(policy.send_budget.unwrap_or(SENDS));
+    pub(crate) fn new(registry: Addr<Registry>, policy: Policy, max_clients: usize) -> Self {
+        // `RandomState` is seeded by the OS.
+        let random = || RandomState::new().build_hasher().finish();
+        let send_budget = SendBudget::new(policy.send_budget.unwrap_or(SEND_BUDGET));
         SessionDirectory(Rc::new(Inner {
             registry,
             policy,
-            clients: Peers::new(most),
-            memory: Memory::default(),
-            sends,
-            lines: LogLines::default(),
-            lists: Rc::new(Mutex::new(Instant::now())),
+            slots: Peers::new(max_clients),
+            memory: MemoryBudget::default(),
+            send_budget,
+            log_limiter: LogLimiter::default(),
+            next_list: Rc::new(Mutex::new(Instant::now())),
             files: FileReader::new(),
-            instance: format!("{:016x}{:016x}", number(), number()),
-            seats: RefCell::default(),
+            instance: format!("{:016x}{:016x}", random(), random()),
+            clients: RefCell::default(),
             stopping: watch::Sender::new(false),
             apps: RefCell::default(),
-            gone: Cell::default(),
+            removed: Cell::default(),
             start: Instant::now(),
-            caretakers: Rc::default(),
+            admins: Rc::default(),
         }))
     }
 
-    /// Whether a client that shows this may come in.
-    pub(crate) fn is_token(&self, shown: Option<&str>) -> bool {
-        self.0.policy.is_token(shown)
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.0.policy
     }
 
-    pub(crate) fn has_token(&self) -> bool {
-        self.0.policy.token.is_some()
-    }
-
-    pub(crate) fn memory(&self) -> &Memory {
+    pub(crate) fn memory(&self) -> &MemoryBudget {
         &self.0.memory
     }
 
-    pub(crate) fn lines(&self) -> &LogLines {
-        &self.0.lines
+    pub(crate) fn log_limiter(&self) -> &LogLimiter {
+        &self.0.log_limiter
     }
 
-    pub(crate) fn lists(&self) -> Rc<Mutex<Instant>> {
-        self.0.lists.clone()
-    }
-
-    /// Every client is told that the host stops.
+    /// Closes every connection with the reason that the host stops.
     pub(crate) fn stop(&self) {
         self.0.stopping.send_replace(true);
     }
@@ -143,114 +138,121 @@ impl SessionDirectory {
     pub(crate) fn stopped(&self) -> impl Future<Output = CloseReason> + use<> {
         let mut stopping = self.0.stopping.subscribe();
         async move {
-            // It can only end with the host.
+            // An error means that the directory was dropped, which is a stop too.
             let _ = stopping.wait_for(|stopping| *stopping).await;
-            CloseReason::new(Code::Stopping, "the host stops")
+            CloseReason::new(Code::Stopping, "the host is stopping")
         }
     }
 
-    /// Lets in who sends this first frame, and answers in the form that it is
-    /// to be told in.
-    pub(crate) async fn enter(
+    /// Opens the session of a client that sent this first frame. `output` is the encoding of
+    /// the frames to it.
+    pub(crate) async fn open_session(
         &self,
-        visitor: &PeerIdentity,
-        form: Encoding,
+        peer: &PeerIdentity,
+        encoding: Encoding,
         bytes: Bytes,
-        answer: Encoding,
+        output: Encoding,
     ) -> Result<ClientSession, CloseReason> {
-        let Some(hello) = Frame::read(form, bytes)?.into_hello()? else {
-            let what = "the first frame is a hello, and nothing else";
-            return Err(CloseReason::new(Code::BadHello, what));
+        let hello = Frame::read(encoding, bytes)?.into_hello()?;
+        let hello: Hello<'_> = frame::parse_object(&hello)?;
+        let id = self.0.policy.resolve_app(&hello, peer)?;
+        let log_limiter = match peer.address {
+            Some(address) => self.0.log_limiter.for_peer(address),
+            None => self.0.log_limiter.clone(),
         };
-        let hello: Hello<'_> = frame::object(&hello)?;
-        let id = self.0.policy.admit(&hello, visitor)?;
-        let client = hello.client.as_ref().map_or("", |client| &client.0);
-        let client = Excerpt(client, NAME).to_string();
-        let lines = match visitor.peer {
-            Some(peer) => self.0.lines.about(peer),
-            None => self.0.lines.clone(),
-        };
-        let clients = &self.0.clients;
-        let peer_seat = clients.reserve(visitor.peer, visitor.origin.clone());
-        let peer_seat = peer_seat.ok_or_else(|| {
-            let what = "as many clients are in as may be, of all or of this address or page";
-            CloseReason::new(Code::Busy, what)
+        let slot = self.0.slots.reserve(peer.address, peer.origin.clone());
+        let slot = slot.ok_or_else(|| {
+            let text = "too many clients in total, from this address or from this page";
+            CloseReason::new(Code::Busy, text)
         })?;
-        let permissions = self.permissions(&id, &hello, &lines).await?;
-        let seat = self.reserve(&id).await?;
+        let permissions = self.permissions(&id, &hello, &log_limiter).await?;
+        let reservation = self.reserve(&id).await?;
         let app = App::new(id.clone(), &self.0.registry);
-        let begun = async {
+        let started = async {
             app.set_permissions(permissions).await?;
             app.resume().await?;
-            let (socket_stats, sockets) = {
+            let (socket_stats, socket_charge) = {
                 let mut apps = self.0.apps.borrow_mut();
-                let record = apps.entry(id.clone()).or_insert_with(|| Record {
+                let entry = apps.entry(id.clone()).or_insert_with(|| AppEntry {
                     socket_stats: Rc::default(),
-                    sockets: Rc::new(RefCell::new(self.0.memory.charge())),
-                    ear: None,
+                    socket_charge: Rc::new(RefCell::new(self.0.memory.charge())),
+                    sink: None,
                 });
-                (record.socket_stats.clone(), record.sockets.clone())
+                (entry.socket_stats.clone(), entry.socket_charge.clone())
             };
-            Session::begin(Setup {
+            Session::start(SessionContext {
                 app,
-                form: answer,
+                encoding: output,
                 quota: DEFAULT_WRITE_QUOTA,
                 socket_stats,
-                sockets,
+                socket_charge,
                 memory: self.0.memory.clone(),
-                sends: self.0.sends.clone(),
-                lines: lines.clone(),
+                send_budget: self.0.send_budget.clone(),
+                log_limiter: log_limiter.clone(),
             })
             .await
         };
-        let session = begun
+        // Only a registry that has ended fails here.
+        let session = started
             .await
             .map_err(|error| CloseReason::new(Code::Stopping, error))?;
-        if let Some(record) = self.0.apps.borrow_mut().get_mut(&id) {
-            record.ear = Some(session.ear());
+        if let Some(entry) = self.0.apps.borrow_mut().get_mut(&id) {
+            entry.sink = Some(session.sink());
         }
-        if lines.may_write() {
-            let page = visitor.origin.as_deref().unwrap_or("no page");
-            let page = repeated(page);
-            let peer = visitor
-                .peer
-                .map_or_else(String::new, |peer| format!(" from {peer}"));
-            log::info!("app {id} connected{peer}: {client:?}, {page}");
+        if log_limiter.allows() {
+            let client = hello.client.as_ref().map_or("", |client| &client.0);
+            let client = Excerpt(client, NAME).to_string();
+            let origin = for_answer(peer.origin.as_deref().unwrap_or("none"));
+            let address = peer.address.map(|address| format!(" from {address}"));
+            let address = address.unwrap_or_default();
+            log::info!("app {id} connected{address}: client {client:?}, origin {origin}");
         }
-        seat.keep();
-        let welcome = format!(
-            r#""welcome":{}"#,
-            json!({
-                "protocol": VERSION,
-                "host": self.name(),
-                "instance": self.0.instance,
-                "app": id.as_str(),
-                "limits": self.limits(),
-            })
-        );
+        reservation.commit();
         Ok(ClientSession {
+            welcome: self.welcome_frame(output, "app", id.as_str().into()),
             app: id,
             directory: self.clone(),
-            lines,
-            _seat: peer_seat,
+            log_limiter,
+            _slot: slot,
             session,
-            welcome: frame::write(answer, &[&welcome], &[]),
         })
     }
 
-    /// What the app may do; where a file says so, it is read away from the event loop.
+    /// The frame that answers a hello, with one field more.
+    pub(crate) fn welcome_frame(&self, output: Encoding, name: &str, value: Value) -> Bytes {
+        let mut welcome = json!({
+            "protocol": VERSION,
+            "host": HOST_NAME,
+            "instance": self.0.instance,
+            "limits": {
+                "frame": FRAME,
+                "data": DATA,
+                "frames": FRAMES,
+                "window": WINDOW,
+                "quota": DEFAULT_WRITE_QUOTA,
+                "calls": CALLS,
+                "sockets": SOCKETS,
+            },
+        });
+        welcome[name] = value;
+        let field = format!(r#""welcome":{welcome}"#);
+        frame::write(output, &[&field], &[])
+    }
+
+    /// What the app may do. Files are read outside the event loop.
     async fn permissions(
         &self,
         app: &AppId,
         hello: &Hello<'_>,
-        lines: &LogLines,
+        log_limiter: &LogLimiter,
     ) -> Result<Permissions, CloseReason> {
         let policy = &self.0.policy;
-        if let Some(manifest) = policy.brought(hello) {
-            let (permissions, warnings) = policy::read(app, manifest)?;
+        if let Some(manifest) = policy.client_manifest(hello) {
+            let (permissions, warnings) = policy::parse_manifest(app, manifest)?;
             for warning in warnings {
-                if lines.may_write() {
-                    log::warn!("app {app}: its manifest: {}", line(&warning.to_string()));
+                if log_limiter.allows() {
+                    let warning = warning.to_string();
+                    log::warn!("app {app}: its manifest: {}", for_log(&warning));
                 }
             }
             return Ok(permissions);
@@ -259,180 +261,168 @@ impl SessionDirectory {
             return Ok(Permissions::none());
         };
         let id = app.clone();
-        let read = self.0.files.run(move || policy::read_file(&path, &id));
+        let read = self.0.files.run(move || policy::read_manifest(&path, &id));
         read.await.unwrap_or_else(|error| {
-            if lines.may_write() {
+            if log_limiter.allows() {
                 log::warn!("app {app}: its manifest file: {error}");
             }
-            Err(CloseReason::new(
-                Code::Busy,
-                format!("the app's manifest: {error}"),
-            ))
+            let text = format!("the app's manifest: {error}");
+            Err(CloseReason::new(Code::Busy, text))
         })
     }
 
-    /// Takes the app's seat, when who had it has left.
+    /// Reserves the app, waiting for a previous client that is still disconnecting.
     async fn reserve(&self, app: &AppId) -> Result<Reservation, CloseReason> {
         let in_use = || {
-            let what = format!(
-                "another client is the app {:?}",
-                repeated(app.as_str()).to_string()
-            );
-            CloseReason::new(Code::AppInUse, what)
+            let text = format!("another client is the app {}", quoted(app));
+            CloseReason::new(Code::AppInUse, text)
         };
         loop {
-            let mut leaving = match self.0.seats.borrow().get(app) {
+            let mut disconnecting = match self.0.clients.borrow().get(app) {
                 None => break,
-                Some(State::Here) => return Err(in_use()),
-                Some(State::Leaving(left)) => left.clone(),
+                Some(ClientState::Connected) => return Err(in_use()),
+                Some(ClientState::Disconnecting(done)) => done.clone(),
             };
-            // It ends when the other has left.
-            if timeout(PATIENCE, leaving.changed()).await.is_err() {
+            // `changed` ends when the sender is dropped. Another client may be faster than this
+            // one, so look again.
+            if timeout(HANDSHAKE_TIMEOUT, disconnecting.changed())
+                .await
+                .is_err()
+            {
                 return Err(in_use());
             }
         }
-        self.0.seats.borrow_mut().insert(app.clone(), State::Here);
+        let mut clients = self.0.clients.borrow_mut();
+        clients.insert(app.clone(), ClientState::Connected);
         Ok(Reservation {
             directory: self.clone(),
             app: app.clone(),
-            kept: false,
+            is_committed: false,
         })
+    }
+
+    /// Makes later clients of the app wait until the sender is dropped.
+    fn start_disconnect(&self, app: &AppId) -> watch::Sender<()> {
+        let (done, disconnecting) = watch::channel(());
+        let state = ClientState::Disconnecting(disconnecting);
+        self.0.clients.borrow_mut().insert(app.clone(), state);
+        done
     }
 
     fn release(&self, app: &AppId) {
-        self.0.seats.borrow_mut().remove(app);
-    }
-
-    pub(crate) fn name(&self) -> &'static str {
-        concat!("chrome-sockets/", env!("CARGO_PKG_VERSION"))
-    }
-
-    pub(crate) fn instance(&self) -> &str {
-        &self.0.instance
-    }
-
-    /// The numbers of the protocol.
-    pub(crate) fn limits(&self) -> Value {
-        json!({
-            "frame": FRAME,
-            "data": DATA,
-            "frames": FRAMES,
-            "window": WINDOW,
-            "quota": DEFAULT_WRITE_QUOTA,
-            "calls": CALLS,
-            "sockets": SOCKETS,
-        })
+        self.0.clients.borrow_mut().remove(app);
     }
 }
 
-/// For caretakers.
+/// For admin connections.
 impl SessionDirectory {
-    /// What a caretaker has as long as it is in.
-    pub(crate) fn caretakers(&self) -> Rc<()> {
-        self.0.caretakers.clone()
+    /// Counts the admin connections: each holds a clone.
+    pub(crate) fn admins(&self) -> Rc<()> {
+        self.0.admins.clone()
     }
 
-    /// How long the host has run.
-    pub(crate) fn age(&self) -> Duration {
+    pub(crate) fn next_list(&self) -> Rc<Mutex<Instant>> {
+        self.0.next_list.clone()
+    }
+
+    /// The time since the host started.
+    pub(crate) fn uptime(&self) -> Duration {
         self.0.start.elapsed()
     }
 
-    /// Every app that has a client or a socket, in the order of their ids.
+    /// The apps that have a client or a socket, by id.
     pub(crate) fn apps(&self) -> Vec<(AppId, Rc<RefCell<SocketStats>>)> {
         let apps = self.0.apps.borrow();
         let apps = apps.iter();
-        apps.map(|(id, app)| (id.clone(), app.socket_stats.clone()))
+        apps.map(|(id, entry)| (id.clone(), entry.socket_stats.clone()))
             .collect()
     }
 
     pub(crate) fn socket_stats(&self, app: &AppId) -> Option<Rc<RefCell<SocketStats>>> {
         let apps = self.0.apps.borrow();
-        apps.get(app).map(|app| app.socket_stats.clone())
+        apps.get(app).map(|entry| entry.socket_stats.clone())
     }
 
-    pub(crate) fn gone(&self) -> Counters {
-        self.0.gone.get()
+    /// The counters of apps that are no longer listed.
+    pub(crate) fn removed_counters(&self) -> Counters {
+        self.0.removed.get()
     }
 
-    /// Whether the app's client is there.
-    pub(crate) fn is_here(&self, app: &AppId) -> bool {
-        matches!(self.0.seats.borrow().get(app), Some(State::Here))
+    pub(crate) fn is_connected(&self, app: &AppId) -> bool {
+        matches!(
+            self.0.clients.borrow().get(app),
+            Some(ClientState::Connected)
+        )
     }
 
     pub(crate) fn app(&self, app: &AppId) -> App {
         App::new(app, &self.0.registry)
     }
 
-    /// A socket was closed, not by its app, which hears of it here if it `is_untold`.
-    pub(crate) fn taken(&self, app: &AppId, taken: Taken, is_untold: bool) {
+    /// Records that the admin closed a socket. `raise`: the client gets an error event.
+    pub(crate) fn closed_by_admin(&self, app: &AppId, closed: ClosedByAdmin, raise: bool) {
         let apps = self.0.apps.borrow();
-        let Some(app) = apps.get(app) else {
+        let Some(entry) = apps.get(app) else {
             return;
         };
-        let mut socket_stats = app.socket_stats.borrow_mut();
-        match taken {
-            Taken::Server(id) => socket_stats.close(Namespace::Server, id.get()),
-            Taken::Client(id) => socket_stats.close(Namespace::Client, id.get()),
-        }
-        app.sockets.borrow_mut().set(socket_stats.cost());
-        let ear = app.ear.as_ref().and_then(WeakAddr::upgrade);
-        if let Some(ear) = ear.filter(|_| is_untold) {
-            ear.do_send(taken);
+        let mut socket_stats = entry.socket_stats.borrow_mut();
+        socket_stats.close(closed.0, closed.1);
+        entry.socket_charge.borrow_mut().set(socket_stats.cost());
+        let sink = entry.sink.as_ref().and_then(WeakAddr::upgrade);
+        if let Some(sink) = sink.filter(|_| raise) {
+            sink.do_send(closed);
         }
     }
 
-    /// Forgets an app that has no client, if it has no socket either.
-    pub(crate) async fn clear_away(&self, app: &AppId) {
-        let is_empty = self
-            .socket_stats(app)
-            .is_some_and(|it| it.borrow().is_empty());
-        if !is_empty || self.0.seats.borrow().contains_key(app) {
+    /// Removes an app that has neither a client nor a socket.
+    pub(crate) async fn remove_if_unused(&self, app: &AppId) {
+        let socket_stats = self.socket_stats(app);
+        let is_empty = socket_stats.is_some_and(|it| it.borrow().is_empty());
+        if !is_empty || self.0.clients.borrow().contains_key(app) {
             return;
         }
-        // Who comes meanwhile waits.
-        let (left, leaving) = watch::channel(());
-        let leaving = State::Leaving(leaving);
-        self.0.seats.borrow_mut().insert(app.clone(), leaving);
-        // Its registry may have ended: then there is nothing to forget.
+        // A client that connects meanwhile waits.
+        let done = self.start_disconnect(app);
+        // An error means that the registry has ended, and the app with it.
         let _ = self.app(app).unload().await;
-        self.forget(app);
+        self.client_disconnected(app);
         self.release(app);
-        drop(left);
+        drop(done);
     }
 
-    /// Its client has gone.
-    fn forget(&self, app: &AppId) {
+    /// Removes the app if it has no sockets either, but keeps its counters.
+    fn client_disconnected(&self, app: &AppId) {
         let mut apps = self.0.apps.borrow_mut();
-        let Some(record) = apps.get_mut(app) else {
+        let Some(entry) = apps.get_mut(app) else {
             return;
         };
-        record.ear = None;
-        let socket_stats = record.socket_stats.borrow();
+        entry.sink = None;
+        let socket_stats = entry.socket_stats.borrow();
         if socket_stats.is_empty() {
-            let sums = [self.0.gone.get(), socket_stats.sums()];
-            self.0.gone.set(Counters::of(sums.into_iter()));
+            let removed = [self.0.removed.get(), socket_stats.totals()];
+            self.0.removed.set(Counters::sum(removed));
             drop(socket_stats);
             apps.remove(app);
         }
     }
 }
 
-/// An app's seat; dropping it frees it, unless it is kept.
+/// An app that is reserved for a new client. Dropping it before `commit` releases the app.
 struct Reservation {
     directory: SessionDirectory,
     app: AppId,
-    kept: bool,
+    is_committed: bool,
 }
 
 impl Reservation {
-    fn keep(mut self) {
-        self.kept = true;
+    fn commit(mut self) {
+        self.is_committed = true;
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if !self.kept {
+        if !self.is_committed {
             self.directory.release(&self.app);
         }
     }
@@ -443,31 +433,23 @@ impl ClientSession {
         &self.app
     }
 
-    /// The client is gone.
-    pub(crate) async fn leave(self) {
+    /// Suspends the app, and then releases it and the slot of its client.
+    pub(crate) async fn close(self) {
         let ClientSession {
             app,
             directory,
-            lines,
+            log_limiter,
             session,
-            // It is taken until the app is suspended.
-            _seat,
+            _slot,
             ..
         } = self;
-        let (left, leaving) = watch::channel(());
-        let leaving = State::Leaving(leaving);
-        directory.0.seats.borrow_mut().insert(app.clone(), leaving);
-        session.leave().await;
-        directory.forget(&app);
-        if lines.may_write() {
+        let done = directory.start_disconnect(&app);
+        session.close().await;
+        directory.client_disconnected(&app);
+        if log_limiter.allows() {
             log::info!("app {app} disconnected");
         }
         directory.release(&app);
-        drop(left);
+        drop(done);
     }
-}
-
-/// What a client says of itself, as much as anybody reads.
-pub(crate) fn shortened(text: &str) -> String {
-    text.chars().take(NAME).collect()
 }

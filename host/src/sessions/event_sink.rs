@@ -1,5 +1,4 @@
-//! The actor that hears for a client: its app's events, and the answers to its
-//! calls.
+//! The actor that receives an app's events, and the answers to its client's calls.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -10,49 +9,46 @@ use actix::prelude::*;
 use futures::task::ArcWake;
 use tokio::sync::{Notify, oneshot};
 
-use crate::sessions::state::State;
+use crate::sessions::state::SessionState;
+use crate::sessions::stats::Namespace;
 use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
-use chrome_sockets::{ClientSocketId, ServerSocketId};
 
-/// Rings when a call is answered: through the mailbox by which events come,
-/// so that both keep their order.
+/// Wakes a pending call through the mailbox that delivers the events, so that answers and events
+/// keep their order.
 pub(crate) struct CallWaker {
-    pub(crate) ear: WeakAddr<EventSink>,
+    pub(crate) sink: WeakAddr<EventSink>,
     pub(crate) id: u64,
 }
 
 impl ArcWake for CallWaker {
-    fn wake_by_ref(bell: &Arc<Self>) {
-        if let Some(ear) = bell.ear.upgrade() {
-            ear.do_send(Answered(bell.id));
+    fn wake_by_ref(waker: &Arc<Self>) {
+        if let Some(sink) = waker.sink.upgrade() {
+            sink.do_send(PollCall(waker.id));
         }
     }
 }
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Answered(u64);
+struct PollCall(u64);
 
-/// The client has left.
+/// Ends the actor: the client has disconnected.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Leave;
+pub(crate) struct Stop;
 
-/// A socket of the app was closed, not by the app.
-#[derive(Message)]
+/// The admin closed a socket of the app.
+#[derive(Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub(crate) enum Taken {
-    Server(ServerSocketId),
-    Client(ClientSocketId),
-}
+pub(crate) struct ClosedByAdmin(pub(crate) Namespace, pub(crate) u64);
 
-/// The actor that hears an app's events for its client.
+/// Receives an app's events for its client.
 pub(crate) struct EventSink {
-    pub(crate) state: Rc<RefCell<State>>,
-    pub(crate) news: Rc<Notify>,
-    /// Dropped with the actor.
-    pub(crate) _here: oneshot::Sender<()>,
+    pub(crate) state: Rc<RefCell<SessionState>>,
+    pub(crate) output: Rc<Notify>,
+    /// Dropped with the actor, which the other end waits for.
+    pub(crate) _stopped: oneshot::Sender<()>,
 }
 
 impl Actor for EventSink {
@@ -60,9 +56,9 @@ impl Actor for EventSink {
 }
 
 impl EventSink {
-    fn tell(&self, tell: impl FnOnce(&mut State)) {
-        tell(&mut self.state.borrow_mut());
-        self.news.notify_one();
+    fn update(&self, update: impl FnOnce(&mut SessionState)) {
+        update(&mut self.state.borrow_mut());
+        self.output.notify_one();
     }
 }
 
@@ -70,7 +66,7 @@ impl Handler<AcceptInfo> for EventSink {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        self.tell(|state| state.accepted(info));
+        self.update(|state| state.on_accept(info));
     }
 }
 
@@ -78,7 +74,7 @@ impl Handler<AcceptErrorInfo> for EventSink {
     type Result = ();
 
     fn handle(&mut self, info: AcceptErrorInfo, _: &mut Self::Context) {
-        self.tell(|state| state.accept_failed(info));
+        self.update(|state| state.on_accept_error(info));
     }
 }
 
@@ -86,7 +82,7 @@ impl Handler<ReceiveInfo> for EventSink {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, ctx: &mut Self::Context) {
-        self.tell(|state| state.received(info, &ctx.address()));
+        self.update(|state| state.on_receive(info, &ctx.address()));
     }
 }
 
@@ -94,33 +90,30 @@ impl Handler<ReceiveErrorInfo> for EventSink {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        self.tell(|state| state.ended(&info));
+        self.update(|state| state.on_receive_error(&info));
     }
 }
 
-impl Handler<Taken> for EventSink {
+impl Handler<ClosedByAdmin> for EventSink {
     type Result = ();
 
-    fn handle(&mut self, taken: Taken, _: &mut Self::Context) {
-        self.tell(|state| match taken {
-            Taken::Server(id) => state.server_taken(id),
-            Taken::Client(id) => state.client_taken(id),
-        });
+    fn handle(&mut self, closed: ClosedByAdmin, _: &mut Self::Context) {
+        self.update(|state| state.on_closed_by_admin(closed));
     }
 }
 
-impl Handler<Answered> for EventSink {
+impl Handler<PollCall> for EventSink {
     type Result = ();
 
-    fn handle(&mut self, Answered(id): Answered, _: &mut Self::Context) {
-        self.tell(|state| state.answered(id));
+    fn handle(&mut self, PollCall(id): PollCall, _: &mut Self::Context) {
+        self.update(|state| state.poll_call(id));
     }
 }
 
-impl Handler<Leave> for EventSink {
+impl Handler<Stop> for EventSink {
     type Result = ();
 
-    fn handle(&mut self, _: Leave, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
         ctx.stop();
     }
 }

@@ -1,4 +1,4 @@
-//! What is known of a client that is in: its calls, in their order, and what it is to be told.
+//! The state of a client's session: its pending calls, and its unsent messages.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -8,24 +8,22 @@ use std::task::{Context as TaskContext, Poll, Waker};
 
 use actix::prelude::*;
 use bytes::Bytes;
-use futures::future::LocalBoxFuture;
 use futures::task::waker;
-use serde_json::Value;
 
-use crate::limits::{
-    CALL_COST, CALLS, INFOS, MIN_SEND, SHARE_OF_MESSAGES, SHARE_OF_SOCKETS, SOCKETS,
-};
-use crate::lines::LogLines;
+use crate::limits::{CALL_COST, CALLS, INFOS, MESSAGE_SHARE, MIN_SEND, SOCKET_SHARE, SOCKETS};
+use crate::log_limiter::LogLimiter;
+use crate::protocol::arguments::CallError;
 use crate::protocol::call;
-use crate::protocol::call::{CallError, Kind, Start};
+use crate::protocol::call::{Call, Kind};
 use crate::protocol::close_reason::{CloseReason, Code};
-use crate::protocol::frame::{Data, Encoding, Frame, FrameError, Messages};
+use crate::protocol::frame::{Data, Encoding, FrameError};
 use crate::protocol::message;
 use crate::protocol::message::Message;
 use crate::protocol::outbox::Outbox;
-use crate::protocol::outcome::Outcome;
-use crate::sessions::budget::{Charge, Memory, SendBudget};
-use crate::sessions::event_sink::{CallWaker, EventSink};
+use crate::protocol::outcome::{Outcome, OutcomeFuture, send_outcome};
+use crate::sessions::budget::{Charge, MemoryBudget, SendBudget};
+use crate::sessions::event_sink::{CallWaker, ClosedByAdmin, EventSink};
+use crate::sessions::frame_handler::PendingFrame;
 use crate::sessions::stats;
 use crate::sessions::stats::{Namespace, SocketStats};
 use crate::sessions::turn::Turn;
@@ -34,82 +32,67 @@ use chrome_sockets::Error;
 use chrome_sockets::NetError;
 use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
-use chrome_sockets::{ClientSocketId, ServerSocketId};
 
 mod listing;
 
 use crate::sessions::state::listing::Listing;
 
-/// What a session begins with.
-pub(crate) struct Setup {
+/// The app of a session, and what it shares with the host.
+#[derive(Clone)]
+pub(crate) struct SessionContext {
     pub(crate) app: App,
-    pub(crate) form: Encoding,
-    /// What its sends may take.
+    pub(crate) encoding: Encoding,
+    /// The bytes of sends that may be unanswered.
     pub(crate) quota: usize,
     pub(crate) socket_stats: Rc<RefCell<SocketStats>>,
-    /// What its sockets take of the memory.
-    pub(crate) sockets: Rc<RefCell<Charge>>,
-    pub(crate) memory: Memory,
-    pub(crate) sends: SendBudget,
-    pub(crate) lines: LogLines,
+    /// The memory of the app's sockets.
+    pub(crate) socket_charge: Rc<RefCell<Charge>>,
+    pub(crate) memory: MemoryBudget,
+    pub(crate) send_budget: SendBudget,
+    pub(crate) log_limiter: LogLimiter,
 }
 
-/// What is held for the client until it has handled it.
-#[expect(dead_code, reason = "they are held to be dropped")]
-enum Held {
+/// An event that counts as unhandled until the client acknowledges it.
+#[expect(dead_code, reason = "dropping an event marks it as handled")]
+enum RetainedEvent {
     Accept(AcceptInfo),
     AcceptError(AcceptErrorInfo),
     Receive(ReceiveInfo),
 }
 
-pub(crate) struct State {
-    app: App,
-    outbox: Outbox<Held>,
-    calls: HashMap<u64, Pending>,
+pub(crate) struct SessionState {
+    context: SessionContext,
+    outbox: Outbox<RetainedEvent>,
+    calls: HashMap<u64, PendingCall>,
     last_call: u64,
-    /// Unanswered calls that are no sends.
-    others: usize,
-    /// What unanswered sends take of the quota.
-    sending: usize,
-    quota: usize,
-    sends: SendBudget,
-    socket_stats: Rc<RefCell<SocketStats>>,
-    sockets: Rc<RefCell<Charge>>,
-    /// Sockets that are being made.
-    creating: Creating,
-    /// What the frame that is being carried out takes of the memory.
-    frames: Charge,
-    /// What messages take of it that the client has not taken.
-    messages: Charge,
-    lines: LogLines,
-    listens: Listens,
-    /// It does not take what it is told, and hears of no more data before it does.
-    is_choked: bool,
-    /// What is left of a frame.
-    waiting: Option<Waiting>,
-    /// `getInfo`s that are not answered.
-    infos: usize,
-    /// The list that was asked for and is not answered.
+    /// Unanswered calls, not counting sends.
+    call_count: usize,
+    /// The part of the quota that unanswered sends use.
+    quota_used: usize,
+    pending_creates: PendingCreates,
+    /// The memory of the pending frame.
+    frame_charge: Charge,
+    /// The memory of unsent messages.
+    message_charge: Charge,
+    subscriptions: Subscriptions,
+    /// The client reads too slowly, so the session does not listen for `onReceive` meanwhile.
+    is_receive_suspended: bool,
+    pending_frame: Option<PendingFrame>,
+    /// Unanswered `getInfo` calls.
+    info_count: usize,
+    /// The `getSockets` call that is being answered.
     listing: Option<Listing>,
 }
 
-/// The messages of a frame that wait for their turn, or for room for their answers.
-struct Waiting {
-    messages: Messages,
-    data: Data,
-    has_messages: bool,
-    length: usize,
-}
-
-/// Unanswered `create`s, and what their sockets will cost.
+/// Unanswered `create` calls, and the memory that their sockets will need.
 #[derive(Default)]
-struct Creating {
+struct PendingCreates {
     servers: usize,
     clients: usize,
     cost: usize,
 }
 
-impl Creating {
+impl PendingCreates {
     fn count(&mut self, namespace: Namespace) -> &mut usize {
         match namespace {
             Namespace::Server => &mut self.servers,
@@ -118,284 +101,258 @@ impl Creating {
     }
 }
 
-struct Pending {
+struct PendingCall {
     kind: Kind,
-    outcome: LocalBoxFuture<'static, Outcome>,
+    outcome: OutcomeFuture,
     waker: Waker,
 }
 
-/// Which events the client listens for.
+/// The events that the client has listeners for.
 #[derive(Clone, Copy, Default)]
-struct Listens {
+struct Subscriptions {
     accept: bool,
     accept_error: bool,
     receive: bool,
     receive_error: bool,
 }
 
-impl State {
-    pub(crate) fn new(setup: Setup) -> Self {
-        State {
-            app: setup.app,
-            outbox: Outbox::new(setup.form),
+impl SessionState {
+    pub(crate) fn new(context: SessionContext) -> Self {
+        SessionState {
+            outbox: Outbox::new(context.encoding),
             calls: HashMap::new(),
             last_call: 0,
-            others: 0,
-            sending: 0,
-            quota: setup.quota,
-            sends: setup.sends,
-            socket_stats: setup.socket_stats,
-            sockets: setup.sockets,
-            creating: Creating::default(),
-            frames: setup.memory.charge(),
-            messages: setup.memory.charge(),
-            lines: setup.lines,
-            listens: Listens::default(),
-            is_choked: false,
-            waiting: None,
-            infos: 0,
+            call_count: 0,
+            quota_used: 0,
+            pending_creates: PendingCreates::default(),
+            frame_charge: context.memory.charge(),
+            message_charge: context.memory.charge(),
+            subscriptions: Subscriptions::default(),
+            is_receive_suspended: false,
+            pending_frame: None,
+            info_count: 0,
             listing: None,
+            context,
         }
     }
 
-    /// Whether there is a frame of which not all is carried out.
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.waiting.is_some()
+    /// Whether the last frame is done.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.pending_frame.is_none()
     }
 
-    /// What is to be sent now.
+    /// The next frame to send now, if any.
     pub(crate) fn next_frame(&mut self) -> Result<Option<Bytes>, CloseReason> {
         let frame = self.outbox.next_frame()?;
         if frame.is_some() {
-            self.count_messages();
+            self.charge_messages();
         }
         Ok(frame)
     }
 
-    /// The client is gone: what is left, and what is held for it.
-    pub(crate) fn leave(
-        &mut self,
-    ) -> (
-        App,
-        Rc<RefCell<SocketStats>>,
-        Rc<RefCell<Charge>>,
-        impl Sized + use<>,
-    ) {
+    /// Ends the session. Returns what the app needs to be suspended, and the retained events.
+    pub(crate) fn close(&mut self) -> (SessionContext, impl Sized + use<>) {
         self.calls.clear();
-        self.waiting = None;
-        self.frames.set(0);
-        self.messages.set(0);
+        self.pending_frame = None;
+        self.frame_charge.set(0);
+        self.message_charge.set(0);
         let outbox = std::mem::replace(&mut self.outbox, Outbox::new(Encoding::Text));
-        let (socket_stats, sockets) = (self.socket_stats.clone(), self.sockets.clone());
-        (self.app.clone(), socket_stats, sockets, outbox.into_held())
+        (self.context.clone(), outbox.into_retained())
     }
 
-    pub(crate) fn take(&mut self, form: Encoding, bytes: Bytes) -> Result<(), CloseReason> {
+    pub(crate) fn receive(&mut self, encoding: Encoding, bytes: Bytes) -> Result<(), CloseReason> {
         let length = bytes.len();
-        let frame = Frame::read(form, bytes)?;
-        if frame.hello.is_some() {
-            return Err(CloseReason::new(Code::BadHello, "a hello was said already"));
-        }
-        if let Some(frames) = frame.ack {
-            self.outbox.acknowledge(frames)?;
-        }
-        self.frames.set(length);
-        self.waiting = Some(Waiting {
-            has_messages: !frame.messages.is_empty(),
-            messages: frame.messages,
-            data: frame.data,
-            length,
-        });
+        let frame = PendingFrame::receive(encoding, bytes, &mut self.outbox)?;
+        self.frame_charge.set(length);
+        self.pending_frame = Some(frame);
         Ok(())
     }
 
-    /// Whether the next message may be carried out. A list is made alone, and
-    /// nothing while answers wait to be sent: they can be many times as long
-    /// as what asks for them.
-    fn is_free(&self) -> bool {
-        let calls = self.others * CALL_COST;
+    /// Whether to process the next message. Answers can be many times as long as their calls, so
+    /// none is made while earlier ones are unsent, and nothing during a `getSockets`.
+    fn may_process(&self) -> bool {
+        let calls = self.call_count * CALL_COST;
         self.listing.is_none()
             && self.outbox.has_room()
-            && self.infos < INFOS
-            && (calls <= SHARE_OF_MESSAGES || !self.messages.is_full())
+            && self.info_count < INFOS
+            && (calls <= MESSAGE_SHARE || !self.message_charge.is_full())
     }
 
     pub(crate) fn has_work(&self) -> bool {
-        let may_list = self.may_list();
-        may_list || (self.waiting.is_some() && self.is_free()) || self.may_breathe()
+        self.may_list()
+            || (self.pending_frame.is_some() && self.may_process())
+            || self.may_resume_receive()
     }
 
-    /// Goes on with the frame that was read last, as far as its turn goes.
-    pub(crate) fn go_on(
+    /// Continues with the pending frame as far as the turn allows.
+    pub(crate) fn process(
         &mut self,
-        ear: &Addr<EventSink>,
+        sink: &Addr<EventSink>,
         turn: &mut Turn,
     ) -> Result<(), CloseReason> {
-        if self.may_breathe() {
-            self.is_choked = false;
-            if self.listens.receive {
-                let recipient = ear.clone().recipient();
-                drop(self.app.tcp.on_receive.add_listener(recipient));
+        if self.may_resume_receive() {
+            self.is_receive_suspended = false;
+            if self.subscriptions.receive {
+                let recipient = sink.clone().recipient();
+                drop(self.context.app.tcp.on_receive.add_listener(recipient));
             }
         }
-        self.list(ear);
-        while self.is_free()
-            && turn.goes_on()
-            && let Some(mut frame) = self.waiting.take()
+        self.continue_listing(sink);
+        while self.may_process()
+            && turn.try_step()
+            && let Some(mut frame) = self.pending_frame.take()
         {
             let Some(message) = frame.messages.next()? else {
-                frame.data.end()?;
-                self.frames.set(0);
-                self.outbox.handled(frame.has_messages, frame.length);
+                frame.finish(&mut self.outbox)?;
+                self.frame_charge.set(0);
                 break;
             };
-            self.message(message, &mut frame.data, ear)?;
-            self.waiting = Some(frame);
+            self.handle_message(message, &mut frame.data, sink)?;
+            self.pending_frame = Some(frame);
         }
         Ok(())
     }
 
-    fn message(
+    fn handle_message(
         &mut self,
         message: Message<'_>,
         data: &mut Data,
-        ear: &Addr<EventSink>,
+        sink: &Addr<EventSink>,
     ) -> Result<(), CloseReason> {
         match message.kind() {
             Some(message::Kind::Call(id)) if id > self.last_call => {
                 self.last_call = id;
-                self.call(id, message, data, ear)
+                match call::read(message, data) {
+                    Ok(call) => self.start_call(id, call, sink),
+                    Err(CallError::Call(text)) => {
+                        self.refuse(id, text);
+                        Ok(())
+                    }
+                    Err(CallError::Frame(error)) => Err(error.into()),
+                }
             }
-            Some(message::Kind::Call(_) | message::Kind::BadId) => Err(message::bad_id()),
-            Some(message::Kind::Listen) => self.listen(&message, ear),
-            None => Err(FrameError::Message("it is neither a call nor `listen`").into()),
+            Some(message::Kind::Call(_) | message::Kind::BadId) => Err(CloseReason::bad_call_id()),
+            Some(message::Kind::Listen) => self.subscribe(&message, sink),
+            None => Err(FrameError::Message("neither a call nor `listen`").into()),
         }
     }
 
-    fn call(
+    fn start_call(
         &mut self,
         id: u64,
-        call: Message<'_>,
-        data: &mut Data,
-        ear: &Addr<EventSink>,
+        call: Call,
+        sink: &Addr<EventSink>,
     ) -> Result<(), CloseReason> {
-        let mut call = match call::read(call, data) {
-            Ok(call) => call,
-            Err(CallError::Call(text)) => {
-                self.tell(id, Outcome::failed(text));
+        let (kind, start) = match call {
+            Call::Send(socket, data) => {
+                let length = data.len();
+                let charge = length.max(MIN_SEND);
+                let charged = match self.quota_used + charge > self.context.quota {
+                    true => None,
+                    false => self.context.send_budget.charge(data, self.quota_used),
+                };
+                let Some(data) = charged else {
+                    self.answer(id, Error::WriteQuotaExceeded.into());
+                    return Ok(());
+                };
+                self.quota_used += charge;
+                let outcome = send_outcome(self.context.app.tcp.send(socket.into(), data));
+                self.track(id, Kind::Send(socket, length), outcome, sink);
                 return Ok(());
             }
-            Err(CallError::Frame(error)) => return Err(error.into()),
-        };
-        match call.kind {
-            Kind::Send(_, length) => {
-                let charge = length.max(MIN_SEND);
-                let Start::Send(_, data) = &mut call.start else {
-                    return Ok(());
-                };
-                let counted = match self.sending + charge > self.quota {
-                    true => None,
-                    false => self.sends.charge(std::mem::take(data), self.sending),
-                };
-                let Some(counted) = counted else {
-                    self.tell(id, Outcome::failed(Error::WriteQuotaExceeded));
-                    return Ok(());
-                };
-                *data = counted;
-                self.sending += charge;
+            Call::List(namespace) => {
+                self.count_call()?;
+                self.listing = Some(Listing::new(id, namespace));
+                self.continue_listing(sink);
+                return Ok(());
             }
+            Call::Other(kind, start) => (kind, start),
+        };
+        match kind {
             Kind::Create(namespace, name, _) => {
                 let cost = stats::cost(namespace, name);
-                let count =
-                    self.socket_stats.borrow().count(namespace) + *self.creating.count(namespace);
-                if count >= SOCKETS || !self.has_room_for(cost) {
-                    self.tell(id, Outcome::failed("Too many sockets"));
+                let existing = self.context.socket_stats.borrow().count(namespace);
+                let count = existing + *self.pending_creates.count(namespace);
+                if count >= SOCKETS || !self.fits_budget(cost) {
+                    self.refuse(id, "Too many sockets");
                     return Ok(());
                 }
-                *self.creating.count(namespace) += 1;
-                self.creating.cost += cost;
+                *self.pending_creates.count(namespace) += 1;
+                self.pending_creates.cost += cost;
             }
-            Kind::Update(_, _, Some(name), _) if !self.has_room_for(name) => {
-                let full = Error::from(NetError::INSUFFICIENT_RESOURCES);
-                self.tell(id, Outcome::failed(full));
+            Kind::Update(_, _, Some(name), _) if !self.fits_budget(name) => {
+                let error = Error::from(NetError::INSUFFICIENT_RESOURCES);
+                self.answer(id, error.into());
                 return Ok(());
             }
-            Kind::Info => self.infos += 1,
+            Kind::Info => self.info_count += 1,
             _ => {}
         }
-        if !matches!(call.kind, Kind::Send(..)) {
-            self.others += 1;
-            if self.others > CALLS {
-                let what = "more calls are unanswered than the welcome allows";
-                return Err(CloseReason::new(Code::Overrun, what));
-            }
-        }
-        if let Kind::List(namespace) = call.kind {
-            self.listing = Some(Listing::new(id, namespace));
-            self.list(ear);
-            return Ok(());
-        }
-        let outcome = call.start.begin(&self.app);
-        self.wait_for(id, call.kind, outcome, ear);
+        self.count_call()?;
+        let outcome = start(&self.context.app);
+        self.track(id, kind, outcome, sink);
         Ok(())
     }
 
-    /// Whether the app may have sockets and names that cost so much more.
-    fn has_room_for(&self, cost: usize) -> bool {
-        let more = self.creating.cost + cost;
-        self.sockets.borrow().fits(more, SHARE_OF_SOCKETS)
+    fn count_call(&mut self) -> Result<(), CloseReason> {
+        self.call_count += 1;
+        if self.call_count > CALLS {
+            let text = "more calls are unanswered than the welcome allows";
+            return Err(CloseReason::new(Code::Overrun, text));
+        }
+        Ok(())
     }
 
-    fn wait_for(
-        &mut self,
-        id: u64,
-        kind: Kind,
-        outcome: LocalBoxFuture<'static, Outcome>,
-        ear: &Addr<EventSink>,
-    ) {
+    /// Whether the app's sockets and names may grow by this.
+    fn fits_budget(&self, cost: usize) -> bool {
+        let cost = self.pending_creates.cost + cost;
+        let charge = self.context.socket_charge.borrow();
+        charge.fits(cost, SOCKET_SHARE)
+    }
+
+    /// Answers the call when its outcome is ready.
+    fn track(&mut self, id: u64, kind: Kind, outcome: OutcomeFuture, sink: &Addr<EventSink>) {
         let waker = waker(Arc::new(CallWaker {
-            ear: ear.downgrade(),
+            sink: sink.downgrade(),
             id,
         }));
-        let pending = Pending {
+        let call = PendingCall {
             kind,
             outcome,
             waker,
         };
-        self.calls.insert(id, pending);
-        self.look_at(id);
+        self.calls.insert(id, call);
+        self.poll_call(id);
     }
 
-    /// Tells the outcome of a call, if it is there.
-    fn look_at(&mut self, id: u64) {
-        let Some(pending) = self.calls.get_mut(&id) else {
+    /// Polls a call, and answers it if its outcome is ready.
+    pub(crate) fn poll_call(&mut self, id: u64) {
+        let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
-        let mut cx = TaskContext::from_waker(&pending.waker);
-        let Poll::Ready(outcome) = pending.outcome.as_mut().poll(&mut cx) else {
+        let mut cx = TaskContext::from_waker(&call.waker);
+        let Poll::Ready(outcome) = call.outcome.as_mut().poll(&mut cx) else {
             return;
         };
-        let Some(Pending { kind, .. }) = self.calls.remove(&id) else {
+        let Some(PendingCall { kind, .. }) = self.calls.remove(&id) else {
             return;
         };
-        if kind == Kind::Part {
-            return self.listed(id, outcome);
+        if kind == Kind::ListPart {
+            return self.send_list_part(id, outcome);
         }
         let succeeded = outcome.last_error.is_none();
-        let mut socket_stats = self.socket_stats.borrow_mut();
-        let is_send = matches!(kind, Kind::Send(..));
+        let mut socket_stats = self.context.socket_stats.borrow_mut();
         match kind {
             Kind::Send(socket, length) => {
-                self.sending -= length.max(MIN_SEND);
+                self.quota_used -= length.max(MIN_SEND);
                 if succeeded {
-                    socket_stats.sent(socket, length);
+                    socket_stats.count_sent(socket, length);
                 }
             }
             Kind::Create(namespace, name, size) => {
-                *self.creating.count(namespace) -= 1;
-                self.creating.cost -= stats::cost(namespace, name);
-                let created = outcome.values.first().map(|info| &info["socketId"]);
-                if let Some(socket) = created.and_then(Value::as_u64) {
+                *self.pending_creates.count(namespace) -= 1;
+                self.pending_creates.cost -= stats::cost(namespace, name);
+                if let Some(socket) = outcome.created {
                     socket_stats.create(namespace, socket, name, size);
                 }
             }
@@ -404,165 +361,164 @@ impl State {
             }
             Kind::Close(namespace, socket) => socket_stats.close(namespace, socket),
             Kind::Secure(socket) => {
-                let stays = outcome.values.first().is_some_and(leaves_it);
-                if !succeeded && !stays {
+                if outcome.error.is_some_and(|error| !keeps_socket(error)) {
                     socket_stats.close(Namespace::Client, socket);
                 }
             }
-            Kind::Info => self.infos -= 1,
-            Kind::Reach(what, address, port) => {
-                let why = denial(&outcome);
-                if let Some(why) = why.filter(|_| self.lines.may_write()) {
-                    let app = self.app.id();
-                    log::warn!("app {app}: {what} {address}:{port} denied: {why}");
+            Kind::Info => self.info_count -= 1,
+            Kind::Open(function, ref address, port) => {
+                let reason = outcome.error.and_then(denial);
+                if let Some(reason) = reason.filter(|_| self.context.log_limiter.allows()) {
+                    let app = self.context.app.id();
+                    log::warn!("app {app}: {function} {address}:{port} denied: {reason}");
                 }
             }
-            Kind::Update(..) | Kind::List(_) | Kind::Part | Kind::Other => {}
+            Kind::Update(..) | Kind::ListPart | Kind::Other => {}
         }
-        if !is_send {
-            self.sockets.borrow_mut().set(socket_stats.cost());
-            self.others -= 1;
+        if !matches!(kind, Kind::Send(..)) {
+            let cost = socket_stats.cost();
+            self.context.socket_charge.borrow_mut().set(cost);
+            self.call_count -= 1;
         }
         drop(socket_stats);
-        self.tell(id, outcome);
+        self.answer(id, outcome);
     }
 
-    fn tell(&mut self, id: u64, outcome: Outcome) {
+    fn answer(&mut self, id: u64, outcome: Outcome) {
         self.outbox.push(&outcome.message(id));
-        self.count_messages();
+        self.charge_messages();
     }
 
-    fn count_messages(&mut self) {
-        self.messages.set(self.outbox.waiting());
+    fn refuse(&mut self, id: u64, text: impl Into<String>) {
+        self.answer(id, Outcome::refused(text));
     }
 
-    /// A call was answered.
-    pub(crate) fn answered(&mut self, id: u64) {
-        self.look_at(id);
+    fn charge_messages(&mut self) {
+        self.message_charge.set(self.outbox.unsent_bytes());
     }
 
-    /// Whether a client that was choked has taken enough.
-    fn may_breathe(&self) -> bool {
-        self.is_choked && self.messages.bytes() <= SHARE_OF_MESSAGES / 2
+    /// Whether a client that read too slowly has read enough to receive data again.
+    fn may_resume_receive(&self) -> bool {
+        self.is_receive_suspended && self.message_charge.bytes() <= MESSAGE_SHARE / 2
     }
 
-    /// `tcpServer.onAccept`.
-    pub(crate) fn accepted(&mut self, info: AcceptInfo) {
+    pub(crate) fn on_accept(&mut self, info: AcceptInfo) {
         let (server, client) = (info.socket_id, info.client_socket_id);
-        let mut socket_stats = self.socket_stats.borrow_mut();
-        socket_stats.accepted(server.get(), client.get());
+        let mut socket_stats = self.context.socket_stats.borrow_mut();
+        socket_stats.count_accepted(server.get(), client.get());
         drop(socket_stats);
         let message = format!(r#"["tcpServer.onAccept",{server},{client}]"#);
-        self.outbox.push_held(&message, Held::Accept(info));
+        self.outbox
+            .push_retaining(&message, RetainedEvent::Accept(info));
     }
 
-    /// `tcpServer.onAcceptError`.
-    pub(crate) fn accept_failed(&mut self, info: AcceptErrorInfo) {
+    pub(crate) fn on_accept_error(&mut self, info: AcceptErrorInfo) {
         let (server, code) = (info.socket_id, info.result_code.code());
         let message = format!(r#"["tcpServer.onAcceptError",{server},{code}]"#);
-        self.outbox.push_held(&message, Held::AcceptError(info));
+        self.outbox
+            .push_retaining(&message, RetainedEvent::AcceptError(info));
     }
 
-    /// `tcp.onReceive`.
-    pub(crate) fn received(&mut self, mut info: ReceiveInfo, ear: &Addr<EventSink>) {
+    pub(crate) fn on_receive(&mut self, mut info: ReceiveInfo, sink: &Addr<EventSink>) {
         let socket = info.socket_id.get();
         let data = std::mem::take(&mut info.data);
-        let most = self.socket_stats.borrow_mut().received(socket, data.len());
-        let held = Held::Receive(info);
-        self.outbox.push_receive(socket, &data, most, held);
-        self.count_messages();
-        let is_behind = self.messages.bytes() > SHARE_OF_MESSAGES;
-        if is_behind && self.messages.is_full() && !self.is_choked && self.listens.receive {
-            // Its sockets are not read while nobody listens.
-            self.is_choked = true;
-            let recipient = ear.clone().recipient();
-            drop(self.app.tcp.on_receive.remove_listener(recipient));
+        let mut socket_stats = self.context.socket_stats.borrow_mut();
+        let max = socket_stats.count_received(socket, data.len());
+        drop(socket_stats);
+        let retained = RetainedEvent::Receive(info);
+        self.outbox.push_receive(socket, &data, max, retained);
+        self.charge_messages();
+        let is_behind = self.message_charge.bytes() > MESSAGE_SHARE;
+        if is_behind
+            && self.message_charge.is_full()
+            && !self.is_receive_suspended
+            && self.subscriptions.receive
+        {
+            // Without a listener the sockets are not read, and TCP slows their peers.
+            self.is_receive_suspended = true;
+            let recipient = sink.clone().recipient();
+            drop(self.context.app.tcp.on_receive.remove_listener(recipient));
         }
     }
 
-    /// `tcp.onReceiveError`.
-    pub(crate) fn ended(&mut self, info: &ReceiveErrorInfo) {
+    pub(crate) fn on_receive_error(&mut self, info: &ReceiveErrorInfo) {
         let (socket, code) = (info.socket_id, info.result_code.code());
-        let message = format!(r#"["tcp.onReceiveError",{socket},{code}]"#);
-        self.outbox.push(&message);
+        self.outbox
+            .push(&format!(r#"["tcp.onReceiveError",{socket},{code}]"#));
     }
 
-    /// A server socket was closed from outside.
-    pub(crate) fn server_taken(&mut self, id: ServerSocketId) {
-        if self.listens.accept_error {
+    /// Raises the error event of a socket that the admin closed.
+    pub(crate) fn on_closed_by_admin(&mut self, ClosedByAdmin(namespace, id): ClosedByAdmin) {
+        let (event, is_subscribed) = match namespace {
+            Namespace::Server => ("tcpServer.onAcceptError", self.subscriptions.accept_error),
+            Namespace::Client => ("tcp.onReceiveError", self.subscriptions.receive_error),
+        };
+        if is_subscribed {
             let code = NetError::CONNECTION_CLOSED.code();
-            let message = format!(r#"["tcpServer.onAcceptError",{id},{code}]"#);
-            self.outbox.push(&message);
+            self.outbox.push(&format!(r#"["{event}",{id},{code}]"#));
         }
     }
 
-    /// A client socket was closed from outside.
-    pub(crate) fn client_taken(&mut self, id: ClientSocketId) {
-        if self.listens.receive_error {
-            let code = NetError::CONNECTION_CLOSED.code();
-            let message = format!(r#"["tcp.onReceiveError",{id},{code}]"#);
-            self.outbox.push(&message);
-        }
-    }
-
-    /// The client listens for these, and no others.
-    fn listen(&mut self, message: &Message<'_>, ear: &Addr<EventSink>) -> Result<(), CloseReason> {
-        let mut wanted = Listens::default();
+    /// Handles `listen`: replaces the set of events that the client listens for.
+    fn subscribe(
+        &mut self,
+        message: &Message<'_>,
+        sink: &Addr<EventSink>,
+    ) -> Result<(), CloseReason> {
+        let mut new = Subscriptions::default();
         let mut is_known = true;
-        let listed = message.names(|name| match name {
-            "tcpServer.onAccept" => wanted.accept = true,
-            "tcpServer.onAcceptError" => wanted.accept_error = true,
-            "tcp.onReceive" => wanted.receive = true,
-            "tcp.onReceiveError" => wanted.receive_error = true,
+        let visited = message.event_names(|name| match name {
+            "tcpServer.onAccept" => new.accept = true,
+            "tcpServer.onAcceptError" => new.accept_error = true,
+            "tcp.onReceive" => new.receive = true,
+            "tcp.onReceiveError" => new.receive_error = true,
             _ => is_known = false,
         });
-        if listed.is_none() || !is_known {
+        if visited.is_none() || !is_known {
             return Err(FrameError::Message("there is no such event").into());
         }
-        let mut listens = std::mem::replace(&mut self.listens, wanted);
-        if self.is_choked {
-            // It is added when there is room.
-            listens.receive = wanted.receive;
+        let mut old = std::mem::replace(&mut self.subscriptions, new);
+        if self.is_receive_suspended {
+            // `process` adds the listener when the client has read enough.
+            old.receive = new.receive;
         }
-        let (server, tcp) = (&self.app.tcp_server, &self.app.tcp);
-        // The ends first: they come after the data, so whoever hears of data
-        // hears of its end.
-        macro_rules! listen {
+        let (server, tcp) = (&self.context.app.tcp_server, &self.context.app.tcp);
+        // The error events first: an error follows its data, so a client that receives the data
+        // must not miss the error.
+        macro_rules! subscribe {
             ($field:ident, $event:expr) => {
-                match (listens.$field, wanted.$field) {
-                    (false, true) => drop($event.add_listener(ear.clone().recipient())),
-                    (true, false) => drop($event.remove_listener(ear.clone().recipient())),
+                match (old.$field, new.$field) {
+                    (false, true) => drop($event.add_listener(sink.clone().recipient())),
+                    (true, false) => drop($event.remove_listener(sink.clone().recipient())),
                     _ => {}
                 }
             };
         }
-        listen!(accept_error, server.on_accept_error);
-        listen!(receive_error, tcp.on_receive_error);
-        listen!(accept, server.on_accept);
-        listen!(receive, tcp.on_receive);
+        subscribe!(accept_error, server.on_accept_error);
+        subscribe!(receive_error, tcp.on_receive_error);
+        subscribe!(accept, server.on_accept);
+        subscribe!(receive, tcp.on_receive);
         Ok(())
     }
 }
 
 /// Why a `listen` or `connect` was denied, if it was.
-fn denial(outcome: &Outcome) -> Option<&'static str> {
-    let text = outcome.last_error.as_deref()?;
-    let denied = NetError::NETWORK_ACCESS_DENIED.code();
-    if text == Error::PermissionDenied.to_string() {
-        Some("its manifest does not permit it")
-    } else if outcome.values.first() == Some(&denied.into()) {
-        Some("it is the host's own port, or the system does not let it")
-    } else {
-        None
+fn denial(error: Error) -> Option<&'static str> {
+    match error {
+        Error::PermissionDenied => Some("its manifest does not permit it"),
+        Error::Net(NetError::NETWORK_ACCESS_DENIED) => {
+            Some("it is the host's own port, or the OS does not permit it")
+        }
+        _ => None,
     }
 }
 
-/// Whether `secure` answers this for a socket that it leaves as it is.
-fn leaves_it(code: &Value) -> bool {
-    let codes = [
+/// Whether a `secure` that fails with this error leaves the socket open.
+fn keeps_socket(error: Error) -> bool {
+    let kept = [
         NetError::INVALID_ARGUMENT,
         NetError::NO_SSL_VERSIONS_ENABLED,
         NetError::NOT_IMPLEMENTED,
     ];
-    codes.iter().any(|known| *code == known.code())
+    error == Error::SocketNotFound || error.net_error().is_some_and(|code| kept.contains(&code))
 }

@@ -1,28 +1,26 @@
-//! What a host knows of one app's sockets by itself: which there are, and what
-//! has passed through its hands for each. Pure.
+//! The sockets of one app, and what each has transferred. No I/O.
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Value, json};
-
 use tokio::time::Instant;
 
-use crate::limits::{CLIENT_COST, MIN_INFO, PART, SERVER_COST, WINDOW};
+use crate::limits::{CLIENT_COST, LIST_PART, MAX_INFO, SERVER_COST, WINDOW};
 use chrome_sockets::tcp::DEFAULT_BUFFER_SIZE;
 use chrome_sockets::tcp_server::BlockReason;
 
-/// What has passed between apps and their peers.
+/// What sockets have transferred.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Counters {
-    /// Bytes that the apps' clients were given.
+    /// The bytes passed to the apps' clients.
     pub(crate) received: u64,
-    /// Bytes of sends that were answered.
+    /// The bytes of answered sends.
     pub(crate) sent: u64,
-    /// Connections that they were told of.
+    /// The connections reported to the clients.
     pub(crate) accepted: u64,
 }
 
-/// Which of the two kinds of sockets.
+/// `tcpServer` or `tcp`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Namespace {
     Server,
@@ -34,9 +32,9 @@ pub(crate) enum Namespace {
 pub(crate) struct SocketStats {
     servers: BTreeMap<u64, Server>,
     clients: HashMap<u64, Client>,
-    /// Of the sockets that are closed.
+    /// The counters of closed sockets.
     closed: Counters,
-    /// What the sockets that it has made cost, with their names.
+    /// The memory of the sockets that the app created, and of all names.
     cost: usize,
 }
 
@@ -45,9 +43,9 @@ struct Server {
     /// The bytes of its name.
     name: usize,
     accepted: u64,
-    /// Of its clients that are closed.
+    /// The counters of its closed connections.
     closed: Counters,
-    /// Why it did not accept when it was last asked.
+    /// What kept it from accepting when the host last asked.
     blocked_by: Vec<BlockReason>,
 }
 
@@ -57,14 +55,14 @@ struct Client {
     buffer_size: usize,
     /// The bytes of its name.
     name: usize,
-    /// Which server socket has accepted it.
+    /// The server socket that accepted it.
     server: Option<u64>,
-    sums: Counters,
-    /// When it was created, accepted or found.
+    counters: Counters,
+    /// When it was created or accepted, or when the host first saw it.
     since: Instant,
 }
 
-/// What keeps server sockets of one app from accepting, and how many.
+/// A reason why server sockets of one app do not accept, and how many it concerns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Problem {
     pub(crate) reason: BlockReason,
@@ -73,21 +71,21 @@ pub(crate) struct Problem {
 
 impl Server {
     fn cost(&self) -> usize {
-        SERVER_COST + self.name
+        cost(Namespace::Server, self.name)
     }
 }
 
 impl Client {
-    /// What was accepted is bounded by descriptors: its name alone counts.
+    /// Accepted sockets are bounded by descriptors, so only their names count.
     fn cost(&self) -> usize {
         match self.server {
             Some(_) => self.name,
-            None => CLIENT_COST + self.name,
+            None => cost(Namespace::Client, self.name),
         }
     }
 }
 
-/// What a new socket will cost.
+/// The memory of a new socket.
 pub(crate) fn cost(namespace: Namespace, name: usize) -> usize {
     name + match namespace {
         Namespace::Server => SERVER_COST,
@@ -95,29 +93,29 @@ pub(crate) fn cost(namespace: Namespace, name: usize) -> usize {
     }
 }
 
-/// In which order client sockets are listed.
+/// The order of client sockets in a list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Order {
-    /// As they came.
+    /// By id.
     Id,
-    /// Those with the most bytes first.
+    /// Most bytes first.
     Bytes,
 }
 
-/// In which order apps and server sockets are listed.
+/// The order of apps and server sockets in a list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Rank {
-    /// By their names.
+    /// By name or id.
     Name,
-    /// Those with the worst problems first.
+    /// Worst problems first.
     Problems,
 }
 
-/// A part of a list.
+/// A range of rows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct PageRange {
     pub(crate) from: usize,
-    pub(crate) most: usize,
+    pub(crate) max: usize,
 }
 
 impl Counters {
@@ -131,45 +129,39 @@ impl Counters {
         self.received + self.sent
     }
 
-    pub(crate) fn of(all: impl Iterator<Item = Counters>) -> Self {
+    pub(crate) fn sum(counters: impl IntoIterator<Item = Counters>) -> Self {
         let mut sum = Counters::default();
-        all.for_each(|one| sum.add(one));
+        counters.into_iter().for_each(|one| sum.add(one));
         sum
     }
 
-    pub(crate) fn shown(self) -> Value {
+    pub(crate) fn to_json(self) -> Value {
         json!({ "received": self.received, "sent": self.sent, "accepted": self.accepted })
     }
 }
 
 impl PageRange {
-    /// This part of a list, and how long the whole is.
-    pub(crate) fn of<T>(self, all: impl Iterator<Item = T>) -> (usize, Vec<T>) {
-        let mut count = 0;
-        let mut part = Vec::new();
-        for (at, one) in all.enumerate() {
-            if at >= self.from && part.len() < self.most {
-                part.push(one);
-            }
-            count = at + 1;
-        }
-        (count, part)
+    /// The number of all rows, and those in this range.
+    pub(crate) fn select<T>(self, rows: Vec<T>) -> (usize, Vec<T>) {
+        let total = rows.len();
+        let selected = rows.into_iter().skip(self.from).take(self.max);
+        (total, selected.collect())
     }
 }
 
 impl Client {
-    fn new(size: Option<i32>, server: Option<u64>) -> Self {
+    fn new(size: Option<i32>, name: usize, server: Option<u64>) -> Self {
         Client {
             buffer_size: buffer_size(size),
-            name: 0,
+            name,
             server,
-            sums: Counters::default(),
+            counters: Counters::default(),
             since: Instant::now(),
         }
     }
 }
 
-/// How much somebody should look at a server socket that this keeps from accepting.
+/// How urgent a reason is.
 pub(crate) fn severity(reason: BlockReason) -> u8 {
     match reason {
         BlockReason::AcceptError(_) | BlockReason::BackingOff(_) => 3,
@@ -178,9 +170,9 @@ pub(crate) fn severity(reason: BlockReason) -> u8 {
         | BlockReason::NoListener
         | BlockReason::Unhandled
         | BlockReason::TlsNotSet => 2,
-        // These end by themselves.
+        // These end without the admin.
         BlockReason::Suspended | BlockReason::Draining | BlockReason::Handover => 1,
-        // One that this host does not know yet.
+        // A later version of the crate may add reasons.
         _ => 2,
     }
 }
@@ -191,9 +183,9 @@ fn worst(reasons: &[BlockReason]) -> u8 {
 }
 
 impl SocketStats {
-    /// These are the sockets that there are: each with the bytes of its name, clients with
-    /// their `bufferSize`.
-    pub(crate) fn found(
+    /// Replaces the set of sockets, and keeps the counters of known ones. Each socket comes with
+    /// the bytes of its name, client sockets also with their `bufferSize`.
+    pub(crate) fn sync(
         &mut self,
         servers: impl IntoIterator<Item = (u64, usize)>,
         clients: impl IntoIterator<Item = (u64, usize, Option<i32>)>,
@@ -209,32 +201,34 @@ impl SocketStats {
         }
         let mut old = std::mem::take(&mut self.clients);
         for (id, name, size) in clients {
-            let mut client = old.remove(&id).unwrap_or_else(|| Client::new(size, None));
+            let mut client = old
+                .remove(&id)
+                .unwrap_or_else(|| Client::new(size, name, None));
             client.buffer_size = buffer_size(size);
             client.name = name;
             self.clients.insert(id, client);
         }
         for client in old.into_values() {
-            self.forget(&client);
+            self.count_closed(&client);
         }
         let servers = self.servers.values().map(Server::cost);
         let clients = self.clients.values().map(Client::cost);
         self.cost = servers.chain(clients).sum();
     }
 
-    /// What the app's sockets cost.
+    /// The memory that the app's sockets count for.
     pub(crate) fn cost(&self) -> usize {
         self.cost
     }
 
     pub(crate) fn count(&self, namespace: Namespace) -> usize {
         match namespace {
-            Namespace::Server => self.server_count(),
-            Namespace::Client => self.client_count(),
+            Namespace::Server => self.servers.len(),
+            Namespace::Client => self.clients.len(),
         }
     }
 
-    /// Every socket of a kind, in the order of their ids.
+    /// All sockets of a namespace by id.
     pub(crate) fn ids(&self, namespace: Namespace) -> Vec<u64> {
         match namespace {
             Namespace::Server => self.servers.keys().copied().collect(),
@@ -246,27 +240,19 @@ impl SocketStats {
         }
     }
 
-    /// How many of these fit into one part of a list: one at least.
-    pub(crate) fn part(&self, namespace: Namespace, ids: &[u64]) -> usize {
+    /// How many of these sockets fit into one part of a list; at least one.
+    pub(crate) fn part_length(&self, namespace: Namespace, ids: &[u64]) -> usize {
         let mut size = 0;
         let fitting = ids.iter().take_while(|id| {
             let name = match namespace {
                 Namespace::Server => self.servers.get(id).map(|server| server.name),
                 Namespace::Client => self.clients.get(id).map(|client| client.name),
             };
-            // A byte of a name takes six in JSON, at most.
-            size += MIN_INFO + 6 * name.unwrap_or_default();
-            size <= PART
+            // JSON escapes a byte of a name by up to six.
+            size += MAX_INFO + 6 * name.unwrap_or_default();
+            size <= LIST_PART
         });
         fitting.count().max(1)
-    }
-
-    pub(crate) fn server_count(&self) -> usize {
-        self.servers.len()
-    }
-
-    pub(crate) fn client_count(&self) -> usize {
-        self.clients.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -277,21 +263,18 @@ impl SocketStats {
         self.cost += cost(kind, name);
         match kind {
             Namespace::Server => {
-                let made = Server {
+                let server = Server {
                     name,
                     ..Server::default()
                 };
-                self.servers.insert(id, made);
+                self.servers.insert(id, server);
             }
             Namespace::Client => {
-                let mut made = Client::new(size, None);
-                made.name = name;
-                self.clients.insert(id, made);
+                self.clients.insert(id, Client::new(size, name, None));
             }
         }
     }
 
-    /// A socket was updated.
     pub(crate) fn update(
         &mut self,
         kind: Namespace,
@@ -299,7 +282,7 @@ impl SocketStats {
         name: Option<usize>,
         size: Option<i32>,
     ) {
-        let kept = match kind {
+        let old = match kind {
             Namespace::Server => self.servers.get_mut(&id).map(|server| &mut server.name),
             Namespace::Client => self.clients.get_mut(&id).map(|client| {
                 if size.is_some() {
@@ -308,9 +291,9 @@ impl SocketStats {
                 &mut client.name
             }),
         };
-        if let Some((kept, name)) = kept.zip(name) {
-            self.cost = self.cost - *kept + name;
-            *kept = name;
+        if let Some((old, name)) = old.zip(name) {
+            self.cost = self.cost - *old + name;
+            *old = name;
         }
     }
 
@@ -325,22 +308,22 @@ impl SocketStats {
             Namespace::Client => {
                 if let Some(client) = self.clients.remove(&id) {
                     self.cost -= client.cost();
-                    self.forget(&client);
+                    self.count_closed(&client);
                 }
             }
         }
     }
 
-    fn forget(&mut self, client: &Client) {
-        self.closed.add(client.sums);
+    fn count_closed(&mut self, client: &Client) {
+        self.closed.add(client.counters);
         let server = client.server.and_then(|id| self.servers.get_mut(&id));
         if let Some(server) = server {
-            server.closed.add(client.sums);
+            server.closed.add(client.counters);
         }
     }
 
-    pub(crate) fn accepted(&mut self, server: u64, client: u64) {
-        let accepted = Client::new(None, Some(server));
+    pub(crate) fn count_accepted(&mut self, server: u64, client: u64) {
+        let accepted = Client::new(None, 0, Some(server));
         if let Some(old) = self.clients.insert(client, accepted) {
             self.cost -= old.cost();
         }
@@ -350,85 +333,81 @@ impl SocketStats {
         }
     }
 
-    /// So many bytes have come; the most of one `onReceive` of it.
-    pub(crate) fn received(&mut self, client: u64, bytes: usize) -> usize {
+    /// Counts received bytes. Returns the most bytes of one `onReceive` of the socket.
+    pub(crate) fn count_received(&mut self, client: u64, bytes: usize) -> usize {
         let bytes = bytes as u64;
         let Some(client) = self.clients.get_mut(&client) else {
             self.closed.received += bytes;
             return 0;
         };
-        client.sums.received += bytes;
+        client.counters.received += bytes;
         client.buffer_size
     }
 
-    pub(crate) fn sent(&mut self, client: u64, bytes: usize) {
+    pub(crate) fn count_sent(&mut self, client: u64, bytes: usize) {
         let client = self.clients.get_mut(&client);
-        let sums = client.map_or(&mut self.closed, |client| &mut client.sums);
-        sums.sent += bytes as u64;
+        let counters = client.map_or(&mut self.closed, |client| &mut client.counters);
+        counters.sent += bytes as u64;
     }
 
-    /// Of all that the app has, and has had.
-    pub(crate) fn sums(&self) -> Counters {
-        let clients = self.clients.values().map(|client| client.sums);
+    /// The sum over all open and closed sockets.
+    pub(crate) fn totals(&self) -> Counters {
+        let clients = self.clients.values().map(|client| client.counters);
         let accepted = self.servers.values().map(|server| server.accepted).sum();
         let servers = Counters {
             accepted,
             ..Counters::default()
         };
-        Counters::of(clients.chain([self.closed, servers]))
+        Counters::sum(clients.chain([self.closed, servers]))
     }
 
-    /// Of one client socket.
-    pub(crate) fn client_sums(&self, client: u64) -> Counters {
+    pub(crate) fn client_counters(&self, client: u64) -> Counters {
         let client = self.clients.get(&client);
-        client.map_or_else(Counters::default, |client| client.sums)
+        client.map_or_else(Counters::default, |client| client.counters)
     }
 
-    /// How long one client socket has been there, in milliseconds.
+    /// The age of a client socket in milliseconds.
     pub(crate) fn age(&self, client: u64) -> u64 {
         let age = self.clients.get(&client).map(|it| it.since.elapsed());
         age.map_or(0, |age| age.as_millis().try_into().unwrap_or(u64::MAX))
     }
 
-    /// The ids of some of its server sockets, in their order.
-    pub(crate) fn server_ids(&self, slice: PageRange) -> Vec<u64> {
-        let ids = self.servers.keys().skip(slice.from).take(slice.most);
+    /// A range of the server sockets by id.
+    pub(crate) fn server_ids(&self, range: PageRange) -> Vec<u64> {
+        let ids = self.servers.keys().skip(range.from).take(range.max);
         ids.copied().collect()
     }
 
-    /// How many clients of a server socket are there, and what has passed through all of them.
-    pub(crate) fn server(&self, server: u64) -> (usize, Counters) {
-        let Some(known) = self.servers.get(&server) else {
+    /// The open connections of a server socket, and the counters of all its connections.
+    pub(crate) fn server(&self, id: u64) -> (usize, Counters) {
+        let Some(server) = self.servers.get(&id) else {
             return (0, Counters::default());
         };
         let clients = self.clients.values();
-        let clients = clients.filter(|client| client.server == Some(server));
-        let sums = clients.map(|client| client.sums);
-        let (mut count, mut all) = (0, known.closed);
-        sums.for_each(|one| {
-            count += 1;
-            all.add(one);
-        });
-        all.accepted = known.accepted;
-        (count, all)
+        let clients = clients.filter(|client| client.server == Some(id));
+        let open: Vec<_> = clients.map(|client| client.counters).collect();
+        let mut counters = Counters::sum(open.iter().copied().chain([server.closed]));
+        counters.accepted = server.accepted;
+        (open.len(), counters)
     }
 
-    /// This keeps a server socket from accepting now.
-    pub(crate) fn blocked(&mut self, server: u64, reasons: &[BlockReason]) {
+    /// Records what keeps a server socket from accepting now.
+    pub(crate) fn set_blocked_by(&mut self, server: u64, reasons: &[BlockReason]) {
         if let Some(server) = self.servers.get_mut(&server) {
             server.blocked_by = reasons.to_vec();
         }
     }
 
-    /// What keeps its server sockets from accepting, the worst first.
+    /// What keeps the server sockets from accepting, the worst first.
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let mut problems: Vec<Problem> = Vec::new();
         let reasons = self.servers.values().flat_map(|server| &server.blocked_by);
         for reason in reasons {
-            let is_it = |known: &&mut Problem| {
+            // The same reason with another error code counts as the same problem.
+            let is_same = |known: &&mut Problem| {
                 std::mem::discriminant(&known.reason) == std::mem::discriminant(reason)
             };
-            match problems.iter_mut().find(is_it) {
+            match problems.iter_mut().find(is_same) {
                 Some(known) => known.servers += 1,
                 None => problems.push(Problem {
                     reason: *reason,
@@ -440,62 +419,65 @@ impl SocketStats {
         problems
     }
 
-    /// Server sockets; each with how many of its clients
-    /// are there, and what has passed through all that it has had.
+    /// The number of server sockets, and a range of them: each with its open connections, and the
+    /// counters of all its connections.
     pub(crate) fn servers(
         &self,
         rank: Rank,
-        slice: PageRange,
+        range: PageRange,
     ) -> (usize, Vec<(u64, usize, Counters)>) {
         let mut ids: Vec<_> = self.servers.iter().collect();
         if rank == Rank::Problems {
-            // Those that are as bad stay in the order of their ids.
+            // The sort is stable, so equal problems stay ordered by id.
             ids.sort_by_key(|(_, server)| std::cmp::Reverse(worst(&server.blocked_by)));
         }
-        let (count, ids) = slice.of(ids.into_iter());
+        let (total, ids) = range.select(ids);
         let mut listed: Vec<_> = ids
             .into_iter()
             .map(|(id, server)| {
-                let mut sums = server.closed;
-                sums.accepted = server.accepted;
-                (*id, 0, sums)
+                let mut counters = server.closed;
+                counters.accepted = server.accepted;
+                (*id, 0, counters)
             })
             .collect();
-        let places = listed.iter().enumerate().map(|(at, (id, ..))| (*id, at));
-        let places: HashMap<u64, usize> = places.collect();
+        // One pass over the clients, of which there may be far more than servers.
+        let indices = listed.iter().enumerate();
+        let indices: HashMap<u64, usize> = indices.map(|(index, (id, ..))| (*id, index)).collect();
         for client in self.clients.values() {
-            if let Some(at) = client.server.and_then(|id| places.get(&id)) {
-                listed[*at].1 += 1;
-                listed[*at].2.add(client.sums);
+            if let Some(index) = client.server.and_then(|id| indices.get(&id)) {
+                listed[*index].1 += 1;
+                listed[*index].2.add(client.counters);
             }
         }
-        (count, listed)
+        (total, listed)
     }
 
-    /// The client sockets that this server socket has accepted; or those of none
-    /// that is there.
+    /// The number of client sockets that a server socket accepted, and a range of them. `None`:
+    /// those whose server socket is closed, or which the app created.
     pub(crate) fn clients(
         &self,
         server: Option<u64>,
         order: Order,
-        slice: PageRange,
+        range: PageRange,
     ) -> (usize, Vec<u64>) {
-        let parent = |client: &Client| client.server.filter(|id| self.servers.contains_key(id));
+        let open_server =
+            |client: &Client| client.server.filter(|id| self.servers.contains_key(id));
         let mut ids: Vec<_> = self
             .clients
             .iter()
-            .filter(|(_, client)| parent(client) == server)
+            .filter(|(_, client)| open_server(client) == server)
             .map(|(id, client)| match order {
                 Order::Id => (0, *id),
-                Order::Bytes => (u64::MAX - client.sums.bytes(), *id),
+                Order::Bytes => (u64::MAX - client.counters.bytes(), *id),
             })
             .collect();
         ids.sort_unstable();
-        slice.of(ids.into_iter().map(|(_, id)| id))
+        let (total, ids) = range.select(ids);
+        (total, ids.into_iter().map(|(_, id)| id).collect())
     }
 }
 
-/// What is read at once of a socket, as `bufferSize` says.
+/// The most bytes of one `onReceive` for this `bufferSize`.
 fn buffer_size(size: Option<i32>) -> usize {
     let size = size.and_then(|size| size.try_into().ok());
     let size = size.filter(|size| *size > 0);

@@ -1,37 +1,37 @@
-//! How much of one client is carried out before the others have their turn.
+//! Limits how much of one client is processed before other clients and sockets run.
 
 use std::time::Instant;
 
-use crate::limits::{TURN, TURN_TIME};
+use crate::limits::{TURN_STEPS, TURN_TIME};
 
-/// One client's turn: so many messages, or so long.
+/// One client's turn: a number of frames and messages, and a time.
 pub(crate) struct Turn {
-    left: u32,
+    steps_left: u32,
     start: Instant,
 }
 
-/// How often the clock is looked at.
-const LOOK: u32 = 8;
+/// The steps between two readings of the clock, which costs as much as a small message.
+const CLOCK_INTERVAL: u32 = 8;
 
 impl Turn {
     pub(crate) fn new() -> Self {
         Turn {
-            left: TURN,
+            steps_left: TURN_STEPS,
             start: Instant::now(),
         }
     }
 
-    /// Counts a frame or a message; whether it may be carried out now.
-    pub(crate) fn goes_on(&mut self) -> bool {
-        if self.left % LOOK == 1 && self.start.elapsed() >= TURN_TIME {
-            self.left = 0;
+    /// Counts a frame or a message. Returns whether to process it in this turn.
+    pub(crate) fn try_step(&mut self) -> bool {
+        if self.steps_left % CLOCK_INTERVAL == 1 && self.start.elapsed() >= TURN_TIME {
+            self.steps_left = 0;
         }
-        let goes_on = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        goes_on
+        let has_steps = self.steps_left > 0;
+        self.steps_left = self.steps_left.saturating_sub(1);
+        has_steps
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.left == 0
+        self.steps_left == 0
     }
 }

@@ -21,15 +21,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 
 use crate::access::admin_key::AdminKey;
 use crate::access::handshake;
-use crate::access::handshake::Asked;
+use crate::access::handshake::{Requested, WebSocketRequest};
 use crate::access::origins::Origins;
 use crate::access::peers::{PeerSlot, Peers};
 use crate::access::policy::{PeerIdentity, Policy};
 use crate::access::wrong_tokens::WrongTokens;
-use crate::excerpt::line;
-use crate::limits::{CLIENTS, PATIENCE};
+use crate::excerpt::for_log;
+use crate::limits::{CLIENTS, HANDSHAKE_TIMEOUT};
 use crate::protocol::close_reason::{CloseReason, Code};
-use crate::sessions::budget::Intake;
+use crate::sessions::budget::ReceiveBudget;
 use crate::sessions::directory::SessionDirectory;
 use crate::transport::io::Io;
 use crate::transport::{static_files, web_socket};
@@ -37,58 +37,61 @@ use chrome_sockets::AppId;
 use chrome_sockets::os::{self, Listener, Network, TokioNetwork};
 use chrome_sockets::{DenyConnect, Registry};
 
-/// A WebSocket gateway to a [`Registry`], and the page that it serves.
+/// A WebSocket gateway to a [`Registry`], which also serves the admin page.
 ///
-/// It answers to `localhost` and IP addresses alone. It lets in the pages
-/// that [`Origins`] names, its own, and what is no page; all of them must show the token, if the
-/// [`Policy`] has one. No app may connect to its port.
+/// It answers only to `localhost` and IP addresses. Clients that are not pages may connect, and
+/// so may the gateway's own page and the pages of [`Origins`]; all of them must show the token if
+/// the [`Policy`] has one. Apps cannot connect to the gateway's port.
 #[derive(derive_more::Debug)]
 pub struct Gateway {
     #[debug(skip)]
     listener: Box<dyn Listener>,
     address: SocketAddr,
     #[debug(skip)]
-    rooms: Rooms,
+    shared: Shared,
 }
 
-/// What every connection shares.
+/// What all connections share.
 #[derive(Clone)]
-struct Rooms {
+struct Shared {
     directory: SessionDirectory,
     origins: Rc<Origins>,
-    /// Who alone comes here: then there is no page.
-    app: Option<AppId>,
+    /// The only app of this gateway, an extension. Such a gateway serves no page.
+    extension: Option<AppId>,
     connections: Peers,
-    /// Those that are told why they are not let in.
-    farewells: Peers,
-    /// Those that end, until their peers have what was said last.
-    ending: Peers,
-    guesses: Rc<WrongTokens>,
+    /// Rejected connections that still receive the reason.
+    rejections: Peers,
+    /// Closed connections whose output is not acknowledged.
+    lingering: Peers,
+    wrong_tokens: Rc<WrongTokens>,
     key: Rc<AdminKey>,
     address: SocketAddr,
 }
 
-/// The most connections at once, those that are not clients yet included.
+/// The most connections, including those that are not clients yet.
 const CONNECTIONS: usize = 256;
 
-/// The most connections at once that are told why they are refused.
-const FAREWELLS: usize = 64;
+/// The most rejected connections at once that still receive the reason.
+const REJECTIONS: usize = 64;
 
 /// The most bytes of a request's head.
-const HEAD: usize = 16 * 1024;
+const REQUEST_HEAD: usize = 16 * 1024;
 
-/// How long is waited when there is no descriptor for a connection.
-const REST: Duration = Duration::from_millis(100);
+/// The pause after an accept error, such as a missing descriptor.
+const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 
-/// The connections that may wait to be accepted.
+/// The backlog of the listener.
 const BACKLOG: u32 = 128;
 
+/// How long a stopping gateway waits for its connections to close.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
 impl Gateway {
-    /// Listens. Clients are let in when it [runs](Self::run).
+    /// Starts to listen. Clients are accepted by [`run`](Self::run).
     ///
     /// # Errors
-    /// What the OS says, also if it has no random numbers; `InvalidInput` for an address that others reach, if
-    /// the policy has no token.
+    /// The OS error of listening or of random numbers; `InvalidInput` if other machines can reach
+    /// the address and the policy has no token.
     pub fn listen(
         address: SocketAddr,
         registry: &Addr<Registry>,
@@ -98,62 +101,63 @@ impl Gateway {
         if !address.ip().is_loopback() && policy.token.is_none() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                "other machines reach this address: give a token that their clients must show",
+                "other machines can reach this address: set a token, which clients must show",
             ));
         }
         let key = Rc::new(AdminKey::new()?);
         let listener = TokioNetwork
             .listen(address, BACKLOG)
-            .map_err(|error| not_listening(address, &error))?;
+            .map_err(|error| listen_error(address, &error))?;
         let address = listener.local_addr()?;
-        // An app that may reach loopback must not become another app by this port.
+        // Otherwise an app with permission for loopback could become another app.
         registry.do_send(DenyConnect(address));
         Ok(Gateway {
             address,
             listener,
-            rooms: Rooms {
+            shared: Shared {
                 directory: SessionDirectory::new(registry.clone(), policy, CLIENTS),
                 origins: Rc::new(origins),
-                app: None,
+                extension: None,
                 connections: Peers::new(CONNECTIONS),
-                farewells: Peers::new(FAREWELLS),
-                ending: Peers::new(CONNECTIONS),
-                guesses: Rc::default(),
+                rejections: Peers::new(REJECTIONS),
+                lingering: Peers::new(CONNECTIONS),
+                wrong_tokens: Rc::default(),
                 key,
                 address,
             },
         })
     }
 
-    /// Listens for one app alone, where the OS says; the policy has a token.
+    /// Listens for one extension on a loopback port that the OS chooses. The policy must have a
+    /// token.
     ///
     /// # Errors
-    /// What the OS says.
-    pub(crate) fn private(
+    /// The OS error of listening.
+    pub(crate) fn listen_for_extension(
         registry: &Addr<Registry>,
         policy: Policy,
-        app: &AppId,
+        extension: &AppId,
     ) -> io::Result<Self> {
         let address = (Ipv4Addr::LOCALHOST, 0).into();
         let mut gateway = Self::listen(address, registry, policy, Origins::default())?;
-        gateway.rooms.app = Some(app.clone());
+        gateway.shared.extension = Some(extension.clone());
         Ok(gateway)
     }
 
-    /// Where it listens, the port that the OS chose included.
+    /// The address that it listens on, with the actual port.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where the page is, with the key that lets it look after the host: see
-    /// every socket of every app, and pause, resume and close it. The key is of this
-    /// run alone, and nobody else has it: tell it to the host's owner only.
-    pub fn page(&self) -> String {
-        format!("http://{}/#key={}", self.address, self.rooms.key)
+    /// The URL of the admin page, with the admin key. The key permits to list, pause, drain and
+    /// close the sockets of all apps, so show it only to the owner of the host. Each gateway has a
+    /// new key.
+    pub fn admin_url(&self) -> String {
+        format!("http://{}/#key={}", self.address, self.shared.key)
     }
 
-    /// Lets clients in until `end` is done; then tells those that are in, and
-    /// gives them a moment to hear it. To be called where actix runs.
+    /// Accepts clients until `end` completes. Then closes all connections with the reason
+    /// `stopping`, and waits up to 2 seconds for them. Must be called within an actix system.
     pub async fn run(mut self, end: impl Future<Output = ()>) {
         let mut end = std::pin::pin!(end);
         loop {
@@ -166,153 +170,149 @@ impl Gateway {
             match accept.await {
                 None => break,
                 Some(Ok((stream, peer))) => {
-                    // A frame is written whole: it must not wait for another.
+                    // Frames are written whole, so Nagle's algorithm would only delay them.
                     if let Err(error) = stream.set_nodelay(true) {
-                        log::debug!("a connection is slow: {error}");
+                        log::debug!("cannot set TCP_NODELAY: {error}");
                     }
-                    let intake = Intake::new(self.rooms.directory.memory());
+                    let budget = ReceiveBudget::new(self.shared.directory.memory());
                     let peer = peer.ip().to_canonical();
-                    let io = Io::new(stream, intake, peer, self.rooms.ending.clone());
-                    self.rooms.welcome(io, peer);
+                    let io = Io::new(stream, budget, peer, self.shared.lingering.clone());
+                    self.shared.serve_http(io, peer);
                 }
                 Some(Err(error)) => {
-                    log::warn!("no connection could be accepted: {error}");
-                    tokio::time::sleep(REST).await;
+                    log::warn!("cannot accept a connection: {error}");
+                    tokio::time::sleep(ACCEPT_BACK_OFF).await;
                 }
             }
         }
         drop(self.listener);
-        self.rooms.directory.stop();
+        self.shared.directory.stop();
         let start = tokio::time::Instant::now();
-        let is_busy = || self.rooms.connections.count() + self.rooms.ending.count() > 0;
-        while is_busy() && start.elapsed() < Duration::from_secs(2) {
+        let is_busy = || self.shared.connections.count() + self.shared.lingering.count() > 0;
+        while is_busy() && start.elapsed() < STOP_TIMEOUT {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 }
 
-/// An error of the OS that says at which address.
-fn not_listening(address: SocketAddr, error: &io::Error) -> io::Error {
-    let what = match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            format!(
-                "{address} is in use: stop the program that listens there, or choose another address"
-            )
-        }
+/// Adds the address to the OS error.
+fn listen_error(address: SocketAddr, error: &io::Error) -> io::Error {
+    let text = match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "{address} is in use: stop the program that listens there, or choose another address"
+        ),
         _ => format!("cannot listen on {address}: {error}"),
     };
-    io::Error::new(error.kind(), what)
+    io::Error::new(error.kind(), text)
 }
 
-/// A connection's place, until it is somebody's.
-enum Place {
-    PeerSlot(PeerSlot),
-    /// There is none: it is told so.
-    Farewell {
-        _seat: PeerSlot,
+/// The slot of a connection, until a WebSocket uses it.
+enum ConnectionSlot {
+    Free(PeerSlot),
+    /// All slots are used. The connection receives a rejection.
+    Rejection {
+        _slot: PeerSlot,
     },
     Used,
 }
 
-impl Rooms {
-    fn welcome(&self, io: Io, peer: IpAddr) {
-        let place = match self.connections.reserve(Some(peer), None) {
-            Some(seat) => Place::PeerSlot(seat),
-            // Too many even of those: it is closed, which is all that costs nothing.
-            None => match self.farewells.reserve(Some(peer), None) {
-                Some(_seat) => Place::Farewell { _seat },
+impl Shared {
+    /// Serves the first request of a connection.
+    fn serve_http(&self, io: Io, peer: IpAddr) {
+        let slot = match self.connections.reserve(Some(peer), None) {
+            Some(slot) => ConnectionSlot::Free(slot),
+            None => match self.rejections.reserve(Some(peer), None) {
+                Some(_slot) => ConnectionSlot::Rejection { _slot },
+                // Drops the connection, which needs no further resources.
                 None => return,
             },
         };
-        let place = Rc::new(Cell::new(place));
-        let rooms = self.clone();
+        let slot = Rc::new(Cell::new(slot));
+        let shared = self.clone();
         actix_rt::spawn(async move {
             let service = service_fn(|request| {
-                let response = rooms.answer(request, peer, &place);
+                let response = shared.respond(request, peer, &slot);
                 async { Ok::<_, Infallible>(response) }
             });
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(PATIENCE)
-                .max_buf_size(HEAD)
+                .header_read_timeout(HANDSHAKE_TIMEOUT)
+                .max_buf_size(REQUEST_HEAD)
                 .serve_connection(TokioIo::new(io), service)
                 .with_upgrades();
-            // One request is answered, and quickly.
-            match tokio::time::timeout(PATIENCE, served).await {
+            // The timeout also bounds how long the client takes to read the response.
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT, served).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => log::debug!("a request: {}", line(&error.to_string())),
+                Ok(Err(error)) => log::debug!("a request failed: {}", for_log(&error.to_string())),
                 Err(_) => log::debug!("a request took too long"),
             }
         });
     }
 
-    fn answer(
+    fn respond(
         &self,
         request: Request<Incoming>,
         peer: IpAddr,
-        place: &Cell<Place>,
+        slot: &Cell<ConnectionSlot>,
     ) -> Response<Full<Bytes>> {
-        let lines = self.directory.lines().about(peer);
-        let asked = match handshake::read(&request) {
-            Ok(asked) => asked,
-            Err(refused) => {
-                if refused.is_worth_a_line() && lines.may_write() {
-                    log::info!("{peer}: a request was refused: {}", line(&refused.text));
+        let log_limiter = self.directory.log_limiter().for_peer(peer);
+        let socket = match handshake::read(&request) {
+            Ok(Requested::File { .. }) if self.extension.is_some() => {
+                return static_files::not_found();
+            }
+            // `localhost` resolves to two addresses, and another program may listen on the other
+            // one. The page must not share its origin with that program.
+            Ok(Requested::File { path, is_localhost }) if is_localhost => {
+                return static_files::redirect(&self.page_address(), &path);
+            }
+            Ok(Requested::File { path, .. }) => return static_files::file(&path),
+            Ok(Requested::WebSocket(socket)) => socket,
+            Err(rejection) => {
+                if rejection.is_logged() && log_limiter.allows() {
+                    log::info!("{peer}: request rejected: {}", for_log(&rejection.text));
                 }
-                return refused.into_response();
+                return rejection.into_response();
             }
         };
-        let response = match &asked {
-            Asked::Page { .. } if self.app.is_some() => static_files::missing(),
-            // Its name is two addresses, and somebody else may listen on the other one.
-            Asked::Page { path, host } if host.is_localhost => {
-                static_files::moved(&self.literal(), path)
+        if let Some(response) = self.reject_foreign(&socket) {
+            if log_limiter.allows() {
+                let origin = for_log(socket.origin.as_deref().unwrap_or("none")).to_string();
+                log::warn!("{peer}: WebSocket rejected: origin {origin:?}");
             }
-            Asked::Page { path, .. } => static_files::file(path),
-            Asked::WebSocket(socket) => {
-                if let Some(response) = self.turns_away(socket) {
-                    if lines.may_write() {
-                        let origin = socket.origin.as_deref().unwrap_or("none");
-                        log::warn!("{peer}: origin {:?} refused", line(origin).to_string());
-                    }
-                    return response;
-                }
-                socket.accepted()
-            }
-        };
-        if let Asked::WebSocket(socket) = asked {
-            let rooms = self.clone();
-            // What asks for a page keeps its place until it is closed.
-            let place = place.replace(Place::Used);
-            actix_rt::spawn(async move {
-                if let Ok(upgraded) = hyper::upgrade::on(request).await
-                    && let Ok(parts) = upgraded.downcast::<TokioIo<Io>>()
-                {
-                    let io = parts.io.into_inner();
-                    rooms.serve(io, parts.read_buf, socket, peer, place).await;
-                }
-            });
+            return response;
         }
+        let response = socket.response();
+        let shared = self.clone();
+        // A file request keeps its slot until its connection closes; a WebSocket moves it to its session.
+        let slot = slot.replace(ConnectionSlot::Used);
+        actix_rt::spawn(async move {
+            if let Ok(upgraded) = hyper::upgrade::on(request).await
+                && let Ok(parts) = upgraded.downcast::<TokioIo<Io>>()
+            {
+                let io = parts.io.into_inner();
+                shared.serve(io, parts.read_buf, socket, peer, slot).await;
+            }
+        });
         response
     }
 
-    /// The answer to a WebSocket to which this gateway has nothing to say: what comes from
-    /// elsewhere than its own page, or its extension, learns nothing.
-    fn turns_away(&self, socket: &handshake::WebSocket) -> Option<Response<Full<Bytes>>> {
-        match &self.app {
-            Some(app) if socket.is_caretaker || !socket.is_of_extension(app.as_str()) => {
-                Some(static_files::missing())
+    /// The error response to a WebSocket of a foreign origin, where only the gateway's own page or
+    /// its extension may connect. They learn nothing, not even a close reason.
+    fn reject_foreign(&self, socket: &WebSocketRequest) -> Option<Response<Full<Bytes>>> {
+        match &self.extension {
+            Some(extension) if socket.is_admin || !socket.is_of_extension(extension.as_str()) => {
+                Some(static_files::not_found())
             }
-            None if socket.is_caretaker => {
-                let refused = socket.is_own().err()?;
-                Some(static_files::text(StatusCode::FORBIDDEN, refused))
+            None if socket.is_admin => {
+                let refusal = socket.check_own_page().err()?;
+                Some(static_files::text(StatusCode::FORBIDDEN, refusal))
             }
             _ => None,
         }
     }
 
-    /// Where the page is, by address.
-    fn literal(&self) -> SocketAddr {
+    /// The IP address of the page.
+    fn page_address(&self) -> SocketAddr {
         let ip = match self.address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -321,84 +321,86 @@ impl Rooms {
         SocketAddr::new(ip, self.address.port())
     }
 
+    /// Serves a WebSocket.
     async fn serve(
         &self,
         io: Io,
         read: Bytes,
-        socket: handshake::WebSocket,
+        socket: WebSocketRequest,
         peer: IpAddr,
-        place: Place,
+        slot: ConnectionSlot,
     ) {
-        let lines = self.directory.lines().about(peer);
-        let origin = socket.origin.clone();
-        match self.admit(socket, peer, place) {
-            Ok((_seat, None)) => {
-                web_socket::serve_caretaker(io, read, &self.directory, &self.key, &lines).await;
+        let (directory, log_limiter) =
+            (&self.directory, self.directory.log_limiter().for_peer(peer));
+        match self.authorize(&socket, peer, slot) {
+            Ok((_slot, None)) => {
+                web_socket::serve_admin(io, read, directory, &self.key, &log_limiter).await;
             }
-            Ok((_seat, Some(visitor))) => {
-                web_socket::serve(io, read, &self.directory, visitor, &lines).await;
+            Ok((_slot, Some(identity))) => {
+                web_socket::serve(io, read, directory, identity, &log_limiter).await;
             }
-            Err(end) => {
-                if lines.may_write() {
-                    let (code, message) = (end.code.name(), &end.message);
-                    let page = origin.as_deref().unwrap_or("no page");
-                    let page = line(page).to_string();
-                    log::warn!("{peer}, {page:?}: refused ({code}): {message}");
+            Err(reason) => {
+                if log_limiter.allows() {
+                    let (code, message) = (reason.code.name(), &reason.message);
+                    let origin = for_log(socket.origin.as_deref().unwrap_or("none")).to_string();
+                    log::warn!(
+                        "client rejected ({code}): {message} (address {peer}, origin {origin:?})"
+                    );
                 }
-                // It takes no place, but one of few that are for this.
-                if let Some(_seat) = self.farewells.reserve(Some(peer), None) {
-                    web_socket::refuse(io, read, &end).await;
+                // Its connection slot is released, so that rejections cannot use all of those.
+                if let Some(_slot) = self.rejections.reserve(Some(peer), None) {
+                    web_socket::reject(io, read, reason).await;
                 }
             }
         }
     }
 
-    /// Whether a WebSocket is let in, before anything that it sends is read: its place, and who
-    /// it is; a caretaker is nobody here.
-    fn admit(
+    /// Decides whether a WebSocket may connect, before any of its frames is read. Returns its slot
+    /// and its identity; admin connections have no identity.
+    fn authorize(
         &self,
-        socket: handshake::WebSocket,
+        socket: &WebSocketRequest,
         peer: IpAddr,
-        place: Place,
+        slot: ConnectionSlot,
     ) -> Result<(PeerSlot, Option<PeerIdentity>), CloseReason> {
         let origin: Option<Arc<str>> = socket.origin.as_deref().map(Into::into);
-        let busy = || CloseReason::new(Code::Busy, "as many connections are open as may be");
-        let seat = match place {
-            Place::PeerSlot(seat) => seat.of_page(origin.clone()).ok_or_else(busy)?,
-            Place::Farewell { .. } | Place::Used => return Err(busy()),
+        let slot = match slot {
+            ConnectionSlot::Free(slot) => slot.with_origin(origin.clone()),
+            ConnectionSlot::Rejection { .. } | ConnectionSlot::Used => None,
         };
-        if socket.is_caretaker {
-            return Ok((seat, None));
+        let slot = slot.ok_or_else(|| {
+            let text = "too many connections in total, from this address or from this page";
+            CloseReason::new(Code::Busy, text)
+        })?;
+        if socket.is_admin {
+            return Ok((slot, None));
         }
-        let apps = match &self.app {
+        let apps = match &self.extension {
             Some(_) => None,
-            None => match socket.apps(&self.origins) {
-                Ok(apps) => apps,
-                Err(refusal) => return Err(CloseReason::new(Code::Origin, refusal)),
-            },
+            None => socket
+                .allowed_apps(&self.origins)
+                .map_err(|refusal| CloseReason::new(Code::Origin, refusal))?,
         };
-        if self.directory.has_token() {
-            let from = (peer, origin.clone());
-            if self.guesses.must_wait(&from) {
-                let what = "too many wrong tokens came from here: try again in a moment";
-                return Err(CloseReason::new(Code::Busy, what));
+        let policy = self.directory.policy();
+        if policy.token.is_some() {
+            let source = (peer, origin.clone());
+            // Before the comparison, so that waiting attempts learn nothing about their token.
+            if self.wrong_tokens.is_delayed(&source) {
+                let text = "too many wrong tokens: try again in a moment";
+                return Err(CloseReason::new(Code::Busy, text));
             }
-            if !self.directory.is_token(socket.token.as_deref()) {
-                self.guesses.wrong(from);
+            if !policy.accepts_token(socket.token.as_deref()) {
+                self.wrong_tokens.record(&source);
                 return Err(CloseReason::new(Code::Forbidden, "missing or wrong token"));
             }
-            self.guesses.right(&from);
+            self.wrong_tokens.clear(&source);
         }
-        let app = self.app.clone();
-        let peer = Some(peer);
-        Ok((
-            seat,
-            Some(PeerIdentity {
-                app,
-                apps,
-                peer,
-                origin,
-            }),
-        ))
+        let identity = PeerIdentity {
+            app: self.extension.clone(),
+            apps,
+            address: Some(peer),
+            origin,
+        };
+        Ok((slot, Some(identity)))
     }
 }

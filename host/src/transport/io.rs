@@ -1,5 +1,4 @@
-//! A stream of `os`, as tokio has them, whose incoming bytes are counted, and which ends so that
-//! its peer has what was said last.
+//! Adapts an `os::Stream` to tokio: limits unprocessed input, and closes without losing output.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -13,37 +12,37 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Handle;
 
 use crate::access::peers::Peers;
-use crate::sessions::budget::Intake;
+use crate::sessions::budget::ReceiveBudget;
 use chrome_sockets::os;
 
 /// One connection of the gateway.
 pub(crate) struct Io {
-    /// It is there until this is dropped.
+    /// `None` only while it is dropped.
     stream: Option<Box<dyn os::Stream>>,
-    pub(crate) intake: Arc<Intake>,
+    pub(crate) receive_budget: Arc<ReceiveBudget>,
     peer: IpAddr,
-    /// Those that end.
-    ending: Peers,
+    /// Limits the lingering connections.
+    lingering: Peers,
 }
 
-/// How long a connection is kept for a peer that does not end its side.
-const LINGER: Duration = Duration::from_secs(2);
+/// The longest wait for the peer to close its side.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How much of its input is discarded.
+/// The most input that a lingering connection discards.
 const MAX_DISCARDED: usize = 1024 * 1024;
 
 impl Io {
     pub(crate) fn new(
         stream: Box<dyn os::Stream>,
-        intake: Arc<Intake>,
+        receive_budget: Arc<ReceiveBudget>,
         peer: IpAddr,
-        ending: Peers,
+        lingering: Peers,
     ) -> Self {
         Io {
             stream: Some(stream),
-            intake,
+            receive_budget,
             peer,
-            ending,
+            lingering,
         }
     }
 
@@ -56,23 +55,23 @@ impl Io {
 }
 
 impl Drop for Io {
-    /// What was said last arrives: unread input would make closing a reset. If too many end
-    /// already, it is one.
+    /// Lingers, because closing with unread input resets the connection and the peer loses the
+    /// last frame. If too many connections linger already, it is reset.
     fn drop(&mut self) {
         if let Some(stream) = self.stream.take()
-            && !stream.has_ended()
-            && let Ok(here) = Handle::try_current()
-            && let Some(seat) = self.ending.reserve(Some(self.peer), None)
+            && !stream.reached_eof()
+            && let Ok(runtime) = Handle::try_current()
+            && let Some(slot) = self.lingering.reserve(Some(self.peer), None)
         {
-            here.spawn(async move {
-                let _ = tokio::time::timeout(LINGER, linger(stream)).await;
-                drop(seat);
+            runtime.spawn(async move {
+                let _ = tokio::time::timeout(LINGER_TIMEOUT, linger(stream)).await;
+                drop(slot);
             });
         }
     }
 }
 
-/// Shuts the writing side, and discards input until the peer's end.
+/// Shuts down the writing side, and discards input until the peer closes.
 async fn linger(mut stream: Box<dyn os::Stream>) -> io::Result<()> {
     poll_fn(|cx| stream.poll_shutdown(cx)).await?;
     let mut buffer = [0; 4096];
@@ -93,12 +92,12 @@ impl AsyncRead for Io {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.intake.may_read() {
+        if !self.receive_budget.may_read() {
             return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
         }
         let read = self.stream()?.poll_read(cx, buffer.initialize_unfilled());
         let count = ready!(os::retry_if_spurious(read, cx))?;
-        self.intake.came(count);
+        self.receive_budget.add(count);
         buffer.advance(count);
         Poll::Ready(Ok(()))
     }
@@ -118,7 +117,7 @@ impl AsyncWrite for Io {
         Poll::Ready(Ok(()))
     }
 
-    /// Dropping it ends it.
+    /// `drop` shuts it down.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

@@ -1,5 +1,6 @@
-//! How frames come and go: HTTP and WebSocket, and native messaging.
+//! Carries frames: over HTTP and WebSocket, and over native messaging.
 
+pub(crate) mod connection;
 pub(crate) mod gateway;
 pub(crate) mod io;
 pub(crate) mod native;

@@ -1,7 +1,6 @@
-//! Chrome's native messaging: frames on the standard streams, of a process that
-//! the browser starts for one extension.
+//! Chrome's native messaging: frames on the standard streams of a process that the browser
+//! starts for one extension.
 
-use std::fs::File;
 use std::future::Future;
 use std::io::{self, Read, Write};
 use std::thread;
@@ -12,29 +11,28 @@ use serde_json::json;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 
+use crate::access::admin_key::random_hex;
 use crate::access::policy::{PeerIdentity, Policy};
-use crate::limits::{FRAME, PATIENCE, SILENCE};
-use crate::protocol::close_reason::{CloseReason, Code};
+use crate::limits::{FRAME, HANDSHAKE_TIMEOUT};
 use crate::protocol::frame;
 use crate::protocol::frame::{Encoding, Frame, FrameError, Hello};
-use crate::sessions::directory::{ClientSession, SessionDirectory};
-use crate::sessions::turn::Turn;
+use crate::sessions::directory::SessionDirectory;
+use crate::transport::connection::{Closed, Connection, receive_hello, run};
 use crate::transport::gateway::Gateway;
 use chrome_sockets::Registry;
 
-/// Frames that were read and not looked at, and that were not written.
-const WAITING: usize = 1;
+/// The frames that may wait between the event loop and each thread.
+const QUEUED_FRAMES: usize = 1;
 
-/// Serves one extension on these streams, the process's own standard ones as a
-/// rule, until the browser closes `input` or `end` is done. To be called where
-/// actix runs.
+/// Serves one extension on these streams, usually the standard ones, until the browser closes
+/// `input` or `end` completes. Must be called within an actix system.
 ///
-/// `extension` is what the browser has started the process for; it is the app.
-/// Nothing else may write to `output`: one stray byte ends the extension's port. A thread
-/// reads `input`, and is left behind in it if the host ends first.
+/// `extension` is the extension that the browser started the process for; it is the app.
+/// Nothing else may write to `output`: one stray byte makes the browser close the port. A thread
+/// reads `input`, and keeps waiting for it if the host ends first.
 ///
 /// # Errors
-/// A thread could not be started.
+/// The OS cannot start a thread.
 pub async fn native_messaging(
     input: impl Read + Send + 'static,
     output: impl Write + Send + 'static,
@@ -43,13 +41,16 @@ pub async fn native_messaging(
     policy: Policy,
     end: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let elsewhere = policy.clone();
-    let directory = SessionDirectory::new(registry.clone(), policy, 1);
-    let (frames_in, mut frames) = channel(WAITING);
-    let (out, frames_out) = channel(WAITING);
-    thread::Builder::new().spawn(move || read(input, &frames_in))?;
-    let writer = thread::Builder::new().spawn(move || write(output, frames_out))?;
-    let visitor = PeerIdentity {
+    let directory = SessionDirectory::new(registry.clone(), policy.clone(), 1);
+    let (received, input_frames) = channel(QUEUED_FRAMES);
+    let (output_frames, unsent) = channel(QUEUED_FRAMES);
+    thread::Builder::new().spawn(move || read(input, &received))?;
+    let writer = thread::Builder::new().spawn(move || write(output, unsent))?;
+    let mut connection = NativeConnection {
+        input: input_frames,
+        output: output_frames,
+    };
+    let peer = PeerIdentity {
         app: Some(extension.into()),
         ..PeerIdentity::default()
     };
@@ -58,37 +59,36 @@ pub async fn native_messaging(
         directory.stop();
         std::future::pending().await
     };
-    let door = |token| {
+    let open_gateway = || {
+        let token = random_hex::<32>()?;
         let policy = Policy {
-            token: Some(token),
-            ..elsewhere.clone()
+            token: Some(token.clone()),
+            ..policy.clone()
         };
-        Gateway::private(registry, policy, &extension.into())
+        let gateway = Gateway::listen_for_extension(registry, policy, &extension.into())?;
+        Ok((gateway, token))
     };
-    let last = tokio::select! {
-        last = serve(&mut frames, &out, &directory, &visitor, door) => last,
+    let closed = tokio::select! {
+        closed = serve(&mut connection, &directory, &peer, open_gateway) => closed,
         never = stop => never,
     };
-    if let Some(end) = last {
-        log::warn!(
-            "the extension was ended ({}): {}",
-            end.code.name(),
-            end.message
-        );
-        let words = frame::write(Encoding::Text, &[&end.key()], &[]);
-        // It may have gone.
-        let _ = timeout(PATIENCE, out.send(words)).await;
+    if let Some(reason) = closed {
+        let (code, message) = (reason.code.name(), &reason.message);
+        log::warn!("extension {extension}: connection closed ({code}): {message}");
+        let frame = frame::write(Encoding::Text, &[&reason.field()], &[]);
+        // The extension may have disconnected.
+        let _ = timeout(HANDSHAKE_TIMEOUT, connection.output.send(frame)).await;
     }
-    drop(out);
-    // What was written leaves before the process ends, if it is taken.
+    // The writer ends with the channel. Wait for it, so that the last frame is written before
+    // the process ends, unless the browser does not read it.
+    drop(connection);
     let written = tokio::task::spawn_blocking(move || writer.join());
-    let _ = timeout(PATIENCE, written).await;
+    let _ = timeout(HANDSHAKE_TIMEOUT, written).await;
     Ok(())
 }
 
-/// The extension that a browser has started this process for, by the arguments
-/// that it gave: Chrome's first is `chrome-extension://ID/`, Firefox's second
-/// is the id.
+/// The extension that a browser started this process for, from the arguments of the process:
+/// Chrome's first one is `chrome-extension://ID/`, Firefox's second one is the id.
 pub fn calling_extension(arguments: &[String]) -> Option<&str> {
     let chrome = arguments.iter().find_map(|argument| {
         let id = argument.strip_prefix("chrome-extension://")?;
@@ -101,139 +101,93 @@ pub fn calling_extension(arguments: &[String]) -> Option<&str> {
     chrome.or_else(firefox).filter(|id| !id.is_empty())
 }
 
-/// A frame as it was read.
-type Incoming = Result<Bytes, FrameError>;
-
-/// Serves until one side ends. `None`: the extension has gone. `door` opens the
-/// way by WebSocket for who shows this token.
-async fn serve(
-    frames: &mut Receiver<Incoming>,
-    out: &Sender<Bytes>,
-    directory: &SessionDirectory,
-    visitor: &PeerIdentity,
-    door: impl Fn(String) -> io::Result<Gateway>,
-) -> Option<CloseReason> {
-    let mut first = match timeout(PATIENCE, frames.recv()).await {
-        Ok(None) => return None,
-        Ok(Some(Err(error))) => return Some(error.into()),
-        Ok(Some(Ok(first))) => first,
-        Err(_) => return Some(CloseReason::new(Code::BadHello, "no hello has come")),
-    };
-    if asks_for_elsewhere(&first) {
-        let opened = token().and_then(|token| Ok((door(token.clone())?, token)));
-        match opened {
-            Ok((gateway, token)) => {
-                let url = format!("ws://{}/", gateway.local_addr());
-                let elsewhere = json!({ "url": url, "token": token });
-                let key = format!(r#""elsewhere":{elsewhere}"#);
-                out.send(frame::write(Encoding::Text, &[&key], &[]))
-                    .await
-                    .ok()?;
-                // Until it has gone, or says hello here after all.
-                let mut next = None;
-                let until = async {
-                    next = tokio::select! {
-                        frame = frames.recv() => frame.map(|frame| frame.map_err(CloseReason::from)),
-                        end = directory.stopped() => Some(Err(end)),
-                    };
-                };
-                gateway.run(until).await;
-                match next? {
-                    Ok(frame) => first = frame,
-                    Err(end) => return Some(end),
-                }
-            }
-            Err(error) => log::warn!("there is no way by WebSocket: {error}"),
-        }
-    }
-    let guest = match directory
-        .enter(visitor, Encoding::Text, first, Encoding::Text)
-        .await
-    {
-        Ok(guest) => guest,
-        Err(end) => return Some(end),
-    };
-    let end = tokio::select! {
-        end = talk(frames, out, &guest) => end,
-        end = directory.stopped() => Some(end),
-    };
-    guest.leave().await;
-    end
+struct NativeConnection {
+    input: Receiver<Result<Bytes, FrameError>>,
+    output: Sender<Bytes>,
 }
 
-/// Whether the extension would rather come by WebSocket, which is many times
-/// as fast.
-fn asks_for_elsewhere(first: &Bytes) -> bool {
-    let read = Frame::read(Encoding::Text, first.clone());
-    // What is wrong with it is told when it is taken.
-    let hello = read.ok().and_then(|frame| frame.hello);
+impl Connection for NativeConnection {
+    async fn receive(&mut self) -> Result<(Encoding, Bytes), Closed> {
+        match self.input.recv().await {
+            Some(Ok(bytes)) => Ok((Encoding::Text, bytes)),
+            Some(Err(error)) => Err(Some(error.into())),
+            None => Err(None),
+        }
+    }
+
+    async fn send(&mut self, frame: Bytes) -> Result<(), Closed> {
+        self.output.send(frame).await.map_err(|_| None)
+    }
+
+    /// The browser closes the stream when the extension disconnects, so pings are not needed.
+    async fn ping(&mut self) -> Result<(), Closed> {
+        Ok(())
+    }
+}
+
+/// Serves until one side ends. `open_gateway` opens the WebSocket gateway of the extension, and
+/// returns its token.
+async fn serve(
+    connection: &mut NativeConnection,
+    directory: &SessionDirectory,
+    peer: &PeerIdentity,
+    open_gateway: impl Fn() -> io::Result<(Gateway, String)>,
+) -> Closed {
+    let mut first = match receive_hello(connection).await {
+        Ok((_, first)) => first,
+        Err(closed) => return closed,
+    };
+    if requests_web_socket(&first) {
+        match open_gateway() {
+            Ok((gateway, token)) => {
+                let url = format!("ws://{}/", gateway.local_addr());
+                let web_socket = json!({ "url": url, "token": token });
+                let field = format!(r#""webSocket":{web_socket}"#);
+                let frame = frame::write(Encoding::Text, &[&field], &[]);
+                connection.send(frame).await.ok()?;
+                // The gateway serves until the port closes, or until the extension sends a
+                // second hello here because it cannot use the WebSocket.
+                let mut next = None;
+                let end = async {
+                    next = Some(tokio::select! {
+                        frame = connection.receive() => frame,
+                        reason = directory.stopped() => Err(Some(reason)),
+                    });
+                };
+                gateway.run(end).await;
+                match next? {
+                    Ok((_, frame)) => first = frame,
+                    Err(closed) => return closed,
+                }
+            }
+            // The extension can stay with native messaging.
+            Err(error) => log::warn!("cannot open a WebSocket for the extension: {error}"),
+        }
+    }
+    let session = directory.open_session(peer, Encoding::Text, first, Encoding::Text);
+    let session = match session.await {
+        Ok(session) => session,
+        Err(reason) => return Some(reason),
+    };
+    let welcome = session.welcome.clone();
+    let closed = run(connection, directory, welcome, &session.session).await;
+    session.close().await;
+    closed
+}
+
+/// Whether the hello asks for a WebSocket, which is several times as fast.
+fn requests_web_socket(first: &Bytes) -> bool {
+    // `open_session` reports the errors of this frame.
+    let frame = Frame::read(Encoding::Text, first.clone());
+    let hello = frame.ok().and_then(|frame| frame.hello);
     hello.is_some_and(|hello| {
-        let hello = frame::object::<Hello<'_>>(&hello);
-        hello.is_ok_and(|hello| hello.elsewhere)
+        let hello = frame::parse_object::<Hello<'_>>(&hello);
+        hello.is_ok_and(|hello| hello.web_socket)
     })
 }
 
-/// What nobody can guess.
-fn token() -> io::Result<String> {
-    let mut random = [0; 32];
-    File::open("/dev/urandom")?.read_exact(&mut random)?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-async fn talk(
-    frames: &mut Receiver<Incoming>,
-    out: &Sender<Bytes>,
-    guest: &ClientSession,
-) -> Option<CloseReason> {
-    let session = &guest.session;
-    let mut next = Some(guest.welcome.clone());
-    let mut turn = Turn::new();
-    loop {
-        while let Some(frame) = next.take() {
-            match timeout(SILENCE, out.send(frame)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return None,
-                Err(_) => {
-                    let what = "nothing has been taken for too long";
-                    return Some(CloseReason::new(Code::TooSlow, what));
-                }
-            }
-            match session.next_frame() {
-                Ok(frame) => next = frame,
-                Err(end) => return Some(end),
-            }
-        }
-        if turn.is_over() {
-            // The app's sockets have their turn too.
-            tokio::task::yield_now().await;
-            turn = Turn::new();
-        }
-        let done = tokio::select! {
-            biased;
-            frame = frames.recv(), if session.has_room() => match frame {
-                Some(Ok(bytes)) => session.take(Encoding::Text, bytes, &mut turn),
-                Some(Err(error)) => Err(error.into()),
-                None => return None,
-            },
-            () = async {}, if session.has_work() => session.go_on(&mut turn),
-            () = session.news() => {
-                // What comes together is told together.
-                tokio::task::yield_now().await;
-                Ok(())
-            }
-        };
-        if let Err(end) = done {
-            return Some(end);
-        }
-        match session.next_frame() {
-            Ok(frame) => next = frame,
-            Err(end) => return Some(end),
-        }
-    }
-}
-
-/// Reads frames until the browser closes the stream, or sends what is none.
-fn read(mut input: impl Read, frames: &Sender<Incoming>) {
+/// Reads frames until the browser closes the stream or sends an invalid frame.
+fn read(mut input: impl Read, frames: &Sender<Result<Bytes, FrameError>>) {
     loop {
         let mut length = [0; size_of::<u32>()];
         if input.read_exact(&mut length).is_err() {
@@ -252,17 +206,17 @@ fn read(mut input: impl Read, frames: &Sender<Incoming>) {
     }
 }
 
-/// Writes frames until there are no more, or nobody reads them.
+/// Writes frames until the channel or the stream closes.
 fn write(mut output: impl Write, mut frames: Receiver<Bytes>) {
     while let Some(frame) = frames.blocking_recv() {
-        // A frame is shorter than this can say.
+        // A frame is far below 4 GiB, so its length fits.
         let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
         let written = output
             .write_all(&length.to_ne_bytes())
             .and_then(|()| output.write_all(&frame))
             .and_then(|()| output.flush());
         if let Err(error) = written {
-            log::debug!("the browser reads no more: {error}");
+            log::debug!("the browser closed its end: {error}");
             return;
         }
     }
@@ -273,7 +227,7 @@ mod tests {
     use super::calling_extension;
 
     #[test]
-    fn each_browser_says_for_whom_it_starts_the_host() {
+    fn the_calling_extension_is_read_from_the_arguments() {
         let id = "knldjmfmopnpolahpmmgbagdohdnhkik";
         for (arguments, extension) in [
             (vec![format!("chrome-extension://{id}/")], Some(id)),

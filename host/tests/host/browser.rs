@@ -8,11 +8,11 @@ use super::PROGRAM;
 use support::process::{Program, group};
 use support::programs::{has, left_out};
 
-/// How long all of them may take: some wait for a service worker to fall asleep.
+/// The longest time for all tests: some wait for a service worker to stop.
 const WHOLE_RUN: Duration = Duration::from_secs(15 * 60);
 
 #[test]
-fn the_tests_in_a_real_browser_pass() {
+fn the_browser_tests_pass() {
     let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".into());
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../js/test/browser");
     if !has("node", "--help", "--test-concurrency") || !has(&chromium, "--version", "Chrom") {
@@ -33,11 +33,11 @@ fn the_tests_in_a_real_browser_pass() {
     command
         .current_dir(&folder)
         .env("CHROME_SOCKETS_HOST", PROGRAM);
-    // One waits for five minutes, in which the others run.
+    // One test waits for five minutes while the others run.
     command.args(["--test", "--test-concurrency=2"]).args(files);
     let ended = Program::start(&mut command).ended_within(WHOLE_RUN);
-    let said = String::from_utf8_lossy(&ended.stdout);
-    assert!(ended.status.success(), "{said}\n{}", ended.stderr);
+    let output = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success(), "{output}\n{}", ended.stderr);
 }
 
 #[test]

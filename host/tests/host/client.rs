@@ -1,5 +1,4 @@
-//! A client of the protocol, written from `docs/protocol.md`: it knows nothing
-//! of the host's own code.
+//! A client that is written from `docs/protocol.md` alone: it shares no code with the host.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -17,28 +16,28 @@ use support::within;
 
 pub type Socket = WebSocketStream<TcpStream>;
 
-/// Permission for everything.
-pub fn anything() -> Value {
+/// A manifest that permits everything.
+pub fn all_permissions() -> Value {
     json!({ "sockets": { "tcpServer": { "listen": "" }, "tcp": { "connect": "" } } })
 }
 
-/// The request of a WebSocket to the host.
+/// The handshake request of a client.
 pub fn request(address: SocketAddr) -> Request<()> {
     let request = format!("ws://{address}/").into_client_request();
     request.expect("a request")
 }
 
-/// Connects, with this request.
+/// Connects with this handshake request.
 pub async fn dial(address: SocketAddr, request: Request<()>) -> Result<Socket, Error> {
-    let stream = TcpStream::connect(address).await.expect("it listens");
-    // As browsers and Node do: a call would wait for the delayed ACK of what was acknowledged before.
-    stream.set_nodelay(true).expect("it is open");
-    let dialled = client_async(request, stream);
-    let (socket, _) = within("the handshake", dialled).await?;
+    let stream = TcpStream::connect(address).await.expect("a listener");
+    // Like browsers and Node. Otherwise each call waits for a delayed ACK.
+    stream.set_nodelay(true).expect("an open connection");
+    let handshake = client_async(request, stream);
+    let (socket, _) = within("the handshake", handshake).await?;
     Ok(socket)
 }
 
-/// A binary frame.
+/// Encodes a binary frame.
 pub fn frame(header: &Value, data: &[u8]) -> Message {
     let header = header.to_string();
     let mut frame = (header.len() as u32).to_le_bytes().to_vec();
@@ -47,7 +46,7 @@ pub fn frame(header: &Value, data: &[u8]) -> Message {
     Message::Binary(frame.into())
 }
 
-/// The header of a frame, with the data of its messages as texts.
+/// Decodes a frame to its header, with the data of its messages as texts.
 pub fn header(message: Message) -> Value {
     let Message::Binary(frame) = message else {
         panic!("the host sends binary frames, not {message:?}");
@@ -59,19 +58,19 @@ pub fn header(message: Message) -> Value {
     for message in messages.into_iter().flatten() {
         if message[0] == "tcp.onReceive" {
             let count = message[2].as_u64().expect("a count") as usize;
-            let (taken, rest) = data.split_at(count);
+            let (bytes, rest) = data.split_at(count);
             data = rest;
-            let text: String = taken.iter().copied().map(char::from).collect();
+            let text: String = bytes.iter().copied().map(char::from).collect();
             message[2] = text.into();
         }
     }
-    assert!(data.is_empty(), "data that no message takes");
+    assert!(data.is_empty(), "data that no message uses");
     header
 }
 
 /// The next frame; `None` if the host has closed.
 pub async fn next(socket: &mut Socket) -> Option<Value> {
-    // However many pings come meanwhile.
+    // Skips pings.
     within("a frame", async {
         loop {
             match socket.next().await {
@@ -84,16 +83,18 @@ pub async fn next(socket: &mut Socket) -> Option<Value> {
     .await
 }
 
-/// The code of the host's last word, which must be the next one.
-pub async fn end(socket: &mut Socket) -> String {
+/// The code of the close reason, which must be the next frame.
+pub async fn close_code(socket: &mut Socket) -> String {
     let last = next(socket).await.expect("a last frame");
-    let code = last["end"]["code"].as_str();
-    let code = code.unwrap_or_else(|| panic!("no end: {last}")).to_owned();
+    let code = last["close"]["code"].as_str();
+    let code = code
+        .unwrap_or_else(|| panic!("no close reason: {last}"))
+        .to_owned();
     assert_eq!(next(socket).await, None, "it closes");
     code
 }
 
-/// A client that is in.
+/// A connected client.
 pub struct Client {
     pub socket: Socket,
     pub welcome: Value,
@@ -104,29 +105,30 @@ pub struct Client {
 }
 
 impl Client {
-    /// An app that may do anything, and hears everything.
-    pub async fn enter(host: &Host, app: &str) -> Self {
-        let entered = Self::try_enter(host, json!({ "app": app, "manifest": anything() })).await;
-        let mut client = entered.unwrap_or_else(|end| panic!("{app}: {end}"));
+    /// Connects as this app, with all permissions and listeners for all events.
+    pub async fn connect(host: &Host, app: &str) -> Self {
+        let connected =
+            Self::try_connect(host, json!({ "app": app, "manifest": all_permissions() })).await;
+        let mut client = connected.unwrap_or_else(|reason| panic!("{app}: {reason}"));
         client.listen(&EVENTS).await;
         client
     }
 
-    /// Says this hello. The error is the host's.
-    pub async fn try_enter(host: &Host, hello: Value) -> Result<Self, Value> {
-        Self::try_enter_by(host.address(), request(host.address()), hello).await
+    /// Connects with this hello. The error is the host's frame.
+    pub async fn try_connect(host: &Host, hello: Value) -> Result<Self, Value> {
+        Self::try_connect_with(host.address(), request(host.address()), hello).await
     }
 
-    /// The same on a WebSocket of this request.
-    pub async fn try_enter_by(
+    /// Connects with this handshake request and hello.
+    pub async fn try_connect_with(
         address: SocketAddr,
         request: Request<()>,
         mut hello: Value,
     ) -> Result<Self, Value> {
-        let mut socket = dial(address, request).await.expect("it opens");
+        let mut socket = dial(address, request).await.expect("a handshake");
         hello["protocol"] = json!([1]);
         let hello = frame(&json!({ "hello": hello }), &[]);
-        socket.send(hello).await.expect("it is open");
+        socket.send(hello).await.expect("an open connection");
         let answer = next(&mut socket).await.expect("an answer");
         if answer["welcome"].is_null() {
             return Err(answer);
@@ -142,16 +144,16 @@ impl Client {
     }
 
     pub async fn listen(&mut self, events: &[&str]) {
-        self.say(json!({ "messages": [["listen", events]] })).await;
+        self.send(json!({ "messages": [["listen", events]] })).await;
     }
 
-    pub async fn say(&mut self, header: Value) {
+    pub async fn send(&mut self, header: Value) {
         let sent = self.socket.send(frame(&header, &[])).await;
-        sent.expect("the host reads");
+        sent.expect("an open connection");
     }
 
-    /// Makes a call, and gives its id.
-    pub async fn begin(&mut self, function: &str, arguments: Value, data: &[u8]) -> u64 {
+    /// Sends a call, and returns its id.
+    pub async fn start_call(&mut self, function: &str, arguments: Value, data: &[u8]) -> u64 {
         self.calls += 1;
         let mut call = vec![json!(self.calls), json!(function)];
         call.extend(arguments.as_array().expect("a list").iter().cloned());
@@ -159,13 +161,13 @@ impl Client {
             call.push(json!(data.len()));
         }
         let call = frame(&json!({ "messages": [call] }), data);
-        self.socket.send(call).await.expect("the host reads");
+        self.socket.send(call).await.expect("an open connection");
         self.calls
     }
 
-    /// Makes a call, and waits for its whole answer.
+    /// Makes a call, and returns its answer.
     pub async fn call(&mut self, function: &str, arguments: Value) -> Value {
-        let id = self.begin(function, arguments, &[]).await;
+        let id = self.start_call(function, arguments, &[]).await;
         self.answer(id).await
     }
 
@@ -176,8 +178,8 @@ impl Client {
             .await
     }
 
-    /// A server socket that listens, its id and its port.
-    pub async fn server(&mut self, properties: Value) -> (u64, u16) {
+    /// Creates a listening server socket. Returns its id and port.
+    pub async fn listening_server(&mut self, properties: Value) -> (u64, u16) {
         let created = self.call("tcpServer.create", json!([properties])).await;
         let id = created[2]["socketId"].as_u64().expect("an id");
         let listening = json!([id, "127.0.0.1", 0]);
@@ -192,41 +194,41 @@ impl Client {
         self.wait(name, |message| message[0] == name).await
     }
 
-    async fn wait(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+    async fn wait(&mut self, what: &str, matches: impl Fn(&Value) -> bool) -> Value {
         loop {
-            if let Some(at) = self.messages.iter().position(&is_it) {
-                return self.messages.remove(at).expect("it is there");
+            if let Some(at) = self.messages.iter().position(&matches) {
+                return self.messages.remove(at).expect("an existing value");
             }
-            if !self.more().await {
+            if !self.receive().await {
                 panic!("the host closed before {what}");
             }
         }
     }
 
-    /// Takes in a frame. `false`: there are no more.
-    pub async fn more(&mut self) -> bool {
+    /// Receives a frame. `false`: the host has closed the connection.
+    pub async fn receive(&mut self) -> bool {
         let Some(header) = next(&mut self.socket).await else {
             return false;
         };
-        assert!(header["end"].is_null(), "the host ended: {header}");
+        assert!(header["close"].is_null(), "the host closed: {header}");
         let messages = header["messages"].as_array().cloned().unwrap_or_default();
         if !messages.is_empty() {
             self.frames += 1;
             if self.acknowledges {
-                self.say(json!({ "ack": self.frames })).await;
+                self.send(json!({ "ack": self.frames })).await;
             }
         }
         self.messages.extend(messages);
         true
     }
 
-    /// Acknowledges all that was taken in.
-    pub async fn catch_up(&mut self) {
-        self.say(json!({ "ack": self.frames })).await;
+    /// Acknowledges all received frames.
+    pub async fn acknowledge(&mut self) {
+        self.send(json!({ "ack": self.frames })).await;
     }
 
-    /// Goes without a word.
-    pub fn vanish(self) {
+    /// Disconnects without a closing handshake.
+    pub fn disconnect(self) {
         drop(self.socket);
     }
 }

@@ -1,10 +1,10 @@
-//! What the fuzzer has kept of the host's targets is read without a fault.
+//! Replays the fuzzer's corpus for the host.
 
 use chrome_sockets_host::fuzzing;
 use support::corpus::{self, HOST};
 
 #[test]
-fn inputs_that_the_fuzzer_kept_are_read_or_refused() {
+fn the_corpus_of_the_fuzzer_does_not_panic() {
     for target in HOST {
         let run = match target {
             "host" => fuzzing::frame,

@@ -1,5 +1,4 @@
-//! Clients that break the protocol: each is told, or ended, and nobody else
-//! notices.
+//! Clients that violate the protocol: they get an error or are disconnected, and others are not affected.
 
 use futures::SinkExt;
 use proptest::strategy::{Strategy, ValueTree};
@@ -10,49 +9,49 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::Host;
-use super::client::{Client, end, frame};
+use super::client::{Client, close_code, frame};
 use support::within;
 
-/// An app that goes on while others misbehave.
+/// An app that must keep working beside hostile clients.
 struct Witness {
     client: Client,
     port: u16,
 }
 
 impl Witness {
-    async fn of(host: &Host) -> Self {
-        let mut client = Client::enter(host, "witness").await;
-        let (_, port) = client.server(json!({})).await;
+    async fn connect(host: &Host) -> Self {
+        let mut client = Client::connect(host, "witness").await;
+        let (_, port) = client.listening_server(json!({})).await;
         Witness { client, port }
     }
 
-    async fn is_undisturbed(&mut self) {
+    async fn assert_works(&mut self) {
         let connected = TcpStream::connect(("127.0.0.1", self.port)).await;
-        let mut stream = connected.expect("it listens");
+        let mut stream = connected.expect("a listener");
         let accepted = self.client.event("tcpServer.onAccept").await;
         let socket = &accepted[2];
         self.client
             .call("tcp.setPaused", json!([socket, false]))
             .await;
-        stream.write_all(b"ping").await.expect("it is connected");
+        stream.write_all(b"ping").await.expect("an open connection");
         assert_eq!(self.client.event("tcp.onReceive").await[2], "ping");
         let send = self
             .client
-            .begin("tcp.send", json!([socket]), b"pong")
+            .start_call("tcp.send", json!([socket]), b"pong")
             .await;
         self.client.answer(send).await;
         let mut pong = [0; 4];
         within("the pong", stream.read_exact(&mut pong))
             .await
-            .expect("it came");
+            .expect("a pong");
         self.client.call("tcp.close", json!([socket])).await;
     }
 }
 
 #[actix_rt::test]
-async fn a_call_that_is_wrong_is_answered_and_does_nothing() {
+async fn invalid_calls_are_answered_and_do_nothing() {
     let host = Host::dev();
-    let mut client = Client::enter(&host, "a").await;
+    let mut client = Client::connect(&host, "a").await;
     for call in [
         json!([]),
         json!([7]),
@@ -93,14 +92,14 @@ async fn a_call_that_is_wrong_is_answered_and_does_nothing() {
         assert_eq!(answer[2], "Socket not found", "{id}");
     }
     let none = client.call("tcp.getSockets", json!([])).await;
-    assert_eq!(none[2], json!([]), "nothing was made");
+    assert_eq!(none[2], json!([]), "no socket was created");
     host.expect_success();
 }
 
 #[actix_rt::test]
-async fn a_client_that_breaks_the_protocol_is_told_and_ended() {
+async fn invalid_frames_close_the_connection_with_a_reason() {
     let host = Host::dev();
-    let mut witness = Witness::of(&host).await;
+    let mut witness = Witness::connect(&host).await;
     let deep = format!("{{\"messages\":[[{}]]}}", "[".repeat(200_000));
     let create = json!([1, "tcp.create", {}]);
     for (breach, code) in [
@@ -158,83 +157,84 @@ async fn a_client_that_breaks_the_protocol_is_told_and_ended() {
         ),
     ] {
         let shown = format!("{breach:.80?}");
-        let hello = json!({ "app": "hostile", "manifest": super::client::anything() });
-        let client = within("a seat", async {
+        let hello = json!({ "app": "hostile", "manifest": super::client::all_permissions() });
+        let client = within("a connection", async {
             loop {
-                if let Ok(client) = Client::try_enter(&host, hello.clone()).await {
+                if let Ok(client) = Client::try_connect(&host, hello.clone()).await {
                     return client;
                 }
             }
         });
         let mut socket = client.await.socket;
-        // Half of what is too large may be refused before it is written.
+        // The host may close before a frame that is too large is written.
         let _ = socket.send(breach).await;
-        let mut last = super::client::next(&mut socket).await.expect("a last word");
-        while last["end"].is_null() {
-            last = super::client::next(&mut socket).await.expect("a last word");
+        let mut last = super::client::next(&mut socket)
+            .await
+            .expect("a close reason");
+        while last["close"].is_null() {
+            last = super::client::next(&mut socket)
+                .await
+                .expect("a close reason");
         }
-        assert_eq!(last["end"]["code"], code, "{shown}: {last}");
+        assert_eq!(last["close"]["code"], code, "{shown}: {last}");
     }
-    witness.is_undisturbed().await;
+    witness.assert_works().await;
     host.expect_success();
 }
 
 #[actix_rt::test]
-async fn a_client_with_more_unanswered_calls_than_the_welcome_allows_is_ended() {
+async fn too_many_unanswered_calls_close_the_connection() {
     let host = Host::dev();
-    let mut witness = Witness::of(&host).await;
-    let mut client = Client::enter(&host, "hostile").await;
+    let mut witness = Witness::connect(&host).await;
+    let mut client = Client::connect(&host, "hostile").await;
     let most = client.welcome["limits"]["calls"].as_u64();
     let most = most.expect("a number");
-    let (server, port) = client.server(json!({})).await;
+    let (server, port) = client.listening_server(json!({})).await;
     let pauses = |server: u64, count: u64| {
         let ids = 1000..1000 + count;
         let pauses = ids.map(|id| json!([id, "tcpServer.setPaused", server, true]));
         json!({ "messages": pauses.collect::<Value>() })
     };
-    // A pause is answered when what was told before it is acknowledged: this is not.
+    // A pause is answered when earlier events are acknowledged, which this client does not do.
     client.acknowledges = false;
     let stream = TcpStream::connect(("127.0.0.1", port)).await;
-    let _first = stream.expect("it listens");
+    let _first = stream.expect("a listener");
     client.event("tcpServer.onAccept").await;
-    client.say(pauses(server, most)).await;
+    client.send(pauses(server, most)).await;
     client.acknowledges = true;
-    client.catch_up().await;
+    client.acknowledge().await;
     let last = client.answer(1000 + most - 1).await;
-    assert_eq!(last[0], "answer", "as many as there may be are no defect");
-    client.vanish();
-    // A pause is answered after five seconds too: if the host was too busy to read all of them
-    // in that time, they are said again.
-    let mut was_ended = false;
+    assert_eq!(last[0], "answer", "the limit itself is allowed");
+    client.disconnect();
+    // The host answers a pause after five seconds in any case. If it was too busy to read all calls
+    // in that time, try again.
+    let mut was_closed = false;
     for attempt in 0..5 {
-        let mut client = Client::enter(&host, &format!("hostile-{attempt}")).await;
-        let (server, port) = client.server(json!({})).await;
+        let mut client = Client::connect(&host, &format!("hostile-{attempt}")).await;
+        let (server, port) = client.listening_server(json!({})).await;
         client.acknowledges = false;
         let stream = TcpStream::connect(("127.0.0.1", port)).await;
-        let _second = stream.expect("it listens");
+        let _second = stream.expect("a listener");
         client.event("tcpServer.onAccept").await;
-        client.say(pauses(server, most + 1)).await;
+        client.send(pauses(server, most + 1)).await;
         let last = super::client::next(&mut client.socket).await;
-        let code = last.as_ref().map(|last| last["end"]["code"].clone());
+        let code = last.as_ref().map(|last| last["close"]["code"].clone());
         if code == Some("overrun".into()) {
-            was_ended = true;
+            was_closed = true;
             break;
         }
         let answers = &last.expect("an answer")["messages"];
         assert_eq!(answers[0][0], "answer", "the first pause: {answers:.80}");
     }
-    assert!(
-        was_ended,
-        "so many calls were unanswered, and none was too many"
-    );
-    witness.is_undisturbed().await;
+    assert!(was_closed, "no attempt exceeded the limit");
+    witness.assert_works().await;
     host.expect_success();
 }
 
 #[actix_rt::test]
-async fn ten_thousand_mutated_frames_harm_nobody() {
+async fn ten_thousand_mutated_frames_do_no_harm() {
     let host = Host::dev();
-    let mut witness = Witness::of(&host).await;
+    let mut witness = Witness::connect(&host).await;
     let good = frame(
         &json!({ "ack": 0, "messages": [
             ["listen", ["tcp.onReceive", "tcpServer.onAccept"]],
@@ -247,21 +247,21 @@ async fn ten_thousand_mutated_frames_harm_nobody() {
         ] }),
         b"abc",
     );
-    let enter = async |round: usize| {
+    let connect = async |round: usize| {
         let hello = json!({ "app": format!("hostile-{}", round % 7) });
-        Client::try_enter(&host, hello).await.ok()
+        Client::try_connect(&host, hello).await.ok()
     };
-    mutate(&good, enter).await;
-    witness.is_undisturbed().await;
+    mutate(&good, connect).await;
+    witness.assert_works().await;
     host.expect_success();
 }
 
 #[actix_rt::test]
-async fn ten_thousand_mutated_frames_of_a_caretaker_harm_nobody() {
+async fn ten_thousand_mutated_admin_frames_do_no_harm() {
     let mut host = Host::dev();
     let key = host.key();
-    let mut witness = Witness::of(&host).await;
-    // Nobody's sockets but its own are worth a try.
+    let mut witness = Witness::connect(&host).await;
+    // For an app that does not exist, so that the witness stays unaffected.
     let good = frame(
         &json!({ "ack": 0, "messages": [
             [1, "host.listApps", 0, 9],
@@ -272,22 +272,21 @@ async fn ten_thousand_mutated_frames_of_a_caretaker_harm_nobody() {
         ] }),
         &[],
     );
-    let enter = async |_| Some(super::caretaker::caretaker(&host, &key).await);
-    mutate(&good, enter).await;
-    witness.is_undisturbed().await;
+    let connect = async |_| Some(super::admin::connect_admin(&host, &key).await);
+    mutate(&good, connect).await;
+    witness.assert_works().await;
     host.expect_success();
 }
 
-/// Sends a frame thousands of times, each time with a few bytes changed, on
-/// connections that are made whenever there is none.
-async fn mutate(good: &Message, enter: impl AsyncFn(usize) -> Option<Client>) {
+/// Sends a frame thousands of times with random changes, and reconnects whenever the host closes.
+async fn mutate(good: &Message, connect: impl AsyncFn(usize) -> Option<Client>) {
     let mut runner = TestRunner::new(Config::default());
     let changes = proptest::collection::vec((0..400_usize, proptest::num::u8::ANY), 0..4);
     let mut survivors = 0;
     let mut socket = None;
     for round in 0..10_000 {
         if socket.is_none() {
-            socket = enter(round).await.map(|client| client.socket);
+            socket = connect(round).await.map(|client| client.socket);
         }
         let Some(mut open) = socket.take() else {
             continue;
@@ -298,7 +297,7 @@ async fn mutate(good: &Message, enter: impl AsyncFn(usize) -> Option<Client>) {
             let at = at % bytes.len();
             bytes[at] = byte;
         }
-        // One whose frame was bad has been closed by the time of the next.
+        // After an invalid frame the next send fails.
         if open.send(Message::Binary(bytes.into())).await.is_ok() {
             survivors += 1;
             socket = Some(open);
@@ -308,25 +307,25 @@ async fn mutate(good: &Message, enter: impl AsyncFn(usize) -> Option<Client>) {
 }
 
 #[actix_rt::test]
-async fn a_caretaker_that_asks_without_end_disturbs_nobody() {
+async fn endless_admin_calls_do_not_affect_clients() {
     let mut host = Host::dev();
     let key = host.key();
-    let mut witness = Witness::of(&host).await;
-    let mut client = Client::enter(&host, "a").await;
+    let mut witness = Witness::connect(&host).await;
+    let mut client = Client::connect(&host, "a").await;
     let name = "\u{1}".repeat(4000);
     for _ in 0..100 {
         client
-            .begin("tcp.create", json!([{ "name": name }]), &[])
+            .start_call("tcp.create", json!([{ "name": name }]), &[])
             .await;
     }
-    let mut look = super::caretaker::caretaker(&host, &key).await;
+    let mut admin = super::admin::connect_admin(&host, &key).await;
     let lists: Vec<Value> = (1..20_000)
         .map(|id| json!([id, "host.listClients", "a", null, true]))
         .collect();
-    look.say(json!({ "messages": lists })).await;
-    // It asks on and reads nothing.
+    admin.send(json!({ "messages": lists })).await;
+    // Sends on without reading answers.
     let flood = async {
-        while look
+        while admin
             .socket
             .send(frame(&json!({ "messages": [] }), &[]))
             .await
@@ -334,26 +333,26 @@ async fn a_caretaker_that_asks_without_end_disturbs_nobody() {
         {}
     };
     let flooded = tokio::time::timeout(std::time::Duration::from_secs(3), flood).await;
-    assert!(flooded.is_err(), "it was ended");
-    witness.is_undisturbed().await;
+    assert!(flooded.is_err(), "it was disconnected");
+    witness.assert_works().await;
     let grown = resident(&host);
     assert!(grown < 200 << 20, "the host has grown to {grown} bytes");
     host.expect_success();
 }
 
 #[actix_rt::test]
-async fn connections_that_say_nothing_take_no_ones_place() {
+async fn silent_connections_do_not_block_others() {
     let host = Host::dev();
-    let mut witness = Witness::of(&host).await;
+    let mut witness = Witness::connect(&host).await;
     let mut silent = Vec::new();
     for _ in 0..400 {
         let stream = TcpStream::connect(host.address()).await;
-        let mut stream = stream.expect("it listens");
+        let mut stream = stream.expect("a listener");
         // Half a request.
         let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: local").await;
         silent.push(stream);
     }
-    witness.is_undisturbed().await;
+    witness.assert_works().await;
     drop(silent);
     let again = async {
         loop {
@@ -369,72 +368,72 @@ async fn connections_that_say_nothing_take_no_ones_place() {
             }
         }
     };
-    within("the page, when they are gone", again).await;
+    within("the page after their end", again).await;
     host.expect_success();
 }
 
 #[actix_rt::test]
-async fn a_client_that_reads_no_answers_is_not_read() {
+async fn a_client_that_does_not_read_is_not_read() {
     let host = Host::dev();
-    let mut witness = Witness::of(&host).await;
-    let mut client = Client::enter(&host, "a").await;
+    let mut witness = Witness::connect(&host).await;
+    let mut client = Client::connect(&host, "a").await;
     let name = "x".repeat(4000);
     for _ in 0..100 {
         client
-            .begin("tcp.create", json!([{ "name": name }]), &[])
+            .start_call("tcp.create", json!([{ "name": name }]), &[])
             .await;
     }
-    // Each answer has 400 KB: they cannot all be kept.
+    // Each answer has 400 KB, so the host cannot keep all of them.
     let flood = async {
         loop {
-            client.begin("tcp.getSockets", json!([]), &[]).await;
+            client.start_call("tcp.getSockets", json!([]), &[]).await;
         }
     };
     let flooded = tokio::time::timeout(std::time::Duration::from_secs(3), flood).await;
     assert!(flooded.is_err());
-    witness.is_undisturbed().await;
+    witness.assert_works().await;
     let grown = resident(&host);
     assert!(grown < 200 << 20, "the host has grown to {grown} bytes");
     host.expect_success();
 }
 
-/// The host's memory, in bytes.
+/// The resident memory of the host in bytes.
 pub fn resident(host: &Host) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", host.0.program.id()));
-    let status = status.expect("it runs");
+    let status = status.expect("a running host");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kilobytes = line.expect("a size").trim().trim_end_matches(" kB");
     kilobytes.parse::<u64>().expect("a number") * 1024
 }
 
 #[actix_rt::test]
-async fn one_frame_that_asks_for_much_is_answered_piece_by_piece() {
+async fn a_frame_with_large_answers_is_answered_in_parts() {
     let host = Host::dev();
-    let mut client = Client::enter(&host, "a").await;
+    let mut client = Client::connect(&host, "a").await;
     let name = "\u{1}".repeat(4000);
     let create = json!({ "messages": (1..=500).map(|id| json!([id, "tcp.create", { "name": name }])).collect::<Vec<_>>() });
-    // Each has 24 KB, so they go in parts.
+    // Each call has 24 KB, so all do not fit into one frame.
     for create in create["messages"].as_array().expect("a list").chunks(40) {
-        client.say(json!({ "messages": create })).await;
+        client.send(json!({ "messages": create })).await;
     }
     let lists: Vec<Value> = (501..=2500)
         .map(|id| json!([id, "tcp.getSockets"]))
         .collect();
-    // 24 GB of answers, if they were all made at once.
-    client.say(json!({ "messages": lists })).await;
+    // All answers together would have 24 GB.
+    client.send(json!({ "messages": lists })).await;
     let answers = client.answer(501).await;
     assert_eq!(answers[0], "answer");
     let grown = resident(&host);
     assert!(grown < 300 << 20, "the host has grown to {grown} bytes");
-    client.vanish();
-    Witness::of(&host).await.is_undisturbed().await;
+    client.disconnect();
+    Witness::connect(&host).await.assert_works().await;
     host.expect_success();
 }
 
 #[actix_rt::test]
-async fn a_client_has_so_many_sockets_and_no_more() {
+async fn the_number_of_sockets_is_limited() {
     let host = Host::dev();
-    let mut client = Client::enter(&host, "a").await;
+    let mut client = Client::connect(&host, "a").await;
     let most = client.welcome["limits"]["sockets"]
         .as_u64()
         .expect("a number");
@@ -443,7 +442,7 @@ async fn a_client_has_so_many_sockets_and_no_more() {
         let properties = json!([{ "persistent": true }]);
         let mut last = 0;
         for _ in 0..most {
-            last = client.begin(&create, properties.clone(), &[]).await;
+            last = client.start_call(&create, properties.clone(), &[]).await;
         }
         let socket = client.answer(last).await[2]["socketId"].clone();
         let refused = client.call(&create, properties.clone()).await;
@@ -456,26 +455,26 @@ async fn a_client_has_so_many_sockets_and_no_more() {
         client.call(&close, json!([socket])).await;
         assert_eq!(client.call(&create, properties).await[0], "answer");
     }
-    client.vanish();
+    client.disconnect();
     let again = async {
         loop {
-            let hello = json!({ "app": "a", "manifest": super::client::anything() });
-            if let Ok(client) = Client::try_enter(&host, hello).await {
+            let hello = json!({ "app": "a", "manifest": super::client::all_permissions() });
+            if let Ok(client) = Client::try_connect(&host, hello).await {
                 return client;
             }
         }
     };
-    let mut client = within("the app's seat", again).await;
+    let mut client = within("the release of the app", again).await;
     let refused = client.call("tcp.create", json!([])).await;
-    assert_eq!(refused[2], "Too many sockets", "those that waited count");
+    assert_eq!(refused[2], "Too many sockets", "persistent sockets count");
     host.expect_success();
 }
 
 #[actix_rt::test]
-async fn an_end_closes_the_connection() {
+async fn a_close_reason_ends_the_connection() {
     let host = Host::dev();
-    let mut client = Client::enter(&host, "a").await;
-    client.say(json!({ "ack": 99 })).await;
-    assert_eq!(end(&mut client.socket).await, "overrun");
+    let mut client = Client::connect(&host, "a").await;
+    client.send(json!({ "ack": 99 })).await;
+    assert_eq!(close_code(&mut client.socket).await, "overrun");
     host.expect_success();
 }

@@ -1,4 +1,4 @@
-//! The JavaScript client, by its own tests (`js/test`), on this very program.
+//! Runs the tests of the JavaScript client (`js/test`) with this program.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::PROGRAM;
 use support::process::{Program, group};
 use support::programs::has;
 
-/// How long all of them may take on a machine that is busy.
+/// The longest time for all tests on a busy machine.
 const WHOLE_RUN: Duration = Duration::from_secs(5 * 60);
 
 #[test]
@@ -27,6 +27,6 @@ fn the_tests_of_the_javascript_client_pass() {
     command.current_dir(&js).env("CHROME_SOCKETS_HOST", PROGRAM);
     command.arg("--test").args(files);
     let ended = Program::start(&mut command).ended_within(WHOLE_RUN);
-    let said = String::from_utf8_lossy(&ended.stdout);
-    assert!(ended.status.success(), "{said}\n{}", ended.stderr);
+    let output = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success(), "{output}\n{}", ended.stderr);
 }

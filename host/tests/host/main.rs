@@ -1,33 +1,32 @@
-//! The program `chrome-sockets`, as a process of its own: what its clients get,
-//! and what others do not.
+//! Tests the program `chrome-sockets` as a process.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
+mod admin;
 mod bounds;
 mod browser;
-mod caretaker;
 mod client;
-mod coming_in;
+mod connecting;
 mod credit;
 mod fuzz_corpus;
 mod hostile;
-mod installing;
+mod install;
 mod javascript;
 mod native;
-mod returning;
+mod reconnecting;
 
 use std::net::SocketAddr;
 use std::process::Command;
 
 use support::process::{Example, Program};
 
-/// The program, as cargo has built it for the tests.
+/// The path of the program.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chrome-sockets");
 
 /// A running gateway.
 struct Host(Example);
 
 impl Host {
-    /// One to whose clients anything is permitted that they ask for.
+    /// A gateway that accepts the manifests of its clients.
     fn dev() -> Self {
         Self::start(&["--dev"])
     }
@@ -43,7 +42,7 @@ impl Host {
         self.0.address
     }
 
-    /// What lets somebody look after it, which it says once.
+    /// The admin key, which the program prints at its start.
     fn key(&mut self) -> String {
         let line = self.0.program.stdout.line("Admin page: ");
         let key = line.split_once("/#key=").map(|(_, key)| key.to_owned());

@@ -1,4 +1,4 @@
-//! Native messaging: the same, over pipes, in Chrome's frames.
+//! Native messaging: the protocol over pipes, in Chrome's framing.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,12 +9,12 @@ use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Request};
 
 use super::PROGRAM;
-use super::client::{self, Client, anything};
+use super::client::{self, Client, all_permissions};
 use support::process::Program;
 
 const EXTENSION: &str = "knldjmfmopnpolahpmmgbagdohdnhkik";
 
-/// A native host that a browser has started.
+/// A native host, started as by a browser.
 struct Native {
     program: Program,
     stdin: ChildStdin,
@@ -34,21 +34,23 @@ impl Native {
         }
     }
 
-    fn welcomed(arguments: &[&str]) -> Self {
+    fn connect(arguments: &[&str]) -> Self {
         let mut native = Self::start(arguments);
-        native.say(&json!({ "hello": { "protocol": [1], "manifest": anything() } }));
+        native.send(&json!({ "hello": { "protocol": [1], "manifest": all_permissions() } }));
         let welcome = native.next();
         assert_eq!(welcome["welcome"]["app"], EXTENSION, "{welcome}");
         native
     }
 
-    fn say(&mut self, frame: &Value) {
-        self.bytes(frame.to_string().as_bytes());
+    fn send(&mut self, frame: &Value) {
+        self.send_bytes(frame.to_string().as_bytes());
     }
 
-    fn bytes(&mut self, frame: &[u8]) {
-        let length = u32::try_from(frame.len()).expect("it fits").to_ne_bytes();
-        // It may have ended already, which its last frame tells.
+    fn send_bytes(&mut self, frame: &[u8]) {
+        let length = u32::try_from(frame.len())
+            .expect("a length below 4 GiB")
+            .to_ne_bytes();
+        // A write fails if the host has ended, which its last frame shows.
         let _ = self
             .stdin
             .write_all(&length)
@@ -60,13 +62,16 @@ impl Native {
         let start = self.read + 4;
         let length = &self.program.stdout.bytes(start)[self.read..start];
         let length = u32::from_ne_bytes(length.try_into().expect("4 bytes")) as usize;
-        assert!(length <= 1 << 20, "Chrome takes no frame of {length} bytes");
+        assert!(
+            length <= 1 << 20,
+            "Chrome accepts no frame of {length} bytes"
+        );
         self.read = start + length;
         let frame = &self.program.stdout.bytes(self.read)[start..self.read];
         serde_json::from_slice(frame).expect("JSON")
     }
 
-    /// The next message that begins so.
+    /// The next message with this name.
     fn message(&mut self, first: &str) -> Value {
         loop {
             let frame = self.next();
@@ -74,7 +79,7 @@ impl Native {
             if let Some(found) = messages.clone().find(|message| message[0] == first) {
                 return found.clone();
             }
-            assert!(frame["end"].is_null(), "before {first}: {frame}");
+            assert!(frame["close"].is_null(), "before {first}: {frame}");
         }
     }
 
@@ -89,9 +94,9 @@ impl Native {
 }
 
 #[test]
-fn calls_and_events_travel_as_json() {
-    let mut native = Native::welcomed(&["--dev"]);
-    native.say(&json!({ "messages": [
+fn calls_and_events_are_json() {
+    let mut native = Native::connect(&["--dev"]);
+    native.send(&json!({ "messages": [
         ["listen", ["tcp.onReceive", "tcpServer.onAccept"]],
         [1, "tcpServer.create"],
         [2, "tcpServer.listen", 1, "127.0.0.1", 0],
@@ -102,41 +107,40 @@ fn calls_and_events_travel_as_json() {
         let answer = native.message("answer");
         let frame = answer[2]["localPort"].as_u64();
         port = frame.or_else(|| {
-            // It may have come in one frame with those before it.
-            native.say(&json!({ "messages": [[9, "tcpServer.getInfo", 1]] }));
+            // `message` skips the rest of a frame, which may contain this answer.
+            native.send(&json!({ "messages": [[9, "tcpServer.getInfo", 1]] }));
             native.message("answer")[2]["localPort"].as_u64()
         });
     }
     let port = port.expect("a port") as u16;
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a listener");
     let client = native.message("tcpServer.onAccept")[2].clone();
-    stream.write_all(&[0, 255, 10]).expect("it is connected");
-    native.say(&json!({ "ack": 1, "messages": [[10, "tcp.setPaused", client, false]] }));
+    stream.write_all(&[0, 255, 10]).expect("an open connection");
+    native.send(&json!({ "ack": 1, "messages": [[10, "tcp.setPaused", client, false]] }));
     assert_eq!(native.message("tcp.onReceive")[2], "AP8K");
-    native.say(&json!({ "messages": [[11, "tcp.send", client, "AAEC"]] }));
+    native.send(&json!({ "messages": [[11, "tcp.send", client, "AAEC"]] }));
     let mut answer = [9; 3];
-    stream.read_exact(&mut answer).expect("it was sent");
+    stream.read_exact(&mut answer).expect("a sent frame");
     assert_eq!(answer, [0, 1, 2]);
     native.expect_success();
     let refused = TcpStream::connect(("127.0.0.1", port));
-    assert!(refused.is_err(), "its sockets end with it");
+    assert!(refused.is_err(), "its sockets close with it");
 }
 
-/// The way by WebSocket that a host opens for an extension that asks for it:
-/// where, and what to show there.
-fn asked_for_elsewhere(arguments: &[&str]) -> (Native, SocketAddr, String) {
+/// Asks for a WebSocket. Returns its address and token.
+fn request_web_socket(arguments: &[&str]) -> (Native, SocketAddr, String) {
     let mut native = Native::start(arguments);
-    native.say(&json!({ "hello": { "protocol": [1], "elsewhere": true } }));
+    native.send(&json!({ "hello": { "protocol": [1], "webSocket": true } }));
     let answer = native.next();
-    let url = answer["elsewhere"]["url"].as_str().expect("a URL");
+    let url = answer["webSocket"]["url"].as_str().expect("a URL");
     let address = url.strip_prefix("ws://").expect("a WebSocket's");
     let address: SocketAddr = address.trim_end_matches('/').parse().expect("an address");
-    let token = answer["elsewhere"]["token"].as_str().expect("a token");
+    let token = answer["webSocket"]["token"].as_str().expect("a token");
     (native, address, token.to_owned())
 }
 
-/// The handshake there, with this token and of this page.
-fn there(address: SocketAddr, token: &str, origin: Option<&str>) -> Request<()> {
+/// A handshake request with this token and origin.
+fn handshake(address: SocketAddr, token: &str, origin: Option<&str>) -> Request<()> {
     let mut request = client::request(address);
     let headers = request.headers_mut();
     let token = format!("Bearer {token}");
@@ -151,8 +155,8 @@ fn there(address: SocketAddr, token: &str, origin: Option<&str>) -> Request<()> 
 }
 
 #[actix_rt::test]
-async fn an_extension_goes_on_by_a_web_socket_that_is_for_it_alone() {
-    let (native, address, token) = asked_for_elsewhere(&["--dev"]);
+async fn an_extension_gets_a_web_socket_of_its_own() {
+    let (native, address, token) = request_web_socket(&["--dev"]);
     assert!(address.ip().is_loopback() && token.len() >= 32, "{token}");
     let other = "0".repeat(token.len());
     let own = format!("chrome-extension://{EXTENSION}");
@@ -161,44 +165,44 @@ async fn an_extension_goes_on_by_a_web_socket_that_is_for_it_alone() {
         (&*other, json!({}), "forbidden"),
         (&*token, json!({ "app": "another" }), "unknown-app"),
     ] {
-        let shown = there(address, token, Some(&own));
-        let entered = Client::try_enter_by(address, shown, hello).await;
-        let refused = entered.err().expect("it is sent away");
-        assert_eq!(refused["end"]["code"], code, "{refused}");
+        let request = handshake(address, token, Some(&own));
+        let connected = Client::try_connect_with(address, request, hello).await;
+        let refused = connected.err().expect("rejected");
+        assert_eq!(refused["close"]["code"], code, "{refused}");
     }
-    // What is no page of the extension learns nothing, whatever it shows.
+    // Other origins get 404, even with the token.
     for origin in [
         None,
         Some("https://a.example"),
         Some("null"),
         Some("chrome-extension://a"),
     ] {
-        let answer = client::dial(address, there(address, &token, origin)).await;
+        let answer = client::dial(address, handshake(address, &token, origin)).await;
         let Err(Error::Http(response)) = answer else {
             panic!("{origin:?}: {answer:?}");
         };
         assert_eq!(response.status().as_u16(), 404, "{origin:?}");
     }
-    let mut page = TcpStream::connect(address).expect("it listens");
-    let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    page.write_all(request.as_bytes()).expect("it reads");
+    let mut page = TcpStream::connect(address).expect("a listener");
+    let get = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    page.write_all(get.as_bytes()).expect("an open connection");
     let mut answer = String::new();
-    page.read_to_string(&mut answer).expect("it answers");
+    page.read_to_string(&mut answer).expect("a response");
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
 
-    let hello = json!({ "manifest": anything() });
-    let shown = there(address, &token, Some(&own));
-    let entered = Client::try_enter_by(address, shown.clone(), hello.clone()).await;
-    let mut client = entered.unwrap_or_else(|end| panic!("{end}"));
+    let hello = json!({ "manifest": all_permissions() });
+    let request = handshake(address, &token, Some(&own));
+    let connected = Client::try_connect_with(address, request.clone(), hello.clone()).await;
+    let mut client = connected.unwrap_or_else(|reason| panic!("{reason}"));
     assert_eq!(client.welcome["app"], EXTENSION);
-    let (_, port) = client.server(json!({})).await;
-    let second = Client::try_enter_by(address, shown, hello).await;
+    let (_, port) = client.listening_server(json!({})).await;
+    let second = Client::try_connect_with(address, request, hello).await;
     assert_eq!(
-        second.err().expect("there is one")["end"]["code"],
+        second.err().expect("rejected")["close"]["code"],
         "app-in-use"
     );
 
-    // The browser closes the port: that is the end of all of it.
+    // When the browser closes the port, the WebSocket and the sockets close too.
     native.expect_success();
     while client::next(&mut client.socket).await.is_some() {}
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
@@ -206,43 +210,43 @@ async fn an_extension_goes_on_by_a_web_socket_that_is_for_it_alone() {
 }
 
 #[test]
-fn an_extension_that_cannot_go_elsewhere_stays() {
-    let (mut native, address, _) = asked_for_elsewhere(&["--dev"]);
-    native.say(&json!({ "hello": { "protocol": [1], "manifest": anything() } }));
+fn an_extension_that_cannot_use_the_web_socket_stays() {
+    let (mut native, address, _) = request_web_socket(&["--dev"]);
+    native.send(&json!({ "hello": { "protocol": [1], "manifest": all_permissions() } }));
     assert_eq!(native.next()["welcome"]["app"], EXTENSION);
-    native.say(&json!({ "messages": [[1, "tcpServer.create"]] }));
+    native.send(&json!({ "messages": [[1, "tcpServer.create"]] }));
     let created = json!(["answer", 1, { "socketId": 1 }]);
     assert_eq!(native.message("answer"), created);
     assert!(
         TcpStream::connect(address).is_err(),
-        "the other way is closed"
+        "the WebSocket port is closed"
     );
     native.expect_success();
 }
 
 #[test]
-fn an_extension_has_what_was_installed_for_it() {
-    let mut native = Native::welcomed(&[]);
-    native.say(&json!({ "messages": [[1, "tcp.create"], [2, "tcp.connect", 1, "127.0.0.1", 1]] }));
+fn an_extension_has_only_its_permissions() {
+    let mut native = Native::connect(&[]);
+    native.send(&json!({ "messages": [[1, "tcp.create"], [2, "tcp.connect", 1, "127.0.0.1", 1]] }));
     let denied = native.message("error");
     assert_eq!(denied, json!(["error", 2, "Does not have permission"]));
     native.expect_success();
 
     let mut native = Native::start(&["--dev"]);
-    native.say(&json!({ "hello": { "protocol": [1], "app": "another" } }));
-    assert_eq!(native.next()["end"]["code"], "unknown-app");
+    native.send(&json!({ "hello": { "protocol": [1], "app": "another" } }));
+    assert_eq!(native.next()["close"]["code"], "unknown-app");
     native.expect_success();
 }
 
 #[test]
-fn no_browser_no_host() {
+fn native_host_must_be_started_by_a_browser() {
     let ended = Program::start(Command::new(PROGRAM).arg("native-host")).ended();
     assert!(!ended.status.success() && ended.stdout.is_empty());
     assert!(ended.stderr.contains("browser"), "{}", ended.stderr);
 }
 
 #[test]
-fn what_is_no_frame_ends_it_with_a_word() {
+fn invalid_frames_end_it_with_a_close_reason() {
     for (bytes, code) in [
         (b"{".to_vec(), "bad-frame"),
         (b"".to_vec(), "bad-frame"),
@@ -255,21 +259,21 @@ fn what_is_no_frame_ends_it_with_a_word() {
             "bad-frame",
         ),
     ] {
-        let mut native = Native::welcomed(&["--dev"]);
-        native.bytes(&bytes);
+        let mut native = Native::connect(&["--dev"]);
+        native.send_bytes(&bytes);
         let last = native.next();
-        assert_eq!(last["end"]["code"], code, "{last}");
+        assert_eq!(last["close"]["code"], code, "{last}");
         native.expect_success();
     }
 }
 
 #[test]
-fn half_a_frame_and_the_end_is_an_end() {
-    let mut native = Native::welcomed(&["--dev"]);
+fn the_end_of_input_within_a_frame_ends_it() {
+    let mut native = Native::connect(&["--dev"]);
     native
         .stdin
         .write_all(&[200, 0, 0, 0, b'{'])
-        .expect("it reads");
+        .expect("an open connection");
     native.expect_success();
 }
 
@@ -286,7 +290,7 @@ fn mutated_frames_never_crash_it() {
     let mut runner = TestRunner::new(Config::default());
     let changes = proptest::collection::vec((0..400_usize, proptest::num::u8::ANY), 1..4);
     for _ in 0..200 {
-        let mut native = Native::welcomed(&["--dev"]);
+        let mut native = Native::connect(&["--dev"]);
         for _ in 0..50 {
             let mut bytes = good.clone().into_bytes();
             let changes = changes.new_tree(&mut runner).expect("changes").current();
@@ -294,7 +298,7 @@ fn mutated_frames_never_crash_it() {
                 let at = at % bytes.len();
                 bytes[at] = byte;
             }
-            native.bytes(&bytes);
+            native.send_bytes(&bytes);
         }
         native.expect_success();
     }

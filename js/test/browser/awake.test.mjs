@@ -1,4 +1,4 @@
-// How long the example extension lives when nobody asks for anything. It has the first name, so that others run meanwhile.
+// The example extension without requests. The name of this file is the first, so that other tests run meanwhile.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -9,7 +9,7 @@ import { example, page } from './example.mjs';
 
 const IDLE = 5 * 60_000;
 
-test('a worker that nobody asks for five minutes answers who asks then', { timeout: IDLE + 120_000 }, async (t) => {
+test('a worker without requests for five minutes still answers', { timeout: IDLE + 120_000 }, async (t) => {
   const { url, options } = await example(t);
   await startUnwatched(t, options);
   const before = await page(url);

@@ -1,5 +1,4 @@
-// A real Chromium of a test's own: headless, with a fresh profile, with extensions, and with a page
-// where the client is.
+// Starts a real, headless Chromium for a test, with a new profile, extensions, and pages that can import the client.
 
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -13,33 +12,33 @@ import { chromium } from 'playwright-core';
 
 import { PROGRAM, within } from '../host.mjs';
 
-/** Chromium, or a Chrome; Debian's, unless it is said otherwise. */
+/** The path of Chromium or Chrome. */
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 
-/** How long a browser may take to start or to end on a machine that is busy. */
-const SLOW = 60_000;
+/** The longest time for starting or closing a browser on a busy machine. */
+const TIMEOUT = 60_000;
 
 const ENV = { ...process.env, RUST_LOG: 'warn' };
 
 const JS = fileURLToPath(new URL('../../', import.meta.url));
 
 /**
- * Starts Chromium with these unpacked extensions (folders), and `test.after` ends it. `real` is the one of them that has
- * the browser's own `chrome.sockets`; all may start the native host, which is installed with these arguments (`null`:
- * it is not).
+ * Starts Chromium with these unpacked extensions (folders). `test.after` closes it. `real` is the extension that gets
+ * the browser's own `chrome.sockets`. All can start the native host, which is installed with the arguments `install`, unless
+ * they are `null`.
  */
 export async function startBrowser(test, options = {}) {
-  const { profile, end, args } = await prepared(test, options);
+  const { profile, end, args } = await prepare(test, options);
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: CHROMIUM,
-    timeout: SLOW,
+    timeout: TIMEOUT,
     headless: true,
     ignoreDefaultArgs: ['--disable-extensions'],
     env: ENV,
     args,
   });
-  end.push(() => within('the end of Chromium', context.close(), SLOW));
-  // What went wrong inside is seen where the test is read.
+  end.push(() => within('the end of Chromium', context.close(), TIMEOUT));
+  // Shows errors of the browser in the output of the test.
   context.on('console', (message) => {
     if (message.type() === 'error') console.error(`in Chromium: ${message.text()} (${message.location().url})`);
   });
@@ -48,26 +47,26 @@ export async function startBrowser(test, options = {}) {
     context,
     profile,
 
-    /** The service worker of an extension, as soon as it runs. */
+    /** Resolves to the service worker of an extension when it runs. */
     async worker(extension) {
       const start = `chrome-extension://${await idOf(extension)}/`;
       const isIt = (worker) => worker.url().startsWith(start);
       const running = context.serviceWorkers().find(isIt);
-      return running ?? context.waitForEvent('serviceworker', { predicate: isIt, timeout: SLOW });
+      return running ?? context.waitForEvent('serviceworker', { predicate: isIt, timeout: TIMEOUT });
     },
 
-    /** A page at this address. */
+    /** Opens a page. */
     async page(url) {
       const page = await context.newPage();
-      await page.goto(url, { timeout: SLOW });
+      await page.goto(url, { timeout: TIMEOUT });
       return page;
     },
   };
 }
 
 /**
- * Makes an unpacked extension which has all of `js/` in it, and whose service worker is this file of that. What else is
- * given goes into its manifest.
+ * Makes an unpacked extension with a copy of `js/`, and one of its files as the service worker. `manifest` has further fields
+ * of its manifest.
  */
 export async function makeExtension(test, worker, manifest = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'chrome-sockets-extension-'));
@@ -86,20 +85,20 @@ export async function makeExtension(test, worker, manifest = {}) {
 }
 
 /**
- * Starts it likewise, but watched by nobody: a service worker that is debugged never falls asleep.
+ * Starts Chromium without a debugger: a debugged service worker never stops.
  */
 export async function startUnwatched(test, options = {}) {
-  const { profile, end, args } = await prepared(test, options);
+  const { profile, end, args } = await prepare(test, options);
   const child = spawn(CHROMIUM, [...args, `--user-data-dir=${profile}`], { stdio: 'ignore', env: ENV });
   const ended = new Promise((resolve) => child.once('exit', resolve));
   end.push(() => {
     child.kill();
-    return within('the end of Chromium', ended, SLOW);
+    return within('the end of Chromium', ended, TIMEOUT);
   });
 }
 
-/** What every Chromium here is started with: a profile in which the host is installed, and how it is all ended. */
-async function prepared(test, { extensions = [], real, install = ['--dev'], args = [] }) {
+/** Makes a profile with the installed host, the arguments of Chromium, and a list of clean-up functions. */
+async function prepare(test, { extensions = [], real, install = ['--dev'], args = [] }) {
   const profile = await mkdtemp(join(tmpdir(), 'chrome-sockets-profile-'));
   const end = [() => rm(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })];
   test.after(async () => {
@@ -117,7 +116,7 @@ async function prepared(test, { extensions = [], real, install = ['--dev'], args
     args: [
       '--headless=new', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--disable-sync',
-      // Chromium's own walls do not stand for root.
+      // Chromium's sandbox does not work as root.
       ...(process.getuid() === 0 ? ['--no-sandbox'] : []),
       ...(list ? [`--load-extension=${list}`, `--disable-extensions-except=${list}`] : []),
       ...(real ? [`--allowlisted-extension-id=${await idOf(real)}`] : []),
@@ -126,7 +125,7 @@ async function prepared(test, { extensions = [], real, install = ['--dev'], args
   };
 }
 
-/** The id that Chromium gives to an unpacked extension: of its key, or of where it lies. */
+/** The id of an unpacked extension: Chromium derives it from its key or its path. */
 export async function idOf(extension) {
   const { key } = JSON.parse(await readFile(join(extension, 'manifest.json')));
   const hash = createHash('sha256').update(key ? Buffer.from(key, 'base64') : extension).digest('hex');
@@ -136,7 +135,7 @@ export async function idOf(extension) {
 const TYPES = { '.mjs': 'text/javascript', '.html': 'text/html', '.json': 'application/json' };
 
 /**
- * Serves all of `js/` to pages, and gives the origin, which a host has to be told (`--origin`). At `/` is an empty page.
+ * Serves `js/` to pages, and an empty page at `/`. Returns the origin, which the host must allow (`--origin`).
  */
 export async function servePages(test) {
   const server = createServer(async (request, response) => {

@@ -1,4 +1,4 @@
-// chrome-net as it is on npm, bundled as such programs are, in a page and in an extension's service worker.
+// The npm package chrome-net, bundled for browsers, in a page and in the service worker of an extension.
 
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
@@ -9,11 +9,11 @@ import { fileURLToPath } from 'node:url';
 
 import { build } from 'esbuild';
 
-import { ANYTHING, startHost } from '../host.mjs';
+import { ALL_PERMISSIONS, startHost } from '../host.mjs';
 import { makeExtension, servePages, startBrowser } from './browser.mjs';
 import { curl, fetched } from './curl.mjs';
 
-/** One file for browsers, with what Node has and they have not. */
+/** Bundles a file for browsers, with polyfills of Node.js modules. */
 async function bundled(name) {
   const { outputFiles: [file] } = await build({
     entryPoints: [fileURLToPath(new URL(name, import.meta.url))],
@@ -28,7 +28,7 @@ async function bundled(name) {
   return file.text;
 }
 
-/** What curl gets from it, wherever it runs. */
+/** Checks the responses of the server. */
 async function isServed(t, place, port) {
   const url = `http://127.0.0.1:${port}`;
   const twice = await fetched('--write-out', ' on %{num_connects}\n', `${url}/bytes/3`, `${url}/bytes/4`);
@@ -37,21 +37,21 @@ async function isServed(t, place, port) {
   const all = await Promise.all(sizes.map((size) => fetched(`${url}/bytes/${size}`)));
   assert.deepEqual(all.map(({ length }) => length), sizes);
   assert.ok((await fetched(`${url}/bytes/${8 << 20}`)).equals(Buffer.alloc(8 << 20, 'x')));
-  // Its own connections.
+  // Outgoing connections.
   const other = createServer((socket) => socket.on('error', () => {}).write('a line\n'));
   await new Promise((resolve) => other.listen(0, '127.0.0.1', resolve));
   const line = other.address().port;
   assert.equal(`${await fetched(`${url}/line/${line}`)}`, 'a line\n');
   await new Promise((resolve) => other.close(resolve));
   assert.equal(`${await fetched(`${url}/line/${line}`)}`, 'ECONNREFUSED');
-  // Its errors.
+  // Errors.
   const again = await place.evaluate((port) => serve(port).catch((error) => error.message), port);
   assert.equal(again, 'EADDRINUSE');
   assert.equal((await curl(`${url}/bytes/1`)).out.length, 1);
 }
 
 test('chrome-net serves HTTP from a service worker', { timeout: 120_000 }, async (t) => {
-  const extension = await makeExtension(t, 'bundle.mjs', ANYTHING);
+  const extension = await makeExtension(t, 'bundle.mjs', ALL_PERMISSIONS);
   await writeFile(join(extension, 'js/bundle.mjs'), await bundled('chrome-net-worker.mjs'));
   const browser = await startBrowser(t, { extensions: [extension] });
   const worker = await browser.worker(extension);
@@ -65,5 +65,5 @@ test('chrome-net serves HTTP from a page', { timeout: 120_000 }, async (t) => {
   const page = await browser.page(origin);
   await page.addScriptTag({ type: 'module', content: await bundled('chrome-net-page.mjs') });
   await page.waitForFunction(() => globalThis.serveAt !== undefined);
-  await isServed(t, page, await page.evaluate(([url, manifest]) => serveAt(url, manifest, 0), [host.url, ANYTHING]));
+  await isServed(t, page, await page.evaluate(([url, manifest]) => serveAt(url, manifest, 0), [host.url, ALL_PERMISSIONS]));
 });

@@ -1,13 +1,13 @@
-// A web server on Node's `net`, for where Node's `http` is not.
+// A web server on Node's `net`, for browsers, which have no `http`.
 
-/** Serves `/bytes/COUNT` and `/line/PORT`, which is the line that somebody at that port says. */
+/** Serves `/bytes/COUNT` and `/line/PORT`, the first line from a server on that port. */
 export function serve(net, port) {
   const server = net.createServer((socket) => {
-    let said = '';
+    let input = '';
     socket.on('error', () => {});
     socket.on('data', (data) => {
-      said += data.toString('latin1');
-      for (let end; (end = said.indexOf('\r\n\r\n')) >= 0; said = said.slice(end + 4)) answer(net, socket, said.split(' ')[1]);
+      input += data.toString('latin1');
+      for (let end; (end = input.indexOf('\r\n\r\n')) >= 0; input = input.slice(end + 4)) answer(net, socket, input.split(' ')[1]);
     });
   });
   return new Promise((resolve, reject) => {

@@ -1,4 +1,4 @@
-// A program that others wrote for Chrome Apps: chrome-net, as it is on npm, Node's `net` on chrome.sockets. Here in Node.
+// The npm package chrome-net, which implements Node's `net` on chrome.sockets, in Node.
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
@@ -14,7 +14,7 @@ import test from 'node:test';
 import { client, startHost, within } from '../host.mjs';
 import { curl, fetched } from './curl.mjs';
 
-/** chrome-net's own `net`, on a chrome.sockets of this test's own. */
+/** Loads chrome-net with a chrome.sockets for this test. */
 async function load(t) {
   const host = await startHost(t);
   const sockets = await client(t, host, { app: 'net' });
@@ -24,11 +24,11 @@ async function load(t) {
   return { net: require('chrome-net'), host, sockets };
 }
 
-/** Node's HTTP on its sockets. */
+/** Starts an HTTP server on its sockets. */
 async function serving(net, handler) {
   const web = http.createServer(handler);
   const server = net.createServer((socket) => web.emit('connection', socket));
-  // The client goes at the end of the test.
+  // The client disconnects at the end of the test.
   server.on('error', () => {});
   server.listen(0, '127.0.0.1');
   await within('listening', once(server, 'listening'));
@@ -37,7 +37,7 @@ async function serving(net, handler) {
 
 const BIG = 6 << 20;
 
-test('it serves pages to curl, several at once, on connections that stay', async (t) => {
+test('it serves concurrent requests of curl on persistent connections', async (t) => {
   const { net, sockets } = await load(t);
   const { server, url } = await serving(net, (request, response) => {
     if (request.url === '/nothing') response.statusCode = 404;
@@ -51,20 +51,20 @@ test('it serves pages to curl, several at once, on connections that stay', async
   const paths = Array.from({ length: 40 }, (_, index) => `/${index}`);
   const pages = await Promise.all(paths.map((path) => fetched(url + path)));
   assert.deepEqual(pages.map(String), paths.map((path) => `GET ${path} from 127.0.0.1`));
-  // Whoever closes it is told when the last connection has gone, and nothing is left.
+  // The callback of `close` is called after the last connection, and no socket remains.
   server.close();
   await within('close', once(server, 'close'));
   assert.deepEqual(await sockets.tcpServer.getSockets(), []);
   assert.deepEqual(await sockets.tcp.getSockets(), []);
-  assert.equal((await curl(url)).code, 7, 'nobody is there any more');
+  assert.equal((await curl(url)).code, 7, 'the port is closed');
 });
 
-test('large bodies arrive whole, both ways', async (t) => {
+test('large bodies arrive complete in both directions', async (t) => {
   const { net } = await load(t);
   const body = randomBytes(BIG);
   const { url } = await serving(net, async (request, response) => {
     if (request.method === 'GET') return response.end(body);
-    // Slowly: what comes waits in the kernel of whoever sends it.
+    // Reads slowly, so that data waits at the sender.
     for await (const chunk of request) response.write(chunk);
     response.end();
   });
@@ -75,7 +75,7 @@ test('large bodies arrive whole, both ways', async (t) => {
   assert.ok(body.equals(await fetched('--upload-file', join(folder, 'body'), url)), 'in and out');
 });
 
-test('a port that is in use is an error, and the other server goes on', async (t) => {
+test('a port in use is an error and does not affect the other server', async (t) => {
   const { net } = await load(t);
   const { url } = await serving(net, (_, response) => response.end('here'));
   const second = net.createServer();
@@ -86,7 +86,7 @@ test('a port that is in use is an error, and the other server goes on', async (t
   assert.equal(`${await fetched(url)}`, 'here');
 });
 
-test('it connects, to a web server of Node', async (t) => {
+test('it connects to a web server of Node', async (t) => {
   const { net, sockets } = await load(t);
   const body = randomBytes(BIG);
   const web = http.createServer((request, response) => {
@@ -98,7 +98,7 @@ test('it connects, to a web server of Node', async (t) => {
   await once(web, 'listening');
   const { port } = web.address();
   const ask = async (options, sent) => {
-    // A connection that the peer ends is dropped by chrome-net with what it has not handed on: the peer shall not end it.
+    // chrome-net drops unread data when the peer closes, so the peer must not close.
     const headers = { Connection: 'keep-alive' };
     const socket = net.connect(port, 'localhost');
     const request = http.request({ headers, ...options, createConnection: () => socket });
@@ -113,19 +113,19 @@ test('it connects, to a web server of Node', async (t) => {
   assert.deepEqual(await within('the end of all sockets', untilEmpty(sockets.tcp)), []);
 });
 
-test('a connection that cannot be is an error', async (t) => {
+test('a failed connection is an error', async (t) => {
   const { net } = await load(t);
-  const gone = nodesNet.createServer().listen(0, '127.0.0.1');
-  await once(gone, 'listening');
-  const { port } = gone.address();
-  gone.close();
+  const closed = nodesNet.createServer().listen(0, '127.0.0.1');
+  await once(closed, 'listening');
+  const { port } = closed.address();
+  closed.close();
   for (const [host, code] of [['127.0.0.1', 'ECONNREFUSED'], ['nowhere.invalid', 'ENOTFOUND']]) {
     const [error] = await within('the error', once(net.connect(port, host), 'error'));
     assert.equal(error.code, code);
   }
 });
 
-test('a host that is killed ends what is there, and another serves again', async (t) => {
+test('after its host is killed connections end, and a new server works', async (t) => {
   const { net, host } = await load(t);
   const { server, url } = await serving(net, (_, response) => response.write('and then nothing'));
   const client = nodesNet.connect(new URL(url).port, '127.0.0.1');

@@ -1,4 +1,4 @@
-// The example extension, as tests start it.
+// Sets up the example extension for tests.
 
 import assert from 'node:assert/strict';
 import { cp, mkdtemp, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises';
@@ -11,12 +11,12 @@ import { curl } from './curl.mjs';
 
 export const EXAMPLE = fileURLToPath(new URL('../../../examples/extension/', import.meta.url));
 
-/** The example with a port of the test's own, and what to start a browser with. */
+/** Copies the example with a free port. Returns the options for starting a browser with it. */
 export async function example(t) {
   const folder = await mkdtemp(join(tmpdir(), 'chrome-sockets-example-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
   await cp(EXAMPLE, folder, { recursive: true });
-  // The client is a link, which Chromium follows.
+  // The client is a relative link, so make it absolute.
   const link = join(folder, 'chrome-sockets');
   await rm(link);
   await symlink(await realpath(join(EXAMPLE, 'chrome-sockets')), link);
@@ -37,17 +37,17 @@ export const freePort = () => new Promise((resolve) => {
   });
 });
 
-/** The page, as soon as somebody serves it: since when the worker runs, and how often it was asked. */
+/** Requests the page until it is served. Returns the start time of the worker and its count of requests. */
 export async function page(url, limit = 60_000) {
   const late = Date.now() + limit;
   for (;;) {
-    // What is refused is asked for again by curl.
+    // Repeats refused requests.
     const { code, error, out } = await curl('--fail', '--max-time', '10', url);
     if (code === 0) {
       const [, since, count] = /since (\S+), and this is request number (\d+)\./.exec(`${out}`);
       return { since, count: Number(count) };
     }
-    assert.ok(Date.now() < late, `nobody serves ${url}: ${error}`);
+    assert.ok(Date.now() < late, `${url} is not served: ${error}`);
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
 }

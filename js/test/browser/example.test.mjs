@@ -1,5 +1,5 @@
-// The example extension, as its README says: installed, loaded, and asked by curl. And what becomes of it when something
-// is killed.
+// The example extension as its README describes it: installed, loaded and requested by curl, also after its worker or host is
+// killed.
 
 import assert from 'node:assert/strict';
 import { readFile, readdir, readlink } from 'node:fs/promises';
@@ -12,13 +12,13 @@ import { idOf, startBrowser, startUnwatched } from './browser.mjs';
 import { curl } from './curl.mjs';
 import { EXAMPLE, example, page } from './example.mjs';
 
-test('its README says what is so', async () => {
+test('the README has the right id and port', async () => {
   const readme = await readFile(join(EXAMPLE, 'README.md'), 'utf8');
   assert.ok(readme.includes(`install --extension ${await idOf(EXAMPLE)} --manifest examples/extension/sockets.json`));
   assert.ok(readme.includes('curl http://127.0.0.1:8080/'));
 });
 
-test('it answers curl as web servers do', { timeout: 120_000 }, async (t) => {
+test('it is a web server for curl', { timeout: 120_000 }, async (t) => {
   const { url, options } = await example(t);
   await startUnwatched(t, options);
   assert.equal((await page(url)).count, 1);
@@ -34,7 +34,7 @@ test('it answers curl as web servers do', { timeout: 120_000 }, async (t) => {
   assert.equal(new Set(many.map(({ count }) => count)).size, 20);
 });
 
-test('a worker that was stopped comes back by itself', { timeout: 180_000 }, async (t) => {
+test('a stopped worker restarts by itself', { timeout: 180_000 }, async (t) => {
   const { folder, url, options } = await example(t);
   const browser = await startBrowser(t, options);
   const first = await page(url);
@@ -47,7 +47,7 @@ test('a worker that was stopped comes back by itself', { timeout: 180_000 }, asy
   assert.deepEqual({ isAnother: second.since > first.since, count: second.count }, { isAnother: true, count: 1 });
 });
 
-test('a native host that is killed under load: who was connected hears of it, and the worker serves again', { timeout: 120_000 }, async (t) => {
+test('after its native host is killed under load, the worker closes connections and serves again', { timeout: 120_000 }, async (t) => {
   const { folder, url, options } = await example(t);
   await startUnwatched(t, options);
   const before = await page(url);
@@ -56,7 +56,7 @@ test('a native host that is killed under load: who was connected hears of it, an
   const ended = new Promise((resolve) => silent.once('close', resolve));
   const count = 8;
   const load = Array.from({ length: count }, async () => {
-    // Until the first that fails, which ends as quickly.
+    // Until the first request fails.
     for (let asked = 0; ; asked += 1) if ((await curl('--fail', '--max-time', '20', url)).code !== 0) return asked;
   });
   while ((await page(url)).count < before.count + 3 * count) ;
@@ -68,7 +68,7 @@ test('a native host that is killed under load: who was connected hears of it, an
   assert.ok(after.count > asked.reduce((sum, one) => sum + one), `${after.count}`);
 });
 
-/** The process that the browser has started for the extension in this folder, and that listens on this port. */
+/** The process id of the native host of this extension that listens on this port. */
 async function hostOf(folder, port) {
   const inode = await listenerOn(port);
   const caller = `chrome-extension://${await idOf(folder)}/`;
@@ -82,17 +82,17 @@ async function hostOf(folder, port) {
   throw new Error(`no host listens on port ${port}`);
 }
 
-/** The inode of the socket that listens on this port. */
+/** The inode of the listening socket of this port. */
 async function listenerOn(port) {
   const LISTENS = '0A';
   for (const line of (await readFile('/proc/net/tcp', 'utf8')).split('\n')) {
     const [, local, , state, , , , , , inode] = line.trim().split(/\s+/);
     if (state === LISTENS && parseInt(local.split(':')[1], 16) === port) return inode;
   }
-  throw new Error(`nobody listens on port ${port}`);
+  throw new Error(`no listener on port ${port}`);
 }
 
-/** Until nobody is there. */
+/** Waits until connections are refused. */
 async function untilRefused(url) {
   while ((await curl(url)).code !== 7) ;
 }

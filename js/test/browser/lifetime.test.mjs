@@ -1,17 +1,17 @@
-// A page under load whose host is killed, and which is reloaded.
+// A page under load is reloaded, and its host is killed.
 
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import test from 'node:test';
 
-import { ANYTHING, startHost, within } from '../host.mjs';
+import { ALL_PERMISSIONS, startHost, within } from '../host.mjs';
 import { servePages, startBrowser } from './browser.mjs';
 import { freePort } from './example.mjs';
 
-/** So many connections are busy at once. */
+/** The number of connections. */
 const LOAD = 8;
 
-/** A connection that sends, and checks what comes back, until it ends. */
+/** A connection that sends and checks the echo until it ends. */
 function peer(port) {
   const socket = net.connect(port, '127.0.0.1');
   const block = Buffer.alloc(16_384, (Math.random() * 256) | 0);
@@ -30,7 +30,7 @@ function peer(port) {
   return state;
 }
 
-/** Until all of these connections are busy. */
+/** Waits until all of these connections have transferred data. */
 async function busy(peers) {
   const late = Date.now() + 30_000;
   while (!peers.every(({ echoed }) => echoed > 200_000)) {
@@ -40,7 +40,7 @@ async function busy(peers) {
   assert.ok(peers.every(({ isWhole }) => isWhole), 'the echo is what was sent');
 }
 
-test('a page under load is told that its host was killed, goes on with the next, and is reloaded', { timeout: 240_000 }, async (t) => {
+test('a page under load continues after its host is killed and after a reload', { timeout: 240_000 }, async (t) => {
   const origin = await servePages(t);
   const host = await startHost(t, '--origin', origin);
   const browser = await startBrowser(t);
@@ -50,21 +50,21 @@ test('a page under load is told that its host was killed, goes on with the next,
   const start = async () => {
     await page.addScriptTag({ type: 'module', url: '/test/browser/lifetime-page.mjs' });
     await page.waitForFunction(() => globalThis.serve !== undefined);
-    await page.evaluate(([url, port, manifest]) => serve(url, port, manifest), [host.url, port, ANYTHING]);
+    await page.evaluate(([url, port, manifest]) => serve(url, port, manifest), [host.url, port, ALL_PERMISSIONS]);
   };
-  const told = (count) => page.waitForFunction((count) => told.length >= count && told.splice(0), count, { timeout: 30_000 });
+  const logged = (count) => page.waitForFunction((count) => log.length >= count && log.splice(0), count, { timeout: 30_000 });
   await start();
-  assert.deepEqual(await (await told(1)).jsonValue(), [['listen', 0]]);
+  assert.deepEqual(await (await logged(1)).jsonValue(), [['listen', 0]]);
 
   const first = load();
   await busy(first);
   await host.kill();
   await within('the end of all connections', Promise.all(first.map(({ ended }) => ended)));
   await startHost(t, '--origin', origin, '--listen', host.address);
-  const ends = await (await told(LOAD + 2)).jsonValue();
+  const ends = await (await logged(LOAD + 2)).jsonValue();
   assert.deepEqual(ends, [...Array(LOAD).fill(['onReceiveError', -100]), ['onAcceptError', -100], ['listen', 0]]);
 
-  // What is connected to a page ends with it; what comes meanwhile waits for the next one.
+  // A reload ends the connections of the page. New connections wait for the reloaded page.
   const second = load();
   await busy(second);
   const reloaded = page.reload();
@@ -72,7 +72,7 @@ test('a page under load is told that its host was killed, goes on with the next,
   const third = load();
   await reloaded;
   await start();
-  assert.deepEqual(await (await told(1)).jsonValue(), [['kept']]);
+  assert.deepEqual(await (await logged(1)).jsonValue(), [['kept']]);
   await busy(third);
   third.forEach(({ end }) => end());
 });

@@ -1,4 +1,4 @@
-// What programs for Node find in every file.
+// The globals of Node.js modules.
 
 export { Buffer } from 'buffer/';
 export { default as process } from 'process/browser';

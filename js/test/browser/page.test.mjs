@@ -1,4 +1,4 @@
-// The host's own page in a real Chromium: what it shows, what its buttons do, and that the keyboard is enough.
+// The admin page in a real Chromium: what it shows, its buttons, and keyboard control.
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
@@ -8,29 +8,29 @@ import test from 'node:test';
 import { Inbox, client, startHost, within } from '../host.mjs';
 import { startBrowser } from './browser.mjs';
 
-/** The page of a host, which is watched: nothing is asked of anybody else, and nothing goes wrong in it. */
+/** Opens the page of a host. `isWell` checks that it logged no errors and sent no requests to other hosts. */
 async function open(t, host) {
   const { context } = await startBrowser(t);
   const page = await context.newPage();
-  const wrong = [];
-  page.on('console', (message) => ['error', 'warning'].includes(message.type()) && wrong.push(message.text()));
-  page.on('pageerror', (error) => wrong.push(`${error}`));
+  const problems = [];
+  page.on('console', (message) => ['error', 'warning'].includes(message.type()) && problems.push(message.text()));
+  page.on('pageerror', (error) => problems.push(`${error}`));
   const origin = new URL(host.page).host;
   page.on('request', (request) => {
-    if (!request.url().startsWith('data:') && new URL(request.url()).host !== origin) wrong.push(`asks for ${request.url()}`);
+    if (!request.url().startsWith('data:') && new URL(request.url()).host !== origin) problems.push(`request to ${request.url()}`);
   });
-  page.on('websocket', (socket) => new URL(socket.url()).host !== origin && wrong.push(`connects to ${socket.url()}`));
+  page.on('websocket', (socket) => new URL(socket.url()).host !== origin && problems.push(`WebSocket to ${socket.url()}`));
   await page.goto(host.page);
-  await page.locator('#state[data-state=in]').waitFor();
+  await page.locator('#state[data-state=connected]').waitFor();
   const isWell = () => {
-    assert.deepEqual(wrong, []);
-    // Before its host goes, which it would have a word to say about.
+    assert.deepEqual(problems, []);
+    // Closes the page before its host ends, which the page would log.
     return page.close();
   };
   return { page, isWell };
 }
 
-/** An app with a server socket that echoes. */
+/** Connects an app with an echo server. */
 async function app(t, host, name) {
   const sockets = await client(t, host, { app: name });
   const { tcpServer, tcp } = sockets;
@@ -48,32 +48,32 @@ async function app(t, host, name) {
 async function peer(t, port) {
   const stream = net.connect(port, '127.0.0.1');
   t.after(() => stream.destroy());
-  const told = new Inbox();
-  stream.on('data', (data) => told.push(`${data}`));
-  stream.on('close', () => told.push('closed'));
+  const received = new Inbox();
+  stream.on('data', (data) => received.push(`${data}`));
+  stream.on('close', () => received.push('closed'));
   stream.on('error', () => {});
   await within('the connection', new Promise((resolve) => stream.once('connect', resolve)));
-  return { stream, told, port: stream.localPort };
+  return { stream, received, port: stream.localPort };
 }
 
 const button = (page, name) => page.getByRole('button', { name, exact: true });
 
-test('the page shows what lives on the host, and its buttons act on it', async (t) => {
+test('the page shows the sockets, and its buttons control them', async (t) => {
   const host = await startHost(t);
   const it = await app(t, host, 'shop');
   const { page, isWell } = await open(t, host);
   const title = `server 127.0.0.1:${it.localPort} of shop`;
   const row = page.locator('.server > .row', { hasText: `127.0.0.1:${it.localPort}` });
   await row.getByText('accepting').waitFor();
-  assert.match(await row.locator('.sub').textContent(), /^<b>web<\/b> · /, 'a text is a text');
-  assert.equal(await page.evaluate(() => [location.hash, location.search].join('')), '', 'the key is not in the address');
+  assert.match(await row.locator('.sub').textContent(), /^<b>web<\/b> · /, 'a name is not HTML');
+  assert.equal(await page.evaluate(() => [location.hash, location.search].join('')), '', 'the key is not in the URL');
 
-  const { stream, told, port } = await peer(t, it.localPort);
+  const { stream, received, port } = await peer(t, it.localPort);
   stream.write('x'.repeat(5000));
   const client = page.locator('.client > .row', { hasText: `127.0.0.1:${port}` });
   await client.getByText('4.9 KiB').first().waitFor();
   await client.locator('.plot .in[d^=M]').waitFor({ state: 'attached' });
-  for (let back = 0; back < 5000;) back += (await told.next('the echo')).length;
+  for (let back = 0; back < 5000;) back += (await received.next('the echo')).length;
 
   await button(page, `Pause ${title}`).click();
   await row.getByText('paused').waitFor();
@@ -87,7 +87,7 @@ test('the page shows what lives on the host, and its buttons act on it', async (
   await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
   await button(page, `Close connection 127.0.0.1:${port} of shop`).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
-  assert.equal(await told.next('the end'), 'closed');
+  assert.equal(await received.next('the end'), 'closed');
   assert.equal((await it.errors.next('onReceiveError'))[1].resultCode, -100);
   await client.waitFor({ state: 'detached' });
 
@@ -100,24 +100,24 @@ test('the page shows what lives on the host, and its buttons act on it', async (
   await isWell();
 });
 
-test('the echo server of the page answers a client from outside, and its code is the code that runs', async (t) => {
+test('the echo server of the page answers a client, and the page shows its source', async (t) => {
   const host = await startHost(t);
   const { page, isWell } = await open(t, host);
   await button(page, 'Start').click();
-  const said = page.locator('#echo-said', { hasText: 'It listens' });
-  const [, port] = /nc 127\.0\.0\.1 (\d+)/.exec(await said.textContent());
-  const { stream, told } = await peer(t, Number(port));
+  const state = page.locator('#echo-state', { hasText: 'It listens' });
+  const [, port] = /nc 127\.0\.0\.1 (\d+)/.exec(await state.textContent());
+  const { stream, received } = await peer(t, Number(port));
   stream.write('hello from outside\n');
-  assert.equal(await told.next('the echo'), 'hello from outside\n');
+  assert.equal(await received.next('the echo'), 'hello from outside\n');
   await page.locator('#echo-log', { hasText: 'hello from outside' }).waitFor();
   await page.locator('.app > .row', { hasText: 'page' }).waitFor();
   assert.match(await page.locator('#echo-code').textContent(), /onAccept\.addListener/);
   await button(page, 'Stop').click();
-  assert.equal(await told.next('the end'), 'closed');
+  assert.equal(await received.next('the end'), 'closed');
   await isWell();
 });
 
-test('the echo server says what keeps it from starting, and shows the token where the host wants one', async (t) => {
+test('the echo server reports why it does not start, and asks for the token', async (t) => {
   const host = await startHost(t, '--token', 'secret');
   const { page, isWell } = await open(t, host);
   await button(page, 'Start').click();
@@ -128,11 +128,11 @@ test('the echo server says what keeps it from starting, and shows the token wher
   await page.getByText('net::ERR_ADDRESS_IN_USE').waitFor();
   await page.getByLabel('Port').fill('0');
   await button(page, 'Start').click();
-  await page.locator('#echo-said', { hasText: 'It listens' }).waitFor();
+  await page.locator('#echo-state', { hasText: 'It listens' }).waitFor();
   await isWell();
 });
 
-test('the keyboard is enough', async (t) => {
+test('the keyboard controls everything', async (t) => {
   const host = await startHost(t);
   const it = await app(t, host, 'shop');
   const { page, isWell } = await open(t, host);
@@ -145,7 +145,7 @@ test('the keyboard is enough', async (t) => {
   const tabTo = async (name, key = 'Tab') => {
     for (let steps = 0; steps < 40; steps += 1) {
       await page.keyboard.press(key);
-      if (await focused() === name) return assert.ok(await isSeen(), `the focus on ${name} is seen`);
+      if (await focused() === name) return assert.ok(await isSeen(), `the focus on ${name} is visible`);
     }
     assert.fail(`${name} was not reached`);
   };
@@ -160,7 +160,7 @@ test('the keyboard is enough', async (t) => {
   await tabTo(`Close ${title}`);
   await page.keyboard.press('Enter');
   await page.getByRole('dialog').waitFor();
-  assert.equal(await focused(), 'Cancel', 'nothing is closed by one key too many');
+  assert.equal(await focused(), 'Cancel', 'the safe button has the focus');
   await page.keyboard.press('Escape');
   await page.getByRole('dialog').waitFor({ state: 'hidden' });
   assert.equal(await focused(), `Close ${title}`, 'the focus comes back');
@@ -169,16 +169,16 @@ test('the keyboard is enough', async (t) => {
   await page.keyboard.press('Enter');
   assert.equal((await it.errors.next('onAcceptError'))[0], 'onAcceptError');
   await button(page, `Close ${title}`).waitFor({ state: 'detached' });
-  assert.equal(await focused(), 'shop', 'the focus goes to what is near');
+  assert.equal(await focused(), 'shop', 'the focus moves to a neighbour');
   await page.keyboard.press('Enter');
   await page.getByRole('button', { name: 'shop', exact: true, expanded: false }).waitFor();
   await tabTo('Start');
   await page.keyboard.press('Enter');
-  await page.locator('#echo-said', { hasText: 'It listens' }).waitFor();
+  await page.locator('#echo-state', { hasText: 'It listens' }).waitFor();
   await isWell();
 });
 
-test('a dialog that is opened again before its end was told is answered', async (t) => {
+test('a dialog that is reopened before its close event works', async (t) => {
   const host = await startHost(t);
   const it = await app(t, host, 'shop');
   const { page, isWell } = await open(t, host);
@@ -187,7 +187,7 @@ test('a dialog that is opened again before its end was told is answered', async 
   await page.evaluate((name) => {
     const close = document.querySelector(`[aria-label=${JSON.stringify(name)}]`);
     close.click();
-    document.getElementById('sure-no').click();
+    document.getElementById('confirm-no').click();
     close.click();
   }, `Close ${title}`);
   await page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
@@ -195,7 +195,7 @@ test('a dialog that is opened again before its end was told is answered', async 
   await isWell();
 });
 
-test('an app that needs somebody comes first and says why without being opened', async (t) => {
+test('an app with problems comes first and shows them while collapsed', async (t) => {
   const host = await startHost(t);
   for (const name of ['a', 'b', 'c', 'd']) await app(t, host, name);
   const it = await app(t, host, 'z');
@@ -204,7 +204,7 @@ test('an app that needs somebody comes first and says why without being opened',
   const names = () => page.locator('#tree > .app > .row .title').allTextContents();
   await page.locator('#tree > .app').nth(4).waitFor();
   assert.deepEqual(await names(), ['a', 'b', 'c', 'd', 'z']);
-  assert.equal(await page.locator('.server').count(), 0, 'none of many is open');
+  assert.equal(await page.locator('.server').count(), 0, 'rows of long lists are collapsed');
   await it.tcpServer.setPaused(it.socketId, true);
   await first.locator('.badge.warn', { hasText: 'paused' }).waitFor();
   assert.deepEqual(await names(), ['z', 'a', 'b', 'c', 'd']);
@@ -233,7 +233,7 @@ test('apps and sockets are found by name and address', async (t) => {
   await found(`127.0.0.1:${port}`, 1);
   const row = page.locator('#found > .client', { hasText: `127.0.0.1:${port}` });
   assert.match(await row.locator('.sub').textContent(), /^shop · /);
-  assert.match(await row.locator('.many').textContent(), /^\d+ s/, 'how long it has been there');
+  assert.match(await row.locator('.many').textContent(), /^\d+ s/, 'the age');
   await search.fill('nothing like it');
   await page.getByText('Nothing matches.').waitFor();
   assert.equal(await page.locator('#tree').isVisible(), false);
@@ -242,10 +242,10 @@ test('apps and sockets are found by name and address', async (t) => {
   await isWell();
 });
 
-test('a drain stops listening at once and closes at its end what has not finished', async (t) => {
+test('a drain stops listening at once and closes connections at its deadline', async (t) => {
   const host = await startHost(t);
   const it = await app(t, host, 'shop');
-  const { told } = await peer(t, it.localPort);
+  const { received } = await peer(t, it.localPort);
   const { page, isWell } = await open(t, host);
   const title = `server 127.0.0.1:${it.localPort} of shop`;
   const row = page.locator('.server > .row');
@@ -260,17 +260,17 @@ test('a drain stops listening at once and closes at its end what has not finishe
   await row.getByText('draining').waitFor();
   const refused = new Promise((resolve) => net.connect(it.localPort, '127.0.0.1').once('error', resolve));
   assert.equal((await within('the refusal', refused)).code, 'ECONNREFUSED');
-  assert.ok(told.isEmpty, 'who is connected may finish');
-  // A second drain, of the whole app, whose time is over at once.
+  assert.ok(received.isEmpty, 'connections stay open');
+  // Drains the whole app with a deadline now.
   await button(page, 'Drain app shop').click();
   await page.getByLabel('Time to finish').selectOption('none: close now');
   await page.getByRole('dialog').getByRole('button', { name: 'Drain' }).click();
-  assert.equal(await told.next('the end'), 'closed');
+  assert.equal(await received.next('the end'), 'closed');
   await row.getByText('not listening').waitFor();
   await isWell();
 });
 
-test('nothing overlaps and nothing is cut off, wide or narrow', async (t) => {
+test('nothing overlaps or is cut off at any width', async (t) => {
   const host = await startHost(t);
   const it = await app(t, host, 'an-app-with-quite-a-long-name-that-says-what-it-is-for-in-detail');
   for (let index = 0; index < 3; index += 1) await peer(t, it.localPort);
@@ -282,7 +282,7 @@ test('nothing overlaps and nothing is cut off, wide or narrow', async (t) => {
       const seen = (element) => element.getClientRects().length > 0;
       const texts = (row) => [...row.children].filter((cell) => seen(cell) && cell.textContent.trim() !== '');
       const found = [];
-      // What is cut with an ellipsis takes no more than its element.
+      // A text with an ellipsis has the size of its element.
       const box = (cell) => {
         const range = document.createRange();
         range.selectNodeContents(cell);
@@ -309,7 +309,7 @@ test('nothing overlaps and nothing is cut off, wide or narrow', async (t) => {
   await isWell();
 });
 
-/** The connections of the test below. On a quiet machine it also holds the page to the clock. */
+/** The connections of the test below. `CHROME_SOCKETS_TIMED` also checks elapsed time, on a quiet machine. */
 const MANY = 10_000;
 const isTimed = process.env.CHROME_SOCKETS_TIMED !== undefined;
 
@@ -326,7 +326,7 @@ test('ten thousand connections leave the page usable', async (t) => {
     stream.on('data', () => {});
     peers.push(stream);
   });
-  // As many at once as the backlog takes.
+  // No more at once than the backlog holds.
   while (peers.length < MANY) await within('connections', Promise.all(Array.from({ length: 100 }, connected)));
 
   const { context } = await startBrowser(t);
@@ -353,7 +353,7 @@ test('ten thousand connections leave the page usable', async (t) => {
   await page.waitForFunction(() => window.firstRows !== undefined);
   const first = { clock: await page.evaluate(() => window.firstRows), busy: await busy() };
   await page.locator('.pager', { hasText: '1 to 16 of 10,000' }).waitFor();
-  // The worst for the page: each update brings other rows.
+  // The worst case for the page: each update changes the rows.
   await page.locator('#order').selectOption('most bytes first');
   let turn = 0;
   const traffic = setInterval(() => {
@@ -380,7 +380,7 @@ test('ten thousand connections leave the page usable', async (t) => {
   it.host.close();
 });
 
-test('a page of thousands of connections is a slice that can be turned', async (t) => {
+test('long lists are paged', async (t) => {
   const host = await startHost(t);
   const { tcp } = await client(t, host, { app: 'many' });
   await Promise.all(Array.from({ length: 4000 }, (_, index) => tcp.create({ name: `n${index}` })));
@@ -395,27 +395,27 @@ test('a page of thousands of connections is a slice that can be turned', async (
   await isWell();
 });
 
-test('a page without the key, or with the key of a host that was, asks for it', async (t) => {
+test('the page asks for a missing or outdated key', async (t) => {
   const host = await startHost(t);
   const { context } = await startBrowser(t);
   const page = await context.newPage();
   await page.goto(new URL('/', host.page).href);
-  await page.locator('#state[data-state=out]').waitFor();
+  await page.locator('#state[data-state=unauthorised]').waitFor();
   assert.equal(await page.locator('#live').isVisible(), false);
   await page.getByLabel('Address or key').fill('0'.repeat(32));
   await page.keyboard.press('Enter');
   await page.getByText('a new key at each start').waitFor();
   await page.getByLabel('Address or key').fill(host.page);
   await page.keyboard.press('Enter');
-  await page.locator('#state[data-state=in]').waitFor();
+  await page.locator('#state[data-state=connected]').waitFor();
   await page.reload();
-  await page.locator('#state[data-state=in]').waitFor();
+  await page.locator('#state[data-state=connected]').waitFor();
 
   await host.kill();
   await page.locator('#state[data-state=lost]').waitFor();
   const next = await startHost(t, '--listen', host.address);
-  await page.locator('#state[data-state=out]').waitFor();
+  await page.locator('#state[data-state=unauthorised]').waitFor();
   await page.getByLabel('Address or key').fill(next.page);
   await page.keyboard.press('Enter');
-  await page.locator('#state[data-state=in]').waitFor();
+  await page.locator('#state[data-state=connected]').waitFor();
 });

@@ -1,6 +1,6 @@
-// A service worker to be measured: the browser's own chrome.sockets, where there is one, and ours elsewhere.
+// A service worker for the benchmark: with the browser's own chrome.sockets where it has one, else with ours.
 
 import '../../extension.mjs';
-import './speed-stage.mjs';
+import './speed-servers.mjs';
 
 globalThis.sockets = chrome.sockets;

@@ -1,5 +1,5 @@
-// How fast chrome.sockets is, Chromium's own and ours, side by side in one browser: `node speed.mjs [ROUNDS]`, after
-// `cargo build --release -p chrome-sockets-host` and `npm ci`, writes a table in Markdown. It takes about half a minute a round.
+// Compares the speed of Chromium's own chrome.sockets and ours in one browser. After `cargo build --release -p
+// chrome-sockets-host` and `npm ci`, run `node speed.mjs [ROUNDS]`. It prints a Markdown table; a round takes half a minute.
 
 import { once } from 'node:events';
 import net from 'node:net';
@@ -8,16 +8,16 @@ import { fileURLToPath } from 'node:url';
 
 const target = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL('../../../target', import.meta.url));
 process.env.CHROME_SOCKETS_HOST ??= join(target, 'release/chrome-sockets');
-const { ANYTHING, startHost, within } = await import('../host.mjs');
+const { ALL_PERMISSIONS, startHost, within } = await import('../host.mjs');
 const { makeExtension, servePages, startBrowser } = await import('./browser.mjs');
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-/** How long small things are repeated, in milliseconds. */
-const WHILE = 1000;
+/** The time for which short operations are repeated, in milliseconds. */
+const REPEAT_TIME = 1000;
 
-/** How long one measurement may take. */
+/** The longest time for one measurement. */
 const LIMIT = 120_000;
 
 const MEASURED = [
@@ -25,21 +25,21 @@ const MEASURED = [
   { name: 'connect + echo + close/s', server: 'echo', client: (port) => connects(port) },
   ...[['default buffer', undefined], ['`bufferSize` 64 KiB', 64 * KIB]].map(([which, bufferSize]) => ({
     name: `MiB/s in, ${which}`,
-    server: 'take',
+    server: 'receive',
     options: { bufferSize, size: 32 * MIB },
     client: (port) => pour(port, 32 * MIB),
   })),
   ...[4, 64].map((chunk) => ({
     name: `MiB/s out, sends of ${chunk} KiB`,
-    server: 'give',
+    server: 'send',
     options: { size: 32 * MIB, chunk: chunk * KIB },
     client: (port) => drain(port, 32 * MIB),
   })),
 ];
 
-/** A connection whose bytes are awaited. */
+/** A connection that counts received bytes. */
 class Peer {
-  #came = 0;
+  #received = 0;
   #wanted = 0;
   #has;
   #failed;
@@ -48,8 +48,8 @@ class Peer {
     this.socket = socket;
     socket.setNoDelay(true);
     socket.on('data', (chunk) => {
-      this.#came += chunk.length;
-      if (this.#came >= this.#wanted) this.#has?.();
+      this.#received += chunk.length;
+      if (this.#received >= this.#wanted) this.#has?.();
     });
     socket.on('close', () => this.#failed?.(new Error('the connection has ended')));
   }
@@ -60,9 +60,9 @@ class Peer {
     return new Peer(socket);
   }
 
-  /** Waits until so many bytes have come in all. */
+  /** Waits until this many bytes were received in total. */
   async has(count) {
-    if (this.#came >= count) return;
+    if (this.#received >= count) return;
     this.#wanted = count;
     await new Promise((resolve, reject) => {
       this.#has = resolve;
@@ -74,7 +74,7 @@ class Peer {
 async function repeat(act) {
   const start = performance.now();
   let count = 0;
-  while (performance.now() - start < WHILE) {
+  while (performance.now() - start < REPEAT_TIME) {
     await act();
     count += 1;
   }
@@ -148,15 +148,15 @@ const median = (values) => {
 };
 
 /**
- * Playwright has Chromium tell it every WebSocket message, with all that is in it, which costs more than the message
- * itself. It has no setting for that: this goes past its API.
+ * Stops Playwright from observing WebSocket messages, which costs more than the messages. Playwright has no setting for it, so
+ * this uses its internals.
  */
 function unwatched(place) {
   const inside = place._connection.toImpl(place);
   return (inside.delegate?._mainFrameSession._client ?? inside._session).send('Network.disable');
 }
 
-/** Has all of it undone when the run is over, as a test has. */
+/** Cleans up like a test. */
 const undo = [];
 const run = { after: (act) => undo.push(act) };
 
@@ -166,20 +166,20 @@ try {
   const measured = MEASURED.filter(({ name }) => !only || name.includes(only));
   const origin = await servePages(run);
   const host = await startHost(run, '--origin', origin);
-  const real = await makeExtension(run, 'test/browser/speed-worker.mjs', ANYTHING);
-  const ours = await makeExtension(run, 'test/browser/speed-worker.mjs', ANYTHING);
+  const real = await makeExtension(run, 'test/browser/speed-worker.mjs', ALL_PERMISSIONS);
+  const ours = await makeExtension(run, 'test/browser/speed-worker.mjs', ALL_PERMISSIONS);
   const browser = await startBrowser(run, { extensions: [real, ours], real });
   const page = await browser.page(origin);
   await page.addScriptTag({ type: 'module', url: '/test/browser/speed-page.mjs' });
-  await page.evaluate(`connectTo(${JSON.stringify(host.url)}, ${JSON.stringify(ANYTHING)})`);
+  await page.evaluate(`connectTo(${JSON.stringify(host.url)}, ${JSON.stringify(ALL_PERMISSIONS)})`);
   const places = [
     ["Chromium's own", await browser.worker(real)],
-    ['by native messaging', await browser.worker(ours)],
-    ['by WebSocket', page],
+    ['native messaging', await browser.worker(ours)],
+    ['WebSocket', page],
   ];
   await Promise.all(places.map(([, place]) => unwatched(place)));
   const rates = measured.map(() => places.map(() => []));
-  // The first round is for warming up. Each begins with another one.
+  // The first round is a warm-up. Each round starts with another place.
   for (let round = 0; round <= rounds; round += 1) {
     for (const [row, what] of measured.entries()) {
       for (let turn = 0; turn < places.length; turn += 1) {

@@ -1,4 +1,4 @@
-// The types of this package are those of Chrome: types/*.mts says what is meant, and the compiler whether it holds.
+// Checks the types of this package against those of Chrome, by compiling types/*.mts.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -12,39 +12,39 @@ const JS = fileURLToPath(new URL('../../', import.meta.url));
 const CHECKS = fileURLToPath(new URL('types/', import.meta.url));
 const PACKAGES = fileURLToPath(new URL('node_modules/', import.meta.url));
 
-/** What each file is compiled with. @types/chrome-apps has errors of its own. */
+/** The type packages and options of each file. @types/chrome-apps has errors of its own. */
 const TYPES = { 'apps.mts': ['chrome-apps', '--skipLibCheck'], 'extension.mts': ['chrome'] };
 
-/** What declares chrome.sockets for all that is compiled with it, so there can be one of it at once. */
+/** This file declares chrome.sockets globally, so it is compiled alone. */
 const INSTALLED = 'installed.mts';
 
-const right = await readFile(join(JS, 'index.d.ts'), 'utf8');
-const rightExtension = await readFile(join(JS, 'extension.d.ts'), 'utf8');
+const original = await readFile(join(JS, 'index.d.ts'), 'utf8');
+const originalExtension = await readFile(join(JS, 'extension.d.ts'), 'utf8');
 const GLOBAL = /\ndeclare global \{\n[^]*?\n\}\n/;
 
 for (const [file, options] of Object.entries(TYPES)) {
   test(`the types agree with @types/${options[0]}`, async (t) => {
-    assert.equal(await compiled(await packed(t, [right], rightExtension), file, 1), '');
+    assert.equal(await compiled(await packed(t, [original], originalExtension), file, 1), '');
   });
 }
 
-test('whatever is wrong in the types is noticed', async (t) => {
+test('every error in the types is detected', async (t) => {
   const wrong = [...mutants()];
   assert.ok(wrong.length > 150, `${wrong.length}`);
-  const folder = await packed(t, [right, ...wrong.map(({ text }) => text)]);
+  const folder = await packed(t, [original, ...wrong.map(({ text }) => text)]);
   const noticed = new Set();
   for (const file of Object.keys(TYPES)) {
-    const said = await compiled(folder, file, wrong.length + 1);
-    for (const [, index] of said.matchAll(/^(\d+)\/[\w.]+\(\d+,\d+\): error/gm)) noticed.add(Number(index));
+    const output = await compiled(folder, file, wrong.length + 1);
+    for (const [, index] of output.matchAll(/^(\d+)\/[\w.]+\(\d+,\d+\): error/gm)) noticed.add(Number(index));
   }
-  assert.ok(!noticed.delete(0), 'what is right is taken for wrong');
+  assert.ok(!noticed.delete(0), 'the original types have an error');
   assert.deepEqual(wrong.filter((_, index) => !noticed.has(index + 1)).map(({ what }) => what), []);
 });
 
-test('importing chrome-sockets/extension declares chrome.sockets beside @types/chrome, and each line of that counts', async (t) => {
-  const compile = async (extension) => compiled(await packed(t, [right], extension), INSTALLED, 1);
-  assert.equal(await compile(rightExtension), '');
-  const lines = rightExtension.split('\n');
+test('importing chrome-sockets/extension declares chrome.sockets beside @types/chrome', async (t) => {
+  const compile = async (extension) => compiled(await packed(t, [original], extension), INSTALLED, 1);
+  assert.equal(await compile(originalExtension), '');
+  const lines = originalExtension.split('\n');
   const members = [...lines.keys()].filter((index) => /^ +const /.test(lines[index]));
   assert.equal(members.length, 2);
   for (const index of members) {
@@ -54,9 +54,9 @@ test('importing chrome-sockets/extension declares chrome.sockets beside @types/c
   }
 });
 
-/** The types with each member gone, each type another one, and each question mark gone. */
+/** Mutates the types: removes each member and each question mark, and replaces each type. */
 function* mutants() {
-  const lines = right.split('\n');
+  const lines = original.split('\n');
   for (const [index, line] of lines.entries()) {
     if (!/^  \S/.test(line) || /^\s*(\/\*\*|\*|\/\/)/.test(line)) continue;
     const others = new Set(['']);
@@ -71,8 +71,8 @@ function* mutants() {
   }
 }
 
-/** A folder with a package for each of these types, numbered, and the checks in it. */
-async function packed(test, types, extension = rightExtension.replace(GLOBAL, '')) {
+/** Makes a folder with a numbered package for each of these types, and the checks. */
+async function packed(test, types, extension = originalExtension.replace(GLOBAL, '')) {
   const folder = await mkdtemp(join(tmpdir(), 'chrome-sockets-types-'));
   test.after(() => rm(folder, { recursive: true, force: true }));
   const described = JSON.parse(await readFile(join(JS, 'package.json')));
@@ -83,14 +83,14 @@ async function packed(test, types, extension = rightExtension.replace(GLOBAL, ''
       cp(CHECKS, own, { recursive: true }),
       writeFile(join(own, 'extension.d.ts'), extension),
       writeFile(join(own, 'index.d.ts'), text),
-      // The compiler takes two packages of one name and version for the same.
+      // The compiler identifies packages by name and version.
       writeFile(join(own, 'package.json'), JSON.stringify({ ...described, version: `0.0.${index}` })),
     ]);
   }));
   return folder;
 }
 
-/** Compiles one of the checks in so many packages, with strict rules, and gives what the compiler says. */
+/** Compiles one of the checks in this many packages with strict rules. Returns the output of the compiler. */
 async function compiled(cwd, file, count) {
   const files = Array.from({ length: count }, (_, index) => join(String(index), file));
   const [types, ...options] = TYPES[file] ?? ['chrome'];
@@ -98,9 +98,9 @@ async function compiled(cwd, file, count) {
     join(PACKAGES, 'typescript/bin/tsc'), '--noEmit', '--strict', '--pretty', 'false', '--target', 'es2022', '--module', 'nodenext',
     '--typeRoots', join(PACKAGES, '@types'), '--types', types, ...options, ...files,
   ], { cwd, stdio: ['ignore', 'pipe', 'inherit'] });
-  let said = '';
-  child.stdout.setEncoding('utf8').on('data', (text) => { said += text; });
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (text) => { output += text; });
   const code = await new Promise((resolve) => child.once('close', resolve));
-  assert.equal(code === 0, said === '', `the compiler ended with ${code}, and said: ${said}`);
-  return said;
+  assert.equal(code === 0, output === '', `the compiler ended with ${code} and printed: ${output}`);
+  return output;
 }

@@ -1,4 +1,4 @@
-//! Sleeping and waking, and the queue to an actor.
+//! Sleeping and waking, and the queue of an actor.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,23 +21,23 @@ fn a_task_that_waits_for_room_is_woken() {
             thread::spawn(move || in_flight.remove())
         };
         block_on(poll_fn(|cx| {
-            in_flight.begin_turn(cx);
+            in_flight.register(cx);
             match in_flight.is_below(1) {
                 true => Poll::Ready(()),
                 false => Poll::Pending,
             }
         }));
-        handler.join().expect("it handles");
+        handler.join().expect("a handler");
     });
 }
 
 #[test]
-fn a_task_that_goes_on_at_the_limit_is_woken_for_each_event() {
+fn a_task_at_the_limit_is_woken_for_each_event() {
     crate::every_interleaving(|| {
         let in_flight = Arc::new(InFlight::default());
         let (mut raised, mut handlers) = (0, Vec::new());
         block_on(poll_fn(|cx| {
-            in_flight.begin_turn(cx);
+            in_flight.register(cx);
             while raised < 2 {
                 if !in_flight.is_below(1) {
                     return Poll::Pending;
@@ -53,13 +53,13 @@ fn a_task_that_goes_on_at_the_limit_is_woken_for_each_event() {
             }
         }));
         for handler in handlers {
-            handler.join().expect("it handles");
+            handler.join().expect("a handler");
         }
     });
 }
 
 #[test]
-fn a_look_that_takes_an_entry_out_sees_every_change_before() {
+fn the_consumer_of_an_entry_sees_every_earlier_change() {
     crate::every_interleaving(|| {
         let queue = Arc::new(WorkQueue::<()>::default());
         let flag = Arc::new(ReadyFlag::default());
@@ -67,16 +67,16 @@ fn a_look_that_takes_an_entry_out_sees_every_change_before() {
         let changers = [0, 1].map(|which| {
             let (queue, flag, cells) = (queue.clone(), flag.clone(), cells.clone());
             thread::spawn(move || {
-                // Nothing but the flag orders this.
+                // Only the flag orders this store.
                 cells[which].store(1, Relaxed);
                 if flag.set() {
-                    queue.look_at(0);
+                    queue.push_ready(0);
                 }
             })
         });
         let (mut calls, mut slots) = (VecDeque::new(), VecDeque::new());
         block_on(poll_fn(|cx| {
-            queue.take(&mut calls, &mut slots, cx);
+            queue.drain_into(&mut calls, &mut slots, cx);
             for _ in slots.drain(..) {
                 flag.clear();
                 if cells.iter().all(|cell| cell.load(Relaxed) == 1) {
@@ -86,39 +86,39 @@ fn a_look_that_takes_an_entry_out_sees_every_change_before() {
             Poll::Pending
         }));
         for changer in changers {
-            changer.join().expect("it changes");
+            changer.join().expect("a changer");
         }
     });
 }
 
 #[test]
-fn calls_are_taken_in_the_order_of_each_thread() {
+fn calls_of_each_thread_are_drained_in_order() {
     crate::every_interleaving(|| {
         let queue = Arc::new(WorkQueue::<(u8, u8)>::default());
-        let callers = [1, 2].map(|who| {
+        let callers = [1, 2].map(|caller| {
             let queue = queue.clone();
             thread::spawn(move || {
                 for number in [1, 2] {
-                    assert!(queue.call((who, number)).is_none());
+                    assert!(queue.push_call((caller, number)).is_none());
                 }
             })
         });
         let (mut calls, mut slots) = (VecDeque::new(), VecDeque::new());
         let mut seen = Vec::new();
         block_on(poll_fn(|cx| {
-            queue.take(&mut calls, &mut slots, cx);
+            queue.drain_into(&mut calls, &mut slots, cx);
             seen.extend(calls.drain(..));
             match seen.len() {
                 4 => Poll::Ready(()),
                 _ => Poll::Pending,
             }
         }));
-        for who in [1, 2] {
-            let numbers: Vec<_> = seen.iter().filter(|(by, _)| *by == who).collect();
-            assert_eq!(numbers, [&(who, 1), &(who, 2)]);
+        for caller in [1, 2] {
+            let numbers: Vec<_> = seen.iter().filter(|(by, _)| *by == caller).collect();
+            assert_eq!(numbers, [&(caller, 1), &(caller, 2)]);
         }
         for caller in callers {
-            caller.join().expect("it calls");
+            caller.join().expect("a caller");
         }
     });
 }

@@ -1,4 +1,4 @@
-//! A socket's credits, its app's window, the order of its sends, and its end.
+//! A socket's credits, its app's window, the order of its sends, and the end of its connection.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
@@ -12,7 +12,7 @@ use super::credits::{AppWindow, EVENT, SocketWindow, Starving};
 use super::ending::{CallsAhead, Ending};
 use crate::sync::{ReadyFlag, SharedWriter, WorkQueue};
 
-/// What a row, its credits and its handles share, as `ClientSocket` does.
+/// The parts of `ClientSocket` that a socket, its credits and its handles share.
 struct Shared {
     slot: u32,
     queued: ReadyFlag,
@@ -28,9 +28,9 @@ struct Socket(Arc<Shared>);
 enum Call {
     Op,
     Send(u8),
-    /// What the OS has not taken of it.
+    /// The part of a send that the OS has not accepted.
     Rest(u8),
-    /// No more comes of this caller.
+    /// The last call of a caller.
     Done,
 }
 
@@ -64,13 +64,13 @@ impl Starving for Socket {
 
     fn make_ready(&self) {
         if self.0.queued.set() {
-            self.0.queue.look_at(self.0.slot);
+            self.0.queue.push_ready(self.0.slot);
         }
     }
 }
 
-/// The turns of a rows actor: carries out calls, then looks at the rows that
-/// are ready, until `look` has said so often enough that it is done.
+/// The turns of the actor of client sockets: carries out calls, and then looks at ready sockets,
+/// until `look` has returned `Ready` once for each socket.
 fn run(
     queue: &WorkQueue<Call>,
     sockets: &[Socket],
@@ -83,7 +83,7 @@ fn run(
         socket.make_ready();
     }
     block_on(poll_fn(|cx: &mut Context<'_>| {
-        queue.take(&mut calls, &mut slots, cx);
+        queue.drain_into(&mut calls, &mut slots, cx);
         takes += 1;
         calls.drain(..).for_each(&mut carry_out);
         for slot in slots.drain(..) {
@@ -102,7 +102,7 @@ fn run(
 }
 
 #[test]
-fn a_row_that_waits_for_its_window_and_then_for_all_credits_is_looked_at() {
+fn a_socket_that_waits_for_its_window_and_then_for_all_credits_is_woken() {
     crate::every_interleaving(|| {
         let queue = Arc::default();
         let socket = Socket::new(0, &queue);
@@ -122,12 +122,12 @@ fn a_row_that_waits_for_its_window_and_then_for_all_credits_is_looked_at() {
         };
         run(&queue, &[socket], |_| {}, look);
         for handler in handlers {
-            handler.join().expect("it handles");
+            handler.join().expect("a handler");
         }
     });
 }
 
-/// As two rows that find their app's window full, and what makes room in it.
+/// Sockets that find their app's window full, while another thread makes room.
 fn starve(sockets: u32, make_room: impl Fn(&AppWindow<Socket>) + Send + Sync + Copy + 'static) {
     crate::every_interleaving(move || {
         let queue = Arc::default();
@@ -144,44 +144,43 @@ fn starve(sockets: u32, make_room: impl Fn(&AppWindow<Socket>) + Send + Sync + C
             false => Poll::Pending,
         };
         run(&queue, &sockets, |_| {}, look);
-        listener.join().expect("it makes room");
+        listener.join().expect("a listener");
     });
 }
 
 #[test]
-fn a_row_that_is_starved_is_looked_at_when_an_event_is_handled() {
+fn a_starved_socket_is_woken_when_an_event_is_handled() {
     starve(1, |window| {
         window.release(1);
     });
 }
 
 #[test]
-fn rows_that_are_starved_are_looked_at_when_what_was_kept_is_raised() {
+fn starved_sockets_are_woken_when_returned_data_is_raised() {
     starve(2, |window| window.remove_returned(1));
 }
 
-/// What the OS gets, and what the row has done, in order.
+/// The bytes that the OS got, and the calls that were carried out, in order.
 type Log = Arc<Mutex<Vec<Call>>>;
 
-/// As `ClientSocket::write`; of a send that goes the fast path, the OS takes a
-/// part.
+/// Like `ClientSocket::write`. On the fast path the OS accepts a part of the send.
 fn send(path: &SharedWriter<Log>, queue: &WorkQueue<Call>, number: u8) {
     let guard = path.lock();
     let call = match path.writer(&guard) {
         Some(log) => {
-            log.lock().expect("nobody panics").push(Call::Send(number));
+            log.lock().expect("no panic").push(Call::Send(number));
             Call::Rest(number)
         }
         None => Call::Send(number),
     };
     path.begin_call();
-    assert!(queue.call(call).is_none());
+    assert!(queue.push_call(call).is_none());
     drop(guard);
 }
 
 fn call(path: &SharedWriter<Log>, queue: &WorkQueue<Call>, call: Call) {
     path.begin_call();
-    assert!(queue.call(call).is_none());
+    assert!(queue.push_call(call).is_none());
 }
 
 /// Carries out the calls until each caller is done, and returns the log.
@@ -194,25 +193,25 @@ fn carry_out(
 ) -> Vec<Call> {
     let (mut calls, mut slots, mut done) = (VecDeque::new(), VecDeque::new(), 0);
     block_on(poll_fn(|cx| {
-        queue.take(&mut calls, &mut slots, cx);
+        queue.drain_into(&mut calls, &mut slots, cx);
         for call in calls.drain(..) {
             before(call);
             match call {
                 Call::Done => done += 1,
-                call => log.lock().expect("nobody panics").push(call),
+                call => log.lock().expect("no panic").push(call),
             }
-            path.end_call();
+            path.finish_call();
         }
         match done == callers {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
     }));
-    log.lock().expect("nobody panics").clone()
+    log.lock().expect("no panic").clone()
 }
 
 #[test]
-fn sends_leave_in_the_order_of_the_calls_whichever_way_they_go() {
+fn sends_are_written_in_call_order_on_either_path() {
     crate::every_interleaving(|| {
         let (queue, log) = (Arc::new(WorkQueue::default()), Log::default());
         let path = Arc::new(SharedWriter::new());
@@ -243,13 +242,13 @@ fn sends_leave_in_the_order_of_the_calls_whichever_way_they_go() {
                 assert!(sends.next().is_none(), "{log:?}");
             }
         }
-        other.join().expect("it sends");
-        caller.join().expect("it sends");
+        other.join().expect("a sender");
+        caller.join().expect("a sender");
     });
 }
 
 #[test]
-fn nothing_is_written_past_the_queue_after_the_path_was_shut() {
+fn the_fast_path_writes_nothing_after_it_was_closed() {
     crate::every_interleaving(|| {
         let (queue, log) = (Arc::new(WorkQueue::default()), Log::default());
         let path = Arc::new(SharedWriter::new());
@@ -262,18 +261,18 @@ fn nothing_is_written_past_the_queue_after_the_path_was_shut() {
             })
         };
         drop(path.close());
-        log.lock().expect("nobody panics").push(Call::Op);
+        log.lock().expect("no panic").push(Call::Op);
         let log = carry_out(&path, &queue, &log, 1, |_| {});
         let shut = log.iter().position(|it| *it == Call::Op);
         let rest = log.iter().position(|it| *it == Call::Rest(1));
         let sent = log.iter().position(|it| *it == Call::Send(1));
         assert!(rest.is_none() || sent < shut, "{log:?}");
-        sender.join().expect("it sends");
+        sender.join().expect("a sender");
     });
 }
 
 #[test]
-fn the_end_is_told_after_the_calls_that_handlers_made_before() {
+fn the_end_is_reported_after_the_earlier_calls_of_handlers() {
     crate::every_interleaving(|| {
         let queue = Arc::default();
         let socket = Socket::new(0, &queue);
@@ -281,14 +280,14 @@ fn the_end_is_told_after_the_calls_that_handlers_made_before() {
         let handler = {
             let (socket, queue) = (socket.clone(), queue.clone());
             thread::spawn(move || {
-                assert!(queue.call(Call::Send(1)).is_none());
+                assert!(queue.push_call(Call::Send(1)).is_none());
                 socket.release();
             })
         };
-        // Somebody else's calls must not stand for these.
+        // Calls of another thread must not count as the handler's.
         let other = {
             let queue = queue.clone();
-            thread::spawn(move || assert!(queue.call(Call::Op).is_none()))
+            thread::spawn(move || assert!(queue.push_call(Call::Op).is_none()))
         };
         let answered = std::cell::Cell::new(false);
         let mut ending = Ending::default();
@@ -307,13 +306,13 @@ fn the_end_is_told_after_the_calls_that_handlers_made_before() {
             }
             assert!(
                 answered.get(),
-                "the end was told before the answer was sent"
+                "the end was reported before the call was carried out"
             );
             Poll::Ready(())
         };
         let carry_out = |call| answered.set(answered.get() || call == Call::Send(1));
         run(&queue, &[socket], carry_out, look);
-        handler.join().expect("it handles");
-        other.join().expect("it calls");
+        handler.join().expect("a handler");
+        other.join().expect("a caller");
     });
 }

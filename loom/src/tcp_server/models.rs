@@ -1,4 +1,4 @@
-//! A listener of a shared port, and the server socket that takes from it.
+//! A listener of a shared port, which accepts ahead, and its server socket.
 
 use std::task::Poll;
 
@@ -7,9 +7,9 @@ use loom::future::block_on;
 use loom::sync::Arc;
 use loom::thread;
 
-use super::ahead::Ahead;
+use super::accepted_ahead::Ahead;
 
-/// Accepts so many, one ahead, and ends.
+/// Accepts this many connections, one ahead, and ends.
 fn accept(ahead: &Ahead<u8, ()>, connections: u8) {
     let mut next = 1;
     block_on(poll_fn(|cx| {
@@ -28,7 +28,7 @@ fn accept(ahead: &Ahead<u8, ()>, connections: u8) {
 }
 
 #[test]
-fn everything_that_is_accepted_ahead_is_taken_in_order() {
+fn connections_that_are_accepted_ahead_are_taken_in_order() {
     crate::every_interleaving(|| {
         const CONNECTIONS: u8 = 3;
         let ahead = Arc::new(Ahead::new());
@@ -55,7 +55,7 @@ fn everything_that_is_accepted_ahead_is_taken_in_order() {
 }
 
 #[test]
-fn a_failure_is_told_once_and_more_is_accepted_when_it_is_wanted() {
+fn a_failure_is_reported_once_and_accepting_goes_on_on_demand() {
     crate::every_interleaving(|| {
         let ahead = Arc::new(Ahead::<u8, ()>::new());
         let mut acceptor = None;

@@ -1,6 +1,6 @@
-//! What Linux knows of one TCP socket: how many connections wait in a backlog,
-//! how many written bytes the peer has not acknowledged. `sock_diag` finds the
-//! socket by its addresses, however many there are.
+//! Asks Linux about one TCP socket: the length of its backlog, and how many written bytes its
+//! peer has not acknowledged. `sock_diag` finds a socket by its addresses, so the cost does not
+//! depend on the number of sockets.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,68 +11,70 @@ use rustix::net::{
     sockopt,
 };
 
-/// How many connections wait for the TCP socket that listens on this address.
+/// How many connections wait in the backlog of a listening TCP socket, which is bound to `at`.
 ///
 /// # Errors
-/// Whatever keeps it from being asked or answered: no descriptor left, a
-/// kernel or a sandbox without `sock_diag`.
+/// The process has no free descriptor; the kernel or a sandbox has no `sock_diag`; the socket does
+/// not listen.
 pub(in crate::os) fn backlog(listener: impl AsFd, at: SocketAddr) -> io::Result<u32> {
-    let known = ask(listener, at, None)?;
-    (known.state == LISTEN)
-        .then_some(known.rqueue)
-        .ok_or_else(not_it)
+    let info = query(listener, at, None)?;
+    let is_listener = info.state == LISTEN;
+    is_listener
+        .then_some(info.rqueue)
+        .ok_or_else(invalid_answer)
 }
 
-/// How many written bytes of this TCP connection its peer has not acknowledged,
-/// the end of the writing side included.
+/// How many written bytes of this TCP connection its peer has not acknowledged. A shutdown of the
+/// writing side counts as one.
 ///
 /// # Errors
-/// As [`backlog`]; it is not connected any more.
+/// As [`backlog`]; the socket is not connected any more.
 pub(in crate::os) fn unacknowledged(
     stream: impl AsFd,
     local: SocketAddr,
     peer: SocketAddr,
 ) -> io::Result<usize> {
-    let known = ask(stream, local, Some(peer))?;
-    (known.state != LISTEN)
-        .then_some(known.wqueue as usize)
-        .ok_or_else(not_it)
+    let info = query(stream, local, Some(peer))?;
+    let is_connection = info.state != LISTEN;
+    let unacknowledged = is_connection.then_some(info.wqueue as usize);
+    unacknowledged.ok_or_else(invalid_answer)
 }
 
-/// What is asked of a socket.
+/// A part of `struct inet_diag_msg`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Known {
+struct SocketInfo {
     state: u8,
-    /// Of a listener: connections that wait. Else unread bytes.
+    /// The backlog of a listener, or the unread bytes of a connection.
     rqueue: u32,
     /// Unacknowledged bytes.
     wqueue: u32,
 }
 
-fn ask(socket: impl AsFd, local: SocketAddr, peer: Option<SocketAddr>) -> io::Result<Known> {
-    // Several may share the port: this one and no other.
+fn query(socket: impl AsFd, local: SocketAddr, peer: Option<SocketAddr>) -> io::Result<SocketInfo> {
+    // Several listeners may share the port; the cookie selects this one.
     let cookie = sockopt::socket_cookie(socket)?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let protocol = Some(netlink::SOCK_DIAG);
     let diag = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, protocol)?;
-    // Unaddressed, it goes to the kernel, which has answered when this returns.
+    // Without an address the message goes to the kernel, which answers before `send` returns.
     send(&diag, &request(local, peer, cookie), SendFlags::empty())?;
     let mut answer = [0; 512];
     let (_, length) = recv(&diag, &mut answer, RecvFlags::empty())?;
     let answer = answer.get(..length).unwrap_or(&answer);
-    read(answer).ok_or_else(not_it)
+    read(answer).ok_or_else(invalid_answer)
 }
 
-fn not_it() -> io::Error {
+fn invalid_answer() -> io::Error {
     io::ErrorKind::InvalidData.into()
 }
 
-/// `struct nlmsghdr`, and the types of messages.
+/// The size of `struct nlmsghdr`.
 const HEADER: usize = 16;
+/// `SOCK_DIAG_BY_FAMILY`.
 const BY_FAMILY: u16 = 20;
+/// `NLM_F_REQUEST`.
 const IS_REQUEST: u16 = 1;
-
-/// A state of TCP.
+/// `TCP_LISTEN`.
 const LISTEN: u8 = 10;
 
 /// `struct nlmsghdr` and `struct inet_diag_req_v2`.
@@ -82,27 +84,27 @@ fn request(local: SocketAddr, peer: Option<SocketAddr>, cookie: u64) -> Vec<u8> 
     request.extend(LENGTH.to_ne_bytes());
     request.extend(BY_FAMILY.to_ne_bytes());
     request.extend(IS_REQUEST.to_ne_bytes());
-    // A sequence number and who asks: there is one question.
+    // Sequence number and port id; there is only one request, so both are 0.
     request.extend([0; 8]);
     let (family, scope) = match local {
         SocketAddr::V4(_) => (AddressFamily::INET, 0),
         SocketAddr::V6(at) => (AddressFamily::INET6, at.scope_id()),
     };
-    // Both numbers fit: 2 and 10, and 6.
+    // All of them fit into a byte: 2 or 10, and 6.
     request.extend([family.as_raw() as u8, libc::IPPROTO_TCP as u8, 0, 0]);
-    // Of any state: the addresses and the cookie say which.
+    // Any state of TCP: the addresses and the cookie select the socket.
     request.extend(u32::MAX.to_ne_bytes());
     request.extend(local.port().to_be_bytes());
     request.extend(peer.map_or(0, |peer| peer.port()).to_be_bytes());
-    let nobody = match local.ip() {
+    let no_peer = match local.ip() {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        // Only if the other end is one too is this taken for IPv4.
+        // Linux searches the IPv4 sockets only if both addresses are IPv4-mapped.
         IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some() => {
             IpAddr::V6(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped())
         }
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    for ip in [local.ip(), peer.map_or(nobody, |peer| peer.ip())] {
+    for ip in [local.ip(), peer.map_or(no_peer, |peer| peer.ip())] {
         let mut address = [0; 16];
         match ip {
             IpAddr::V4(ip) => address[..4].copy_from_slice(&ip.octets()),
@@ -115,24 +117,24 @@ fn request(local: SocketAddr, peer: Option<SocketAddr>, cookie: u64) -> Vec<u8> 
     request
 }
 
-/// The states and queues in a `struct inet_diag_msg`, if this is one.
-fn read(answer: &[u8]) -> Option<Known> {
+/// Parses a `struct inet_diag_msg`; `None` if the answer is an error or is cut off.
+fn read(answer: &[u8]) -> Option<SocketInfo> {
     let word = |at: usize| {
         let bytes = answer.get(HEADER + at..HEADER + at + 4)?;
         Some(u32::from_ne_bytes(bytes.try_into().ok()?))
     };
     let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
-    let known = Known {
+    let info = SocketInfo {
         state: *answer.get(HEADER + 1)?,
         rqueue: word(56)?,
         wqueue: word(60)?,
     };
-    (kind == BY_FAMILY).then_some(known)
+    (kind == BY_FAMILY).then_some(info)
 }
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::disallowed_types, reason = "this is the door to the OS")]
+    #![expect(clippy::disallowed_types, reason = "only `os` opens sockets")]
 
     use std::net::TcpStream;
 
@@ -141,32 +143,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_listeners_that_share_a_port_none_is_given_the_others_backlog() {
+    fn listeners_that_share_a_port_have_separate_backlogs() {
         let mut at = SocketAddr::from(([127, 0, 0, 1], 0));
         let listeners = [(); 4].map(|()| {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-            socket.set_reuse_port(true).expect("it is set");
-            socket.set_nonblocking(true).expect("it is set");
+            socket.set_reuse_port(true).expect("the option is set");
+            socket.set_nonblocking(true).expect("the option is set");
             socket.bind(&at.into()).expect("a port");
-            socket.listen(64).expect("it listens");
+            socket.listen(64).expect("a listener");
             at = socket
                 .local_addr()
-                .expect("it is bound")
+                .expect("an address")
                 .as_socket()
                 .expect("an IP address");
             socket
         });
-        let _peers = [(); 40].map(|()| TcpStream::connect(at).expect("it listens"));
-        let told = listeners.each_ref().map(|it| backlog(it, at).ok());
+        let _peers = [(); 40].map(|()| TcpStream::connect(at).expect("a listener"));
+        let backlogs = listeners.each_ref().map(|it| super::backlog(it, at).ok());
         let count = |it: &Socket| std::iter::from_fn(|| it.accept().ok()).count();
         let counts = listeners.each_ref().map(count);
-        for (told, count) in told.into_iter().zip(counts) {
-            assert!(told.is_none_or(|told| told as usize == count));
+        for (backlog, count) in backlogs.into_iter().zip(counts) {
+            assert!(backlog.is_none_or(|backlog| backlog as usize == count));
         }
     }
 
     #[test]
-    fn what_the_peer_has_not_acknowledged_is_counted_and_so_is_the_end() {
+    fn unacknowledged_bytes_and_the_shutdown_are_counted() {
         use std::io::Write;
         for host in ["127.0.0.1:0", "[::1]:0", "[::ffff:127.0.0.1]:0"] {
             let listener = match std::net::TcpListener::bind(host) {
@@ -174,32 +176,32 @@ mod tests {
                 // No IPv6 on this machine.
                 Err(_) => continue,
             };
-            let at = listener.local_addr().expect("it is bound");
-            let peer = TcpStream::connect(at).expect("it listens");
-            let (mut stream, from) = listener.accept().expect("it has come");
-            let asked = |stream: &TcpStream| unacknowledged(stream, at, from);
-            let Ok(before) = asked(&stream) else {
+            let at = listener.local_addr().expect("an address");
+            let peer = TcpStream::connect(at).expect("a listener");
+            let (mut stream, from) = listener.accept().expect("a client");
+            let count = |stream: &TcpStream| unacknowledged(stream, at, from);
+            let Ok(before) = count(&stream) else {
                 // No `sock_diag` here.
                 return;
             };
             assert_eq!(before, 0, "{host}");
-            stream.set_nonblocking(true).expect("it is set");
-            // More than both ends buffer.
+            stream.set_nonblocking(true).expect("the option is set");
+            // More than the buffers of both ends hold.
             while stream.write(&[0; 65_536]).is_ok() {}
-            let left = asked(&stream).expect("it is connected");
+            let left = count(&stream).expect("a connection");
             assert!(left > 0, "{host}");
             stream
                 .shutdown(std::net::Shutdown::Write)
-                .expect("it is connected");
-            assert_eq!(asked(&stream).ok(), Some(left + 1), "{host}");
+                .expect("a connection");
+            assert_eq!(count(&stream).ok(), Some(left + 1), "{host}");
             let (mut read, mut peer) = (std::io::sink(), peer);
-            std::io::copy(&mut peer, &mut read).expect("all of it comes");
-            // The peer answers the end in a moment.
+            std::io::copy(&mut peer, &mut read).expect("all data");
+            // The peer acknowledges the end a moment later.
             let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
-            while asked(&stream).expect("it is half open") > 0 {
+            while count(&stream).expect("a half-open connection") > 0 {
                 assert!(
                     std::time::Instant::now() < until,
-                    "{host}: it is not acknowledged"
+                    "{host}: the end is not acknowledged"
                 );
                 std::thread::yield_now();
             }
@@ -207,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_none_is_not_read() {
+    fn an_invalid_answer_is_not_parsed() {
         let mut answer = [0; 124];
         answer[4..6].copy_from_slice(&BY_FAMILY.to_ne_bytes());
         answer[HEADER + 1] = LISTEN;

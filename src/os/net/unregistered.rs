@@ -1,6 +1,8 @@
-//! A connection that is registered with an event loop no sooner than it is
-//! known whose thread has it.
-#![expect(clippy::disallowed_types, reason = "this is the door to the OS")]
+//! An accepted connection that is registered with an event loop only when it has to wait first.
+//!
+//! The accepting thread hands the connection to another one. Registering it there, and only
+//! there, saves the accepting thread's event loop two system calls a connection.
+#![expect(clippy::disallowed_types, reason = "only `os` opens sockets")]
 
 use std::io;
 use std::io::{IoSlice, Read, Write};
@@ -13,77 +15,87 @@ use std::time::Duration;
 use socket2::{SockRef, Socket};
 use tokio::net::TcpStream;
 
-use crate::os::net::{RealStream, set_keepalive, unacknowledged};
+use crate::os::net::stream::{TokioStream, set_keepalive, unacknowledged};
 use crate::os::{Stream, Writer};
 
-/// Of any event loop, until it has to wait first: from then on of the one that
-/// its thread has.
-pub(in crate::os) enum Unregistered {
-    /// It does not block. And whether a read has met the peer's end.
-    Free(Socket, bool),
-    Bound(RealStream),
-    /// Registering it has failed.
-    Lost,
+pub(super) enum UnregisteredStream {
+    /// No operation has had to wait yet. The socket is non-blocking.
+    Unregistered { socket: Socket, reached_eof: bool },
+    /// Registered with the event loop of the thread in which an operation had to wait.
+    Registered(TokioStream),
+    /// The registration failed.
+    Failed,
 }
 
-impl Unregistered {
-    fn bound(&mut self) -> io::Result<&mut RealStream> {
-        if let Unregistered::Free(..) = self
-            && let Unregistered::Free(socket, _) = std::mem::replace(self, Unregistered::Lost)
-        {
-            let stream = TcpStream::from_std(socket.into())?;
-            *self = Unregistered::Bound(RealStream::new(stream));
-        }
-        match self {
-            Unregistered::Bound(stream) => Ok(stream),
-            _ => Err(lost()),
+use UnregisteredStream::{Failed, Registered, Unregistered};
+
+impl UnregisteredStream {
+    pub(super) fn new(socket: Socket) -> Self {
+        Unregistered {
+            socket,
+            reached_eof: false,
         }
     }
 
-    /// What this answers at once, if nothing has had to wait yet.
-    fn at_once<T>(&self, call: impl FnOnce(&Socket) -> io::Result<T>) -> Option<io::Result<T>> {
-        let Unregistered::Free(socket, _) = self else {
+    fn register(&mut self) -> io::Result<&mut TokioStream> {
+        if let Unregistered { .. } = self
+            && let Unregistered { socket, .. } = std::mem::replace(self, Failed)
+        {
+            let stream = TcpStream::from_std(socket.into())?;
+            *self = Registered(TokioStream::new(stream));
+        }
+        match self {
+            Registered(stream) => Ok(stream),
+            _ => Err(not_connected()),
+        }
+    }
+
+    /// The result of a call that need not wait. `None` if it has to wait, or if the stream is
+    /// registered already.
+    fn try_now<T>(&self, call: impl FnOnce(&Socket) -> io::Result<T>) -> Option<io::Result<T>> {
+        let Unregistered { socket, .. } = self else {
             return None;
         };
-        let answer = call(socket);
-        let waits = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
-        (!answer.as_ref().is_err_and(waits)).then_some(answer)
+        let result = call(socket);
+        let has_to_wait = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        (!result.as_ref().is_err_and(has_to_wait)).then_some(result)
     }
 
     fn socket(&self) -> io::Result<SockRef<'_>> {
         match self {
-            Unregistered::Free(socket, _) => Ok(SockRef::from(socket)),
-            Unregistered::Bound(stream) => Ok(SockRef::from(stream.socket())),
-            Unregistered::Lost => Err(lost()),
+            Unregistered { socket, .. } => Ok(SockRef::from(socket)),
+            Registered(stream) => Ok(SockRef::from(stream.socket())),
+            Failed => Err(not_connected()),
         }
     }
 }
 
-fn lost() -> io::Error {
+fn not_connected() -> io::Error {
     io::ErrorKind::NotConnected.into()
 }
 
-impl Stream for Unregistered {
+impl Stream for UnregisteredStream {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let is_read = !buffer.is_empty();
-        match self.at_once(|mut socket| socket.read(buffer)) {
-            Some(answer) => {
-                if let (Ok(0), true, Unregistered::Free(_, ended)) = (&answer, is_read, self) {
-                    *ended = true;
+        let has_room = !buffer.is_empty();
+        match self.try_now(|mut socket| socket.read(buffer)) {
+            Some(read) => {
+                if let (Ok(0), true, Unregistered { reached_eof, .. }) = (&read, has_room, self) {
+                    *reached_eof = true;
                 }
-                Poll::Ready(answer)
+                Poll::Ready(read)
             }
-            None => self.bound()?.poll_read(cx, buffer),
+            None => self.register()?.poll_read(cx, buffer),
         }
     }
 
     fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        self.bound()?.poll_peek(cx)
+        self.register()?.poll_peek(cx)
     }
 
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.bound() {
-            Ok(stream) => stream.poll_gone(cx),
+    fn poll_error_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.register() {
+            Ok(stream) => stream.poll_error_ready(cx),
+            // Every operation fails from now on.
             Err(_) => Poll::Ready(()),
         }
     }
@@ -93,9 +105,9 @@ impl Stream for Unregistered {
         cx: &mut Context<'_>,
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.at_once(|mut socket| socket.write_vectored(data)) {
-            Some(answer) => Poll::Ready(answer),
-            None => self.bound()?.poll_write(cx, data),
+        match self.try_now(|mut socket| socket.write_vectored(data)) {
+            Some(written) => Poll::Ready(written),
+            None => self.register()?.poll_write(cx, data),
         }
     }
 
@@ -103,11 +115,11 @@ impl Stream for Unregistered {
         Poll::Ready(self.socket()?.shutdown(Shutdown::Write))
     }
 
-    fn has_ended(&self) -> bool {
+    fn reached_eof(&self) -> bool {
         match self {
-            Unregistered::Free(_, ended) => *ended,
-            Unregistered::Bound(stream) => stream.has_ended(),
-            Unregistered::Lost => false,
+            Unregistered { reached_eof, .. } => *reached_eof,
+            Registered(stream) => stream.reached_eof(),
+            Failed => false,
         }
     }
 
@@ -117,14 +129,14 @@ impl Stream for Unregistered {
 
     fn writer(&self) -> Option<Arc<dyn Writer>> {
         match self {
-            Unregistered::Bound(stream) => stream.writer(),
-            Unregistered::Free(..) | Unregistered::Lost => None,
+            Registered(stream) => stream.writer(),
+            Unregistered { .. } | Failed => None,
         }
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         let address = self.socket()?.local_addr()?;
-        address.as_socket().ok_or_else(lost)
+        address.as_socket().ok_or_else(not_connected)
     }
 
     fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
@@ -141,13 +153,13 @@ impl Stream for Unregistered {
 
     fn reregister(&mut self) -> io::Result<()> {
         match self {
-            Unregistered::Bound(stream) => stream.reregister(),
-            Unregistered::Free(..) | Unregistered::Lost => Ok(()),
+            Registered(stream) => stream.reregister(),
+            Unregistered { .. } | Failed => Ok(()),
         }
     }
 
-    fn reset_when_dropped(&mut self) {
-        // If it cannot be set, closing is what is left.
+    fn set_reset_on_drop(&mut self) {
+        // If it cannot be set, the drop closes the connection.
         let socket = self.socket();
         let _ = socket.and_then(|socket| socket.set_linger(Some(Duration::ZERO)));
     }
@@ -157,53 +169,52 @@ impl Stream for Unregistered {
 mod tests {
     use super::*;
 
-    /// Both ends, this one of no event loop yet.
-    fn pair() -> (Unregistered, std::net::TcpStream) {
+    /// Both ends; the first is not registered yet.
+    fn pair() -> (UnregisteredStream, std::net::TcpStream) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let at = listener.local_addr().expect("it is bound");
-        let peer = std::net::TcpStream::connect(at).expect("it listens");
-        let (stream, _) = listener.accept().expect("it has come");
-        stream.set_nonblocking(true).expect("it is set");
-        (Unregistered::Free(stream.into(), false), peer)
+        let at = listener.local_addr().expect("an address");
+        let peer = std::net::TcpStream::connect(at).expect("a listener");
+        let (stream, _) = listener.accept().expect("a client");
+        stream.set_nonblocking(true).expect("the option is set");
+        (UnregisteredStream::new(stream.into()), peer)
     }
 
-    /// Asserts what was set.
-    fn check(stream: &Unregistered) {
-        let socket = stream.socket().expect("it is there");
-        assert!(socket.tcp_nodelay().expect("it is told"));
-        assert!(socket.keepalive().expect("it is told"));
+    fn assert_options_set(stream: &UnregisteredStream) {
+        let socket = stream.socket().expect("a socket");
+        assert!(socket.tcp_nodelay().expect("the option is read"));
+        assert!(socket.keepalive().expect("the option is read"));
     }
 
     #[actix_rt::test]
-    async fn options_are_set_before_and_after_it_has_to_wait() {
+    async fn options_are_set_before_and_after_the_registration() {
         let (mut stream, peer) = pair();
-        let set = |stream: &Unregistered| {
-            stream.set_nodelay(true).expect("it is set");
+        let set = |stream: &UnregisteredStream| {
+            stream.set_nodelay(true).expect("the option is set");
             let keepalive = stream.set_keepalive(Some(Duration::from_secs(9)));
-            keepalive.expect("it is set");
+            keepalive.expect("the option is set");
         };
         set(&stream);
-        check(&stream);
-        let here = stream.local_addr().expect("it is told");
-        assert_eq!(here, peer.peer_addr().expect("it is connected"));
+        assert_options_set(&stream);
+        let here = stream.local_addr().expect("an address");
+        assert_eq!(here, peer.peer_addr().expect("an address"));
 
         let mut cx = Context::from_waker(std::task::Waker::noop());
         assert!(stream.poll_read(&mut cx, &mut [0]).is_pending());
-        assert!(matches!(stream, Unregistered::Bound(_)), "it waits now");
-        check(&stream);
-        stream.set_nodelay(false).expect("it is set");
-        stream.set_keepalive(None).expect("it is set");
+        assert!(matches!(stream, Registered(_)), "the read had to wait");
+        assert_options_set(&stream);
+        stream.set_nodelay(false).expect("the option is set");
+        stream.set_keepalive(None).expect("the option is set");
         set(&stream);
-        check(&stream);
-        assert_eq!(stream.local_addr().expect("it is told"), here);
+        assert_options_set(&stream);
+        assert_eq!(stream.local_addr().expect("an address"), here);
     }
 
     #[actix_rt::test]
-    async fn it_is_reset_when_that_is_asked_for() {
+    async fn a_reset_reaches_the_peer_before_and_after_the_registration() {
         use std::io::Read;
-        for (waits, reset) in [(false, false), (false, true), (true, false), (true, true)] {
+        for (registered, reset) in [(false, false), (false, true), (true, false), (true, true)] {
             let (mut stream, mut peer) = pair();
-            if waits {
+            if registered {
                 let mut cx = Context::from_waker(std::task::Waker::noop());
                 assert!(stream.poll_read(&mut cx, &mut [0]).is_pending());
             }
@@ -211,7 +222,11 @@ mod tests {
                 true => Box::new(stream).reset(),
                 false => drop(stream),
             }
-            assert_eq!(peer.read(&mut [0]).is_err(), reset, "it waits: {waits}");
+            assert_eq!(
+                peer.read(&mut [0]).is_err(),
+                reset,
+                "registered: {registered}"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Listeners that live in one arbiter and hear only the client sockets of that arbiter.
+//! Listeners that live in one arbiter and get only the events of its client sockets.
 
 use std::sync::Arc;
 

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use crate::os::Network;
-use crate::supervision::{Child, RegistryLink};
+use crate::supervision::{RegistryLink, SupervisedActor};
 use crate::tcp::{self, CommandQueue, Shard, SocketTable};
 use crate::tls;
 
 /// The actor of the client sockets of one arbiter, and the arbiter's thread.
 pub(in crate::registry) struct ShardSlot {
     pub(in crate::registry) shard: Arc<Shard>,
-    pub(in crate::registry) table: Child<SocketTable>,
+    pub(in crate::registry) table: SupervisedActor<SocketTable>,
     /// `None` for the registry's own arbiter.
     thread: Option<ArbiterThread>,
 }

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use derive_more::{Display, From};
 
 use crate::error::Error;
-use crate::handover_state::{Client, ConnectionRecord, HandoverState, Server};
+use crate::handover_state::{
+    ConnectionRecord, HandoverState, TransferredClient, TransferredServer,
+};
 use crate::ids::{AppId, ClientSocketId, MAX_ID, ServerSocketId};
 use crate::name::checked_name;
 use crate::os::Stream;
@@ -68,8 +70,8 @@ pub(crate) struct AdoptListener {
     pub(crate) listener: OwnedFd,
 }
 
-/// Accepted clients that no listener has heard of, with the id of their app, by
-/// the id of their server socket.
+/// Accepted clients that were not delivered to a listener, with the id of their
+/// app, by the id of their server socket.
 type UndeliveredClients = BTreeMap<u64, (String, Vec<Accepted>)>;
 
 impl Registry {
@@ -83,11 +85,9 @@ impl Registry {
             token,
             last_server: handover_state.last_server,
             last_client: handover_state.last_client,
-            servers: Vec::new(),
-            clients: Vec::new(),
-            app_limits: Vec::new(),
+            ..PreparedImport::default()
         };
-        // Clients come first: a server socket is imported with its undelivered
+        // Clients are first: a server socket is imported with its undelivered
         // clients.
         let undelivered = self.prepare_clients(handover_state.clients, &mut import)?;
         self.prepare_servers(handover_state.servers, undelivered, &mut import)?;
@@ -96,7 +96,7 @@ impl Registry {
 
     fn prepare_clients(
         &self,
-        clients: Vec<Client>,
+        clients: Vec<TransferredClient>,
         import: &mut PreparedImport,
     ) -> Result<UndeliveredClients, ImportError> {
         let mut undelivered = UndeliveredClients::new();
@@ -107,7 +107,7 @@ impl Registry {
                 return Err(ImportError::ClientInUse(id));
             }
             if !seen.insert(id) {
-                return Err(ImportError::Inconsistent("a client socket comes twice"));
+                return Err(ImportError::Inconsistent("a client socket occurs twice"));
             }
             import.last_client = import.last_client.max(id.get());
             let app = client.record.app.clone();
@@ -133,9 +133,10 @@ impl Registry {
         Ok(undelivered)
     }
 
-    fn prepare_client(&self, client: Client) -> Result<tcp::Inherited, ImportError> {
+    fn prepare_client(&self, client: TransferredClient) -> Result<tcp::Inherited, ImportError> {
         let (record, unsent) = (client.record, client.unsent);
         check_name(record.name.as_ref())?;
+        let no_descriptor = ImportError::Inconsistent("a connection has no descriptor");
         let connection = match (client.stream, record.connection.clone()) {
             (None, None) => None,
             (Some(stream), Some(record)) => {
@@ -148,28 +149,25 @@ impl Registry {
                 is_released: true,
                 ..inherited_connection(tcp::closed_stream(), record, unsent)
             }),
-            _ => {
-                let text = "a connection has no descriptor";
-                return Err(ImportError::Inconsistent(text));
-            }
+            _ => return Err(no_descriptor),
         };
         Ok(tcp::Inherited { record, connection })
     }
 
     fn prepare_servers(
         &self,
-        servers: Vec<Server>,
+        servers: Vec<TransferredServer>,
         mut undelivered: UndeliveredClients,
         import: &mut PreparedImport,
     ) -> Result<(), ImportError> {
         let mut seen = HashSet::new();
-        for Server { record, listener } in servers {
+        for TransferredServer { record, listener } in servers {
             let id = ServerSocketId::new(record.id);
             if self.apps.values().any(|it| it.servers.contains_key(&id)) {
                 return Err(ImportError::ServerInUse(id));
             }
             if !seen.insert(id) {
-                return Err(ImportError::Inconsistent("a server socket comes twice"));
+                return Err(ImportError::Inconsistent("a server socket occurs twice"));
             }
             import.last_server = import.last_server.max(id.get());
             check_name(record.name.as_ref())?;
@@ -203,12 +201,8 @@ impl Registry {
             };
             import.servers.push((app, inherited));
         }
-        match undelivered.is_empty() {
-            true => Ok(()),
-            false => Err(ImportError::Inconsistent(
-                "a client's server socket is missing",
-            )),
-        }
+        let missing = ImportError::Inconsistent("a client's server socket is missing");
+        undelivered.is_empty().then_some(()).ok_or(missing)
     }
 
     /// Keeps the ids of an import from being allocated. The counters move only
@@ -287,12 +281,8 @@ fn check_ids(handover_state: &HandoverState) -> Result<(), ImportError> {
     let clients = clients.flat_map(|it| [Some(it.record.id), it.record.offered_by]);
     let lasts = [handover_state.last_server, handover_state.last_client];
     let mut ids = servers.chain(clients.flatten()).chain(lasts);
-    match ids.all(|id| id <= MAX_ID) {
-        true => Ok(()),
-        false => Err(ImportError::Inconsistent(
-            "the number of a socket is above 2^53",
-        )),
-    }
+    let too_high = ImportError::Inconsistent("the number of a socket is above 2^53");
+    ids.all(|id| id <= MAX_ID).then_some(()).ok_or(too_high)
 }
 
 fn check_name(name: Option<&String>) -> Result<(), ImportError> {

@@ -44,12 +44,6 @@ pub(crate) struct FinishExport {
 #[rtype(result = "()")]
 pub(crate) struct Deliver(pub(crate) Duration);
 
-impl Registry {
-    fn outgoing(&self, token: &HandoverToken) -> Option<&OutgoingHandover> {
-        self.outgoing.as_ref().filter(|it| it.token == *token)
-    }
-}
-
 impl Handler<Quiesce> for Registry {
     type Result = ResponseFuture<Result<bool, Error>>;
 
@@ -57,7 +51,7 @@ impl Handler<Quiesce> for Registry {
         if self.outgoing.is_some() {
             return Box::pin(std::future::ready(Ok(false)));
         }
-        let (end, outcome) = HandoverOutcome::pair();
+        let (decision, outcome) = HandoverOutcome::pair();
         let servers = self.servers();
         let servers: Vec<_> = servers
             .map(|server| server.address().send(tcp_server::Quiesce(outcome.clone())))
@@ -69,7 +63,7 @@ impl Handler<Quiesce> for Registry {
         self.outgoing = Some(OutgoingHandover {
             token,
             outcome,
-            end,
+            decision,
         });
         Box::pin(async move {
             // A server socket that has ended raises no event either.
@@ -88,7 +82,7 @@ impl Handler<Export> for Registry {
     /// Calls that handlers made before the last event was handled were routed
     /// before this message, so the export has their effects.
     fn handle(&mut self, Export(token): Export, _: &mut Self::Context) -> Self::Result {
-        let Some(outgoing) = self.outgoing(&token) else {
+        let Some(outgoing) = self.outgoing.as_ref().filter(|it| it.token == token) else {
             return Box::pin(std::future::ready(Err(Error::Stopped)));
         };
         let outcome = outgoing.outcome.clone();
@@ -176,6 +170,6 @@ impl Handler<FinishExport> for Registry {
             let _ = self.remove_server(&app, id);
         }
         // Fails if all sockets that wait for the outcome have ended.
-        let _ = outgoing.end.send(());
+        let _ = outgoing.decision.send(());
     }
 }

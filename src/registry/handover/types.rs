@@ -23,12 +23,12 @@ impl PartialEq for HandoverToken {
 pub(in crate::registry) struct OutgoingHandover {
     pub(super) token: HandoverToken,
     pub(super) outcome: HandoverOutcome,
-    /// Decides the outcome.
-    pub(super) end: oneshot::Sender<()>,
+    pub(super) decision: oneshot::Sender<()>,
 }
 
 /// The sockets of another process, checked and opened. They are used only if the
 /// import is committed.
+#[derive(Default)]
 pub(in crate::registry) struct PreparedImport {
     pub(super) token: HandoverToken,
     pub(super) last_server: u64,

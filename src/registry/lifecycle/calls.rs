@@ -125,15 +125,15 @@ impl Registry {
         if !activity.is_suspended() {
             // Cancelled before the listeners are read: a socket that finds them
             // dead afterwards sends another request.
-            activity.cancel_load_request();
+            activity.set_load_requested(false);
             if !state.is_orphaned() {
                 return;
             }
-            activity.mark_load_requested();
+            activity.set_load_requested(true);
             // The event page will add all listeners.
             state.clear_listeners();
             activity.suspend_for_reload();
-            let delay = state.lifecycle.orphan_backoff.begin();
+            let delay = state.lifecycle.orphan_backoff.next_delay();
             log::warn!("app {app}: its listeners have died; loaded again in {delay:?}");
             if !delay.is_zero() {
                 state.lifecycle.retry_after(delay, app, ctx);
@@ -310,25 +310,21 @@ impl Handler<CheckIdle> for Registry {
     }
 }
 
-impl Handler<Suspend> for Registry {
-    type Result = ResponseFuture<Result<(), Error>>;
+macro_rules! transitions {
+    ($($transition:ident)*) => {$(
+        impl Handler<$transition> for Registry {
+            type Result = ResponseFuture<Result<(), Error>>;
 
-    fn handle(&mut self, call: Suspend, ctx: &mut Self::Context) -> Self::Result {
-        let (answer, reply) = Answer::pair();
-        self.enqueue(&call.app, Transition::Suspend, reply, ctx);
-        Box::pin(answer)
-    }
+            fn handle(&mut self, call: $transition, ctx: &mut Self::Context) -> Self::Result {
+                let (answer, reply) = Answer::pair();
+                self.enqueue(&call.app, Transition::$transition, reply, ctx);
+                Box::pin(answer)
+            }
+        }
+    )*};
 }
 
-impl Handler<Resume> for Registry {
-    type Result = ResponseFuture<Result<(), Error>>;
-
-    fn handle(&mut self, call: Resume, ctx: &mut Self::Context) -> Self::Result {
-        let (answer, reply) = Answer::pair();
-        self.enqueue(&call.app, Transition::Resume, reply, ctx);
-        Box::pin(answer)
-    }
-}
+transitions! { Suspend Resume }
 
 impl Handler<Unload> for Registry {
     type Result = ResponseFuture<Result<(), Error>>;

@@ -22,7 +22,7 @@ pub(in crate::registry) struct OrphanBackoff {
 
 impl OrphanBackoff {
     /// The listeners have died: returns the delay before the app is loaded.
-    pub(in crate::registry) fn begin(&mut self) -> Duration {
+    pub(in crate::registry) fn next_delay(&mut self) -> Duration {
         let stable_after = self.delay.max(MIN_BACKOFF) * STABLE_AFTER_DELAYS;
         let died_early = self
             .last_start
@@ -36,7 +36,7 @@ impl OrphanBackoff {
     }
 
     /// Whether the app is to be loaded because its listeners have died. It
-    /// counts as not suspended, though it hears no event.
+    /// counts as not suspended, though it gets no event.
     pub(in crate::registry) fn is_active(&self) -> bool {
         self.is_active
     }

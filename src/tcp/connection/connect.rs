@@ -73,7 +73,7 @@ impl Target {
         let permit = Box::new(permit.ok_or(NetError::FAILED)?);
         // The look-up keeps its permit until the resolver answers, also if the attempt is
         // cancelled: it takes a thread until then.
-        let resolved = network.resolve_in(name, permit).await;
+        let resolved = network.resolve_with_permit(name, permit).await;
         self.filter_family(resolved.map_err(|error| net_error::resolve(&error))?)
     }
 

@@ -33,7 +33,7 @@ impl InFlightCall {
 
 impl Drop for InFlightCall {
     fn drop(&mut self) {
-        self.0.fast_path().end_call();
+        self.0.fast_path().finish_call();
     }
 }
 

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use crate::connections::{ConnectionCounter, ConnectionGuard};
 use crate::net_error::{self, NetError};
-use crate::os::{Stream, end_now, retry_if_spurious};
+use crate::os::{Stream, retry_if_spurious, try_close_gracefully};
 use crate::tcp::actor::{Entry, SocketTable};
 use crate::tcp::connection::Connection;
 use crate::tcp::connection::timeouts::Timer;
@@ -80,7 +80,7 @@ impl Ended {
     /// Whether closing it at once loses nothing. If the peer has ended its side, no input can come
     /// that would turn the close into a reset.
     fn can_close_now(&self) -> bool {
-        self.queue.is_empty() && self.stream.has_ended()
+        self.queue.is_empty() && self.stream.reached_eof()
     }
 }
 
@@ -123,7 +123,7 @@ impl Lingering {
             match self.queue.poll_flush(&mut *self.stream, &mut cx) {
                 Poll::Pending => {}
                 // No input can come any more, so a close is no reset.
-                Poll::Ready(Ok(())) if self.stream.has_ended() => return true,
+                Poll::Ready(Ok(())) if self.stream.reached_eof() => return true,
                 Poll::Ready(Ok(())) => match self.stream.poll_shutdown(&mut cx) {
                     Poll::Pending => {}
                     Poll::Ready(Ok(())) => self.mark_write_shut(),
@@ -178,7 +178,7 @@ impl Lingering {
     /// Fails waiting data, and has the close reset the connection.
     fn reset(&mut self, why: NetError) {
         self.queue.fail(why.into());
-        self.stream.reset_when_dropped();
+        self.stream.set_reset_on_drop();
     }
 
     /// For a connection that is closed at its time limit. The peer sees a reset if it does not have
@@ -348,7 +348,8 @@ impl SocketTable {
         let ended = ended.map(Into::into).filter(|ended| !ended.can_close_now());
         let Some(mut ended) = ended else { return };
         // The peer can lose nothing, so the connection need not linger.
-        if ended.never_written && ended.queue.is_empty() && end_now(&mut *ended.stream) {
+        if ended.never_written && ended.queue.is_empty() && try_close_gracefully(&mut *ended.stream)
+        {
             return;
         }
         let app_shard = owner.app_shard().clone();

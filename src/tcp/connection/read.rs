@@ -133,7 +133,7 @@ impl SocketState {
         }
         let waker = self.socket.waker();
         let mut cx = Context::from_waker(&waker);
-        if !connection.has_lost_peer() && connection.stream.poll_gone(&mut cx).is_pending() {
+        if !connection.has_lost_peer() && connection.stream.poll_error_ready(&mut cx).is_pending() {
             return;
         }
         let end = match (connection.end(), connection.peek(&self.socket)) {

@@ -101,7 +101,7 @@ impl Stream for Scripted {
         }
     }
 
-    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+    fn poll_error_ready(&mut self, _: &mut Context<'_>) -> Poll<()> {
         match self.0.lock().is_gone {
             true => Poll::Ready(()),
             false => Poll::Pending,

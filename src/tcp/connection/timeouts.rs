@@ -449,7 +449,7 @@ impl Stream for ClosedStream {
         Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
     }
 
-    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+    fn poll_error_ready(&mut self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
 
@@ -457,7 +457,7 @@ impl Stream for ClosedStream {
         Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
     }
 
-    fn has_ended(&self) -> bool {
+    fn reached_eof(&self) -> bool {
         true
     }
 

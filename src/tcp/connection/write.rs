@@ -103,15 +103,17 @@ impl Drop for PendingSend {
             // It returns to the front of the command queue, because later sends must not overtake
             // it.
             let command_queue = command_queue.clone();
-            return command_queue.queue.put_back(QueuedCall::Send(PendingSend {
-                in_flight: InFlightCall::new(self.socket().clone()),
-                data: std::mem::take(&mut self.data),
-                bytes: self.bytes,
-                charge: std::mem::take(&mut self.charge),
-                reply: std::mem::replace(&mut self.reply, Reply::discard()),
-                credit: self.credit.take(),
-                error: self.error.take(),
-            }));
+            return command_queue
+                .queue
+                .set_interrupted(QueuedCall::Send(PendingSend {
+                    in_flight: InFlightCall::new(self.socket().clone()),
+                    data: std::mem::take(&mut self.data),
+                    bytes: self.bytes,
+                    charge: std::mem::take(&mut self.charge),
+                    reply: std::mem::replace(&mut self.reply, Reply::discard()),
+                    credit: self.credit.take(),
+                    error: self.error.take(),
+                }));
         }
         if self.charge > 0 {
             let app_shard = self.socket().app_shard();

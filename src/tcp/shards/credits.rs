@@ -50,14 +50,14 @@ impl SocketWindow {
 
     /// Whether every event was handled. If not, the socket waits for that.
     pub(in crate::tcp) fn are_handled(&self) -> bool {
-        self.events() == 0 || self.awaited.wait_unless(|| self.events() == 0)
+        self.events() == 0 || self.awaited.set_and_check(|| self.events() == 0)
     }
 
     /// Whether listeners hold less than a window. If not, the socket waits until they hold no more
     /// than [`RESUME_BELOW`].
     #[inline]
     pub(in crate::tcp) fn has_window(&self) -> bool {
-        self.bytes() < WINDOW || self.awaited.wait_unless(|| self.bytes() <= RESUME_BELOW)
+        self.bytes() < WINDOW || self.awaited.set_and_check(|| self.bytes() <= RESUME_BELOW)
     }
 }
 
@@ -105,7 +105,7 @@ impl<S: Starving> AppWindow<S> {
             self.starved.lock().push(socket.clone());
         }
         // Room may have come before the flag was set: then this call wakes.
-        if self.has_starved.wait_unless(|| self.has_room_again()) {
+        if self.has_starved.set_and_check(|| self.has_room_again()) {
             self.wake_starved();
         }
         false

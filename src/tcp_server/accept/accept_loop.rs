@@ -1,7 +1,7 @@
 //! From the listener to the app's listeners, as far as they may be told.
 
 use crate::connections::ConnectionGuard;
-use crate::os::{self, end_now};
+use crate::os::{self, try_close_gracefully};
 use crate::tcp_server::AtLimit;
 use crate::tcp_server::LimitKind;
 use crate::tcp_server::RefusedInfo;
@@ -243,7 +243,7 @@ impl ServerSocket {
             return Poll::Pending;
         };
         let accepted = match self.app_shards.is_remote() && bound.accepted_in.is_none() {
-            true => bound.listener.poll_accept_loose(cx),
+            true => bound.listener.poll_accept_unregistered(cx),
             false => bound.listener.poll_accept(cx),
         };
         match ready!(accepted) {
@@ -329,7 +329,7 @@ impl ServerSocket {
                 match then {
                     AtLimit::Reset => stream.reset(),
                     _ => {
-                        end_now(&mut *stream);
+                        try_close_gracefully(&mut *stream);
                     }
                 }
                 self.refused(peer, limit);

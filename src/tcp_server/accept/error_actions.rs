@@ -37,7 +37,7 @@ impl ServerSocket {
     ) -> Result<(), Error> {
         policy.check()?;
         if let Some(bound) = &mut self.listener {
-            let set = bound.listener.set_reserve(policy.sheds());
+            let set = bound.listener.set_reserve_fd(policy.sheds());
             set.map_err(|error| net_error::listen(&error))?;
         }
         self.errors.policy = policy;

@@ -126,13 +126,13 @@ impl Listener for Ports {
     }
 
     /// Takes what waits past the tasks, as the end of all of them.
-    fn poll_accept_loose(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+    fn poll_accept_unregistered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         for (port, _) in &self.all {
             if let Some(listener) = &mut *lock(&port.listener) {
                 if let Some(accepted) = port.ahead.take_accepted() {
                     return Poll::Ready(Ok(accepted));
                 }
-                if let Poll::Ready(accepted) = listener.poll_accept_loose(cx) {
+                if let Poll::Ready(accepted) = listener.poll_accept_unregistered(cx) {
                     return Poll::Ready(accepted);
                 }
             }
@@ -173,8 +173,8 @@ impl Listener for Ports {
         shed
     }
 
-    fn set_reserve(&mut self, reserve: bool) -> io::Result<()> {
-        self.each(|listener| listener.set_reserve(reserve))
+    fn set_reserve_fd(&mut self, reserve: bool) -> io::Result<()> {
+        self.each(|listener| listener.set_reserve_fd(reserve))
             .map(drop)
     }
 

@@ -200,7 +200,10 @@ impl Handshakes {
     pub(in crate::tcp_server) fn has_room(&mut self, cx: &mut Context<'_>) -> bool {
         self.start_next(cx);
         // Where all have their end behind them, only listeners make room.
-        let most = self.server.as_ref().map_or(usize::MAX, Server::most);
+        let most = self
+            .server
+            .as_ref()
+            .map_or(usize::MAX, Server::max_handshakes);
         self.next.is_none() && self.finished.len() < most
     }
 
@@ -227,7 +230,7 @@ impl Handshakes {
             // By now it is not to be encrypted.
             return self.finished.extend(self.next.take());
         };
-        if self.make_room(server.most(), cx)
+        if self.make_room(server.max_handshakes(), cx)
             && let Some((stream, ends)) = self.next.take()
         {
             self.start(stream, ends, server);
@@ -266,7 +269,7 @@ impl Handshakes {
         let number = self.started;
         let peer = ends.peer();
         let task = self.tasks.spawn(async move {
-            let made = timeout(server.limit(), server.handshake(stream)).await;
+            let made = timeout(server.handshake_timeout(), server.handshake(stream)).await;
             let made = made.unwrap_or(Err(NetError::TIMED_OUT));
             (number, made.map(|stream| (stream, ends)))
         });

@@ -1,33 +1,33 @@
-//! The OS's error numbers by their names.
+//! OS error numbers by name.
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
-/// An error number of the OS, read and written by its name: `EMFILE`. A number
-/// without a name here is written as it is.
+/// An OS error number, parsed from and displayed as its name: `EMFILE`. A number
+/// that has no name here is displayed as a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Errno(i32);
 
 impl Errno {
-    /// The highest number that Linux gives to an error.
+    /// The highest errno of Linux (`MAX_ERRNO`).
     const MAX: i32 = 4095;
 
-    /// The error with this number; `None` for what cannot be one.
+    /// The error with this number; `None` outside 1 to 4095.
     pub fn new(number: i32) -> Option<Self> {
         (1..=Self::MAX).contains(&number).then_some(Errno(number))
     }
 
-    /// The number, as `libc` has it.
+    /// The number, as in `libc`.
     pub const fn number(self) -> i32 {
         self.0
     }
 
-    /// `EMFILE`; `None` for a number that the table does not have.
+    /// The name, such as `EMFILE`; `None` if this number has none here.
     pub fn name(self) -> Option<&'static str> {
-        Self::NAMED
-            .iter()
-            .find(|(errno, _)| *errno == self)
-            .map(|(_, name)| *name)
+        let mut named = Self::NAMED.iter();
+        let (_, name) = named.find(|(errno, _)| *errno == self)?;
+        Some(name)
     }
 }
 
@@ -40,22 +40,29 @@ impl fmt::Display for Errno {
     }
 }
 
-/// Neither the name nor the number of an error.
+impl From<Errno> for io::Error {
+    fn from(errno: Errno) -> Self {
+        io::Error::from_raw_os_error(errno.0)
+    }
+}
+
+/// The text is neither the name nor the number of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, derive_more::Display, derive_more::Error)]
 #[display("write the name of an errno (EMFILE), or its number (24)")]
-pub struct NotAnErrno;
+pub struct ParseErrnoError;
 
 impl FromStr for Errno {
-    type Err = NotAnErrno;
+    type Err = ParseErrnoError;
 
-    fn from_str(text: &str) -> Result<Self, NotAnErrno> {
-        let named = Self::NAMED.iter().chain(Self::ALIASES);
-        let mut named = named.filter(|(_, name)| name.eq_ignore_ascii_case(text));
-        match named.next() {
-            Some((errno, _)) => Some(*errno),
-            None => text.parse().ok().and_then(Self::new),
-        }
-        .ok_or(NotAnErrno)
+    fn from_str(text: &str) -> Result<Self, ParseErrnoError> {
+        // `EWOULDBLOCK` is another name of `EAGAIN`.
+        let mut named = Self::NAMED.iter().chain(&[(Errno::EAGAIN, "EWOULDBLOCK")]);
+        let named = named.find(|(_, name)| name.eq_ignore_ascii_case(text));
+        let numbered = || text.parse().ok().and_then(Self::new);
+        named
+            .map(|(errno, _)| *errno)
+            .or_else(numbered)
+            .ok_or(ParseErrnoError)
     }
 }
 
@@ -68,13 +75,10 @@ macro_rules! errnos {
                 pub const $name: Errno = Errno(libc::$name);
             )*
 
-            /// Every error that the manual pages of the socket calls name, and
-            /// some that the kernel answers all the same.
+            /// The errors that the manual pages of the socket calls name, and
+            /// some that the kernel returns without being documented.
             const NAMED: &[(Errno, &str)] =
                 &[$($(#[$only])? (Errno::$name, stringify!($name)),)*];
-
-            /// Other names for one of them.
-            const ALIASES: &[(Errno, &str)] = &[(Errno(libc::EWOULDBLOCK), "EWOULDBLOCK")];
         }
     };
 }
@@ -95,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_numbers_find_each_other() {
+    fn an_errno_parses_from_its_name_and_its_number() {
         for (errno, name) in Errno::NAMED {
             assert_eq!(errno.to_string(), *name);
             assert_eq!(name.parse(), Ok(*errno));
@@ -106,7 +110,7 @@ mod tests {
         assert_eq!("4000".parse::<Errno>().map(Errno::number), Ok(4000));
         assert_eq!(Errno(4000).to_string(), "4000");
         for text in ["", "E", "EMFILES", "0", "4096", "1e1", " EMFILE"] {
-            assert_eq!(text.parse::<Errno>(), Err(NotAnErrno), "{text:?}");
+            assert_eq!(text.parse::<Errno>(), Err(ParseErrnoError), "{text:?}");
         }
     }
 }

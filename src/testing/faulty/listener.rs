@@ -1,4 +1,4 @@
-//! A listener whose accepts fail.
+//! A listener whose accepts fail by rules.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,80 +6,73 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use crate::os::{Accepted, Listener};
 use crate::testing::faulty::errno::Errno;
-use crate::testing::faulty::os_error;
-use crate::testing::faulty::plan::{Effect, Plan};
-use crate::testing::faulty::rule::{Call, Operation};
-use crate::testing::faulty::stream::{FaultyStream, Turn};
-use crate::testing::faulty::{Listener, Stream};
+use crate::testing::faulty::rule::{CallSite, Fault, Operation};
+use crate::testing::faulty::rule_set::RuleSet;
+use crate::testing::faulty::stream::{FaultyStream, PendingCall};
 
 pub(super) struct FaultyListener {
     inner: Box<dyn Listener>,
-    plan: Arc<Plan>,
-    call: Call,
-    turn: Turn,
-    /// The next connection goes the way of one that was aborted.
+    rules: Arc<RuleSet>,
+    site: CallSite,
+    pending: PendingCall,
+    /// The next connection is reset, and its accept fails with `ECONNABORTED`.
     aborts: bool,
 }
 
 impl FaultyListener {
-    pub(super) fn new(inner: Box<dyn Listener>, plan: Arc<Plan>) -> Self {
-        let call = Call {
-            operation: Operation::Accept,
+    pub(super) fn new(inner: Box<dyn Listener>, rules: Arc<RuleSet>) -> Self {
+        let site = CallSite {
             listener: inner.local_addr().ok(),
-            peer: None,
+            ..Operation::Accept.into()
         };
         FaultyListener {
             inner,
-            plan,
-            call,
-            turn: Turn::default(),
+            rules,
+            site,
+            pending: PendingCall::default(),
             aborts: false,
         }
     }
 
-    fn accept(
+    /// One accept, from its first poll to its result; `poll` asks the wrapped listener.
+    fn poll_accept_by(
         &mut self,
         cx: &mut Context<'_>,
-        loose: bool,
-    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
-        match ready!(self.turn.poll_effect(cx, &self.plan, &self.call)) {
-            Some(Effect::Error(Errno::ECONNABORTED)) => self.aborts = true,
-            Some(Effect::Error(errno)) => return Poll::Ready(Err(os_error(errno))),
+        poll: PollAccept,
+    ) -> Poll<io::Result<Accepted>> {
+        match ready!(self.pending.poll_fault(cx, &self.rules, &self.site)) {
+            // As in the kernel, the error comes with a client, so it waits for the next one.
+            Some(Fault::Error(Errno::ECONNABORTED)) => self.aborts = true,
+            Some(Fault::Error(errno)) => {
+                self.pending = PendingCall::default();
+                return Poll::Ready(Err(errno.into()));
+            }
             _ => {}
         }
-        let accepted = match loose {
-            true => self.inner.poll_accept_loose(cx),
-            false => self.inner.poll_accept(cx),
-        };
-        let (stream, peer) = ready!(accepted)?;
-        if self.aborts {
-            self.aborts = false;
+        let accepted = ready!(poll(&mut *self.inner, cx));
+        self.pending = PendingCall::default();
+        let (stream, peer) = accepted?;
+        if std::mem::take(&mut self.aborts) {
             stream.reset();
-            return Poll::Ready(Err(os_error(Errno::ECONNABORTED)));
+            return Poll::Ready(Err(Errno::ECONNABORTED.into()));
         }
-        let stream = FaultyStream::new(stream, self.plan.clone(), self.call.listener, Some(peer));
+        let stream = FaultyStream::new(stream, self.rules.clone(), self.site.listener, Some(peer));
         Poll::Ready(Ok((Box::new(stream), peer)))
     }
 }
 
+/// [`Listener::poll_accept`] or [`Listener::poll_accept_unregistered`].
+type PollAccept = fn(&mut dyn Listener, &mut Context<'_>) -> Poll<io::Result<Accepted>>;
+
 impl Listener for FaultyListener {
-    fn poll_accept(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
-        let accepted = ready!(self.accept(cx, false));
-        self.turn = Turn::default();
-        Poll::Ready(accepted)
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        self.poll_accept_by(cx, |inner, cx| inner.poll_accept(cx))
     }
 
-    fn poll_accept_loose(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
-        let accepted = ready!(self.accept(cx, true));
-        self.turn = Turn::default();
-        Poll::Ready(accepted)
+    fn poll_accept_unregistered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        self.poll_accept_by(cx, |inner, cx| inner.poll_accept_unregistered(cx))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -91,7 +84,8 @@ impl Listener for FaultyListener {
     }
 
     fn reregister(&mut self) -> io::Result<()> {
-        self.turn = Turn::default();
+        // A stall uses the clock of the old runtime.
+        self.pending = PendingCall::default();
         self.inner.reregister()
     }
 

@@ -1,30 +1,32 @@
-//! A faulty network as an actor: the same calls, sent.
+//! The faulty network as an actor: its calls as messages.
 
 use actix::prelude::*;
 
-use crate::testing::faulty::{FaultyNetwork, Rule, RuleId, RuleReport};
+use crate::testing::faulty::network::FaultyNetwork;
+use crate::testing::faulty::rule::Rule;
+use crate::testing::faulty::rule_set::{RuleId, RuleReport};
 
-/// The actor is a handle as any other: stopping it takes no rule back.
+/// The actor is a handle like any other: stopping it removes no rule.
 impl Actor for FaultyNetwork {
     type Context = Context<Self>;
 }
 
-/// [`FaultyNetwork::inject`].
+/// Calls [`FaultyNetwork::inject`].
 #[derive(Clone, Debug, PartialEq, Message)]
 #[rtype(result = "RuleId")]
 pub struct Inject(pub Rule);
 
-/// [`FaultyNetwork::remove`].
+/// Calls [`FaultyNetwork::remove`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
 #[rtype(result = "Option<RuleReport>")]
 pub struct Remove(pub RuleId);
 
-/// [`FaultyNetwork::release`].
+/// Calls [`FaultyNetwork::release`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
 #[rtype(result = "bool")]
 pub struct Release(pub RuleId);
 
-/// [`FaultyNetwork::clear`].
+/// Calls [`FaultyNetwork::clear`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
 #[rtype(result = "Vec<RuleReport>")]
 pub struct Clear;

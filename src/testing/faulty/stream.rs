@@ -1,4 +1,4 @@
-//! A stream whose reads and writes fail.
+//! A stream whose reads and writes fail by rules.
 
 use std::io;
 use std::io::IoSlice;
@@ -11,81 +11,82 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::testing::faulty::Stream;
+use crate::os::Stream;
 use crate::testing::faulty::errno::Errno;
-use crate::testing::faulty::os_error;
-use crate::testing::faulty::plan::{Asked, Effect, Plan};
-use crate::testing::faulty::rule::{Call, Operation};
+use crate::testing::faulty::rule::{CallSite, Fault, Operation};
+use crate::testing::faulty::rule_set::{Effect, RuleCursor, RuleSet};
 
-/// An operation that waits.
+/// A call that has not returned yet.
 #[derive(Default)]
-pub(super) struct Turn {
-    asked: Asked,
+pub(super) struct PendingCall {
+    cursor: RuleCursor,
     stalled: Option<BoxFuture<'static, ()>>,
 }
 
-impl Turn {
-    /// What the operation is to do, when it has stalled as long as it should.
-    pub(super) fn poll_effect(
+impl PendingCall {
+    /// The fault that a rule injects into the call, after its stalls. Later polls of the same call find
+    /// only rules that were injected since.
+    pub(super) fn poll_fault(
         &mut self,
         cx: &mut Context<'_>,
-        plan: &Plan,
-        call: &Call,
-    ) -> Poll<Option<Effect>> {
+        rules: &RuleSet,
+        site: &CallSite,
+    ) -> Poll<Option<Fault>> {
         loop {
             if let Some(stalled) = &mut self.stalled {
                 ready!(stalled.poll_unpin(cx));
                 self.stalled = None;
             }
-            match plan.ask(call, &mut self.asked) {
+            match rules.evaluate(site, &mut self.cursor) {
                 Some(Effect::Stall(released)) => self.stalled = Some(released),
-                effect => return Poll::Ready(effect),
+                Some(Effect::Fail(fault)) => return Poll::Ready(Some(fault)),
+                None => return Poll::Ready(None),
             }
         }
     }
 }
 
 pub(super) struct FaultyStream {
-    /// Gone after a reset.
+    /// `None` after a reset.
     inner: Option<Box<dyn Stream>>,
-    /// What is known of it then.
+    /// The local address of a stream that was reset.
     local: Option<SocketAddr>,
-    plan: Arc<Plan>,
+    rules: Arc<RuleSet>,
     reading: Half,
     writing: Half,
 }
 
 /// One direction.
 struct Half {
-    call: Call,
-    turn: Turn,
-    /// The most bytes of the operation that is going on.
-    most: usize,
+    site: CallSite,
+    pending: PendingCall,
+    /// The most bytes that the pending call may transfer.
+    max_bytes: usize,
     broken: Option<Broken>,
-    /// Who waits, and is to hear when the other direction breaks both.
+    /// The task to wake if a fault of the other direction breaks this one.
     waker: Option<Waker>,
 }
 
-/// What every later call answers.
+/// What every later call returns.
 #[derive(Clone, Copy)]
 enum Broken {
     Error(Errno),
     End,
 }
 
-/// What an error leaves of a connection.
-enum Damage {
-    /// It was that call's alone.
-    None,
-    Half,
-    Both,
+/// What fails after an error, besides the call itself.
+#[derive(PartialEq, Eq)]
+enum ErrorScope {
+    Call,
+    Direction,
+    Connection,
 }
 
-impl Damage {
+impl ErrorScope {
     fn of(errno: Errno, operation: Operation) -> Self {
         match errno {
-            // Reads still find what came before the peer stopped reading.
-            Errno::EPIPE if operation == Operation::Write => Damage::Half,
+            // Data that came before the peer stopped reading is still read.
+            Errno::EPIPE if operation == Operation::Write => ErrorScope::Direction,
             Errno::EPIPE
             | Errno::ECONNRESET
             | Errno::ECONNABORTED
@@ -99,49 +100,59 @@ impl Damage {
             | Errno::EHOSTUNREACH
             | Errno::EBADF
             | Errno::ENOTSOCK
-            | Errno::ENOTCONN => Damage::Both,
-            _ => Damage::None,
+            | Errno::ENOTCONN => ErrorScope::Connection,
+            _ => ErrorScope::Call,
         }
     }
 }
 
 impl Half {
-    fn new(call: Call) -> Self {
+    fn new(site: CallSite) -> Self {
         Half {
-            call,
-            turn: Turn::default(),
-            most: usize::MAX,
+            site,
+            pending: PendingCall::default(),
+            max_bytes: usize::MAX,
             broken: None,
             waker: None,
         }
     }
 
-    fn wait(&mut self, cx: &Context<'_>) {
+    fn register(&mut self, cx: &Context<'_>) {
         match &mut self.waker {
             Some(waker) => waker.clone_from(cx.waker()),
             None => self.waker = Some(cx.waker().clone()),
         }
     }
 
-    fn break_by(&mut self, broken: Broken) {
-        // What broke it first is what it goes on to say.
+    /// The pending call has returned.
+    fn finish_call(&mut self) {
+        self.pending = PendingCall::default();
+        self.max_bytes = usize::MAX;
+    }
+
+    fn break_with(&mut self, broken: Broken) {
+        // The first fault decides what later calls return.
         self.broken.get_or_insert(broken);
-        self.turn = Turn::default();
+        self.pending = PendingCall::default();
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
+    }
+
+    fn has_failed(&self) -> bool {
+        matches!(self.broken, Some(Broken::Error(_)))
     }
 }
 
 impl FaultyStream {
     pub(super) fn new(
         inner: Box<dyn Stream>,
-        plan: Arc<Plan>,
+        rules: Arc<RuleSet>,
         listener: Option<SocketAddr>,
         peer: Option<SocketAddr>,
     ) -> Self {
         let half = |operation| {
-            Half::new(Call {
+            Half::new(CallSite {
                 operation,
                 listener,
                 peer,
@@ -150,14 +161,14 @@ impl FaultyStream {
         FaultyStream {
             inner: Some(inner),
             local: None,
-            plan,
+            rules,
             reading: half(Operation::Read),
             writing: half(Operation::Write),
         }
     }
 
-    /// A read or a write, from its first poll to its answer. `work` is what
-    /// does it, with no more than so many bytes.
+    /// One read or write, from its first poll to its result. `work` calls the wrapped stream
+    /// with at most the given number of bytes.
     fn transfer(
         &mut self,
         cx: &mut Context<'_>,
@@ -169,36 +180,33 @@ impl FaultyStream {
             _ => &mut self.writing,
         };
         let Some(inner) = &mut self.inner else {
-            return Poll::Ready(Err(os_error(Errno::ECONNRESET)));
+            return Poll::Ready(Err(Errno::ECONNRESET.into()));
         };
         match half.broken {
-            Some(Broken::Error(errno)) => return Poll::Ready(Err(os_error(errno))),
+            Some(Broken::Error(errno)) => return Poll::Ready(Err(errno.into())),
             Some(Broken::End) => return Poll::Ready(Ok(0)),
             None => {}
         }
-        let answer = match half.turn.poll_effect(cx, &self.plan, &half.call) {
+        let result = match half.pending.poll_fault(cx, &self.rules, &half.site) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Some(Effect::Error(errno))) => return self.fail(errno, operation),
-            Poll::Ready(Some(Effect::Reset)) => return self.reset_now(),
-            Poll::Ready(Some(Effect::End)) => {
-                half.break_by(Broken::End);
+            Poll::Ready(Some(Fault::Error(errno))) => return self.fail(errno, operation),
+            Poll::Ready(Some(Fault::Reset)) => return self.reset_now(),
+            Poll::Ready(Some(Fault::End)) => {
+                half.break_with(Broken::End);
                 return Poll::Ready(Ok(0));
             }
-            Poll::Ready(effect) => {
-                if let Some(Effect::Short(bytes)) = effect {
-                    half.most = bytes;
+            Poll::Ready(fault) => {
+                if let Some(Fault::Short(bytes)) = fault {
+                    half.max_bytes = bytes.get();
                 }
-                work(&mut **inner, cx, half.most)
+                work(&mut **inner, cx, half.max_bytes)
             }
         };
-        match answer {
-            Poll::Pending => half.wait(cx),
-            Poll::Ready(_) => {
-                half.turn = Turn::default();
-                half.most = usize::MAX;
-            }
+        match result {
+            Poll::Pending => half.register(cx),
+            Poll::Ready(_) => half.finish_call(),
         }
-        answer
+        result
     }
 
     fn fail(&mut self, errno: Errno, operation: Operation) -> Poll<io::Result<usize>> {
@@ -206,72 +214,70 @@ impl FaultyStream {
             Operation::Read => (&mut self.reading, &mut self.writing),
             _ => (&mut self.writing, &mut self.reading),
         };
-        own.turn = Turn::default();
-        own.most = usize::MAX;
-        let damage = Damage::of(errno, operation);
-        if matches!(damage, Damage::Half | Damage::Both) {
-            // Its waker may be the one that is told now: once more is harmless.
-            own.break_by(Broken::Error(errno));
+        own.finish_call();
+        let scope = ErrorScope::of(errno, operation);
+        if scope != ErrorScope::Call {
+            // This may wake the calling task once more, which is harmless.
+            own.break_with(Broken::Error(errno));
         }
-        if matches!(damage, Damage::Both) {
-            other.break_by(Broken::Error(errno));
+        if scope == ErrorScope::Connection {
+            other.break_with(Broken::Error(errno));
         }
-        Poll::Ready(Err(os_error(errno)))
+        Poll::Ready(Err(errno.into()))
     }
 
     fn reset_now(&mut self) -> Poll<io::Result<usize>> {
-        if let Some(mut inner) = self.inner.take() {
+        if let Some(inner) = self.inner.take() {
             self.local = inner.local_addr().ok();
-            inner.reset_when_dropped();
+            inner.reset();
         }
-        self.reading.break_by(Broken::Error(Errno::ECONNRESET));
-        self.writing.break_by(Broken::Error(Errno::ECONNRESET));
-        Poll::Ready(Err(os_error(Errno::ECONNRESET)))
+        self.reading.break_with(Broken::Error(Errno::ECONNRESET));
+        self.writing.break_with(Broken::Error(Errno::ECONNRESET));
+        Poll::Ready(Err(Errno::ECONNRESET.into()))
     }
 
     fn inner(&self) -> io::Result<&dyn Stream> {
         let inner = self.inner.as_deref();
-        inner.ok_or_else(|| os_error(Errno::ECONNRESET))
+        inner.ok_or_else(|| Errno::ECONNRESET.into())
     }
 }
 
 impl Stream for FaultyStream {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.transfer(cx, Operation::Read, |inner, cx, most| {
-            let most = most.min(buffer.len());
-            inner.poll_read(cx, &mut buffer[..most])
+        self.transfer(cx, Operation::Read, |inner, cx, max| {
+            let size = max.min(buffer.len());
+            inner.poll_read(cx, &mut buffer[..size])
         })
     }
 
     fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         match self.reading.broken {
-            Some(Broken::Error(errno)) => return Poll::Ready(Err(os_error(errno))),
+            Some(Broken::Error(errno)) => return Poll::Ready(Err(errno.into())),
             Some(Broken::End) => return Poll::Ready(Ok(false)),
             None => {}
         }
         let Some(inner) = &mut self.inner else {
-            return Poll::Ready(Err(os_error(Errno::ECONNRESET)));
+            return Poll::Ready(Err(Errno::ECONNRESET.into()));
         };
         let peeked = inner.poll_peek(cx);
         if peeked.is_pending() {
-            self.reading.wait(cx);
+            self.reading.register(cx);
         }
         peeked
     }
 
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let is_broken = |half: &Half| matches!(half.broken, Some(Broken::Error(_)));
-        if is_broken(&self.reading) && is_broken(&self.writing) {
+    fn poll_error_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.reading.has_failed() && self.writing.has_failed() {
             return Poll::Ready(());
         }
         let Some(inner) = &mut self.inner else {
             return Poll::Ready(());
         };
-        let gone = inner.poll_gone(cx);
-        if gone.is_pending() {
-            self.reading.wait(cx);
+        let error = inner.poll_error_ready(cx);
+        if error.is_pending() {
+            self.reading.register(cx);
         }
-        gone
+        error
     }
 
     fn poll_write(
@@ -279,8 +285,8 @@ impl Stream for FaultyStream {
         cx: &mut Context<'_>,
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.transfer(cx, Operation::Write, |inner, cx, most| {
-            let mut left = most;
+        self.transfer(cx, Operation::Write, |inner, cx, max| {
+            let mut left = max;
             let mut parts = Vec::with_capacity(data.len());
             for slice in data {
                 let part = left.min(slice.len());
@@ -296,14 +302,14 @@ impl Stream for FaultyStream {
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match (&mut self.inner, self.writing.broken) {
-            (Some(_), Some(Broken::Error(errno))) => Poll::Ready(Err(os_error(errno))),
+            (Some(_), Some(Broken::Error(errno))) => Poll::Ready(Err(errno.into())),
             (Some(inner), _) => inner.poll_shutdown(cx),
-            (None, _) => Poll::Ready(Err(os_error(Errno::ENOTCONN))),
+            (None, _) => Poll::Ready(Err(Errno::ENOTCONN.into())),
         }
     }
 
-    fn has_ended(&self) -> bool {
-        self.inner.as_ref().is_none_or(|inner| inner.has_ended())
+    fn reached_eof(&self) -> bool {
+        self.inner.as_ref().is_none_or(|inner| inner.reached_eof())
     }
 
     fn unacknowledged(&self) -> Option<usize> {
@@ -313,7 +319,7 @@ impl Stream for FaultyStream {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         match &self.inner {
             Some(inner) => inner.local_addr(),
-            None => self.local.ok_or_else(|| os_error(Errno::ENOTCONN)),
+            None => self.local.ok_or_else(|| Errno::ENOTCONN.into()),
         }
     }
 
@@ -326,9 +332,9 @@ impl Stream for FaultyStream {
     }
 
     fn reregister(&mut self) -> io::Result<()> {
-        // What stalled, stalled by the clock of the old runtime.
-        self.reading.turn = Turn::default();
-        self.writing.turn = Turn::default();
+        // A stall uses the clock of the old runtime.
+        self.reading.pending = PendingCall::default();
+        self.writing.pending = PendingCall::default();
         match &mut self.inner {
             Some(inner) => inner.reregister(),
             None => Ok(()),
@@ -339,9 +345,9 @@ impl Stream for FaultyStream {
         self.inner()?.duplicate()
     }
 
-    fn reset_when_dropped(&mut self) {
+    fn set_reset_on_drop(&mut self) {
         if let Some(inner) = &mut self.inner {
-            inner.reset_when_dropped();
+            inner.set_reset_on_drop();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A listener that is slow, panics or dies, before one that is sound.
+//! A listener that stalls, panics or stops by rules, and else forwards events to another listener.
 
 use std::sync::Arc;
 
@@ -6,48 +6,20 @@ use actix::fut::wrap_future;
 use actix::prelude::*;
 use futures::future::pending;
 
-use crate::testing::faulty::plan::{Asked, Effect, Plan};
-use crate::testing::faulty::rule::{Call, Operation};
-use crate::testing::faulty::{FaultyNetwork, end_arbiter};
+use crate::testing::faulty::rule::{Fault, Operation};
+use crate::testing::faulty::rule_set::{Effect, RuleCursor, RuleSet, stop_current_arbiter};
 
-/// Hands every event on, one after the other, unless it fails.
 struct Subscriber<E: Message<Result = ()> + Send + 'static> {
     recipient: Recipient<E>,
-    plan: Arc<Plan>,
+    rules: Arc<RuleSet>,
 }
 
-impl FaultyNetwork {
-    /// A listener that hands every event on to `recipient`, and that fails by
-    /// the rules about [`Operation::Subscriber`]: add it instead of
-    /// `recipient`. It is an actor in the current arbiter.
-    ///
-    /// It hands on one event after the other, each when the one before has been
-    /// handled. While it stalls it holds the event, with its credit, and
-    /// everything behind it, in order. When it panics or stops it is dead, as
-    /// any listener: the event that it had in hand and those in its mailbox have
-    /// reached nobody. Its app has to start another one;
-    /// [`Recipient::connected`] tells whether it lives. It stops by itself when
-    /// `recipient` is dead; an event that it had handed on then counts as
-    /// handled, unless `recipient` has panicked.
-    ///
-    /// # Panics
-    /// Outside an actix system, as every actor that starts.
-    ///
-    /// ```
-    /// # use actix::prelude::*;
-    /// # use chrome_sockets::testing::FaultyNetwork;
-    /// # use chrome_sockets::{App, tcp::ReceiveInfo};
-    /// fn listen(app: &App, network: &FaultyNetwork, listener: Recipient<ReceiveInfo>) {
-    ///     app.tcp.on_receive.add_listener(network.subscriber(listener));
-    /// }
-    /// ```
-    pub fn subscriber<E>(&self, recipient: Recipient<E>) -> Recipient<E>
-    where
-        E: Message<Result = ()> + Send + 'static,
-    {
-        let plan = self.plan.clone();
-        Subscriber { recipient, plan }.start().recipient()
-    }
+/// Starts a subscriber in the current arbiter.
+pub(super) fn start<E>(rules: Arc<RuleSet>, recipient: Recipient<E>) -> Recipient<E>
+where
+    E: Message<Result = ()> + Send + 'static,
+{
+    Subscriber { recipient, rules }.start().recipient()
 }
 
 impl<E: Message<Result = ()> + Send + 'static> Actor for Subscriber<E> {
@@ -58,12 +30,13 @@ impl<E: Message<Result = ()> + Send + 'static> Handler<E> for Subscriber<E> {
     type Result = ();
 
     fn handle(&mut self, event: E, ctx: &mut Self::Context) {
-        let passing = pass(self.plan.clone(), self.recipient.clone(), event);
-        let passing = wrap_future::<_, Self>(passing).map(|passed, _, ctx| match passed {
-            Passed::On => {}
-            Passed::NobodyLives => ctx.stop(),
-            Passed::Stopped(event) => {
-                // It has not been handled: it goes when the mailbox is closed.
+        let forwarding = forward(self.rules.clone(), self.recipient.clone(), event);
+        let forwarding = wrap_future::<_, Self>(forwarding).map(|outcome, _, ctx| match outcome {
+            Outcome::Delivered => {}
+            Outcome::RecipientDead => ctx.stop(),
+            Outcome::Stopped(event) => {
+                // A dropped event counts as handled while the mailbox is open. A future of the
+                // actor is dropped after its mailbox is closed.
                 let kept = async move {
                     let _event = event;
                     pending().await
@@ -72,39 +45,34 @@ impl<E: Message<Result = ()> + Send + 'static> Handler<E> for Subscriber<E> {
                 ctx.stop();
             }
         });
-        // Nothing else is handled meanwhile.
-        ctx.wait(passing);
+        // Later events wait in the mailbox until this one is handled.
+        ctx.wait(forwarding);
     }
 }
 
 /// What became of an event.
-enum Passed<E> {
-    On,
-    NobodyLives,
+enum Outcome<E> {
+    Delivered,
+    RecipientDead,
     Stopped(E),
 }
 
-async fn pass<E>(plan: Arc<Plan>, recipient: Recipient<E>, event: E) -> Passed<E>
+async fn forward<E>(rules: Arc<RuleSet>, recipient: Recipient<E>, event: E) -> Outcome<E>
 where
     E: Message<Result = ()> + Send + 'static,
 {
-    let call = Call {
-        operation: Operation::Subscriber,
-        listener: None,
-        peer: None,
-    };
-    let mut asked = Asked::default();
-    while let Some(effect) = plan.ask(&call, &mut asked) {
+    let mut cursor = RuleCursor::default();
+    while let Some(effect) = rules.evaluate(&Operation::Subscriber.into(), &mut cursor) {
         match effect {
             Effect::Stall(released) => released.await,
-            Effect::Stop => return Passed::Stopped(event),
-            Effect::EndArbiter => end_arbiter(),
-            // No rule about a subscriber has these.
-            Effect::Error(_) | Effect::Short(_) | Effect::Reset | Effect::End => {}
+            Effect::Fail(Fault::Stop) => return Outcome::Stopped(event),
+            Effect::Fail(Fault::EndArbiter) => stop_current_arbiter(),
+            // `Rule::new` allows no other fault for a subscriber.
+            Effect::Fail(_) => {}
         }
     }
     match recipient.send(event).await {
-        Ok(()) => Passed::On,
-        Err(_) => Passed::NobodyLives,
+        Ok(()) => Outcome::Delivered,
+        Err(_) => Outcome::RecipientDead,
     }
 }

@@ -2,109 +2,16 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::testing::faulty::rule::{Fault, Operation, Place, Rule};
+use crate::testing::faulty::rule::{AddressFilter, Fault, Operation, Rule, RuleError};
 
-/// Why a text or a combination is no [`Rule`], and what to write.
-#[derive(Clone, Debug, PartialEq, Eq, derive_more::Display, derive_more::Error)]
-#[non_exhaustive]
-pub enum RuleError {
-    /// It does not begin as a rule does.
-    #[display("{_0:?} says no fault: write OPERATION=FAULT, like accept=EMFILE")]
-    NoFault(#[error(not(source))] String),
-    /// Nothing that can fail has this name.
-    #[display("{_0:?} is no operation: write one of {}", operations())]
-    UnknownOperation(#[error(not(source))] String),
-    /// Nothing fails like this.
-    #[display(
-        "{_0:?} is no fault: write the name of an errno (EMFILE), its number (24), stall, \
-         short, reset, end or panic; or panic, stop or arbiter before an actor: panic=clients"
-    )]
-    UnknownFault(#[error(not(source))] String),
-    /// This operation does not fail like this.
-    #[display("{operation}={} is not possible: {}", fault.word(), fault.is_for())]
-    NotPossible {
-        /// What should fail.
-        operation: Operation,
-        /// How it cannot.
-        fault: Fault,
-    },
-    /// It has no listener.
-    #[display("{_0} has no listener: it takes peer=ADDRESS if it is a connect, or neither")]
-    NoListener(#[error(not(source))] Operation),
-    /// It has no peer, or does not know it yet.
-    #[display("{_0} knows no peer: it takes listener=ADDRESS if it is an accept or a listen")]
-    NoPeer(#[error(not(source))] Operation),
-    /// Nothing of this name can be added to the fault.
-    #[display(
-        "{_0:?} is no part of such a rule: write one of listener=ADDRESS, peer=ADDRESS, after=N, \
-         every=N, p=PROBABILITY, times=N; for=TIME after stall; bytes=N after short"
-    )]
-    UnknownKey(#[error(not(source))] String),
-    /// It says two things for one.
-    #[display("{_0}= stands twice: write it once")]
-    Twice(#[error(not(source))] &'static str),
-    /// What stands after the `=` cannot stand there.
-    #[display("{key}={value:?} cannot be: write {expected}")]
-    BadValue {
-        /// Before the `=`.
-        key: &'static str,
-        /// After it.
-        value: String,
-        /// What may stand there.
-        expected: &'static str,
-    },
-}
-
-fn operations() -> String {
-    Operation::ALL
-        .map(|operation| operation.to_string())
-        .join(", ")
-}
-
-impl Fault {
-    /// What stands after the operation.
-    fn word(&self) -> String {
-        match self {
-            Fault::Error(errno) => errno.to_string(),
-            Fault::Stall(_) => "stall".to_owned(),
-            Fault::Short(_) => "short".to_owned(),
-            Fault::Reset => "reset".to_owned(),
-            Fault::End => "end".to_owned(),
-            Fault::Panic => "panic".to_owned(),
-            Fault::Stop => "stop".to_owned(),
-            Fault::EndArbiter => "arbiter".to_owned(),
-        }
-    }
-
-    fn is_for(&self) -> &'static str {
-        match self {
-            Fault::Error(_) => {
-                "an errno is for operations; of an actor write panic, stop or arbiter"
-            }
-            Fault::Panic => "write an operation",
-            Fault::Stop | Fault::EndArbiter => {
-                "write stop=server, stop=clients, stop=registry or stop=subscriber, or arbiter="
-            }
-            Fault::Stall(_) => {
-                "neither listen nor an actor of the crate waits; stall any other operation"
-            }
-            Fault::Short(_) => "short is for read and write",
-            Fault::Reset => {
-                "reset is for read and write; elsewhere write ECONNRESET, or ECONNABORTED for accept"
-            }
-            Fault::End => "end is for read; elsewhere write EPIPE or ECONNRESET",
-        }
-    }
-}
-
-/// As it stands in a rule: `stall,for=200ms`.
+/// The fault with its option: `stall,for=200ms`.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.word())?;
+        f.write_str(&self.keyword())?;
         match *self {
             Fault::Stall(Some(time)) => write!(f, ",for={}", Time(time)),
             Fault::Short(bytes) if bytes > NonZeroUsize::MIN => write!(f, ",bytes={bytes}"),
@@ -113,10 +20,14 @@ impl fmt::Display for Fault {
     }
 }
 
-/// As a rule begins: of an actor, what happens comes first, but for a stall:
-/// `panic=clients`, `subscriber=stall`.
-pub(super) fn begin(f: &mut fmt::Formatter<'_>, operation: Operation, fault: Fault) -> fmt::Result {
-    match (operation.is_actors(), fault) {
+/// The first part of a rule. The fault comes before an actor (`panic=clients`), but a
+/// stall comes after it, as after other operations (`subscriber=stall`).
+pub(super) fn write_fault(
+    f: &mut fmt::Formatter<'_>,
+    operation: Operation,
+    fault: Fault,
+) -> fmt::Result {
+    match (operation.is_actor(), fault) {
         (false, _) | (_, Fault::Stall(_)) => write!(f, "{operation}={fault}"),
         (true, _) => write!(f, "{fault}={operation}"),
     }
@@ -124,7 +35,7 @@ pub(super) fn begin(f: &mut fmt::Formatter<'_>, operation: Operation, fault: Fau
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        begin(f, self.operation, self.fault)?;
+        write_fault(f, self.operation, self.fault)?;
         if let Some(listener) = self.listener {
             write!(f, ",listener={listener}")?;
         }
@@ -151,27 +62,27 @@ impl FromStr for Rule {
     type Err = RuleError;
 
     fn from_str(text: &str) -> Result<Self, RuleError> {
-        let no_fault = || RuleError::NoFault(text.to_owned());
+        let missing = || RuleError::MissingFault(text.to_owned());
         let mut parts = text.split(',').map(str::trim);
         let first = parts.next().and_then(|first| first.split_once('='));
-        let (operation, fault) = first.ok_or_else(no_fault)?;
+        let (operation, fault) = first.ok_or_else(missing)?;
         let (operation, fault) = (operation.trim(), fault.trim());
-        // Of an actor, what happens comes first: `panic=clients`.
         let (operation, fault) = match fault.parse::<Operation>() {
-            Ok(actor) if actor.is_actors() => (actor, operation.parse()?),
+            // The fault comes before an actor: `panic=clients`.
+            Ok(actor) if actor.is_actor() => (actor, operation.parse()?),
             _ => (operation.parse()?, fault.parse()?),
         };
         let mut rule = Rule::new(operation, fault)?;
         let mut seen = Vec::new();
         for part in parts {
-            let unknown = || RuleError::UnknownKey(part.to_owned());
+            let unknown = || RuleError::UnknownOption(part.to_owned());
             let (key, value) = part.split_once('=').ok_or_else(unknown)?;
-            let key = Key::named(key.trim(), fault).ok_or_else(unknown)?;
-            if seen.contains(&key.name()) {
-                return Err(RuleError::Twice(key.name()));
+            let (key, value) = (key.trim(), value.trim());
+            if seen.contains(&key) {
+                return Err(RuleError::Duplicate(key.to_owned()));
             }
-            seen.push(key.name());
-            rule = key.add(rule, value.trim())?;
+            seen.push(key);
+            rule = add_option(rule, key, value)?.ok_or_else(unknown)?;
         }
         Ok(rule)
     }
@@ -188,11 +99,12 @@ impl FromStr for Operation {
     }
 }
 
-/// Without its time or size: `stall`, `short`.
+/// Without its option: `stall`, `short`.
 impl FromStr for Fault {
     type Err = RuleError;
 
     fn from_str(text: &str) -> Result<Self, RuleError> {
+        let unknown = |_| RuleError::UnknownFault(text.to_owned());
         Ok(match text {
             "stall" => Fault::Stall(None),
             "short" => Fault::short(1),
@@ -201,113 +113,59 @@ impl FromStr for Fault {
             "panic" => Fault::Panic,
             "stop" => Fault::Stop,
             "arbiter" => Fault::EndArbiter,
-            errno => Fault::Error(
-                errno
-                    .parse()
-                    .map_err(|_| RuleError::UnknownFault(text.to_owned()))?,
-            ),
+            errno => Fault::Error(errno.parse().map_err(unknown)?),
         })
     }
 }
 
-/// What may follow the fault.
-#[derive(Clone, Copy)]
-enum Key {
-    Listener,
-    Peer,
-    After,
-    Every,
-    Probability,
-    Times,
-    For,
-    Bytes,
+const ADDRESS: &str = "an IP address, 127.0.0.1, or one with a port, [::1]:80";
+const NUMBER: &str = "a whole number";
+const POSITIVE: &str = "a whole number from 1 upward";
+const PROBABILITY: &str = "a number from 0 (never) to 1 (always), like 0.001";
+const TIME: &str = "a whole number with ns, us, ms, s or min, like 200ms";
+
+/// Adds the option `key=value`. `None`: the rule's fault has no such option.
+fn add_option(rule: Rule, key: &str, value: &str) -> Result<Option<Rule>, RuleError> {
+    let invalid = |expected| RuleError::InvalidValue {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        expected,
+    };
+    let address = || address(value).ok_or_else(|| invalid(ADDRESS));
+    let number = || value.parse::<u64>().map_err(|_| invalid(NUMBER));
+    Ok(Some(match (key, rule.fault) {
+        ("listener", _) => rule.listener(address()?)?,
+        ("peer", _) => rule.peer(address()?)?,
+        ("after", _) => rule.after(number()?),
+        ("times", _) => rule.times(number()?),
+        ("every", _) => {
+            let nth: NonZeroU64 = value.parse().map_err(|_| invalid(POSITIVE))?;
+            rule.every(nth.get())
+        }
+        ("p", _) => match value.parse::<f64>() {
+            Ok(p) if (0.0..=1.0).contains(&p) => rule.probability(p),
+            _ => return Err(invalid(PROBABILITY)),
+        },
+        ("for", Fault::Stall(_)) => {
+            let Time(time) = value.parse().map_err(|InvalidTime| invalid(TIME))?;
+            let fault = Fault::Stall(Some(time));
+            Rule { fault, ..rule }
+        }
+        ("bytes", Fault::Short(_)) => {
+            let fault = Fault::Short(value.parse().map_err(|_| invalid(POSITIVE))?);
+            Rule { fault, ..rule }
+        }
+        _ => return Ok(None),
+    }))
 }
 
-impl Key {
-    const ALL: [Key; 8] = [
-        Key::Listener,
-        Key::Peer,
-        Key::After,
-        Key::Every,
-        Key::Probability,
-        Key::Times,
-        Key::For,
-        Key::Bytes,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Key::Listener => "listener",
-            Key::Peer => "peer",
-            Key::After => "after",
-            Key::Every => "every",
-            Key::Probability => "p",
-            Key::Times => "times",
-            Key::For => "for",
-            Key::Bytes => "bytes",
-        }
-    }
-
-    /// The key of this name that may follow this fault.
-    fn named(name: &str, fault: Fault) -> Option<Self> {
-        Self::ALL.into_iter().find(|key| {
-            let fits = match key {
-                Key::For => matches!(fault, Fault::Stall(_)),
-                Key::Bytes => matches!(fault, Fault::Short(_)),
-                _ => true,
-            };
-            fits && key.name() == name
-        })
-    }
-
-    fn expected(self) -> &'static str {
-        match self {
-            Key::Listener | Key::Peer => "an IP address, 127.0.0.1, or one with a port, [::1]:80",
-            Key::After | Key::Times => "a whole number",
-            Key::Every | Key::Bytes => "a whole number from 1 upward",
-            Key::Probability => "a number from 0 (never) to 1 (always), like 0.001",
-            Key::For => "a whole number with ns, us, ms, s or min, like 200ms",
-        }
-    }
-
-    fn add(self, mut rule: Rule, text: &str) -> Result<Rule, RuleError> {
-        let bad = || RuleError::BadValue {
-            key: self.name(),
-            value: text.to_owned(),
-            expected: self.expected(),
-        };
-        let number = || text.parse::<u64>().map_err(|_| bad());
-        match self {
-            Key::Listener => return rule.listener(place(text).ok_or_else(bad)?),
-            Key::Peer => return rule.peer(place(text).ok_or_else(bad)?),
-            Key::After => rule.after = number()?,
-            Key::Every => match number()? {
-                0 => return Err(bad()),
-                nth => rule.every = nth,
-            },
-            Key::Probability => match text.parse::<f64>() {
-                Ok(p) if (0.0..=1.0).contains(&p) => rule = rule.probability(p),
-                _ => return Err(bad()),
-            },
-            Key::Times => rule.times = Some(number()?),
-            Key::For => {
-                let Time(time) = text.parse().map_err(|NotATime| bad())?;
-                rule.fault = Fault::Stall(Some(time));
-            }
-            Key::Bytes => rule.fault = Fault::Short(text.parse().map_err(|_| bad())?),
-        }
-        Ok(rule)
-    }
+fn address(text: &str) -> Option<AddressFilter> {
+    let ip = || text.parse::<IpAddr>().map(AddressFilter::from);
+    let address = text.parse::<SocketAddr>().map(AddressFilter::from);
+    address.or_else(|_| ip()).ok()
 }
 
-fn place(text: &str) -> Option<Place> {
-    let address = text.parse::<SocketAddr>().map(Place::from);
-    address
-        .or_else(|_| text.parse::<IpAddr>().map(Place::from))
-        .ok()
-}
-
-impl fmt::Display for Place {
+impl fmt::Display for AddressFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.port {
             Some(port) => SocketAddr::new(self.ip, port).fmt(f),
@@ -319,10 +177,10 @@ impl fmt::Display for Place {
 /// A whole number of a unit of time.
 struct Time(Duration);
 
-/// Text that says no [`Time`].
-struct NotATime;
+/// The text is not a [`Time`].
+struct InvalidTime;
 
-/// Largest first, in nanoseconds.
+/// The units in nanoseconds, largest first.
 const UNITS: [(&str, u128); 5] = [
     ("min", 60_000_000_000),
     ("s", 1_000_000_000),
@@ -344,19 +202,21 @@ impl fmt::Display for Time {
 }
 
 impl FromStr for Time {
-    type Err = NotATime;
+    type Err = InvalidTime;
 
-    fn from_str(text: &str) -> Result<Self, NotATime> {
-        let end = text.find(|c: char| !c.is_ascii_digit()).ok_or(NotATime)?;
+    fn from_str(text: &str) -> Result<Self, InvalidTime> {
+        let end = text
+            .find(|c: char| !c.is_ascii_digit())
+            .ok_or(InvalidTime)?;
         let (number, name) = text.split_at(end);
-        let number: u128 = number.parse().map_err(|_| NotATime)?;
+        let number: u128 = number.parse().map_err(|_| InvalidTime)?;
         let (_, unit) = UNITS
             .iter()
             .find(|(unit, _)| *unit == name)
-            .ok_or(NotATime)?;
-        let nanos = number.checked_mul(*unit).ok_or(NotATime)?;
-        let seconds = u64::try_from(nanos / 1_000_000_000).map_err(|_| NotATime)?;
-        let rest = u32::try_from(nanos % 1_000_000_000).map_err(|_| NotATime)?;
+            .ok_or(InvalidTime)?;
+        let nanos = number.checked_mul(*unit).ok_or(InvalidTime)?;
+        let seconds = u64::try_from(nanos / 1_000_000_000).map_err(|_| InvalidTime)?;
+        let rest = u32::try_from(nanos % 1_000_000_000).map_err(|_| InvalidTime)?;
         Ok(Time(Duration::new(seconds, rest)))
     }
 }

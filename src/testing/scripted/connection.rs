@@ -1,4 +1,4 @@
-//! A connection: two ends, each with what its reads and writes will answer.
+//! A connection: two ends, each with the results of its next reads and writes.
 
 use std::collections::VecDeque;
 use std::io;
@@ -8,21 +8,26 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::testing::scripted::{Stream, Writer, lock, os_error, wake};
 use parking_lot::Mutex;
 
-/// One end of a connection: a [`Stream`], or what a peer works with. Dropping
-/// it closes the connection.
+use crate::os::{Stream, Writer};
+
+/// One end of a connection: the [`Stream`] of the app, or the end that a
+/// [`Peer`](super::Peer) plays. Dropping it closes the connection.
 #[derive(Debug)]
-pub(super) struct End {
-    connection: Arc<Mutex<[Side; 2]>>,
-    /// Its index in the connection.
-    side: usize,
+pub(super) struct Endpoint(EndpointHandle);
+
+/// Reaches an end of a connection, and does not keep it open.
+#[derive(Clone, Debug)]
+struct EndpointHandle {
+    connection: Arc<Mutex<[EndpointState; 2]>>,
+    /// The index of this end in `connection`.
+    index: usize,
 }
 
-/// What one end is going to see, and what it did.
+/// What one end is going to see, and what it did so far.
 #[derive(Debug)]
-pub(super) struct Side {
+pub(super) struct EndpointState {
     pub(super) address: SocketAddr,
     incoming: VecDeque<Incoming>,
     pub(super) write_errors: VecDeque<i32>,
@@ -31,22 +36,21 @@ pub(super) struct Side {
     pub(super) read_size: usize,
     /// The most bytes of one write.
     pub(super) write_size: usize,
-    /// How many bytes it may write, if there is a limit.
+    /// How many more bytes it may write; `None` is any number.
     pub(super) write_limit: Option<usize>,
-    /// The far end sends no more.
+    /// The far end has shut its writing side.
     pub(super) ended: bool,
-    /// A read has told so.
-    has_read_end: bool,
-    /// The far end does not know this connection any longer.
+    /// A read has returned this end, as 0 bytes.
+    read_eof: bool,
+    /// The far end has reset the connection.
     pub(super) reset: bool,
     /// This end has shut its writing side.
     pub(super) shut: bool,
     /// This end was dropped.
     pub(super) closed: bool,
-    /// Of the bytes that it has written, how many the far end has not
-    /// acknowledged.
+    /// How many written bytes the far end has not acknowledged.
     pub(super) unacknowledged: usize,
-    /// Dropping this end resets the connection.
+    /// Dropping this end resets the connection, or has reset it.
     pub(super) resets: bool,
     pub(super) nodelay: Option<bool>,
     pub(super) keepalive: Option<Option<Duration>>,
@@ -61,35 +65,58 @@ enum Incoming {
 }
 
 /// The two ends of a new connection, by their addresses.
-pub(super) fn pair(first: SocketAddr, second: SocketAddr) -> (End, End) {
-    let connection = Arc::new(Mutex::new([Side::new(first), Side::new(second)]));
-    let first = End {
-        connection: connection.clone(),
-        side: 0,
-    };
-    let second = End {
-        connection,
-        side: 1,
-    };
+pub(super) fn pair(first: SocketAddr, second: SocketAddr) -> (Endpoint, Endpoint) {
+    let ends = [first, second].map(EndpointState::new);
+    let connection = Arc::new(Mutex::new(ends));
+    let [first, second] = [0, 1].map(|index| {
+        let connection = connection.clone();
+        Endpoint(EndpointHandle { connection, index })
+    });
     (first, second)
 }
 
-impl End {
-    /// Works on this side and the far one. What is to be woken goes out by the
-    /// result, since it may not be woken in here.
-    pub(super) fn with<R>(&self, work: impl FnOnce(&mut Side, &mut Side) -> R) -> R {
-        with(&self.connection, self.side, work)
+impl EndpointHandle {
+    fn with<R>(&self, work: impl FnOnce(&mut EndpointState, &mut EndpointState) -> R) -> R {
+        let [first, second] = &mut *self.connection.lock();
+        match self.index {
+            0 => work(first, second),
+            _ => work(second, first),
+        }
     }
 
-    /// The far end finds that this one does not know the connection.
-    pub(super) fn reset(&self) {
+    fn poll_write(&self, cx: &mut Context<'_>, data: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let (written, reader) = self.with(|near, far| {
+            let written = near.poll_write(cx, data, far);
+            let reader = match written {
+                Poll::Ready(Ok(_)) => far.reader.take(),
+                _ => None,
+            };
+            (written, reader)
+        });
+        wake(reader);
+        written
+    }
+}
+
+impl Endpoint {
+    /// Works on this end and the far one. `work` returns the wakers that it takes: a waker may
+    /// use the connection, which is locked meanwhile.
+    pub(super) fn with<R>(
+        &self,
+        work: impl FnOnce(&mut EndpointState, &mut EndpointState) -> R,
+    ) -> R {
+        self.0.with(work)
+    }
+
+    /// The far end finds the connection reset.
+    pub(super) fn reset_peer(&self) {
         wake(self.with(|_, far| {
             far.reset = true;
             far.take_wakers()
         }));
     }
 
-    fn set_option(&self, set: impl FnOnce(&mut Side)) -> io::Result<()> {
+    fn set_option(&self, set: impl FnOnce(&mut EndpointState)) -> io::Result<()> {
         self.with(|near, _| match near.option_errors.pop_front() {
             Some(errno) => Err(os_error(errno)),
             None => {
@@ -100,44 +127,21 @@ impl End {
     }
 }
 
-fn with<R>(
-    connection: &Mutex<[Side; 2]>,
-    side: usize,
-    work: impl FnOnce(&mut Side, &mut Side) -> R,
-) -> R {
-    let [first, second] = &mut *lock(connection);
-    match side {
-        0 => work(first, second),
-        _ => work(second, first),
-    }
-}
-
-/// What writes for an end, and does not keep it open.
-struct EndWriter {
-    connection: Arc<Mutex<[Side; 2]>>,
-    side: usize,
-}
-
-impl Writer for EndWriter {
+impl Writer for EndpointHandle {
     fn try_write(&self, data: &[u8]) -> io::Result<usize> {
-        let slices = [IoSlice::new(data)];
-        let mut nobody = Context::from_waker(Waker::noop());
-        let (written, reader) = with(&self.connection, self.side, |near, far| {
-            near.write(&mut nobody, &slices, far)
-        });
-        wake(reader);
-        match written {
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.poll_write(&mut cx, &[IoSlice::new(data)]) {
             Poll::Ready(written) => written,
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 }
 
-impl Drop for End {
+impl Drop for Endpoint {
     fn drop(&mut self) {
         wake(self.with(|near, far| {
             near.closed = true;
-            // As the kernel does it: unread input makes a close a reset.
+            // As in the kernel, closing with unread input is a reset.
             near.resets |= near.incoming.iter().any(Incoming::is_data);
             far.ended = true;
             far.reset |= near.resets;
@@ -146,7 +150,7 @@ impl Drop for End {
     }
 }
 
-impl Stream for End {
+impl Stream for Endpoint {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         self.with(|near, _| near.poll_read(cx, buffer))
     }
@@ -154,12 +158,12 @@ impl Stream for End {
     fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         self.with(|near, _| match near.incoming.front() {
             Some(Incoming::Data(_)) => Poll::Ready(Ok(true)),
-            // An error is told once, and else it is as if it were read.
+            // As on Linux, a peek takes an error.
             _ => near.poll_read(cx, &mut []).map_ok(|_| false),
         })
     }
 
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_error_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.with(|near, _| {
             if near.reset {
                 return Poll::Ready(());
@@ -174,9 +178,7 @@ impl Stream for End {
         cx: &mut Context<'_>,
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let (written, reader) = self.with(|near, far| near.write(cx, data, far));
-        wake(reader);
-        written
+        self.0.poll_write(cx, data)
     }
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -192,8 +194,8 @@ impl Stream for End {
         Poll::Ready(shut)
     }
 
-    fn has_ended(&self) -> bool {
-        self.with(|near, _| near.has_read_end)
+    fn reached_eof(&self) -> bool {
+        self.with(|near, _| near.read_eof)
     }
 
     fn unacknowledged(&self) -> Option<usize> {
@@ -201,10 +203,7 @@ impl Stream for End {
     }
 
     fn writer(&self) -> Option<Arc<dyn Writer>> {
-        Some(Arc::new(EndWriter {
-            connection: self.connection.clone(),
-            side: self.side,
-        }))
+        Some(Arc::new(self.0.clone()))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -219,7 +218,7 @@ impl Stream for End {
         self.set_option(|near| near.keepalive = Some(after))
     }
 
-    fn reset_when_dropped(&mut self) {
+    fn set_reset_on_drop(&mut self) {
         self.with(|near, _| near.resets = true);
     }
 }
@@ -230,9 +229,9 @@ impl Incoming {
     }
 }
 
-impl Side {
+impl EndpointState {
     fn new(address: SocketAddr) -> Self {
-        Side {
+        EndpointState {
             address,
             incoming: VecDeque::new(),
             write_errors: VecDeque::new(),
@@ -241,7 +240,7 @@ impl Side {
             write_size: usize::MAX,
             write_limit: None,
             ended: false,
-            has_read_end: false,
+            read_eof: false,
             reset: false,
             shut: false,
             closed: false,
@@ -258,8 +257,7 @@ impl Side {
         if bytes.is_empty() {
             return;
         }
-        // TCP keeps no boundaries: what was sent in two parts may be read in
-        // one.
+        // TCP keeps no boundaries: two sends may be read as one.
         match self.incoming.back_mut() {
             Some(Incoming::Data(data)) => data.extend(bytes),
             _ => self
@@ -272,7 +270,7 @@ impl Side {
         self.incoming.push_back(Incoming::Error(errno));
     }
 
-    /// All the data that was not read.
+    /// All data that was not read.
     pub(super) fn unread(&self) -> Vec<u8> {
         let data = self.incoming.iter().filter_map(|incoming| match incoming {
             Incoming::Data(data) => Some(data),
@@ -305,7 +303,7 @@ impl Side {
             }
             None if self.reset => Poll::Ready(Err(os_error(libc::ECONNRESET))),
             None if self.ended => {
-                self.has_read_end |= !buffer.is_empty();
+                self.read_eof |= !buffer.is_empty();
                 Poll::Ready(Ok(0))
             }
             None => {
@@ -315,26 +313,11 @@ impl Side {
         }
     }
 
-    /// What comes of it, and who is to be woken by it.
-    fn write(
-        &mut self,
-        cx: &mut Context<'_>,
-        data: &[IoSlice<'_>],
-        far: &mut Side,
-    ) -> (Poll<io::Result<usize>>, Option<Waker>) {
-        let written = self.poll_write(cx, data, far);
-        let reader = match written {
-            Poll::Ready(Ok(_)) => far.reader.take(),
-            _ => None,
-        };
-        (written, reader)
-    }
-
     fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
         data: &[IoSlice<'_>],
-        far: &mut Side,
+        far: &mut EndpointState,
     ) -> Poll<io::Result<usize>> {
         if let Some(errno) = self.write_errors.pop_front() {
             return Poll::Ready(Err(os_error(errno)));
@@ -360,5 +343,16 @@ impl Side {
         }
         self.write_limit = self.write_limit.map(|limit| limit - size);
         Poll::Ready(Ok(size))
+    }
+}
+
+pub(super) fn os_error(errno: i32) -> io::Error {
+    io::Error::from_raw_os_error(errno)
+}
+
+/// Wakes tasks. Not under a lock: a waker may drop a task that takes the same lock.
+pub(super) fn wake(wakers: impl IntoIterator<Item = Waker>) {
+    for waker in wakers {
+        waker.wake();
     }
 }

@@ -3,36 +3,35 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::testing::scripted::connection::{End, Side};
-use crate::testing::scripted::wake;
+use crate::testing::scripted::connection::{Endpoint, EndpointState, wake};
 
-/// The far end of one of the app's connections: the test says what the app's
-/// stream sees, and finds what the app did with it.
+/// The far end of one of the app's connections: scripts what the app's stream
+/// sees, and shows what the app did.
 ///
-/// Dropping it closes the connection in order: the stream reads what was sent
-/// and then the end, and a write to it fails with `EPIPE`.
+/// Dropping it closes the connection: the stream reads what was sent and then
+/// 0 bytes, and its writes fail with `EPIPE`.
 #[derive(Debug)]
 pub struct Peer {
-    end: End,
+    endpoint: Endpoint,
 }
 
 impl Peer {
-    pub(super) fn new(end: End) -> Self {
-        Peer { end }
+    pub(super) fn new(endpoint: Endpoint) -> Self {
+        Peer { endpoint }
     }
 
-    /// The address of this end: where the app finds its peer.
+    /// The address of this end, the peer address of the app's stream.
     pub fn addr(&self) -> SocketAddr {
-        self.end.with(|near, _| near.address)
+        self.endpoint.with(|near, _| near.address)
     }
 
-    /// The address of the app's end.
+    /// The local address of the app's stream.
     pub fn stream_addr(&self) -> SocketAddr {
-        self.look(|stream| stream.address)
+        self.with_stream(|stream| stream.address)
     }
 
-    /// Sends. What was sent before may be read together with it. Nothing is
-    /// sent after [`end`](Self::end) or [`reset`](Self::reset).
+    /// Sends data. The app may read it together with earlier data. Ignored after
+    /// [`shutdown`](Self::shutdown) or [`reset`](Self::reset).
     pub fn send(&self, bytes: impl AsRef<[u8]>) {
         self.change_reads(|stream| {
             if !stream.ended && !stream.reset {
@@ -41,116 +40,113 @@ impl Peer {
         });
     }
 
-    /// Ends its side: a read of the stream answers 0 when there is no more
+    /// Shuts down its writing side: a read of the stream returns 0 bytes after the
     /// data. What the app writes still arrives.
-    pub fn end(&self) {
+    pub fn shutdown(&self) {
         self.change_reads(|stream| stream.ended = true);
     }
 
-    /// Breaks the connection: from now on writes fail with `ECONNRESET`, and
-    /// so do reads when there is no more data.
+    /// Resets the connection: from now on writes fail with `ECONNRESET`, and so
+    /// do reads after the data.
     pub fn reset(&self) {
-        self.end.reset();
+        self.endpoint.reset_peer();
     }
 
-    /// One read, after the data that was sent before, answers this errno. The
-    /// connection goes on unless it is ended or reset as well.
+    /// One read, after the data that was sent before, fails with this errno. Later
+    /// reads are not affected.
     pub fn read_error(&self, errno: i32) {
         self.change_reads(|stream| stream.push_error(errno));
     }
 
-    /// One write to come answers this errno, a pending one too. The connection
-    /// goes on unless it is reset as well.
+    /// The next write fails with this errno, also one that is pending. Later writes
+    /// are not affected.
     pub fn write_error(&self, errno: i32) {
         self.change_writes(|stream| stream.write_errors.push_back(errno));
     }
 
-    /// One option that the app sets answers this errno, and is not set.
+    /// The next option that the app sets fails with this errno, and is not set.
     pub fn option_error(&self, errno: i32) {
-        self.look(|stream| stream.option_errors.push_back(errno));
+        self.with_stream(|stream| stream.option_errors.push_back(errno));
     }
 
-    /// Takes this many bytes from now on; then the app's writes stay pending,
-    /// as those to a peer that does not read, until this is called again.
+    /// Accepts this many bytes from now on. Then the app's writes stay pending, as
+    /// to a peer that does not read, until this is called again.
     pub fn limit_writes(&self, bytes: usize) {
         self.change_writes(|stream| stream.write_limit = Some(bytes));
     }
 
-    /// Takes whatever the app writes, as in the beginning.
+    /// Accepts any number of bytes, which is the default.
     pub fn unlimit_writes(&self) {
         self.change_writes(|stream| stream.write_limit = None);
     }
 
-    /// A write of the app takes this many bytes at most, and at least one. In
-    /// the beginning it takes all.
+    /// A write of the app takes at most this many bytes; 0 counts as 1. By default
+    /// it takes all.
     pub fn short_writes(&self, bytes: usize) {
-        self.look(|stream| stream.write_size = bytes.max(1));
+        self.with_stream(|stream| stream.write_size = bytes.max(1));
     }
 
-    /// A read of the app gives this many bytes at most, and at least one. In
-    /// the beginning it gives all that fits.
+    /// A read of the app returns at most this many bytes; 0 counts as 1. By
+    /// default it fills its buffer.
     pub fn short_reads(&self, bytes: usize) {
-        self.look(|stream| stream.read_size = bytes.max(1));
+        self.with_stream(|stream| stream.read_size = bytes.max(1));
     }
 
-    /// All that the app has written so far.
+    /// All bytes that the app has written so far.
     pub fn received(&self) -> Vec<u8> {
-        self.end.with(|near, _| near.unread())
+        self.endpoint.with(|near, _| near.unread())
     }
 
-    /// Whether the app has ended its side: this end has all that was written, and
-    /// finds the end behind it. So it is with a stream that was closed or whose
-    /// writing side was shut, and where the app has stopped listening before it
+    /// Whether this end finds the end of the app's data: the app has closed its
+    /// stream or shut down its writing side, or has stopped listening before it
     /// accepted this client.
     pub fn is_closed(&self) -> bool {
-        self.look(|stream| stream.closed || stream.shut)
+        self.with_stream(|stream| stream.closed || stream.shut)
     }
 
-    /// Whether the app has no stream to this end any more. A stream that it has
-    /// closed may stay until this end is closed too, while its input is
-    /// discarded.
+    /// Whether the app's stream is dropped. The stream of a closed socket may live
+    /// until this end is closed too, while its input is discarded.
     pub fn is_released(&self) -> bool {
-        self.look(|stream| stream.closed)
+        self.with_stream(|stream| stream.closed)
     }
 
-    /// Whether the app has reset the connection: it gave it up, or has dropped
-    /// its stream with input unread.
+    /// Whether the app has reset the connection, or has dropped its stream with
+    /// unread input, which is a reset too.
     pub fn is_reset(&self) -> bool {
-        self.look(|stream| stream.closed && stream.resets)
+        self.with_stream(|stream| stream.closed && stream.resets)
     }
 
-    /// From now on this end has not acknowledged so many of the bytes that the
-    /// app's stream has written ([`os::Stream::unacknowledged`](crate::os::Stream::unacknowledged)).
-    /// In the beginning it has acknowledged all.
-    pub fn leave_unacknowledged(&self, bytes: usize) {
-        self.look(|stream| stream.unacknowledged = bytes);
+    /// How many of the bytes that the app's stream has written are not acknowledged
+    /// ([`os::Stream::unacknowledged`](crate::os::Stream::unacknowledged)); 0 by default.
+    pub fn set_unacknowledged(&self, bytes: usize) {
+        self.with_stream(|stream| stream.unacknowledged = bytes);
     }
 
-    /// What the app set `TCP_NODELAY` to, if it did.
+    /// The `TCP_NODELAY` that the app set; `None` if it set none.
     pub fn nodelay(&self) -> Option<bool> {
-        self.look(|stream| stream.nodelay)
+        self.with_stream(|stream| stream.nodelay)
     }
 
-    /// What the app set keepalive to, if it did: off, or after how long.
+    /// The keepalive time that the app set (`Some(None)` is off); `None` if it set
+    /// none.
     pub fn keepalive(&self) -> Option<Option<Duration>> {
-        self.look(|stream| stream.keepalive)
+        self.with_stream(|stream| stream.keepalive)
     }
 
-    fn look<R>(&self, work: impl FnOnce(&mut Side) -> R) -> R {
-        self.end.with(|_, stream| work(stream))
+    fn with_stream<R>(&self, work: impl FnOnce(&mut EndpointState) -> R) -> R {
+        self.endpoint.with(|_, stream| work(stream))
     }
 
-    /// Wakes the readers alone: a wake that nobody needs would hide a waker
-    /// that the code under test has lost.
-    fn change_reads(&self, change: impl FnOnce(&mut Side)) {
-        wake(self.look(|stream| {
+    /// Wakes only the reader: a needless wake would hide a lost waker in the code under test.
+    fn change_reads(&self, change: impl FnOnce(&mut EndpointState)) {
+        wake(self.with_stream(|stream| {
             change(stream);
             stream.reader.take()
         }));
     }
 
-    fn change_writes(&self, change: impl FnOnce(&mut Side)) {
-        wake(self.look(|stream| {
+    fn change_writes(&self, change: impl FnOnce(&mut EndpointState)) {
+        wake(self.with_stream(|stream| {
             change(stream);
             stream.writer.take()
         }));

@@ -29,8 +29,8 @@ async fn expect_accept_error(test: &mut TestApp, id: ServerSocketId) {
     }
 }
 
-/// A paused server socket with this many clients, of which the arbiters have accepted as many as
-/// allowed.
+/// A paused server socket with this many clients, of which the arbiters have accepted their
+/// maximum ahead.
 async fn paused_with(
     test: &TestApp,
     network_log: &RecordingNetwork,
@@ -98,7 +98,7 @@ async fn the_reported_backlog_includes_connections_accepted_ahead() {
 async fn an_accept_error_of_all_listeners_is_reported_once_and_delays_no_connection() {
     let network = FaultyNetwork::new(TokioNetwork, 7);
     let registry = Registry::with_network(network.clone()).arbiters(3);
-    let (mut test, _heard) = echoing(registry).await;
+    let (mut test, _received) = with_local_echo(registry).await;
     let (id, at) = listen(&test).await;
     let mut before = dial_many(at, 9).await;
     echo_all(&mut test, &mut before).await;
@@ -120,7 +120,7 @@ async fn an_accept_error_of_all_listeners_is_reported_once_and_delays_no_connect
 async fn an_accept_error_while_paused_is_reported_after_resume_and_delays_no_connection() {
     let network = FaultyNetwork::new(TokioNetwork, 7);
     let registry = Registry::with_network(network.clone()).arbiters(2);
-    let (mut test, _heard) = echoing(registry).await;
+    let (mut test, _received) = with_local_echo(registry).await;
     let (id, at) = listen(&test).await;
     let mut before = dial_many(at, 9).await;
     echo_all(&mut test, &mut before).await;
@@ -145,7 +145,7 @@ async fn an_accept_error_while_paused_is_reported_after_resume_and_delays_no_con
 async fn a_listener_that_cannot_register_in_its_arbiter_is_reported() {
     let network_log = RecordingNetwork::default();
     let registry = Registry::with_network(network_log.clone()).arbiters(2);
-    let (mut test, _heard) = echoing(registry).await;
+    let (mut test, _received) = with_local_echo(registry).await;
     network_log.refuse_reregistering(true);
     let (id, at) = listen(&test).await;
     expect_accept_error(&mut test, id).await;
@@ -157,12 +157,12 @@ async fn a_listener_that_cannot_register_in_its_arbiter_is_reported() {
 
 #[actix_rt::test]
 async fn arbiters_that_end_leave_no_listener_open() {
-    let (mut test, _heard) = echoing(Registry::new().arbiters(3)).await;
-    let (tell, mut arbiters) = unbounded_channel();
+    let (mut test, _received) = with_local_echo(Registry::new().arbiters(3)).await;
+    let (sender, mut arbiters) = unbounded_channel();
     let set_up = test.app.on_each_arbiter(move |local| {
         // Arbiter 0 is the test's own.
         if local.index() > 0 {
-            let _ = tell.send(Arbiter::current());
+            let _ = sender.send(Arbiter::current());
         }
     });
     set_up.await.expect("it runs");
@@ -194,7 +194,7 @@ async fn arbiters_that_end_leave_no_listener_open() {
 async fn one_client_is_shed_and_the_others_are_served() {
     let network = FaultyNetwork::new(TokioNetwork, 7);
     let registry = Registry::with_network(network.clone()).arbiters(3);
-    let (mut test, _heard) = echoing(registry).await;
+    let (mut test, _received) = with_local_echo(registry).await;
     let (id, at) = listen(&test).await;
     let server = test.app.tcp_server.clone();
     let policy = AcceptPolicy {

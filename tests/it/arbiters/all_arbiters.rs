@@ -9,10 +9,9 @@ use chrome_sockets::{PAUSE_GRACE, Shutdown};
 
 use super::recording_network::RecordingNetwork;
 use super::*;
-use support::EventSender;
-use support::{ListenerEvent, QUIET};
+use support::{EventSender, ListenerEvent, QUIET};
 
-async fn ends(peer: &mut TcpStream) {
+async fn expect_end(peer: &mut TcpStream) {
     let mut rest = Vec::new();
     let _ = within("the end", peer.read_to_end(&mut rest)).await;
     assert_eq!(rest, b"");
@@ -32,11 +31,11 @@ async fn clients(test: &mut TestApp, count: usize) -> Vec<(ClientSocket, TcpStre
 
 #[actix_rt::test]
 async fn a_suspension_closes_connections_in_every_arbiter() {
-    let (mut test, _heard) = echoing(Registry::new().arbiters(3)).await;
+    let (mut test, _received) = with_local_echo(Registry::new().arbiters(3)).await;
     let mut clients = clients(&mut test, 6).await;
     test.app.suspend().await.expect("suspend");
     for (_, peer) in &mut clients {
-        ends(peer).await;
+        expect_end(peer).await;
     }
 }
 
@@ -50,9 +49,9 @@ async fn a_suspension_waits_for_events_in_every_arbiter() {
         test.app.resume().await.expect("resume");
         let on_accept = &test.app.tcp_server.on_accept;
         on_accept.add_listener(test.listener.clone().recipient());
-        let (tell, mut kept) = unbounded_channel();
-        let keeper = EventSender(tell).start();
-        let added = tcp.on_receive.add_listener(keeper.recipient());
+        let (sender, mut kept) = unbounded_channel();
+        let keeping_listener = EventSender(sender).start();
+        let added = tcp.on_receive.add_listener(keeping_listener.recipient());
         added.await.expect("it runs");
         let mut clients = clients(&mut test, 2).await;
         let (_, peer) = &mut clients[late];
@@ -74,13 +73,13 @@ async fn a_suspension_waits_for_events_in_every_arbiter() {
 
 #[actix_rt::test]
 async fn a_drain_ends_and_counts_connections_of_every_arbiter() {
-    let (mut test, _heard) = echoing(Registry::new().arbiters(3)).await;
+    let (mut test, _received) = with_local_echo(Registry::new().arbiters(3)).await;
     let mut clients = clients(&mut test, 6).await;
     let drained = test.app.drain(QUIET);
     let drained = within("the drain", drained).await.expect("it runs");
     assert_eq!(drained.forced.len(), 6, "{drained:?}");
     for (_, peer) in &mut clients {
-        ends(peer).await;
+        expect_end(peer).await;
     }
 }
 
@@ -89,11 +88,11 @@ async fn a_local_listener_in_any_arbiter_counts_as_a_listener() {
     for only in 0..3 {
         let test = TestApp::on(Registry::new().arbiters(3)).await;
         let tcp = &test.app.tcp;
-        let deaf = test.listener.clone().recipient();
-        let deaf = tcp.on_receive.remove_listener(deaf);
-        deaf.await.expect("it runs");
+        let removed = test.listener.clone().recipient();
+        let removed = tcp.on_receive.remove_listener(removed);
+        removed.await.expect("it runs");
         assert_eq!(tcp.on_receive.has_listeners().await, Ok(false));
-        let (echo, _heard) = Echo::pair();
+        let (echo, _received) = Echo::pair();
         let set_up = test.app.on_each_arbiter(move |local| {
             if local.index() == only {
                 echo.start(&local);
@@ -108,15 +107,15 @@ async fn a_local_listener_in_any_arbiter_counts_as_a_listener() {
 async fn data_that_came_before_the_first_local_listener_waits_for_it() {
     let mut test = TestApp::on(Registry::new().arbiters(2)).await;
     let tcp = &test.app.tcp;
-    let deaf = test.listener.clone().recipient();
-    let deaf = tcp.on_receive.remove_listener(deaf);
-    deaf.await.expect("it runs");
+    let removed = test.listener.clone().recipient();
+    let removed = tcp.on_receive.remove_listener(removed);
+    removed.await.expect("it runs");
     let mut clients = clients(&mut test, 4).await;
     for (_, peer) in &mut clients {
         write(peer, b"early").await;
     }
     actix_rt::time::sleep(QUIET).await;
-    let (echo, _heard) = Echo::pair();
+    let (echo, _received) = Echo::pair();
     let set_up = test.app.on_each_arbiter(move |local| echo.start(&local));
     set_up.await.expect("it runs");
     for (_, peer) in &mut clients {
@@ -127,17 +126,17 @@ async fn data_that_came_before_the_first_local_listener_waits_for_it() {
 #[actix_rt::test]
 async fn an_event_page_is_restarted_and_receives_every_event_once() {
     let test = TestApp::on(Registry::new().arbiters(2)).await;
-    let (echo, _heard) = Echo::pair();
+    let (echo, _received) = Echo::pair();
     let echo = std::sync::Arc::new(echo);
-    let (tell, mut arbiters) = unbounded_channel();
+    let (sender, mut arbiters) = unbounded_channel();
     let listener = test.another_listener();
     let page = EventPage::new(move |app: chrome_sockets::App| {
-        let (echo, tell) = (echo.clone(), tell.clone());
+        let (echo, sender) = (echo.clone(), sender.clone());
         let on_accept = &app.tcp_server.on_accept;
         on_accept.add_listener(listener().start().recipient());
         app.on_each_arbiter(move |local| {
             echo.start(&local);
-            let _ = tell.send((local.index(), Arbiter::current()));
+            let _ = sender.send((local.index(), Arbiter::current()));
         })
     });
     let mut test = test;
@@ -167,7 +166,7 @@ async fn an_event_page_is_restarted_and_receives_every_event_once() {
     }
     for (client, peer) in &mut clients {
         client.close().await.expect("close");
-        ends(peer).await;
+        expect_end(peer).await;
     }
     let more = actix_rt::time::timeout(QUIET, arbiters.recv()).await;
     assert!(more.is_err(), "each was started again once");
@@ -176,11 +175,11 @@ async fn an_event_page_is_restarted_and_receives_every_event_once() {
 #[actix_rt::test]
 async fn a_shutdown_is_answered_when_the_slowest_arbiter_has_ended() {
     let test = TestApp::on(Registry::new().arbiters(2)).await;
-    let (tell, mut arbiters) = unbounded_channel();
+    let (sender, mut arbiters) = unbounded_channel();
     let set_up = test.app.on_each_arbiter(move |local| {
         // The other arbiter is the test's own.
         if local.index() == 1 {
-            let _ = tell.send(Arbiter::current());
+            let _ = sender.send(Arbiter::current());
         }
     });
     set_up.await.expect("it runs");
@@ -199,12 +198,12 @@ async fn a_shutdown_is_answered_when_the_slowest_arbiter_has_ended() {
 
 #[actix_rt::test]
 async fn dropping_the_last_registry_address_ends_connections_in_every_arbiter() {
-    let (mut test, _heard) = echoing(Registry::new().arbiters(3)).await;
+    let (mut test, _received) = with_local_echo(Registry::new().arbiters(3)).await;
     let clients = clients(&mut test, 6).await;
     let peers: Vec<_> = clients.into_iter().map(|(_, peer)| peer).collect();
     drop(test);
     for mut peer in peers {
-        ends(&mut peer).await;
+        expect_end(&mut peer).await;
     }
 }
 

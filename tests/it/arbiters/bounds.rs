@@ -15,14 +15,14 @@ async fn an_app_has_at_most_four_megabytes_unhandled_over_all_arbiters() {
     const EACH: usize = WINDOW;
     let mut test = TestApp::on(Registry::new().arbiters(3)).await;
     let tcp = &test.app.tcp;
-    let deaf = tcp
+    let removed = tcp
         .on_receive
         .remove_listener(test.listener.clone().recipient());
-    deaf.await.expect("it runs");
-    let (tell, mut kept) = unbounded_channel();
-    let keeper = EventSender(tell).start();
+    removed.await.expect("it runs");
+    let (sender, mut kept) = unbounded_channel();
+    let keeping_listener = EventSender(sender).start();
     tcp.on_receive
-        .add_listener(keeper.recipient())
+        .add_listener(keeping_listener.recipient())
         .await
         .expect("it runs");
     let (_, at) = test.listen().await;

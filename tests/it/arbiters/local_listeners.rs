@@ -7,7 +7,7 @@ use super::*;
 async fn data_never_leaves_the_thread_of_its_connection() {
     let network_log = RecordingNetwork::default();
     let registry = Registry::with_network(network_log.clone()).arbiters(3);
-    let (mut test, mut heard) = echoing(registry).await;
+    let (mut test, mut received) = with_local_echo(registry).await;
     let (_, at) = test.listen().await;
     let mut peers = Vec::new();
     for _ in 0..12 {
@@ -24,28 +24,28 @@ async fn data_never_leaves_the_thread_of_its_connection() {
         }
     }
     let mut arbiters = std::collections::HashMap::new();
-    while let Ok(heard) = heard.try_recv() {
+    while let Ok(received) = received.try_recv() {
         let (_, peer) = peers
             .iter()
-            .find(|(client, _)| *client == heard.from)
+            .find(|(client, _)| *client == received.from)
             .expect("one of those");
         let peer = peer.local_addr().expect("an address");
         assert_eq!(
             network_log.thread_of(peer),
-            heard.thread,
+            received.thread,
             "read, handled, written"
         );
-        let thread = arbiters.entry(heard.arbiter).or_insert(heard.thread);
-        assert_eq!(*thread, heard.thread);
-        let is_the_registrys = heard.thread == std::thread::current().id();
-        assert_eq!(is_the_registrys, heard.arbiter == 0);
+        let thread = arbiters.entry(received.arbiter).or_insert(received.thread);
+        assert_eq!(*thread, received.thread);
+        let is_the_registrys = received.thread == std::thread::current().id();
+        assert_eq!(is_the_registrys, received.arbiter == 0);
     }
     assert_eq!(arbiters.len(), 3, "one listener per arbiter");
 }
 
 #[actix_rt::test]
 async fn an_ordinary_listener_also_receives_events_of_every_arbiter() {
-    let (mut test, mut local) = echoing(Registry::new().arbiters(2)).await;
+    let (mut test, mut local) = with_local_echo(Registry::new().arbiters(2)).await;
     let tcp = &test.app.tcp;
     let all = test.listener.clone().recipient();
     tcp.on_receive
@@ -65,8 +65,8 @@ async fn an_ordinary_listener_also_receives_events_of_every_arbiter() {
     }
     let mut arbiters = Vec::new();
     for _ in 0..2 {
-        let heard = within("the echo", local.recv()).await;
-        arbiters.push(heard.expect("it was echoed").arbiter);
+        let received = within("the echo", local.recv()).await;
+        arbiters.push(received.expect("it was echoed").arbiter);
     }
     arbiters.sort_unstable();
     assert_eq!(arbiters, [0, 1], "each was handled only in its own arbiter");
@@ -75,7 +75,7 @@ async fn an_ordinary_listener_also_receives_events_of_every_arbiter() {
 
 #[actix_rt::test]
 async fn a_suspension_removes_local_listeners() {
-    let (test, mut local) = echoing(Registry::new().arbiters(2)).await;
+    let (test, mut local) = with_local_echo(Registry::new().arbiters(2)).await;
     test.app.suspend().await.expect("suspend");
     test.app.resume().await.expect("resume");
     let tcp = &test.app.tcp;

@@ -29,7 +29,7 @@ fn addresses(clients: &[(ClientSocket, TcpStream)]) -> Vec<SocketAddr> {
 async fn accepted_sockets_go_to_the_arbiter_with_the_fewest_connections() {
     let network_log = RecordingNetwork::default();
     let registry = Registry::with_network(network_log.clone()).arbiters(3);
-    let (mut test, _heard) = echoing(registry).await;
+    let (mut test, _received) = with_local_echo(registry).await;
     let (_, at) = test.listen().await;
     let mut all = clients(&mut test, at, 9).await;
     assert_eq!(network_log.counts(&addresses(&all)), [3, 3, 3]);
@@ -53,7 +53,7 @@ async fn accepted_sockets_go_to_the_arbiter_with_the_fewest_connections() {
 async fn created_sockets_are_placed_and_counted_like_accepted_ones() {
     let network_log = RecordingNetwork::default();
     let registry = Registry::with_network(network_log.clone()).arbiters(2);
-    let (mut test, _heard) = echoing(registry).await;
+    let (mut test, _received) = with_local_echo(registry).await;
     let (_, at) = test.listen().await;
     let made = [
         test.create().await,
@@ -71,13 +71,14 @@ async fn created_sockets_are_placed_and_counted_like_accepted_ones() {
 #[actix_rt::test]
 async fn a_single_arbiter_is_the_registrys_own() {
     let network_log = RecordingNetwork::default();
-    let (mut test, mut heard) = echoing(Registry::with_network(network_log.clone())).await;
+    let (mut test, mut received) =
+        with_local_echo(Registry::with_network(network_log.clone())).await;
     let (_, at) = test.listen().await;
     let all = clients(&mut test, at, 2).await;
     let here = std::thread::current().id();
     for peer in addresses(&all) {
         assert_eq!(network_log.thread_of(peer), here);
     }
-    let heard = heard.try_recv().expect("it was echoed");
-    assert_eq!((heard.arbiter, heard.thread), (0, here));
+    let received = received.try_recv().expect("it was echoed");
+    assert_eq!((received.arbiter, received.thread), (0, here));
 }

@@ -143,8 +143,8 @@ impl Listener for RecordingListener {
         Poll::Ready(Ok((self.network_log.stream(stream, peer), peer)))
     }
 
-    fn poll_accept_loose(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
-        let (stream, peer) = ready!(self.inner.poll_accept_loose(cx))?;
+    fn poll_accept_unregistered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        let (stream, peer) = ready!(self.inner.poll_accept_unregistered(cx))?;
         Poll::Ready(Ok((self.network_log.stream(stream, peer), peer)))
     }
 
@@ -191,9 +191,9 @@ impl Stream for RecordingStream {
         self.inner.poll_peek(cx)
     }
 
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_error_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.network_log.0.waits.fetch_add(1, SeqCst);
-        self.inner.poll_gone(cx)
+        self.inner.poll_error_ready(cx)
     }
 
     fn poll_write(

@@ -3,32 +3,19 @@
 use chrome_sockets::os::TokioNetwork;
 use chrome_sockets::supervision::{ActorKind, Cause, RestartInfo};
 use chrome_sockets::testing::FaultyNetwork;
+use support::EventSender;
 
 use super::*;
 
-struct RestartListener(UnboundedSender<RestartInfo>);
-
-impl Actor for RestartListener {
-    type Context = Context<Self>;
-}
-
-impl Handler<RestartInfo> for RestartListener {
-    type Result = ();
-
-    fn handle(&mut self, info: RestartInfo, _: &mut Self::Context) {
-        let _ = self.0.send(info);
-    }
-}
-
-async fn restarts(test: &TestApp) -> UnboundedReceiver<RestartInfo> {
-    let (tell, heard) = unbounded_channel();
-    let hearing = RestartListener(tell).start();
-    let added = test.app.on_restart.add_listener(hearing.recipient());
+async fn restart_events(test: &TestApp) -> UnboundedReceiver<RestartInfo> {
+    let (sender, received) = unbounded_channel();
+    let listener = EventSender(sender).start();
+    let added = test.app.on_restart.add_listener(listener.recipient());
     added.await.expect("it runs");
-    heard
+    received
 }
 
-async fn echoes(peers: &mut [(ClientSocket, TcpStream)], data: &[u8]) {
+async fn expect_echoes(peers: &mut [(ClientSocket, TcpStream)], data: &[u8]) {
     for (_, peer) in peers {
         write(peer, data).await;
         assert_eq!(read(peer, data.len()).await, data);
@@ -48,19 +35,19 @@ async fn four_clients(test: &mut TestApp) -> Vec<(ClientSocket, TcpStream)> {
 
 #[actix_rt::test]
 async fn an_arbiter_that_ends_is_replaced_and_its_listeners_are_restarted() {
-    let (mut test, mut heard) = echoing(Registry::new().arbiters(2)).await;
-    let (tell, mut arbiters) = unbounded_channel();
+    let (mut test, mut received) = with_local_echo(Registry::new().arbiters(2)).await;
+    let (sender, mut arbiters) = unbounded_channel();
     let set_up = test.app.on_each_arbiter(move |local| {
-        let _ = tell.send((
+        let _ = sender.send((
             local.index(),
             Arbiter::current(),
             std::thread::current().id(),
         ));
     });
     set_up.await.expect("it runs");
-    let mut restarts = restarts(&test).await;
+    let mut restarts = restart_events(&test).await;
     let mut peers = four_clients(&mut test).await;
-    echoes(&mut peers, b"before").await;
+    expect_echoes(&mut peers, b"before").await;
     let mut first = Vec::new();
     for _ in 0..2 {
         let started = within("an arbiter", arbiters.recv()).await;
@@ -87,14 +74,14 @@ async fn an_arbiter_that_ends_is_replaced_and_its_listeners_are_restarted() {
     for (_, peer) in &mut peers {
         assert_eq!(read(peer, 9).await, b"meanwhile");
     }
-    while heard.try_recv().is_ok() {}
-    echoes(&mut peers, b"after").await;
+    while received.try_recv().is_ok() {}
+    expect_echoes(&mut peers, b"after").await;
     let mut threads = std::collections::HashMap::<_, std::collections::HashSet<_>>::new();
-    while let Ok(heard) = heard.try_recv() {
+    while let Ok(received) = received.try_recv() {
         threads
-            .entry(heard.arbiter)
+            .entry(received.arbiter)
             .or_default()
-            .insert(heard.thread);
+            .insert(received.thread);
     }
     assert!(threads[&index].contains(&new) && threads[&index].len() == 1);
     assert_eq!(threads.len(), 2);
@@ -103,15 +90,15 @@ async fn an_arbiter_that_ends_is_replaced_and_its_listeners_are_restarted() {
 #[actix_rt::test]
 async fn when_the_registrys_arbiter_ends_everything_continues_in_another() {
     let elsewhere = Arbiter::new();
-    let (tell, mut registry) = unbounded_channel();
+    let (sender, mut registry) = unbounded_channel();
     elsewhere.spawn_fn(move || {
-        let _ = tell.send(Registry::new().arbiters(2).start());
+        let _ = sender.send(Registry::new().arbiters(2).start());
     });
     let registry = registry.recv().await.expect("it starts");
-    let (mut test, mut heard) = echoing_in(TestApp::at(registry).await).await;
+    let (mut test, mut received) = with_local_echo_in(TestApp::at(registry).await).await;
     let mut peers = four_clients(&mut test).await;
-    echoes(&mut peers, b"before").await;
-    while heard.try_recv().is_ok() {}
+    expect_echoes(&mut peers, b"before").await;
+    while received.try_recv().is_ok() {}
     elsewhere.stop();
     for (_, peer) in &mut peers {
         write(peer, b"meanwhile").await;
@@ -120,10 +107,10 @@ async fn when_the_registrys_arbiter_ends_everything_continues_in_another() {
         assert_eq!(read(peer, 9).await, b"meanwhile");
     }
     peers.extend(four_clients(&mut test).await);
-    echoes(&mut peers, b"after").await;
+    expect_echoes(&mut peers, b"after").await;
     let mut arbiters = std::collections::HashSet::new();
-    while let Ok(heard) = heard.try_recv() {
-        arbiters.insert(heard.arbiter);
+    while let Ok(received) = received.try_recv() {
+        arbiters.insert(received.arbiter);
     }
     assert_eq!(arbiters.len(), 2, "each has listeners");
 }
@@ -132,14 +119,14 @@ async fn when_the_registrys_arbiter_ends_everything_continues_in_another() {
 async fn an_actor_that_panics_or_stops_continues_where_it_was() {
     let network = FaultyNetwork::new(TokioNetwork, 7);
     let registry = Registry::with_network(network.clone()).arbiters(2);
-    let (mut test, mut heard) = echoing(registry).await;
-    let mut restarts = restarts(&test).await;
+    let (mut test, mut received) = with_local_echo(registry).await;
+    let mut restarts = restart_events(&test).await;
     let mut peers = four_clients(&mut test).await;
-    echoes(&mut peers, b"before").await;
+    expect_echoes(&mut peers, b"before").await;
     let mut threads = std::collections::HashSet::new();
     for fault in ["panic=clients,times=1", "stop=clients,times=1"] {
-        while let Ok(heard) = heard.try_recv() {
-            threads.insert((heard.from.id(), heard.thread));
+        while let Ok(received) = received.try_recv() {
+            threads.insert((received.from.id(), received.thread));
         }
         network.inject(fault.parse().expect("a rule"));
         for (_, peer) in &mut peers {
@@ -152,10 +139,10 @@ async fn an_actor_that_panics_or_stops_continues_where_it_was() {
             .await
             .expect("the listener runs");
         assert_eq!(info.actor, ActorKind::ClientSockets);
-        echoes(&mut peers, b"after").await;
+        expect_echoes(&mut peers, b"after").await;
     }
-    while let Ok(heard) = heard.try_recv() {
-        let here = (heard.from.id(), heard.thread);
-        assert!(threads.contains(&here), "{heard:?} has moved");
+    while let Ok(received) = received.try_recv() {
+        let here = (received.from.id(), received.thread);
+        assert!(threads.contains(&here), "{received:?} has moved");
     }
 }

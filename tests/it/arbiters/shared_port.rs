@@ -48,7 +48,7 @@ pub async fn echo_all(test: &mut TestApp, peers: &mut [TcpStream]) {
 async fn a_connection_stays_in_the_thread_that_accepts_it() {
     let network_log = RecordingNetwork::default();
     let registry = Registry::with_network(network_log.clone()).arbiters(3);
-    let (mut test, mut heard) = echoing(registry).await;
+    let (mut test, mut received) = with_local_echo(registry).await;
     let (_, at) = listen(&test).await;
     let mut peers = dial_many(at, 60).await;
     echo_all(&mut test, &mut peers).await;
@@ -57,9 +57,9 @@ async fn a_connection_stays_in_the_thread_that_accepts_it() {
         .map(|peer| peer.local_addr().expect("an address"));
     let threads: HashSet<_> = peers.map(|peer| network_log.thread_of(peer)).collect();
     assert_eq!(threads.len(), 3, "the kernel spreads them");
-    while let Ok(heard) = heard.try_recv() {
+    while let Ok(received) = received.try_recv() {
         assert!(
-            threads.contains(&heard.thread),
+            threads.contains(&received.thread),
             "and they are handled there"
         );
     }
@@ -78,9 +78,9 @@ async fn a_pause_stops_all_listeners_and_loses_no_client() {
             assert!(come.insert(test.accepted().await.id()));
         }
         server.set_paused(id, true).await.expect("paused");
-        while let Some(heard) = test.try_next() {
-            let ListenerEvent::Accept(_, client) = heard else {
-                panic!("{heard:?} is no accept");
+        while let Some(received) = test.try_next() {
+            let ListenerEvent::Accept(_, client) = received else {
+                panic!("{received:?} is no accept");
             };
             assert!(come.insert(client.id()));
         }
@@ -109,7 +109,7 @@ async fn a_pause_stops_all_listeners_and_loses_no_client() {
 async fn an_accept_error_of_one_listener_pauses_all_listeners_once() {
     let network = FaultyNetwork::new(TokioNetwork, 7);
     let registry = Registry::with_network(network.clone()).arbiters(3);
-    let (mut test, _heard) = echoing(registry).await;
+    let (mut test, _received) = with_local_echo(registry).await;
     let (id, at) = listen(&test).await;
     let mut before = dial_many(at, 9).await;
     echo_all(&mut test, &mut before).await;
@@ -173,12 +173,12 @@ async fn limits_of_a_shared_port_are_exact() {
 
 #[actix_rt::test]
 async fn a_listener_whose_arbiter_ends_moves_to_another_arbiter() {
-    let (mut test, _heard) = echoing(Registry::new().arbiters(2)).await;
-    let (tell, mut arbiters) = unbounded_channel();
+    let (mut test, _received) = with_local_echo(Registry::new().arbiters(2)).await;
+    let (sender, mut arbiters) = unbounded_channel();
     let set_up = test.app.on_each_arbiter(move |local| {
         // The other arbiter is the test's own.
         if local.index() == 1 {
-            let _ = tell.send(Arbiter::current());
+            let _ = sender.send(Arbiter::current());
         }
     });
     set_up.await.expect("it runs");
@@ -235,8 +235,8 @@ async fn reuse_port_is_refused_while_listening_and_by_networks_without_it() {
 
     for arbiters in [1, 2] {
         // A network that cannot share ports.
-        let (tell, _) = unbounded_channel();
-        let registry = Registry::with_network(SilentNetwork(tell)).arbiters(arbiters);
+        let (sender, _) = unbounded_channel();
+        let registry = Registry::with_network(SilentNetwork(sender)).arbiters(arbiters);
         let test = TestApp::on(registry).await;
         let server = &test.app.tcp_server;
         let created = server.create(Default::default()).await;

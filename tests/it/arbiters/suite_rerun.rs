@@ -11,7 +11,7 @@ const WHOLE_RUN: Duration = Duration::from_secs(10 * 60);
 
 /// Filters of the tests to run. Tests that set the clock of their own thread, that depend on
 /// which thread is faster, or that are about processes and event pages are left out.
-const AGAIN: [&str; 11] = [
+const FILTERS: [&str; 11] = [
     "chrome_traces::",
     "tcp::",
     "tcp_server::",
@@ -25,11 +25,11 @@ const AGAIN: [&str; 11] = [
     "policy::shared_limits::",
 ];
 
-fn again_on(arbiters: usize) {
+fn rerun_on(arbiters: usize) {
     let this = std::env::current_exe().expect("the path of the test binary");
     let mut command = group(this);
     command
-        .args(AGAIN)
+        .args(FILTERS)
         .args(["--test-threads", "4"])
         .args(SKIPPED.iter().flat_map(|skipped| ["--skip", *skipped]))
         .env(ARBITERS, arbiters.to_string())
@@ -54,10 +54,10 @@ const SKIPPED: [&str; 6] = [
 
 #[test]
 fn the_suite_passes_on_two_arbiters() {
-    again_on(2);
+    rerun_on(2);
 }
 
 #[test]
 fn the_suite_passes_on_three_arbiters() {
-    again_on(3);
+    rerun_on(3);
 }

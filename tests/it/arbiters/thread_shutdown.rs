@@ -6,8 +6,8 @@ use tokio::sync::oneshot;
 use super::*;
 
 /// Receivers that close when the arbiters' threads end, one for each.
-async fn tied_to_threads(test: &TestApp) -> Vec<oneshot::Receiver<()>> {
-    let (tell, mut told) = unbounded_channel();
+async fn thread_end_signals(test: &TestApp) -> Vec<oneshot::Receiver<()>> {
+    let (sender, mut reported) = unbounded_channel();
     let set_up = test.app.on_each_arbiter(move |local| {
         if local.index() == 0 {
             // Arbiter 0 is the test's own thread.
@@ -19,11 +19,11 @@ async fn tied_to_threads(test: &TestApp) -> Vec<oneshot::Receiver<()>> {
             std::future::pending::<()>().await;
             drop(tied);
         });
-        let _ = tell.send(end);
+        let _ = sender.send(end);
     });
     set_up.await.expect("it runs");
     let mut all = Vec::new();
-    while let Ok(end) = told.try_recv() {
+    while let Ok(end) = reported.try_recv() {
         all.push(end);
     }
     all
@@ -38,8 +38,8 @@ async fn all_threads_end(threads: Vec<oneshot::Receiver<()>>) {
 
 #[actix_rt::test]
 async fn a_shutdown_ends_the_threads_after_every_port_is_free() {
-    let (mut test, _heard) = echoing(Registry::new().arbiters(3)).await;
-    let threads = tied_to_threads(&test).await;
+    let (mut test, _received) = with_local_echo(Registry::new().arbiters(3)).await;
+    let threads = thread_end_signals(&test).await;
     assert_eq!(threads.len(), 2);
     let (_, at) = test.listen().await;
     let (client, mut peer) = accept(&mut test, at).await;
@@ -58,8 +58,8 @@ async fn a_shutdown_ends_the_threads_after_every_port_is_free() {
 
 #[actix_rt::test]
 async fn dropping_the_last_registry_address_ends_the_threads() {
-    let (test, _heard) = echoing(Registry::new().arbiters(2)).await;
-    let threads = tied_to_threads(&test).await;
+    let (test, _received) = with_local_echo(Registry::new().arbiters(2)).await;
+    let threads = thread_end_signals(&test).await;
     drop(test);
     all_threads_end(threads).await;
 }
@@ -67,8 +67,8 @@ async fn dropping_the_last_registry_address_ends_the_threads() {
 #[test]
 fn the_end_of_the_system_ends_the_threads() {
     let threads = actix_rt::System::new().block_on(async {
-        let (test, _heard) = echoing(Registry::new().arbiters(2)).await;
-        tied_to_threads(&test).await
+        let (test, _received) = with_local_echo(Registry::new().arbiters(2)).await;
+        thread_end_signals(&test).await
     });
     actix_rt::System::new().block_on(all_threads_end(threads));
 }

@@ -144,8 +144,8 @@ async fn the_last_app_dropped_during_a_drain_ends_it() {
     listening.expect("listen");
     let info = app.tcp_server.get_info(server).await.expect("it is open");
     let at = info.local_addr().expect("it listens");
-    let (tell, _heard) = tokio::sync::mpsc::unbounded_channel();
-    let listener = Listener::new(tell).start();
+    let (sender, _received) = tokio::sync::mpsc::unbounded_channel();
+    let listener = Listener::new(sender).start();
     subscribe(&app, &listener).await.expect("added");
     let mut peer = dial(at).await;
     let mut clients = Vec::new();

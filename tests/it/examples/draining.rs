@@ -25,7 +25,7 @@ fn is_free(address: SocketAddr) {
 }
 
 /// A client of a server that is draining.
-fn draining(server: &Example) -> TcpStream {
+fn draining_client(server: &Example) -> TcpStream {
     let client = dial(server.address);
     echo_line(&client, "before");
     server.terminate();
@@ -38,7 +38,7 @@ fn draining(server: &Example) -> TcpStream {
 fn clients_are_served_until_they_end_after_sigterm() {
     for server in servers() {
         let began = Instant::now();
-        drop(draining(&server));
+        drop(draining_client(&server));
         server.assert_success();
         assert!(began.elapsed() < DEADLINE, "it ends with its last client");
     }
@@ -48,14 +48,14 @@ fn clients_are_served_until_they_end_after_sigterm() {
 fn a_second_signal_ends_clients_at_once() {
     for server in servers() {
         let began = Instant::now();
-        let _client = draining(&server);
+        let _client = draining_client(&server);
         server.terminate();
         server.assert_success();
         assert!(began.elapsed() < DEADLINE, "it did not wait");
     }
     let began = Instant::now();
     let server = Example::echo();
-    let _client = draining(&server);
+    let _client = draining_client(&server);
     server.expect_success();
     assert!(began.elapsed() < DEADLINE, "Ctrl-C is a second signal too");
 }

@@ -8,7 +8,7 @@ use super::{MIB, dial, echo_all, echo_line, expect_end};
 use support::process::{Ended, Example, Program, binary};
 
 /// Runs it until it ends by itself.
-fn refused(args: &[&str]) -> Ended {
+fn run_to_end(args: &[&str]) -> Ended {
     let ended = Program::start(Command::new(binary("echo_server")).args(args)).ended();
     assert!(!ended.status.success(), "{args:?} must not report success");
     assert!(
@@ -55,7 +55,7 @@ fn an_invalid_address_is_an_error_that_names_it() {
         "localhost:80",
         "",
     ] {
-        let stderr = refused(&[address]).stderr;
+        let stderr = run_to_end(&[address]).stderr;
         assert!(stderr.contains(address), "{address:?}: {stderr}");
         assert!(stderr.contains("127.0.0.1:7007"), "an example: {stderr}");
         assert!(!stderr.contains("panicked"), "{address:?}: {stderr}");
@@ -68,7 +68,7 @@ fn an_address_in_use_is_an_error_that_names_it() {
     let client = dial(server.address);
     let address = server.address.to_string();
 
-    let stderr = refused(&[&address]).stderr;
+    let stderr = run_to_end(&[&address]).stderr;
     assert!(stderr.contains(&address), "{stderr}");
     assert!(stderr.contains("ADDRESS_IN_USE"), "{stderr}");
     assert!(!stderr.contains("panicked"), "{stderr}");
@@ -92,21 +92,23 @@ fn ctrl_c_closes_every_client() {
     let active = dial(server.address);
     echo_line(&active, "before");
     // A client that sends and does not read fills both directions.
-    let deaf = dial(server.address);
-    deaf.set_nonblocking(true).expect("a mode");
-    while (&deaf).write(&[b'x'; 64 * 1024]).is_ok() {}
+    let non_reading = dial(server.address);
+    non_reading.set_nonblocking(true).expect("a mode");
+    while (&non_reading).write(&[b'x'; 64 * 1024]).is_ok() {}
 
     server.expect_success();
     expect_end(&idle, "the idle client");
     expect_end(&active, "the active client");
-    deaf.set_nonblocking(false).expect("a mode");
+    non_reading.set_nonblocking(false).expect("a mode");
     // Data in flight may still arrive, and then the end: EOF or reset.
     let mut buffer = vec![0; MIB];
-    while let Ok(1..) = (&deaf).read(&mut buffer) {}
-    let end = (&deaf).read(&mut buffer).map_err(|error| error.kind());
+    while let Ok(1..) = (&non_reading).read(&mut buffer) {}
+    let end = (&non_reading)
+        .read(&mut buffer)
+        .map_err(|error| error.kind());
     assert!(
         !matches!(end, Ok(1..) | Err(std::io::ErrorKind::WouldBlock)),
-        "the deaf client: {end:?}"
+        "the client that does not read: {end:?}"
     );
 }
 

@@ -24,7 +24,7 @@ fn out_of_descriptors_at_every_50th_accept_loses_none_of_1000_clients() {
     echo_line(&first, "is served still");
     // 1000 accepts, and one that is pending.
     let said = server.stop_with_ctrl_c();
-    assert_eq!(said, "accept=EMFILE,every=50: struck 20 of 1021\n");
+    assert_eq!(said, "accept=EMFILE,every=50: triggered 20 of 1021\n");
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn clients_do_not_notice_panics_of_any_actor() {
     let first = dial(server.address);
     echo_line(&first, "the first one");
     for _ in 0..500 {
-        assert!(ten_lines(dial(server.address)), "no client loses data");
+        assert!(echo_ten_lines(dial(server.address)), "no client loses data");
     }
     echo_all(&dial(server.address), 4 * MIB);
     echo_line(&first, "is served still");
@@ -58,7 +58,7 @@ fn clients_do_not_notice_listeners_that_panic_stop_or_are_slow() {
     let first = dial(server.address);
     echo_line(&first, "the first one");
     for _ in 0..100 {
-        assert!(ten_lines(dial(server.address)), "no client loses data");
+        assert!(echo_ten_lines(dial(server.address)), "no client loses data");
     }
     echo_all(&dial(server.address), 4 * MIB);
     echo_line(&first, "is served still");
@@ -71,13 +71,13 @@ fn clients_do_not_notice_listeners_that_panic_stop_or_are_slow() {
 
 /// The number of injected faults in a line of the report.
 fn injected_count(line: &str) -> u32 {
-    let struck = line.split(": struck ").nth(1);
+    let struck = line.split(": triggered ").nth(1);
     let struck = struck.and_then(|it| it.split(' ').next()?.parse().ok());
     struck.expect(line)
 }
 
 /// Sends ten lines and expects their echo. `false`: the connection ended.
-fn ten_lines(mut client: TcpStream) -> bool {
+fn echo_ten_lines(mut client: TcpStream) -> bool {
     for i in 0..10 {
         let line = format!("line {i}\n");
         let mut echo = vec![0; line.len()];
@@ -100,10 +100,12 @@ fn a_connection_with_read_errors_echoes_everything_or_ends() {
     let server = echo(&["read=ECONNRESET,p=0.01"]);
     let clients = 300;
     let whole = (0..clients)
-        .filter(|_| ten_lines(dial(server.address)))
+        .filter(|_| echo_ten_lines(dial(server.address)))
         .count();
     let said = server.stop_with_ctrl_c();
-    let counts = said.trim().strip_prefix("read=ECONNRESET,p=0.01: struck ");
+    let counts = said
+        .trim()
+        .strip_prefix("read=ECONNRESET,p=0.01: triggered ");
     let struck = counts.and_then(|counts| counts.split(' ').next()?.parse::<usize>().ok());
     let struck = struck.unwrap_or_else(|| panic!("{said:?}"));
     let ended = clients - whole;
@@ -127,10 +129,10 @@ fn short_and_stalled_transfers_echo_every_byte() {
     echo_line(&dial(server.address), "and it goes on");
     let said = server.stop_with_ctrl_c();
     assert_eq!(said.lines().count(), 5, "{said}");
-    assert!(!said.contains("struck 0"), "{said}");
+    assert!(!said.contains("triggered 0"), "{said}");
 }
 
-fn refused(args: &[&str]) -> Ended {
+fn run_to_end(args: &[&str]) -> Ended {
     let ended = Program::start(Command::new(binary("echo_server")).args(args)).ended();
     assert!(!ended.status.success(), "{args:?} must not report success");
     assert!(ended.stdout.is_empty(), "{args:?}: nothing listens");
@@ -151,12 +153,12 @@ fn an_invalid_rule_or_seed_is_an_error_with_the_expected_syntax() {
         ),
         (["--seed", "lucky"], "\"lucky\""),
     ] {
-        let stderr = refused(&args).stderr;
+        let stderr = run_to_end(&args).stderr;
         assert!(stderr.contains(words), "{args:?}: {stderr}");
         assert!(!stderr.contains("panicked"), "{args:?}: {stderr}");
     }
     for args in [&["--inject"][..], &["--explode"], &["127.0.0.1:0", "twice"]] {
-        assert!(!refused(args).stderr.contains("panicked"), "{args:?}");
+        assert!(!run_to_end(args).stderr.contains("panicked"), "{args:?}");
     }
 }
 
@@ -168,7 +170,7 @@ fn fault_injection_greets_or_ends_every_client_with_any_seed() {
         assert!(ended.status.success(), "seed {seed}: {}", ended.stderr);
         let said = String::from_utf8_lossy(&ended.stdout).into_owned();
         assert!(
-            said.contains("accept=EMFILE,every=10: struck 22 of"),
+            said.contains("accept=EMFILE,every=10: triggered 22 of"),
             "{said}"
         );
         assert!(said.contains("of 200 clients"), "{said}");

@@ -1,12 +1,12 @@
-"""What systemd does for one service, as far as descriptors go: it passes a
-socket unit's listener and what its descriptor store has, and takes into the
-store what the service sends to NOTIFY_SOCKET.
+"""A test double of systemd for one service and its descriptors: it passes the
+listener of a socket unit and the descriptor store to the service, and stores what
+the service sends to NOTIFY_SOCKET.
 
-Called with --listen or --no-listen, and the service's command. It is told
-`start`, `stop`, `store` and `taken` by lines on its standard input, and answers
-`stopped STATUS`, `store NAME:NAME`, and `taken NAME:NAME` with all that it has ever
-taken into its store, and each `barrier`. `plant NAME` is answered by nothing: it is
-as if something of this name were in the store. Its end is the service's end.
+Arguments: --listen or --no-listen, and the service's command. Commands are lines on
+standard input: `start`; `stop`, answered by `stopped STATUS`; `store`, answered by
+`store NAME:NAME`; `taken`, answered by `taken NAME:NAME` with everything that was ever
+stored, and each `barrier`; and `plant NAME`, without an answer, which puts a
+descriptor of this name into the store. The service ends with this program.
 """
 
 import fcntl
@@ -44,13 +44,13 @@ def start():
     try:
         become(passed)
     finally:
-        # The parent's own end is not this process's.
+        # The child must not run the parent's clean-up.
         traceback.print_exc()
         os._exit(127)
 
 
 def become(passed):
-    # First out of the way, then into their places.
+    # Two steps, because the final numbers may be in use by others of them.
     aside = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for _, fd in passed]
     for i, fd in enumerate(aside):
         os.dup2(fd, 3 + i)
@@ -71,7 +71,7 @@ def take_message():
     fields = dict(line.split("=", 1) for line in text.decode().splitlines())
     name = fields.get("FDNAME")
     if fields.get("FDSTORE") == "1":
-        # It would take out what it finds at its end.
+        # Without FDPOLL=0 systemd removes descriptors whose peers have closed.
         store += [(name, fd) for fd in fds if fields.get("FDPOLL") == "0"]
         taken.append(name)
         return
@@ -86,7 +86,7 @@ def take_message():
 
 
 def take_messages():
-    """All that were sent before."""
+    """Takes all messages that have been sent."""
     notify.setblocking(False)
     try:
         while True:
@@ -113,14 +113,14 @@ def stop():
                 return
 
 
-told = selectors.DefaultSelector()
-told.register(notify, selectors.EVENT_READ, take_message)
-told.register(sys.stdin, selectors.EVENT_READ, None)
-# The descriptor itself: what a buffer holds would not be selected.
+selector = selectors.DefaultSelector()
+selector.register(notify, selectors.EVENT_READ, take_message)
+selector.register(sys.stdin, selectors.EVENT_READ, None)
+# Unbuffered, because the selector does not see buffered lines.
 sys.stdin = os.fdopen(0, "rb", buffering=0)
 try:
     while True:
-        for key, _ in told.select():
+        for key, _ in selector.select():
             if key.data:
                 key.data()
                 continue

@@ -104,14 +104,14 @@ fn clients_that_reset_while_sending_endlessly_do_no_harm() {
     let server = Example::echo();
     let honest = dial(server.address);
     for i in 0..10 {
-        let deaf = dial(server.address);
-        deaf.set_nonblocking(true).expect("a mode");
+        let non_reading = dial(server.address);
+        non_reading.set_nonblocking(true).expect("a mode");
         // The client reads nothing, so in the end the server takes nothing.
-        while (&deaf).write(&block()[..64 * 1024]).is_ok() {}
-        echo_line(&honest, &format!("beside deaf client {i}"));
+        while (&non_reading).write(&block()[..64 * 1024]).is_ok() {}
+        echo_line(&honest, &format!("beside client {i} that does not read"));
         // Unread input turns its close into a reset.
-        drop(deaf);
-        echo_line(&honest, &format!("after deaf client {i}"));
+        drop(non_reading);
+        echo_line(&honest, &format!("after client {i} that does not read"));
     }
     super::echo_all(&honest, MIB);
     server.expect_success();

@@ -8,85 +8,90 @@ use super::{dial, echo_line, expect};
 use support::process::{Example, Program, binary};
 use support::{LIMIT, QUIET};
 
-fn welcome(client: &TcpStream, number: usize) {
+fn expect_welcome(client: &TcpStream, number: usize) {
     let words = format!("you are client {number}\n");
     expect(client, words.as_bytes(), &words);
 }
 
-fn hears_nothing(client: &TcpStream) {
+fn expect_nothing(client: &TcpStream) {
     client.set_read_timeout(Some(QUIET)).expect("a limit");
-    let heard = client.peek(&mut [0; 1]).map_err(|error| error.kind());
+    let received = client.peek(&mut [0; 1]).map_err(|error| error.kind());
     assert!(
-        matches!(heard, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut)),
-        "a client beyond the limit must wait, not {heard:?}"
+        matches!(received, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut)),
+        "a client beyond the limit must wait, not {received:?}"
     );
     client.set_read_timeout(Some(LIMIT)).expect("a limit");
 }
 
 #[test]
 fn the_third_client_waits_until_one_of_two_leaves() {
-    let mut door = Example::start("pause_resume", &["127.0.0.1:0", "2"]);
-    let first = dial(door.address);
-    welcome(&first, 1);
-    let second = dial(door.address);
-    welcome(&second, 2);
-    door.program.stdout.line("2 of 2 inside, paused");
+    let mut server = Example::start("pause_resume", &["127.0.0.1:0", "2"]);
+    let first = dial(server.address);
+    expect_welcome(&first, 1);
+    let second = dial(server.address);
+    expect_welcome(&second, 2);
+    server.program.stdout.line("2 of 2 clients served, paused");
 
     // The printed pause is in force after this echo.
-    echo_line(&first, "inside");
+    echo_line(&first, "served");
 
-    let third = dial(door.address);
-    hears_nothing(&third);
-    echo_line(&first, "still inside");
-    echo_line(&second, "inside too");
-    hears_nothing(&third);
-    let said = door.program.stdout.so_far();
-    let told = said.matches("2 of 2 inside").count();
+    let third = dial(server.address);
+    expect_nothing(&third);
+    echo_line(&first, "still served");
+    echo_line(&second, "served too");
+    expect_nothing(&third);
+    let said = server.program.stdout.so_far();
+    let reported = said.matches("2 of 2 clients served").count();
     assert_eq!(
-        told, 1,
+        reported, 1,
         "the third waits in the backlog, not accepted: {said}"
     );
 
     drop(first);
-    welcome(&third, 3);
+    expect_welcome(&third, 3);
     echo_line(&third, "let in");
     echo_line(&second, "not disturbed");
-    door.expect_success();
+    server.expect_success();
 }
 
 #[test]
 fn many_clients_at_once_are_served_two_at_a_time() {
     const CLIENTS: usize = 20;
-    let door = Example::start("pause_resume", &["127.0.0.1:0", "2"]);
-    let waiting: Vec<TcpStream> = door
+    let server = Example::start("pause_resume", &["127.0.0.1:0", "2"]);
+    let waiting: Vec<TcpStream> = server
         .program
-        .while_stopped(|| (0..CLIENTS).map(|_| dial(door.address)).collect());
+        .while_stopped(|| (0..CLIENTS).map(|_| dial(server.address)).collect());
     for (i, client) in waiting.iter().enumerate() {
-        welcome(client, i + 1);
+        expect_welcome(client, i + 1);
         echo_line(client, "my turn");
         for outside in waiting.iter().skip(i + 2) {
             outside.set_nonblocking(true).expect("a mode");
-            let heard = outside.peek(&mut [0; 1]).map_err(|error| error.kind());
-            assert_eq!(heard, Err(ErrorKind::WouldBlock), "beside client {}", i + 1);
+            let received = outside.peek(&mut [0; 1]).map_err(|error| error.kind());
+            assert_eq!(
+                received,
+                Err(ErrorKind::WouldBlock),
+                "beside client {}",
+                i + 1
+            );
             outside.set_nonblocking(false).expect("a mode");
         }
         client.shutdown(Shutdown::Both).expect("it is connected");
     }
     // All have left, so new clients are accepted.
-    let last = dial(door.address);
-    welcome(&last, CLIENTS + 1);
-    door.expect_success();
+    let last = dial(server.address);
+    expect_welcome(&last, CLIENTS + 1);
+    server.expect_success();
 }
 
 #[test]
 fn ctrl_c_ends_it_cleanly_with_served_and_waiting_clients() {
-    let door = Example::start("pause_resume", &["127.0.0.1:0", "1"]);
-    let inside = dial(door.address);
-    welcome(&inside, 1);
-    let outside = dial(door.address);
-    hears_nothing(&outside);
-    door.expect_success();
-    super::expect_end(&inside, "the client inside");
+    let server = Example::start("pause_resume", &["127.0.0.1:0", "1"]);
+    let served = dial(server.address);
+    expect_welcome(&served, 1);
+    let outside = dial(server.address);
+    expect_nothing(&outside);
+    server.expect_success();
+    super::expect_end(&served, "the served client");
 }
 
 #[test]

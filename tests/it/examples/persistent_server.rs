@@ -15,12 +15,12 @@ use support::LIMIT;
 use support::process::{Program, binary};
 
 /// Duration of the restarts, and the time between two.
-const STORM: Duration = Duration::from_secs(60);
-const EVERY: Duration = Duration::from_secs(1);
+const DURATION: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Clients at any time, and connections of each per second.
 const CLIENTS: u8 = 4;
-const A_SECOND: u32 = 80;
+const RATE: u32 = 80;
 
 /// The processes of one server. The test starts the first; each starts its successor.
 struct ServerProcesses {
@@ -157,14 +157,14 @@ fn a_restart_every_second_for_a_minute_loses_no_client() {
                     }
                     visits.fetch_add(1, SeqCst);
                     // Keeps the rate; nothing is waited for.
-                    let rest = (Duration::from_secs(1) / A_SECOND).checked_sub(began.elapsed());
+                    let rest = (Duration::from_secs(1) / RATE).checked_sub(began.elapsed());
                     thread::sleep(rest.unwrap_or_default());
                 }
             });
         }
         let began = Instant::now();
         let mut next = began;
-        while began.elapsed() < STORM && !over.load(SeqCst) {
+        while began.elapsed() < DURATION && !over.load(SeqCst) {
             processes.restart();
             let generation = processes.pids.len();
             // Some clients stay for five restarts; their process stays for them.
@@ -175,7 +175,7 @@ fn a_restart_every_second_for_a_minute_loses_no_client() {
             if generation % 10 == 2 {
                 long.push((dial_from(100, address).expect("it listens"), generation));
             }
-            next += EVERY;
+            next += INTERVAL;
             thread::sleep(next.saturating_duration_since(Instant::now()));
         }
         over.store(true, SeqCst);
@@ -231,7 +231,9 @@ fn a_successor_that_cannot_start_changes_nothing() {
         std::fs::rename(&broken, &copy).expect("a new version");
         kill_process(pid, Signal::HUP).expect("it runs");
         let count = 1 + usize::from(wrong.contains("what"));
-        program.stderr.lines("serving on, not restarted", count);
+        program
+            .stderr
+            .lines("not restarted, continuing to serve", count);
         echo_line(&client, "unharmed");
         echo_line(&dial(address), "and it takes new ones");
     }

@@ -11,7 +11,7 @@ fn run(example: &str, args: &[&str]) -> Ended {
     Program::start(Command::new(binary(example)).args(args)).ended()
 }
 
-fn said(ended: &Ended) -> String {
+fn output(ended: &Ended) -> String {
     assert!(ended.status.success(), "{}", ended.stderr);
     String::from_utf8_lossy(&ended.stdout).into_owned()
 }
@@ -22,7 +22,7 @@ fn tcp_client_prints_the_line_that_comes_back() {
     let host = server.address.ip().to_string();
     let port = server.address.port().to_string();
     let ended = run("tcp_client", &[&host, &port, "there and back"]);
-    assert_eq!(said(&ended), "there and back\n");
+    assert_eq!(output(&ended), "there and back\n");
     server.expect_success();
 }
 
@@ -64,7 +64,7 @@ fn multicore_echo_echoes_on_all_its_arbiters() {
 
 #[test]
 fn scripted_faults_serves_the_client_that_came_during_the_fault() {
-    let said = said(&run("scripted_faults", &[]));
+    let said = output(&run("scripted_faults", &[]));
     assert!(
         said.contains("cannot accept: net::ERR_INSUFFICIENT_RESOURCES"),
         "{said}"

@@ -137,7 +137,7 @@ fn partly_stored_sockets_are_removed_before_the_next_start() {
     manager.limit_descriptors(3);
     manager.stop();
     let stderr = &mut manager.program.stderr;
-    let line = stderr.line("the sockets are not kept");
+    let line = stderr.line("the sockets are not stored");
     assert!(line.contains("giving descriptors to systemd"), "{line}");
     manager.command("taken");
     let taken = manager.program.stdout.line("taken");
@@ -176,7 +176,7 @@ fn nothing_is_stored_if_the_store_is_too_small_for_all() {
     manager.stop();
     let stderr = &mut manager.program.stderr;
     let line = stderr.line("the sockets are not kept");
-    assert!(line.contains("2 descriptors are to be kept"), "{line}");
+    assert!(line.contains("2 descriptors must be stored"), "{line}");
     manager.command("taken");
     assert_eq!(manager.program.stdout.line("taken"), "taken");
 

@@ -1,6 +1,6 @@
 //! A full backlog.
 
-use super::child_processes::begin_to_connect;
+use super::child_processes::start_connect;
 use super::*;
 
 /// A client that reconnects if it gets no answer soon.
@@ -15,7 +15,7 @@ fn reconnect_until_served(at: SocketAddr, mut client: TcpStream) -> TcpStream {
             return client;
         }
         assert!(Instant::now() < until, "it is not served");
-        client = begin_to_connect(at);
+        client = start_connect(at);
     }
 }
 
@@ -26,7 +26,7 @@ fn a_backlog_of_1_and_a_pause_lose_none_of_100_clients() {
     let baseline = Baseline::after_first_client(&server.program, server.at);
     server.call("pause");
     let honest_client = HonestClient::new(server.beside);
-    let clients = (0..100).map(|_| begin_to_connect(server.at));
+    let clients = (0..100).map(|_| start_connect(server.at));
     let clients: Vec<TcpStream> = clients.collect();
     // Linux accepts one more than asked. The others retransmit their SYN with back-off, so the
     // last would take minutes.

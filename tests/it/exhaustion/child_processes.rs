@@ -16,28 +16,28 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::*;
 
 /// The environment variable with the role of a child.
-const PART: &str = "CHROME_SOCKETS_EXHAUSTION_PART";
+const ROLE: &str = "CHROME_SOCKETS_EXHAUSTION_ROLE";
 
 const ENTRY: &str = "exhaustion::child_processes::child_process_entry_point";
 
 /// Starts this binary again with a role.
-fn child(part: &str, descriptors: Option<u64>) -> Program {
+fn child(role: &str, descriptors: Option<u64>) -> Program {
     let mut command = with_descriptors(descriptors);
     command
         .arg(std::env::current_exe().expect("the path of the test binary"))
         .args([ENTRY, "--exact", "--nocapture"])
-        .env(PART, part);
+        .env(ROLE, role);
     Program::start(&mut command)
 }
 
 #[test]
 fn child_process_entry_point() {
-    let Ok(part) = std::env::var(PART) else {
+    let Ok(role) = std::env::var(ROLE) else {
         return;
     };
     // The test harness has begun a line.
     println!();
-    let words: Vec<&str> = part.split(' ').collect();
+    let words: Vec<&str> = role.split(' ').collect();
     match words[..] {
         ["host", policy, backlog] => {
             let backlog = backlog.parse().expect("a number");
@@ -48,7 +48,7 @@ fn child_process_entry_point() {
             many.parse().expect("a number"),
             connects == "at-once",
         ),
-        _ => panic!("unknown role: {part}"),
+        _ => panic!("unknown role: {role}"),
     }
 }
 
@@ -128,7 +128,7 @@ fn parent_lines() -> UnboundedReceiver<String> {
     lines
 }
 
-async fn listens(app: &App, backlog: Option<i32>, shares: bool) -> (ServerSocketId, SocketAddr) {
+async fn listen(app: &App, backlog: Option<i32>, shares: bool) -> (ServerSocketId, SocketAddr) {
     let server = &app.tcp_server;
     let created = server.create(Default::default()).await;
     let id = created.expect("create").socket_id;
@@ -156,8 +156,8 @@ async fn run_server(policy: &str, backlog: i32) {
     app.tcp.on_receive.add_listener(echo.clone().recipient());
     app.tcp.on_receive_error.add_listener(echo.recipient());
 
-    let (id, at) = listens(&app, (backlog > 0).then_some(backlog), shares).await;
-    let (_, beside) = listens(&app, None, false).await;
+    let (id, at) = listen(&app, (backlog > 0).then_some(backlog), shares).await;
+    let (_, beside) = listen(&app, None, false).await;
     let resources = match policy {
         "back-off" => BACK_OFF,
         "shed" | "shed-shared" => AcceptAction::Shed,
@@ -208,7 +208,7 @@ fn format_info(info: SocketInfo) -> String {
 
 /// What a server printed of its first server socket.
 #[derive(Clone, Copy, Debug)]
-pub struct Info {
+pub struct ServerInfo {
     pub paused: bool,
     pub accepted: u64,
     pub delivered: u64,
@@ -244,7 +244,7 @@ impl ServerProcess {
     }
 
     /// `None`: its first server socket is closed.
-    pub fn call(&mut self, call: &str) -> Option<Info> {
+    pub fn call(&mut self, call: &str) -> Option<ServerInfo> {
         self.calls += 1;
         let number = self.calls;
         writeln!(self.stdin, "{number} {call}").expect("it is alive");
@@ -258,7 +258,7 @@ impl ServerProcess {
         let [paused, accepted, delivered, refused, failed, backlog] = numbers[..] else {
             panic!("{line:?}");
         };
-        Some(Info {
+        Some(ServerInfo {
             paused: paused == 1,
             accepted,
             delivered,
@@ -268,7 +268,7 @@ impl ServerProcess {
         })
     }
 
-    pub fn info(&mut self) -> Info {
+    pub fn info(&mut self) -> ServerInfo {
         self.call("info").expect("it is not closed")
     }
 
@@ -284,17 +284,17 @@ impl ServerProcess {
 
 /// Unaccepted connections that each thread of a crowd may have: an honest client waits behind
 /// them.
-const AHEAD: usize = 25;
+const UNACCEPTED: usize = 25;
 
 fn run_crowd(at: SocketAddr, many: usize, at_once: bool) {
     const THREADS: usize = 2;
     lower_priority();
-    let part = || -> Vec<TcpStream> {
+    let role = || -> Vec<TcpStream> {
         let come = |i| match at_once {
-            true => begin_to_connect(at),
+            true => start_connect(at),
             false => {
                 let client = dial(at);
-                if i % AHEAD == 0 {
+                if i % UNACCEPTED == 0 {
                     // All earlier ones have been accepted then.
                     echo_line(&client, "is anybody there?");
                 }
@@ -304,9 +304,9 @@ fn run_crowd(at: SocketAddr, many: usize, at_once: bool) {
         (0..many / THREADS).map(come).collect()
     };
     let clients: Vec<TcpStream> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(part)).collect();
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(role)).collect();
         let parts = threads.into_iter().map(|thread| thread.join());
-        parts.flat_map(|part| part.expect("connected")).collect()
+        parts.flat_map(|role| role.expect("connected")).collect()
     });
     println!("all {} are there", clients.len());
     let mut lines = std::io::stdin().lines().map_while(Result::ok);
@@ -314,7 +314,7 @@ fn run_crowd(at: SocketAddr, many: usize, at_once: bool) {
     echo_once(&clients);
     println!("all were served");
     assert_eq!(lines.next(), None);
-    for some in clients.rchunks(TOGETHER) {
+    for some in clients.rchunks(BATCH) {
         for client in some {
             client.shutdown(Shutdown::Both).expect("it is connected");
         }
@@ -323,7 +323,7 @@ fn run_crowd(at: SocketAddr, many: usize, at_once: bool) {
 }
 
 /// Starts a connection, which completes when the backlog has room.
-pub fn begin_to_connect(at: SocketAddr) -> TcpStream {
+pub fn start_connect(at: SocketAddr) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let socket = socket.expect("a descriptor");
     socket.set_nonblocking(true).expect("a mode");
@@ -334,7 +334,7 @@ pub fn begin_to_connect(at: SocketAddr) -> TcpStream {
 }
 
 /// Clients of a crowd that act at the same time.
-const TOGETHER: usize = 100;
+const BATCH: usize = 100;
 
 /// Longest time until a client without room in the backlog is served. TCP retransmits its SYN
 /// after 1, 3, 7, 15, 31 and 63 seconds; on a busy machine the server accepts only after the
@@ -343,7 +343,7 @@ const SYN_RETRIES: Duration = Duration::from_secs(75);
 
 /// Expects an echo for each client, once it is connected.
 fn echo_once(clients: &[TcpStream]) {
-    for some in clients.chunks(TOGETHER) {
+    for some in clients.chunks(BATCH) {
         for client in some {
             client.set_nonblocking(false).expect("a mode");
             client

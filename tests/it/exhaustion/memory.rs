@@ -35,10 +35,10 @@ fn hostile_clients_do_not_exhaust_limited_memory() {
     limit_memory(&server.program, 40 * MIB);
     let honest_client = HonestClient::new(at);
     let crowd = Crowd::connect(at, IDLE);
-    let deaf: Vec<TcpStream> = (0..NON_READING).map(|_| small_buffer_client(at)).collect();
+    let non_reading: Vec<TcpStream> = (0..NON_READING).map(|_| small_buffer_client(at)).collect();
     let mut sent = 0;
     for _ in 0..50 {
-        for mut client in &deaf {
+        for mut client in &non_reading {
             while let Ok(length @ 1..) = client.write(&block()[..64 * KIB]) {
                 sent += length;
             }
@@ -49,7 +49,7 @@ fn hostile_clients_do_not_exhaust_limited_memory() {
     println!("{amid}: {} MiB were taken", sent / MIB);
     baseline.assert_growth(40 * MIB, amid);
     crowd.reset_all();
-    drop(deaf);
+    drop(non_reading);
     honest_client.assert_prompt(amid);
     echo_line(&dial(at), "proof of life");
     baseline.assert_descriptors_released();
@@ -81,7 +81,7 @@ fn enobufs_for_every_third_accept_loses_no_client() {
     baseline.assert_growth(SLACK, amid);
     let said = server.stop_with_ctrl_c();
     assert!(
-        said.starts_with("accept=ENOBUFS,every=3: struck "),
+        said.starts_with("accept=ENOBUFS,every=3: triggered "),
         "{said}"
     );
 }

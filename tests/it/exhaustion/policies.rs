@@ -133,8 +133,8 @@ fn expect_all_served_by_resuming(mut fixture: Fixture, lasting: &str) {
 #[test]
 fn by_default_clients_without_a_descriptor_wait_and_are_all_served_after_a_resume() {
     let mut fixture = Fixture::new("default");
-    let told = fixture.server.program.stdout.line("error ");
-    assert_eq!(told, format!("error {} attempt 1 Pause", libc::EMFILE));
+    let reported = fixture.server.program.stdout.line("error ");
+    assert_eq!(reported, format!("error {} attempt 1 Pause", libc::EMFILE));
     expect_all_served_by_resuming(fixture, " Pause");
 }
 
@@ -240,8 +240,8 @@ fn shed_on_a_shared_port_leaves_no_client_waiting_at_either_listener() {
 #[test]
 fn close_resets_waiting_clients_and_continues_to_serve_open_ones() {
     let mut fixture = Fixture::new("close");
-    let told = fixture.server.program.stdout.line("error ");
-    assert_eq!(told, format!("error {} attempt 1 Close", libc::EMFILE));
+    let reported = fixture.server.program.stdout.line("error ");
+    assert_eq!(reported, format!("error {} attempt 1 Close", libc::EMFILE));
     eventually("its end", || fixture.server.call("info").is_none());
     let outcomes: Vec<ClientOutcome> = fixture.clients.iter().map(outcome).collect();
     let served = outcomes

@@ -12,14 +12,14 @@ fn reset(client: TcpStream) {
 pub fn reset_many(at: SocketAddr, threads: usize, each: usize) {
     /// Unaccepted connections of each thread: the honest client needs room in the backlog too,
     /// or TCP retries only after a second.
-    const AHEAD: usize = 25;
+    const UNACCEPTED: usize = 25;
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 lower_priority();
                 for i in 0..each {
                     let client = dial(at);
-                    if i % AHEAD == 0 {
+                    if i % UNACCEPTED == 0 {
                         echo_line(&client, "is anybody there?");
                     } else if i % 3 == 0 {
                         let _ = (&client).write(&[0xdf; 3000]);

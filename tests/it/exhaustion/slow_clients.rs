@@ -57,7 +57,7 @@ fn clients_that_read_or_send_a_byte_a_second_do_not_delay_an_honest_one() {
             writer.read_exact(&mut byte).expect("its echo");
             assert_eq!(byte[0], block()[second]);
         }
-        let _ = clock.recv_timeout(SECOND);
+        let _ = clock.recv_timeout(PROMPT);
     }
     let sent: usize = readers.iter().map(|reader| reader.sent).sum();
     let amid = "50 that read a byte a second, and 50 that send one";

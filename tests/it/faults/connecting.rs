@@ -25,7 +25,7 @@ async fn each_connect_error_has_its_code_and_the_socket_can_connect_again() {
         let id = fixture.test.create().await;
         let before = fixture.test.app.tcp.get_info(id).await;
         // A connect that is pending while the other fails.
-        let hold = fixture.network.hold_connect(other);
+        let hold = fixture.network.block_connect(other);
         let slow = fixture.test.create().await;
         let slow_peer = fixture.network.server(other);
         let slow_answer = connect(&fixture.test, slow, "192.0.2.2", 80);
@@ -67,8 +67,8 @@ async fn disconnect_and_close_abort_a_connect_or_resolve_that_hangs() {
         for host in ["192.0.2.1", "far.example"] {
             let what = format!("{give_up:?} while {host} hangs");
             let hold = match host {
-                "192.0.2.1" => fixture.network.hold_connect(far),
-                name => fixture.network.hold_resolve(name),
+                "192.0.2.1" => fixture.network.block_connect(far),
+                name => fixture.network.block_resolve(name),
             };
             let id = fixture.test.create().await;
             let attempt = connect(&fixture.test, id, host, 80);
@@ -110,7 +110,7 @@ async fn disconnect_and_close_abort_a_connect_or_resolve_that_hangs() {
 async fn a_second_connect_while_connecting_fails_and_the_first_continues() {
     let mut fixture = Fixture::new().await;
     let far = SocketAddr::from(([192, 0, 2, 1], 80));
-    let hold = fixture.network.hold_connect(far);
+    let hold = fixture.network.block_connect(far);
     let peer = fixture.network.server(far);
     let id = fixture.test.create().await;
     let first = connect(&fixture.test, id, "192.0.2.1", 80);

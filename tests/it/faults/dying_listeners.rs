@@ -1,6 +1,7 @@
 //! Listeners that die with events in their mailbox.
 
 use super::*;
+use support::KeepingListener;
 
 /// Panics in the handler of its first event when told to, with whatever its mailbox holds then.
 struct DyingListener {
@@ -98,7 +99,7 @@ async fn unhandled_events_of_a_dead_listener_precede_later_clients() {
         until("its death", || !dying.connected()).await;
         let resuming = server.set_paused(fixture.server, false);
         for peer in &peers[1..] {
-            accepts(&mut fixture.test, peer).await;
+            expect_accept(&mut fixture.test, peer).await;
         }
         for answer in [pausing, resuming] {
             within("the answer", answer).await.expect("alive");
@@ -130,7 +131,7 @@ async fn unhandled_events_of_a_dead_listener_are_not_raised_again_if_another_lis
     let mut sockets = Vec::new();
     for peer in &peers {
         // The other listener receives the event at once.
-        sockets.push(accepts(&mut fixture.test, peer).await);
+        sockets.push(expect_accept(&mut fixture.test, peer).await);
     }
     die.send(()).expect("it waits");
     until("its death", || !dying.connected()).await;
@@ -142,27 +143,12 @@ async fn unhandled_events_of_a_dead_listener_are_not_raised_again_if_another_lis
     arbiter.stop();
 }
 
-/// Keeps every event.
-struct KeepingListener(Vec<AcceptInfo>);
-
-impl Actor for KeepingListener {
-    type Context = Context<Self>;
-}
-
-impl Handler<AcceptInfo> for KeepingListener {
-    type Result = ();
-
-    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        self.0.push(info);
-    }
-}
-
 #[actix_rt::test]
 async fn a_listener_that_keeps_its_events_does_not_block_the_others_when_one_dies() {
     let mut fixture = Fixture::new().await;
     let arbiter = Arbiter::new();
     let on_accept = fixture.test.app.tcp_server.on_accept.clone();
-    let keeping = KeepingListener(Vec::new()).start();
+    let keeping = KeepingListener::<AcceptInfo>::default().start();
     let added = on_accept.add_listener(keeping.clone().recipient()).await;
     added.expect("added");
     let (handling, mut handled) = unbounded_channel();
@@ -176,7 +162,7 @@ async fn a_listener_that_keeps_its_events_does_not_block_the_others_when_one_die
 
     // Fewer kept events than a server socket may have in flight.
     let first = fixture.dial();
-    let client = accepts(&mut fixture.test, &first).await;
+    let client = expect_accept(&mut fixture.test, &first).await;
     within("its first event", handled.recv()).await;
     die.send(()).expect("it waits");
     until("its death", || !dying.connected()).await;

@@ -36,7 +36,7 @@ async fn each_listen_error_has_its_code_and_the_socket_can_listen_again() {
         let info = server.get_info(id).await.expect("it exists");
         let at = info.local_addr().expect("it listens");
         let peer = fixture.network.client(at).expect("it listens");
-        let client = accepts(&mut fixture.test, &peer).await;
+        let client = expect_accept(&mut fixture.test, &peer).await;
         assert_talks(&mut fixture.test, &client, &peer).await;
     }
 }
@@ -93,7 +93,7 @@ async fn accept_errors_between_waiting_clients_and_after_resume_lose_no_client()
     let during = vec![fixture.dial(), fixture.dial()];
     pause(false).await.expect("resume");
 
-    let client = accepts(&mut fixture.test, &first).await;
+    let client = expect_accept(&mut fixture.test, &first).await;
     for _ in 0..3 {
         match fixture.test.next().await {
             ListenerEvent::AcceptError(_, error) => assert_eq!(error.code(), -12),

@@ -70,7 +70,7 @@ async fn each_write_error_fails_this_and_later_sends_and_earlier_input_is_still_
         peer.send("and after");
         let received = fixture.test.received(client.id(), 9).await;
         assert_eq!(received, b"and after", "errno {errno}");
-        peer.end();
+        peer.shutdown();
         let end = fixture.test.ended(client.id()).await;
         assert_eq!(end, NetError::CONNECTION_CLOSED);
         assert_talks(&mut fixture.test, &came, &during).await;

@@ -14,13 +14,16 @@ use chrome_sockets::tcp_server::SocketProperties;
 use chrome_sockets::{App, Error as CallError, Registry, Shutdown};
 
 use super::hostile_records::frame;
-use super::{accept_persistent, begin, dial, ends, expect_service, persistent, port_is_free};
+use super::{
+    accept_persistent, begin_handover, dial, expect_service, persistent_server, port_is_free,
+    socket_pair,
+};
 use support::{LIMIT, QUIET, TestApp, within};
 
 /// Sends the greeting of a successor.
 pub fn send_greeting(mut there: &UnixStream) {
-    const HERE: &str = r#"{"Here":{"protocol":"chrome-sockets handover","version":1}}"#;
-    let said = there.write_all(&frame(0, 0, HERE));
+    const GREETING: &str = r#"{"Greeting":{"protocol":"chrome-sockets handover","version":1}}"#;
+    let said = there.write_all(&frame(0, 0, GREETING));
     said.expect("there is room");
 }
 
@@ -38,10 +41,10 @@ pub async fn wait_until_quiesced(there: UnixStream) -> UnixStream {
 #[actix_rt::test]
 async fn calls_wait_and_are_carried_out_if_the_handover_fails() {
     let mut old = TestApp::new().await;
-    let (id, address) = persistent(&old, "before").await;
+    let (id, address) = persistent_server(&old, "before").await;
     let (client, mut peer) = accept_persistent(&mut old, address).await;
     let (here, there) = UnixStream::pair().expect("a pair");
-    let given = begin(&old, here);
+    let given = begin_handover(&old, here);
     let there = wait_until_quiesced(there).await;
 
     let renamed = SocketProperties {
@@ -59,7 +62,7 @@ async fn calls_wait_and_are_carried_out_if_the_handover_fails() {
 
     drop(there);
     let given = within("the failure", given).await.expect("it ran");
-    assert!(matches!(given, Err(Error::Gone)), "{given:?}");
+    assert!(matches!(given, Err(Error::Closed)), "{given:?}");
     updated.await.expect("carried out");
     sent.await.expect("carried out");
     let info = old
@@ -86,7 +89,7 @@ async fn calls_wait_and_are_carried_out_if_the_handover_fails() {
 #[actix_rt::test]
 async fn calls_that_waited_are_answered_with_socket_not_found_after_the_transfer() {
     let mut old = TestApp::new().await;
-    let (id, address) = persistent(&old, "").await;
+    let (id, address) = persistent_server(&old, "").await;
     let (client, mut peer) = accept_persistent(&mut old, address).await;
     // The successor has received everything, but cannot answer.
     let elsewhere = Arbiter::new();
@@ -95,8 +98,8 @@ async fn calls_that_waited_are_answered_with_socket_not_found_after_the_transfer
     elsewhere.spawn_fn(move || {
         let _ = gate.recv_timeout(LIMIT);
     });
-    let (here, there) = ends();
-    let given = begin(&old, here);
+    let (here, there) = socket_pair();
+    let given = begin_handover(&old, here);
     let registry = new.clone();
     let taken = actix_rt::spawn(async move {
         let inheritance = Inheritance::from_socket(there);
@@ -158,7 +161,7 @@ async fn calls_of_handlers_of_earlier_events_are_transferred() {
     const LENGTH: usize = 200_000;
     let mut old = TestApp::new().await;
     let new = TestApp::new().await;
-    let (_, address) = persistent(&old, "").await;
+    let (_, address) = persistent_server(&old, "").await;
     let (client, mut peer) = accept_persistent(&mut old, address).await;
     client.set_paused(true).await.expect("paused");
     let receive = &old.app.tcp.on_receive;
@@ -195,9 +198,9 @@ async fn calls_of_handlers_of_earlier_events_are_transferred() {
 #[actix_rt::test]
 async fn a_shutdown_does_not_wait_for_a_handover() {
     let old = TestApp::new().await;
-    let (_, address) = persistent(&old, "").await;
+    let (_, address) = persistent_server(&old, "").await;
     let (here, there) = UnixStream::pair().expect("a pair");
-    let given = begin(&old, here);
+    let given = begin_handover(&old, here);
     let there = wait_until_quiesced(there).await;
     let stopped = within("the end", old.registry.send(Shutdown)).await;
     stopped.expect("it runs").expect("stopped");
@@ -210,9 +213,9 @@ async fn a_shutdown_does_not_wait_for_a_handover() {
 #[actix_rt::test]
 async fn cancelling_a_handover_lets_everything_continue() {
     let mut old = TestApp::new().await;
-    let (_, address) = persistent(&old, "").await;
+    let (_, address) = persistent_server(&old, "").await;
     let (here, there) = UnixStream::pair().expect("a pair");
-    let given = begin(&old, here);
+    let given = begin_handover(&old, here);
     let _there = wait_until_quiesced(there).await;
     given.abort();
     expect_service(&mut old, address).await;

@@ -4,12 +4,14 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
-use chrome_sockets::handover::{Error, LIMIT, SocketName, Successor, hand_over};
+use chrome_sockets::handover::{AnySocketId, Error, Successor, TIMEOUT, hand_over};
 use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{ClientSocketId, tcp};
 
 use super::concurrent_calls::{send_greeting, wait_until_quiesced};
-use super::{accept_persistent, begin, ends, expect_service, hand_over_to, persistent};
+use super::{
+    accept_persistent, begin_handover, expect_service, hand_over_to, persistent_server, socket_pair,
+};
 use support::{TestApp, within};
 
 /// Checks that the old process has everything and serves.
@@ -25,18 +27,18 @@ async fn expect_unchanged(old: &mut TestApp, address: std::net::SocketAddr) {
 #[actix_rt::test]
 async fn a_successor_that_dies_at_once_changes_nothing() {
     let mut old = TestApp::new().await;
-    let (_, address) = persistent(&old, "").await;
-    let (here, there) = ends();
+    let (_, address) = persistent_server(&old, "").await;
+    let (here, there) = socket_pair();
     drop(there);
-    let given = hand_over(&old.registry, Successor::over(here)).await;
-    assert!(matches!(given, Err(Error::Gone)), "{given:?}");
+    let given = hand_over(&old.registry, Successor::from_socket(here)).await;
+    assert!(matches!(given, Err(Error::Closed)), "{given:?}");
     expect_unchanged(&mut old, address).await;
 }
 
 #[actix_rt::test]
 async fn a_program_that_is_not_a_successor_changes_nothing() {
     let mut old = TestApp::new().await;
-    let (_, address) = persistent(&old, "").await;
+    let (_, address) = persistent_server(&old, "").await;
     let (client, mut peer) = accept_persistent(&mut old, address).await;
     for program in [&["true"][..], &["sh", "-c", "echo nonsense >&0; cat"]] {
         let mut command = Command::new(program[0]);
@@ -46,7 +48,7 @@ async fn a_program_that_is_not_a_successor_changes_nothing() {
         let successor = Successor::spawn(command).expect("it starts");
         let given = within("the failure", hand_over(&old.registry, successor)).await;
         assert!(
-            matches!(given, Err(Error::Gone | Error::Malformed(_))),
+            matches!(given, Err(Error::Closed | Error::Malformed(_))),
             "{program:?}: {given:?}"
         );
     }
@@ -66,7 +68,7 @@ async fn a_missing_program_is_an_error_that_names_the_cause() {
 async fn an_id_in_use_in_the_successor_is_refused_and_changes_nothing() {
     let mut old = TestApp::new().await;
     let new = TestApp::new().await;
-    let (id, address) = persistent(&old, "").await;
+    let (id, address) = persistent_server(&old, "").await;
     let (theirs, _) = new.listen().await;
     assert_eq!(id, theirs);
     let (given, taken) = hand_over_to(&old, &new).await;
@@ -83,7 +85,7 @@ async fn an_id_in_use_in_the_successor_is_refused_and_changes_nothing() {
 async fn a_client_id_in_use_in_the_successor_is_refused_and_changes_nothing() {
     let mut old = TestApp::new().await;
     let new = TestApp::new().await;
-    let (_, address) = persistent(&old, "").await;
+    let (_, address) = persistent_server(&old, "").await;
     let (_client, _peer) = accept_persistent(&mut old, address).await;
     assert_eq!(new.create().await, ClientSocketId::new(1));
     let (given, _) = hand_over_to(&old, &new).await;
@@ -98,7 +100,7 @@ async fn a_client_id_in_use_in_the_successor_is_refused_and_changes_nothing() {
 async fn a_successor_that_has_stopped_is_refused() {
     let mut old = TestApp::new().await;
     let new = TestApp::new().await;
-    let (_, address) = persistent(&old, "").await;
+    let (_, address) = persistent_server(&old, "").await;
     let stopped = new.registry.send(chrome_sockets::Shutdown).await;
     stopped.expect("it runs").expect("stopped");
     let (given, taken) = hand_over_to(&old, &new).await;
@@ -110,7 +112,7 @@ async fn a_successor_that_has_stopped_is_refused() {
 #[actix_rt::test]
 async fn a_successor_of_another_version_changes_nothing() {
     let mut old = TestApp::new().await;
-    let (_, address) = persistent(&old, "").await;
+    let (_, address) = persistent_server(&old, "").await;
     for (here, reason) in [
         (
             r#"{"protocol":"chrome-sockets handover","version":2}"#,
@@ -123,11 +125,11 @@ async fn a_successor_of_another_version_changes_nothing() {
         (r#"{"news":[1,2,3]}"#, "of version 0"),
     ] {
         let (here_end, there) = UnixStream::pair().expect("a pair");
-        let record = format!(r#"{{"Here":{here}}}"#);
+        let record = format!(r#"{{"Greeting":{here}}}"#);
         (&there)
             .write_all(&super::hostile_records::frame(0, 0, &record))
             .expect("there is room");
-        let given = within("the failure", begin(&old, here_end)).await;
+        let given = within("the failure", begin_handover(&old, here_end)).await;
         let error = given.expect("it ran").expect_err("refused").to_string();
         assert!(error.contains(reason), "{error}");
     }
@@ -137,24 +139,24 @@ async fn a_successor_of_another_version_changes_nothing() {
 #[actix_rt::test]
 async fn a_successor_that_starts_slowly_delays_nothing() {
     let mut old = TestApp::new().await;
-    let (_, address) = persistent(&old, "").await;
-    let (here, there) = ends();
-    let given = begin(&old, here);
+    let (_, address) = persistent_server(&old, "").await;
+    let (here, there) = socket_pair();
+    let given = begin_handover(&old, here);
     old.expect_no_event().await;
     expect_service(&mut old, address).await;
     drop(there);
-    assert!(matches!(given.await.expect("it ran"), Err(Error::Gone)));
+    assert!(matches!(given.await.expect("it ran"), Err(Error::Closed)));
 }
 
 #[actix_rt::test]
 async fn a_successor_that_does_not_answer_in_time_changes_nothing() {
     let mut old = TestApp::new().await;
-    let (_, address) = persistent(&old, "").await;
+    let (_, address) = persistent_server(&old, "").await;
     let (here, there) = UnixStream::pair().expect("a pair");
-    let given = begin(&old, here);
+    let given = begin_handover(&old, here);
     let there = wait_until_quiesced(there).await;
     tokio::time::pause();
-    tokio::time::advance(LIMIT).await;
+    tokio::time::advance(TIMEOUT).await;
     tokio::time::resume();
     let given = within("the failure", given).await.expect("it ran");
     assert!(matches!(given, Err(Error::TimedOut)), "{given:?}");
@@ -165,19 +167,19 @@ async fn a_successor_that_does_not_answer_in_time_changes_nothing() {
 #[actix_rt::test]
 async fn a_second_handover_at_the_same_time_is_refused() {
     let mut old = TestApp::new().await;
-    let (_, address) = persistent(&old, "").await;
+    let (_, address) = persistent_server(&old, "").await;
     let (here, there) = UnixStream::pair().expect("a pair");
-    let first = begin(&old, here);
+    let first = begin_handover(&old, here);
     let there = wait_until_quiesced(there).await;
     let (here, other) = UnixStream::pair().expect("a pair");
     send_greeting(&other);
-    let second = within("the second", begin(&old, here))
+    let second = within("the second", begin_handover(&old, here))
         .await
         .expect("it ran");
     assert!(matches!(second, Err(Error::Busy)), "{second:?}");
     drop(there);
     let first = within("the first", first).await.expect("it ran");
-    assert!(matches!(first, Err(Error::Gone)), "{first:?}");
+    assert!(matches!(first, Err(Error::Closed)), "{first:?}");
     expect_unchanged(&mut old, address).await;
 }
 
@@ -186,7 +188,7 @@ async fn sockets_that_cannot_be_transferred_are_reported_and_stay() {
     let net = ScriptedNetwork::new();
     let mut old = TestApp::with_network(net.clone()).await;
     let new = TestApp::new().await;
-    let (id, address) = persistent(&old, "").await;
+    let (id, address) = persistent_server(&old, "").await;
     let peer = net.client(address).expect("it listens");
     let client = old.accepted().await;
     let properties = tcp::SocketProperties {
@@ -199,7 +201,7 @@ async fn sockets_that_cannot_be_transferred_are_reported_and_stay() {
     let receipt = given.expect("given");
     assert_eq!(taken.expect("taken"), Default::default());
     let left: Vec<_> = receipt
-        .left
+        .not_transferred
         .iter()
         .map(|left| left.socket.clone())
         .collect();
@@ -207,12 +209,12 @@ async fn sockets_that_cannot_be_transferred_are_reported_and_stay() {
     assert_eq!(
         left,
         [
-            SocketName::Server(app.clone(), id),
-            SocketName::Client(app, client.id())
+            AnySocketId::Server(app.clone(), id),
+            AnySocketId::Client(app, client.id())
         ]
     );
     assert!(
-        receipt.left[0].reason.contains("cannot leave"),
+        receipt.not_transferred[0].reason.contains("cannot leave"),
         "{receipt:?}"
     );
     client.set_paused(false).await.expect("it has arrived");

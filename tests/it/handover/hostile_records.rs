@@ -12,7 +12,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use super::{expect_service, port_is_free};
 use support::{TestApp, within};
 
-const HELLO: &str = r#"{"Hello":{"protocol":"chrome-sockets handover","version":1,"servers":S,"clients":C,"last_server":9,"last_client":9}}"#;
+const INVENTORY: &str = r#"{"Inventory":{"protocol":"chrome-sockets handover","version":1,"servers":S,"clients":C,"last_server":9,"last_client":9}}"#;
 const SERVER: &str = r#"{"Server":{"app":"test","id":3,"name":null,"paused":false,"unreported_error":null,"encrypts":false,"suspended":false}}"#;
 const CLIENT: &str = r#"{"Client":{"app":"test","id":3,"name":null,"buffer_size":null,"paused":true,"suspended":false,"offered_by":null,"connection":{"peer":"127.0.0.1:1","dialled":null,"write_error":null,"end":null}}}"#;
 
@@ -26,8 +26,8 @@ pub fn frame(descriptors: usize, data: usize, record: &str) -> Vec<u8> {
     frame
 }
 
-fn hello(servers: u64, clients: u64) -> Vec<u8> {
-    let record = HELLO.replace('S', &servers.to_string());
+fn inventory(servers: u64, clients: u64) -> Vec<u8> {
+    let record = INVENTORY.replace('S', &servers.to_string());
     frame(0, 0, &record.replace('C', &clients.to_string()))
 }
 
@@ -54,13 +54,13 @@ async fn expect_refused(test: &TestApp, say: impl FnOnce(&UnixStream)) -> String
     assert!(
         matches!(
             error,
-            Error::Malformed(_) | Error::Refused(_) | Error::Gone | Error::Os { .. }
+            Error::Malformed(_) | Error::Refused(_) | Error::Closed | Error::Os { .. }
         ),
         "{error:?}"
     );
-    let mut told = String::new();
+    let mut reported = String::new();
     // It may have closed with unread input, which resets the connection.
-    let _ = old.read_to_string(&mut told);
+    let _ = old.read_to_string(&mut reported);
     let sockets = test.app.tcp_server.get_sockets().await;
     assert_eq!(sockets, Ok(Vec::new()), "nothing of it came");
     error.to_string()
@@ -70,64 +70,67 @@ async fn expect_refused(test: &TestApp, say: impl FnOnce(&UnixStream)) -> String
 async fn bytes_that_are_not_a_handover_are_refused() {
     let mut test = TestApp::new().await;
     let huge = r#""x""#.repeat(100_000);
-    let second = [hello(1, 0), frame(0, 0, CLIENT)].concat();
-    let cut = &hello(1, 0)[..50];
-    let old_version = HELLO
+    let second = [inventory(1, 0), frame(0, 0, CLIENT)].concat();
+    let cut = &inventory(1, 0)[..50];
+    let old_version = INVENTORY
         .replace("\"version\":1", "\"version\":2")
         .replace(['S', 'C'], "0");
-    let twice = [hello(2, 0), frame(0, 0, SERVER), frame(0, 0, SERVER)].concat();
+    let twice = [inventory(2, 0), frame(0, 0, SERVER), frame(0, 0, SERVER)].concat();
     let offered = CLIENT.replace("\"offered_by\":null", "\"offered_by\":7");
     for (bytes, reason) in [
-        (&b""[..], "given up"),
-        (b"\0\0", "given up"),
+        (&b""[..], "closed the connection"),
+        (b"\0\0", "closed the connection"),
         (b"GET / HTTP/1.1\r\n\r\n", "a header of"),
         (&[0xff; 100], "a header of 4294967295 bytes"),
-        (b"\0\0\0\0", "no handover"),
+        (b"\0\0\0\0", "not a valid handover"),
         (b"\0\0\0\x02{}", "missing field"),
-        (b"\0\0\0\x04\xff\xfe\0\0", "no handover"),
+        (b"\0\0\0\x04\xff\xfe\0\0", "not a valid handover"),
         (&frame(0, 0, &huge), "a header of"),
-        (&frame(0, 0, SERVER), "out of place"),
-        (&frame(0, 0, "\"Yours\""), "out of place"),
+        (&frame(0, 0, SERVER), "unexpected record"),
+        (&frame(0, 0, "\"Committed\""), "unexpected record"),
         (&frame(0, 0, r#"{"Refused":"no"}"#), "refused: no"),
         (&frame(0, 0, &old_version), "of version 2"),
         (
-            &frame(0, 0, r#"{"Hello":{"version":77,"new":[]}}"#),
+            &frame(0, 0, r#"{"Inventory":{"version":77,"new":[]}}"#),
             "of version 77",
         ),
-        (&hello(u64::MAX, u64::MAX), "too many sockets"),
-        (&hello(1 << 40, 0), "too many sockets"),
+        (&inventory(u64::MAX, u64::MAX), "too many sockets"),
+        (&inventory(1 << 40, 0), "too many sockets"),
         (&last_ids(u64::MAX, 9), "above 2^53"),
         (&last_ids(9, u64::MAX - 1), "above 2^53"),
         (&last_ids(9, (1 << 53) + 1), "above 2^53"),
         (
-            &[hello(1, 0), frame(0, 0, &with_id(SERVER))].concat(),
+            &[inventory(1, 0), frame(0, 0, &with_id(SERVER))].concat(),
             "above 2^53",
         ),
-        (cut, "given up"),
-        (&hello(1, 0), "given up"),
-        (&second, "out of place"),
-        (&twice, "comes twice"),
+        (cut, "closed the connection"),
+        (&inventory(1, 0), "closed the connection"),
+        (&second, "unexpected record"),
+        (&twice, "occurs twice"),
         (
-            &[hello(0, 1), frame(0, 0, CLIENT)].concat(),
+            &[inventory(0, 1), frame(0, 0, CLIENT)].concat(),
             "no descriptor",
         ),
         (
-            &[hello(0, 1), frame(1, 0, CLIENT)].concat(),
+            &[inventory(0, 1), frame(1, 0, CLIENT)].concat(),
             "0 of 1 descriptors",
         ),
         (
-            &[hello(0, 1), frame(0, 0, &offered)].concat(),
+            &[inventory(0, 1), frame(0, 0, &offered)].concat(),
             "no descriptor",
         ),
         (
-            &[hello(0, 1), frame(0, usize::MAX, CLIENT)].concat(),
-            "out of place",
+            &[inventory(0, 1), frame(0, usize::MAX, CLIENT)].concat(),
+            "unexpected record",
         ),
         (
-            &[hello(0, 1), frame(0, 1 << 27, CLIENT)].concat(),
-            "given up",
+            &[inventory(0, 1), frame(0, 1 << 27, CLIENT)].concat(),
+            "closed the connection",
         ),
-        (&[hello(1, 0), frame(9, 0, SERVER)].concat(), "out of place"),
+        (
+            &[inventory(1, 0), frame(9, 0, SERVER)].concat(),
+            "unexpected record",
+        ),
     ] {
         let error = expect_refused(&test, |socket| {
             let mut socket = socket;
@@ -147,7 +150,7 @@ async fn bytes_that_are_not_a_handover_are_refused() {
 
 /// A record with nothing but the last allocated ids.
 fn last_ids(server: u64, client: u64) -> Vec<u8> {
-    let hello = HELLO.replace(['S', 'C'], "0");
+    let hello = INVENTORY.replace(['S', 'C'], "0");
     let hello = hello.replace("\"last_server\":9", &format!("\"last_server\":{server}"));
     let hello = hello.replace("\"last_client\":9", &format!("\"last_client\":{client}"));
     frame(0, 0, &hello)
@@ -191,7 +194,11 @@ async fn unexpected_descriptors_are_closed() {
     for (bytes, descriptors, reason) in cases {
         let is_client = bytes == client;
         let error = expect_refused(&test, |mut socket| {
-            let hello = if is_client { hello(0, 1) } else { hello(1, 0) };
+            let hello = if is_client {
+                inventory(0, 1)
+            } else {
+                inventory(1, 0)
+            };
             socket.write_all(&hello).expect("there is room");
             send(socket, bytes, descriptors);
         })
@@ -213,7 +220,7 @@ async fn a_predecessor_that_never_commits_transfers_nothing() {
     let mut test = TestApp::new().await;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let (mut old, new) = UnixStream::pair().expect("a pair");
-    old.write_all(&hello(1, 0)).expect("there is room");
+    old.write_all(&inventory(1, 0)).expect("there is room");
     send(&old, &frame(1, 0, SERVER), &[listener.as_fd()]);
     let taken = actix_rt::spawn({
         let registry = test.registry.clone();
@@ -227,7 +234,7 @@ async fn a_predecessor_that_never_commits_transfers_nothing() {
             old.read_exact(&mut header).expect("an answer");
             String::from_utf8(header).expect("JSON")
         };
-        assert!(next().contains("Here"));
+        assert!(next().contains("Greeting"));
         let header = next();
         (old, header)
     });
@@ -242,7 +249,7 @@ async fn a_predecessor_that_never_commits_transfers_nothing() {
     }
     drop(old);
     let taken = within("the refusal", taken).await.expect("it ran");
-    assert!(matches!(taken, Err(Error::Gone)), "{taken:?}");
+    assert!(matches!(taken, Err(Error::Closed)), "{taken:?}");
     // The predecessor had allocated ids up to 9, which do not count here.
     let (id, address) = test.listen().await;
     assert_eq!(id.get(), 5);

@@ -23,8 +23,8 @@ fn connections(most: usize) -> Limits {
 async fn policy_and_limits_are_transferred_and_apply_in_the_successor() {
     let old = TestApp::new().await;
     let mut new = TestApp::new().await;
-    let (id, address) = persistent(&old, "web").await;
-    let (plain, _) = persistent(&old, "plain").await;
+    let (id, address) = persistent_server(&old, "web").await;
+    let (plain, _) = persistent_server(&old, "plain").await;
     let policy = AcceptPolicy {
         connection: AcceptAction::Escalate,
         resources: AcceptAction::Shed,
@@ -75,7 +75,7 @@ async fn an_apps_limits_are_transferred_unless_the_successor_has_set_others() {
     for has_others in [false, true] {
         let old = TestApp::new().await;
         let mut new = TestApp::new().await;
-        let (id, address) = persistent(&old, "").await;
+        let (id, address) = persistent_server(&old, "").await;
         let limits = AppLimits {
             accepted: connections(1),
             sockets: Some(1),
@@ -115,7 +115,7 @@ async fn an_apps_limits_are_transferred_unless_the_successor_has_set_others() {
 async fn a_transferred_connection_is_ended_by_a_drain_of_the_successor() {
     let mut old = TestApp::new().await;
     let mut new = TestApp::new().await;
-    let (_, address) = persistent(&old, "").await;
+    let (_, address) = persistent_server(&old, "").await;
     let (client, peer) = accept_persistent(&mut old, address).await;
     expect_handover(&old, &new).await;
     let drained = new.app.drain(Duration::from_millis(50)).await;

@@ -1,12 +1,12 @@
 //! Handover of server sockets that share their port.
 
 use chrome_sockets::Registry;
-use chrome_sockets::handover::SocketName;
+use chrome_sockets::handover::AnySocketId;
 
 use super::*;
 
 /// A persistent server socket with a shared port that does not listen yet.
-async fn sharing(test: &TestApp) -> ServerSocketId {
+async fn shared_port_server(test: &TestApp) -> ServerSocketId {
     let server = &test.app.tcp_server;
     let properties = SocketProperties {
         persistent: Some(true),
@@ -34,9 +34,9 @@ async fn on(arbiters: usize) -> TestApp {
 async fn a_socket_with_listeners_in_several_arbiters_stays_and_the_receipt_says_why() {
     let mut old = on(2).await;
     let new = on(2).await;
-    let stays = sharing(&old).await;
+    let stays = shared_port_server(&old).await;
     let at = listen(&old, stays).await;
-    let goes = sharing(&old).await;
+    let goes = shared_port_server(&old).await;
     // Some connections are accepted ahead.
     let server = old.app.tcp_server.clone();
     server.set_paused(stays, true).await.expect("paused");
@@ -44,10 +44,10 @@ async fn a_socket_with_listeners_in_several_arbiters_stays_and_the_receipt_says_
 
     let receipt = expect_handover(&old, &new).await;
     assert_eq!(receipt.servers, [("test".into(), goes)]);
-    let [left] = &receipt.left[..] else {
+    let [left] = &receipt.not_transferred[..] else {
         panic!("one is left: {receipt:?}");
     };
-    assert_eq!(left.socket, SocketName::Server("test".into(), stays));
+    assert_eq!(left.socket, AnySocketId::Server("test".into(), stays));
     assert!(left.reason.contains("several arbiters"), "{left:?}");
 
     let there = new.app.tcp_server.get_sockets().await.expect("it runs");
@@ -67,10 +67,13 @@ async fn a_socket_with_listeners_in_several_arbiters_stays_and_the_receipt_says_
 async fn a_socket_with_a_listener_in_one_arbiter_is_transferred_with_the_setting() {
     let old = on(1).await;
     let mut new = on(2).await;
-    let id = sharing(&old).await;
+    let id = shared_port_server(&old).await;
     let at = listen(&old, id).await;
     let receipt = expect_handover(&old, &new).await;
-    assert_eq!((receipt.servers.len(), receipt.left), (1, Vec::new()));
+    assert_eq!(
+        (receipt.servers.len(), receipt.not_transferred),
+        (1, Vec::new())
+    );
     let info = new
         .app
         .tcp_server

@@ -8,7 +8,7 @@ use super::*;
 async fn timeouts_are_transferred_with_their_sockets() {
     let mut old = TestApp::new().await;
     let mut new = TestApp::new().await;
-    let (id, address) = persistent(&old, "web").await;
+    let (id, address) = persistent_server(&old, "web").await;
     let of_accepted = Timeouts {
         claim: Some(LIMIT),
         idle: Some(3 * LIMIT),

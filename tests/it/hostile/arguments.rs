@@ -316,11 +316,11 @@ async fn a_send_above_the_quota_sends_nothing_and_one_of_exactly_the_quota_works
             0 => tcp.send(client.id(), exact.clone()),
             _ => client.send(exact.clone()),
         };
-        let mut heard = vec![0; MIB];
-        within("the sent data", fixture.peer.read_exact(&mut heard))
+        let mut events = vec![0; MIB];
+        within("the sent data", fixture.peer.read_exact(&mut events))
             .await
             .expect("read");
-        assert!(heard == exact, "something else came");
+        assert!(events == exact, "something else came");
         let sent = within("the send", sending).await;
         assert_eq!(sent.map(|sent| sent.bytes_sent), Ok(MIB));
     }

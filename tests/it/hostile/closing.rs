@@ -1,7 +1,8 @@
 //! Closing more than once, and calls after `close`.
 
-use super::*;
 use support::EventSender;
+
+use super::*;
 
 #[actix_rt::test]
 async fn of_many_closes_at_once_one_succeeds_and_the_others_find_no_socket() {
@@ -74,8 +75,11 @@ async fn calls_on_handles_after_close_answer_socket_not_found() {
     let mut fixture = Fixture::new().await;
     let app = fixture.test.app.clone();
     let (sender, mut kept) = unbounded_channel();
-    let keeper = EventSender(sender).start();
-    let added = app.tcp.on_receive.add_listener(keeper.clone().recipient());
+    let keeping_listener = EventSender(sender).start();
+    let added = app
+        .tcp
+        .on_receive
+        .add_listener(keeping_listener.clone().recipient());
     added.await.expect("added");
     let mut peer = dial(fixture.at).await;
     let client = fixture.test.accepted().await;
@@ -83,7 +87,10 @@ async fn calls_on_handles_after_close_answer_socket_not_found() {
     peer.write_all(b"early").await.expect("write");
     assert_eq!(fixture.test.received(client.id(), 5).await, b"early");
     let info = within("the event", kept.recv()).await.expect("it is alive");
-    let removed = app.tcp.on_receive.remove_listener(keeper.recipient());
+    let removed = app
+        .tcp
+        .on_receive
+        .remove_listener(keeping_listener.recipient());
     removed.await.expect("removed");
 
     app.tcp.close(client.id()).await.expect("close");

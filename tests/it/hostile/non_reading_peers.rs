@@ -32,15 +32,17 @@ async fn peers_that_never_read_do_not_delay_an_honest_one() {
     let test = TestApp::with_network(network.clone()).await;
     let (_, at) = test.listen().await;
     let echo = Echo.start();
-    let heard = test.listener.clone();
+    let received = test.listener.clone();
     let (server, tcp) = (&test.app.tcp_server, &test.app.tcp);
-    server.on_accept.remove_listener(heard.clone().recipient());
-    tcp.on_receive.remove_listener(heard.recipient());
+    server
+        .on_accept
+        .remove_listener(received.clone().recipient());
+    tcp.on_receive.remove_listener(received.recipient());
     server.on_accept.add_listener(echo.clone().recipient());
     tcp.on_receive.add_listener(echo.recipient());
 
     // More than the 64 windows that all sockets of an app may have unhandled.
-    let deaf: Vec<_> = (0..100)
+    let non_reading: Vec<_> = (0..100)
         .map(|_| {
             let peer = network.client(at).expect("it listens");
             peer.limit_writes(0);
@@ -55,7 +57,7 @@ async fn peers_that_never_read_do_not_delay_an_honest_one() {
         until("its echo", || honest.received().len() == all).await;
     }
     // What these peers sent arrives when they read.
-    for peer in &deaf {
+    for peer in &non_reading {
         peer.unlimit_writes();
         until("all of its echo", || {
             peer.received().len() == 2 * tcp::WINDOW

@@ -41,9 +41,10 @@ impl Handler<ReceiveErrorInfo> for PanickingListener {
 }
 
 /// Starts it on an arbiter of its own; it panics when the sender is used.
-fn panicking(arbiter: &Arbiter) -> (Addr<PanickingListener>, std::sync::mpsc::Sender<()>) {
-    let (fail, told) = std::sync::mpsc::channel();
-    let actor = PanickingListener::start_in_arbiter(&arbiter.handle(), |_| PanickingListener(told));
+fn start_panicking(arbiter: &Arbiter) -> (Addr<PanickingListener>, std::sync::mpsc::Sender<()>) {
+    let (fail, reported) = std::sync::mpsc::channel();
+    let actor =
+        PanickingListener::start_in_arbiter(&arbiter.handle(), |_| PanickingListener(reported));
     (actor, fail)
 }
 
@@ -51,7 +52,7 @@ fn panicking(arbiter: &Arbiter) -> (Addr<PanickingListener>, std::sync::mpsc::Se
 async fn clients_of_a_listener_that_panics_are_raised_again_for_the_next_one() {
     let mut fixture = Fixture::new().await;
     let arbiter = Arbiter::new();
-    let (listener, fail) = panicking(&arbiter);
+    let (listener, fail) = start_panicking(&arbiter);
     let on_accept = fixture.test.app.tcp_server.on_accept.clone();
     let own = fixture.test.listener.clone().recipient::<AcceptInfo>();
     on_accept.remove_listener(own.clone());
@@ -107,7 +108,7 @@ async fn clients_of_a_listener_that_panics_are_raised_again_for_the_next_one() {
 async fn a_listener_that_panics_on_data_loses_none_of_it_and_harms_no_other_socket() {
     let mut fixture = Fixture::new().await;
     let arbiter = Arbiter::new();
-    let (listener, fail) = panicking(&arbiter);
+    let (listener, fail) = start_panicking(&arbiter);
     let (on_receive, on_receive_error) = {
         let tcp = &fixture.test.app.tcp;
         (tcp.on_receive.clone(), tcp.on_receive_error.clone())

@@ -5,26 +5,26 @@ use super::*;
 /// Every function of an app, including those without an id.
 async fn app_functions(app: &App, server: ServerSocketId, client: ClientSocketId) -> Answers {
     let mut answers = vec![
-        called(
+        answer_of(
             "tcpServer.create",
             app.tcp_server.create(Default::default()),
         )
         .await,
-        called("tcpServer.getSockets", app.tcp_server.get_sockets()).await,
-        called("tcp.create", app.tcp.create(Default::default())).await,
-        called("tcp.getSockets", app.tcp.get_sockets()).await,
-        called(
+        answer_of("tcpServer.getSockets", app.tcp_server.get_sockets()).await,
+        answer_of("tcp.create", app.tcp.create(Default::default())).await,
+        answer_of("tcp.getSockets", app.tcp.get_sockets()).await,
+        answer_of(
             "onAccept.hasListeners",
             app.tcp_server.on_accept.has_listeners(),
         )
         .await,
-        called(
+        answer_of(
             "onAcceptError.hasListeners",
             app.tcp_server.on_accept_error.has_listeners(),
         )
         .await,
-        called("onReceive.hasListeners", app.tcp.on_receive.has_listeners()).await,
-        called(
+        answer_of("onReceive.hasListeners", app.tcp.on_receive.has_listeners()).await,
+        answer_of(
             "onReceiveError.hasListeners",
             app.tcp.on_receive_error.has_listeners(),
         )
@@ -40,14 +40,14 @@ async fn listener_functions(test: &TestApp) -> Answers {
     let events = &test.app.tcp_server.on_accept;
     let data = &test.app.tcp.on_receive;
     vec![
-        called("onAccept.addListener", events.add_listener(recipient())).await,
-        called("onAccept.hasListener", events.has_listener(recipient())).await,
-        called(
+        answer_of("onAccept.addListener", events.add_listener(recipient())).await,
+        answer_of("onAccept.hasListener", events.has_listener(recipient())).await,
+        answer_of(
             "onAccept.removeListener",
             events.remove_listener(recipient()),
         )
         .await,
-        called(
+        answer_of(
             "onReceive.addListener",
             data.add_listener(test.listener.clone().recipient()),
         )

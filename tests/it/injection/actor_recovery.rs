@@ -7,6 +7,7 @@ use chrome_sockets::App;
 use chrome_sockets::supervision::{ActorKind, Cause, RestartInfo, RestartLimit};
 use chrome_sockets::tcp_server::SocketProperties;
 use chrome_sockets::testing::ScriptedNetwork;
+use support::EventSender;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
@@ -14,27 +15,13 @@ use super::*;
 /// The restart events of a registry.
 pub(super) struct RestartEvents(UnboundedReceiver<RestartInfo>);
 
-struct RestartListener(tokio::sync::mpsc::UnboundedSender<RestartInfo>);
-
-impl Actor for RestartListener {
-    type Context = actix::Context<Self>;
-}
-
-impl Handler<RestartInfo> for RestartListener {
-    type Result = ();
-
-    fn handle(&mut self, info: RestartInfo, _: &mut Self::Context) {
-        let _ = self.0.send(info);
-    }
-}
-
 impl RestartEvents {
     pub(super) async fn of(app: &App) -> Self {
-        let (tell, heard) = unbounded_channel();
-        let hearing = RestartListener(tell).start();
-        let added = app.on_restart.add_listener(hearing.recipient());
+        let (sender, events) = unbounded_channel();
+        let listener = EventSender(sender).start();
+        let added = app.on_restart.add_listener(listener.recipient());
         added.await.expect("the registry runs");
-        RestartEvents(heard)
+        RestartEvents(events)
     }
 
     pub(super) async fn next(&mut self) -> RestartInfo {
@@ -84,7 +71,7 @@ async fn a_server_socket_that_panics_keeps_its_clients_its_state_and_its_address
     restarts
         .panics(ActorKind::ServerSocket(fixture.server), 3)
         .await;
-    assert_eq!(fixture.network.struck(rule), 3);
+    assert_eq!(fixture.network.triggered(rule), 3);
     fixture.assert_alive(during).await;
     let server = &fixture.test.app.tcp_server;
     let mut after = server.get_info(fixture.server).await.expect("it exists");
@@ -177,7 +164,7 @@ async fn bytes_and_their_order_survive_panics_of_the_client_sockets() {
         assert!(got == data, "a peer received what was sent, in order");
     }
     assert!(
-        fixture.network.struck(rule) > 20,
+        fixture.network.triggered(rule) > 20,
         "it panicked all the time"
     );
     fixture.network.clear();
@@ -308,7 +295,7 @@ async fn stopped_actors_are_replaced_with_all_their_state() {
         let _ = fixture.test.app.tcp_server.get_info(fixture.server).await;
         let info = restarts.next().await;
         assert_eq!((info.actor, info.cause), (actor, Cause::Stopped), "{text}");
-        assert_eq!(fixture.network.struck(rule), 1, "{text}");
+        assert_eq!(fixture.network.triggered(rule), 1, "{text}");
         let during = vec![dial(fixture.at).await];
         fixture.assert_alive(during).await;
         assert_talks(&mut fixture.test, &client, &mut peer).await;
@@ -328,14 +315,14 @@ async fn requests_of_the_registry_to_an_actor_that_panics_are_repeated() {
     let (info, sockets) = (client.get_info(), app.tcp.get_sockets());
     assert_eq!(sockets.await.expect("it is asked again").len(), 1);
     info.await.expect("it is carried out");
-    assert_eq!(fixture.network.struck(rule), 1);
+    assert_eq!(fixture.network.triggered(rule), 1);
     let rule = fixture.inject("panic=clients,times=1");
     client.set_no_delay(true);
     app.suspend().await.expect("it is suspended");
     end(&mut fixture.old.1)
         .await
         .expect("it was not persistent");
-    assert_eq!(fixture.network.struck(rule), 1);
+    assert_eq!(fixture.network.triggered(rule), 1);
 }
 
 #[actix_rt::test]
@@ -360,7 +347,7 @@ async fn a_suspended_app_is_loaded_even_if_its_server_socket_panics() {
     let rule = faulty.inject(rule("panic=server,times=2"));
     let peer = network.client(at).expect("it listens");
     let client = test.accepted().await;
-    assert_eq!(faulty.struck(rule), 2);
+    assert_eq!(faulty.triggered(rule), 2);
     peer.send("hello");
     client.set_paused(false).await.expect("resume");
     assert_eq!(test.received(client.id(), 5).await, b"hello");

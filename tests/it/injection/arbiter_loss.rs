@@ -14,13 +14,13 @@ use super::*;
 async fn in_own_arbiter() -> (Fixture, Arbiter) {
     let arbiter = Arbiter::new();
     let network = FaultyNetwork::new(TokioNetwork, SEED);
-    let (tell, started) = tokio::sync::oneshot::channel();
+    let (sender, started) = tokio::sync::oneshot::channel();
     let registry = Registry::with_network(network.clone());
-    arbiter.spawn_fn(move || drop(tell.send(registry.start())));
+    arbiter.spawn_fn(move || drop(sender.send(registry.start())));
     let mut test = TestApp::at(started.await.expect("it starts")).await;
     let (server, at) = test.listen().await;
     let peer = dial(at).await;
-    let client = accepts(&mut test, &peer).await;
+    let client = expect_accept(&mut test, &peer).await;
     let fixture = Fixture {
         old: (client, peer),
         test,
@@ -95,21 +95,21 @@ async fn everything_of_an_app_survives_the_end_of_its_arbiter() {
     full.set_paused(false).await.expect("resume");
     assert_eq!(fixture.test.received(full.id(), 6).await, b"unread");
     tcp_server.set_paused(paused, false).await.expect("resume");
-    accepts(&mut fixture.test, &waits).await;
+    expect_accept(&mut fixture.test, &waits).await;
 }
 
 #[actix_rt::test]
 async fn pending_calls_are_answered_when_the_arbiter_ends() {
     let (fixture, arbiter) = in_own_arbiter().await;
     // The arbiter is blocked in the middle of this.
-    let (tell, blocked) = std::sync::mpsc::channel::<()>();
+    let (sender, blocked) = std::sync::mpsc::channel::<()>();
     arbiter.spawn_fn(move || {
         let _ = blocked.recv();
     });
     let server = &fixture.test.app.tcp_server;
     let answers = [0, 1].map(|_| server.get_info(fixture.server));
     arbiter.stop();
-    drop(tell);
+    drop(sender);
     for answer in answers {
         // The call is carried out before the end, or not at all.
         let answer = within("the answer", answer).await;
@@ -173,7 +173,7 @@ async fn a_suspended_app_is_loaded_after_the_end_of_the_arbiter() {
     wait_until_running(&fixture).await;
     assert_eq!(app.is_suspended().await, Ok(true));
     let peer = dial(fixture.at).await;
-    let client = accepts(&mut fixture.test, &peer).await;
+    let client = expect_accept(&mut fixture.test, &peer).await;
     fixture.old = (client, peer);
     fixture.assert_alive(vec![]).await;
 }

@@ -17,12 +17,12 @@ async fn rules_are_added_and_removed_while_the_network_runs() {
         }
         assert_eq!(fixture.accept_error().await.code(), -12);
         let report = fixture.network.remove(id).expect("it is there");
-        assert_eq!((report.asked, report.struck), (round + 1, round + 1));
+        assert_eq!((report.evaluated, report.triggered), (round + 1, round + 1));
         fixture.resume().await;
         fixture.assert_alive(vec![during]).await;
     }
     assert_eq!(fixture.network.report(), []);
-    assert_eq!(fixture.network.strikes().len(), 2 + 3 + 4);
+    assert_eq!(fixture.network.injected_faults().len(), 2 + 3 + 4);
 }
 
 #[actix_rt::test]
@@ -40,14 +40,14 @@ async fn rules_can_be_sent_from_another_arbiter() {
     until("the stall", || fixture.network.stalled(stall) == 1).await;
     assert_eq!(actor.send(Release(stall)).await, Ok(true));
     // It has passed both rules; the next one fails.
-    let came = accepts(&mut fixture.test, &during).await;
+    let came = expect_accept(&mut fixture.test, &during).await;
     assert_eq!(fixture.accept_error().await.code(), -12);
     let removed = actor.send(Remove(error)).await.expect("it runs");
-    assert_eq!(removed.map(|report| report.struck), Some(1));
+    assert_eq!(removed.map(|report| report.triggered), Some(1));
     assert_eq!(actor.send(Remove(error)).await, Ok(None));
     let cleared = actor.send(Clear).await.expect("it runs");
     let cleared: Vec<_> = cleared.iter().map(ToString::to_string).collect();
-    assert_eq!(cleared, ["accept=stall,times=1: struck 1 of 2"]);
+    assert_eq!(cleared, ["accept=stall,times=1: triggered 1 of 2"]);
     fixture.resume().await;
     let mut during = during;
     assert_talks(&mut fixture.test, &came, &mut during).await;

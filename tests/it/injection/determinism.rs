@@ -1,7 +1,7 @@
 //! The seed determines which faults are injected.
 
 use bytes::Bytes;
-use chrome_sockets::testing::Strike;
+use chrome_sockets::testing::InjectedFault;
 
 use super::*;
 
@@ -12,17 +12,20 @@ async fn ten_thousand_reads_fail_as_the_seed_determines() {
     let id = fixture.inject("read=EINTR,p=0.01");
     client.set_paused(false).await.expect("resume");
     let mut sent = 0;
-    while fixture.network.asked(id) < 10_000 {
+    while fixture.network.evaluated(id) < 10_000 {
         write(&mut peer, b"x").await;
         assert_eq!(fixture.test.received(client.id(), 1).await, b"x");
         sent += 1;
     }
     // Each interrupted read was retried.
     assert!((9_800..10_000).contains(&sent), "{sent}");
-    let strikes = fixture.network.strikes();
-    let asked: Vec<u64> = strikes.iter().map(|strike| strike.asked).collect();
-    assert_eq!(asked[..5], [169, 252, 295, 406, 480]);
-    assert_eq!(asked.iter().filter(|asked| **asked <= 10_000).count(), 93);
+    let faults = fixture.network.injected_faults();
+    let numbers: Vec<u64> = faults.iter().map(|fault| fault.number).collect();
+    assert_eq!(numbers[..5], [169, 252, 295, 406, 480]);
+    assert_eq!(
+        numbers.iter().filter(|number| **number <= 10_000).count(),
+        93
+    );
     client.set_paused(true).await.expect("pause");
     fixture.assert_alive(vec![]).await;
 }
@@ -40,13 +43,13 @@ async fn run(seed: u64) -> (Vec<(u64, String)>, Vec<String>) {
     ] {
         network.inject(rule(text));
     }
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for _ in 0..100 {
         let mut peer = dial(at).await;
         let client = loop {
             match test.next().await {
                 ListenerEvent::Accept(_, client) => break client,
-                ListenerEvent::AcceptError(_, code) => told.push(code.to_string()),
+                ListenerEvent::AcceptError(_, code) => reported.push(code.to_string()),
                 other => panic!("expected onAccept, not {other:?}"),
             }
             let resumed = test.app.tcp_server.set_paused(server, false);
@@ -54,43 +57,43 @@ async fn run(seed: u64) -> (Vec<(u64, String)>, Vec<String>) {
         };
         for _ in 0..3 {
             let sent = within("a send", client.send(Bytes::from_static(&[7; 9]))).await;
-            told.push(format!("{sent:?}"));
+            reported.push(format!("{sent:?}"));
             if sent.is_ok() {
                 assert_eq!(read(&mut peer, 9).await, [7; 9]);
             }
         }
     }
-    let strikes = network.strikes();
-    let what = |strike: &Strike| (strike.asked, format!("{} {strike}", strike.rule));
-    let strikes: Vec<_> = strikes
+    let faults = network.injected_faults();
+    let what = |fault: &InjectedFault| (fault.number, format!("{} {fault}", fault.rule));
+    let faults: Vec<_> = faults
         .iter()
-        .map(|strike| Strike {
+        .map(|fault| InjectedFault {
             peer: None,
             listener: None,
-            ..strike.clone()
+            ..fault.clone()
         })
-        .map(|strike| what(&strike))
+        .map(|fault| what(&fault))
         .collect();
-    (strikes, told)
+    (faults, reported)
 }
 
 #[actix_rt::test]
 async fn one_seed_gives_the_same_faults_and_the_same_events() {
-    let (strikes, told) = run(SEED).await;
-    assert!(strikes.len() > 100, "{strikes:?}");
+    let (faults, reported) = run(SEED).await;
+    assert!(faults.len() > 100, "{faults:?}");
     for kind in ["EMFILE", "ENOBUFS", "short", "EPIPE"] {
         let of_it = |(_, text): &(u64, String)| text.contains(kind);
-        assert!(strikes.iter().any(of_it), "no {kind}");
+        assert!(faults.iter().any(of_it), "no {kind}");
     }
-    assert_eq!(run(SEED).await, (strikes.clone(), told));
-    assert_ne!(run(SEED + 1).await.0, strikes);
+    assert_eq!(run(SEED).await, (faults.clone(), reported));
+    assert_ne!(run(SEED + 1).await.0, faults);
 }
 
 #[actix_rt::test]
 async fn the_injected_faults_are_those_reported_to_the_app() {
     let mut fixture = Fixture::new().await;
     fixture.inject("accept=EMFILE,p=0.3");
-    let mut told = 0;
+    let mut reported = 0;
     for _ in 0..100 {
         let mut peer = dial(fixture.at).await;
         let client = loop {
@@ -99,7 +102,7 @@ async fn the_injected_faults_are_those_reported_to_the_app() {
                 ListenerEvent::AcceptError(_, code) => assert_eq!(code.code(), -12),
                 other => panic!("expected onAccept, not {other:?}"),
             }
-            told += 1;
+            reported += 1;
             fixture.resume().await;
         };
         within("a send", client.send(&b"x"[..]))
@@ -108,18 +111,18 @@ async fn the_injected_faults_are_those_reported_to_the_app() {
         assert_eq!(read(&mut peer, 1).await, b"x");
     }
     fixture.network.clear();
-    let strikes = fixture.network.strikes();
+    let faults = fixture.network.injected_faults();
     assert!(
-        strikes
+        faults
             .iter()
-            .all(|strike| strike.listener == Some(fixture.at))
+            .all(|fault| fault.listener == Some(fixture.at))
     );
     // The last accept may have failed since, without a client.
-    while told < strikes.len() {
+    while reported < faults.len() {
         assert_eq!(fixture.accept_error().await.code(), -12);
-        told += 1;
+        reported += 1;
         fixture.resume().await;
     }
     fixture.assert_alive(vec![]).await;
-    assert_eq!(fixture.network.strikes().len(), told);
+    assert_eq!(fixture.network.injected_faults().len(), reported);
 }

@@ -6,48 +6,52 @@ use chrome_sockets::testing::Errno;
 use super::matrix::{Outcome, PAGES, Page};
 
 impl Outcome {
-    /// Who is told, what happens, and what is kept: the columns of the page.
+    /// By what it is reported, its effect, and what is kept: the columns of the page.
     fn columns(self) -> [String; 3] {
         use Outcome::*;
-        let (told, happens, kept) = match self {
+        let (reported, happens, kept) = match self {
             NotListening(code) => (
                 format!("`listen` answers {}", code_and_name(code)),
                 "nothing is bound",
-                "the socket as it was; it may listen again",
+                "the socket, unchanged; it can listen again",
             ),
             NotConnected(code) => (
                 format!("`connect` answers {}", code_and_name(code)),
-                "not connected; a name's next address is tried first",
-                "the socket as it was; it may connect again",
+                "not connected; the name's next address is tried first",
+                "the socket, unchanged; it can connect again",
             ),
             Paused(code) => (
                 format!("`onAcceptError` {}", code_and_name(code)),
-                "paused, until the app resumes it",
+                "paused until the app resumes it",
                 "the backlog, the address, every connection",
             ),
             AcceptedAgain => (
-                "nobody".to_owned(),
+                "not reported".to_owned(),
                 "accept is called again",
                 "everything; not paused",
             ),
             Aborted => (
-                "nobody; that client finds a reset".to_owned(),
+                "not reported; that client sees a reset".to_owned(),
                 "the next client is accepted",
                 "everything else; not paused",
             ),
             Ended(code) => (
                 format!("`onReceiveError` {}", code_and_name(code)),
                 "the connection is closed",
-                "what was received before; the socket, which may connect again",
+                "data received before; the socket, which can connect again",
             ),
-            ReadAgain => ("nobody".to_owned(), "read is called again", "everything"),
+            ReadAgain => (
+                "not reported".to_owned(),
+                "read is called again",
+                "everything",
+            ),
             Unwritable(code) => (
                 format!(
                     "every waiting and later `send` answers {}",
                     code_and_name(code)
                 ),
                 "nothing more is written",
-                "what comes is received, and the end is told then",
+                "later data is received, and then the end is reported",
             ),
             Broken(code, end) => (
                 format!(
@@ -56,11 +60,15 @@ impl Outcome {
                     code_and_name(end)
                 ),
                 "the connection is closed",
-                "what was received before; the socket, which may connect again",
+                "data received before; the socket, which can connect again",
             ),
-            WrittenAgain => ("nobody".to_owned(), "write is called again", "everything"),
+            WrittenAgain => (
+                "not reported".to_owned(),
+                "write is called again",
+                "everything",
+            ),
         };
-        [told, happens.to_owned(), kept.to_owned()]
+        [reported, happens.to_owned(), kept.to_owned()]
     }
 }
 
@@ -75,12 +83,12 @@ fn code_and_name(code: i32) -> String {
 fn section(page: &Page) -> String {
     let mut text = format!(
         "## {}\n\nTest: `injection::matrix::{}`\n\n\
-         | errno | who is told | what happens | what is kept |\n|---|---|---|---|\n",
+         | errno | reported by | effect | kept |\n|---|---|---|---|\n",
         page.name, page.test
     );
     for (errno, outcome) in page.rows {
-        let [told, happens, kept] = outcome.columns();
-        text += &format!("| `{errno}` | {told} | {happens} | {kept} |\n");
+        let [reported, happens, kept] = outcome.columns();
+        text += &format!("| `{errno}` | {reported} | {happens} | {kept} |\n");
     }
     text
 }

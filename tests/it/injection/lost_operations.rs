@@ -78,8 +78,8 @@ impl Stream for MisbehavingStream {
         self.0.poll_peek(cx)
     }
 
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.poll_gone(cx)
+    fn poll_error_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_error_ready(cx)
     }
 
     fn poll_write(

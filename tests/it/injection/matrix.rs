@@ -198,7 +198,7 @@ impl<'a> OneShotRule<'a> {
     fn assert_applied(self) {
         let OneShotRule(network, id, text) = self;
         let report = network.remove(id).expect("it was injected");
-        assert_eq!(report.struck, 1, "{text}");
+        assert_eq!(report.triggered, 1, "{text}");
     }
 }
 
@@ -357,7 +357,7 @@ async fn each_connect_error() {
         let (mut peer, _) = far.accept().await.expect("it connected");
         let client = fixture.test.app.tcp.socket(id).await.expect("it exists");
         // The accept event precedes all events of this connection.
-        let came = accepts(&mut fixture.test, &during).await;
+        let came = expect_accept(&mut fixture.test, &during).await;
         assert_talks(&mut fixture.test, &client, &mut peer).await;
         let mut during = during;
         assert_talks(&mut fixture.test, &came, &mut during).await;
@@ -390,7 +390,7 @@ async fn each_bind_and_listen_error() {
         fixture.assert_alive(vec![during]).await;
         let info = server.get_info(id).await.expect("it exists");
         let mut peer = dial(info.local_addr().expect("it listens")).await;
-        let client = accepts(&mut fixture.test, &peer).await;
+        let client = expect_accept(&mut fixture.test, &peer).await;
         assert_talks(&mut fixture.test, &client, &mut peer).await;
         server.close(id).await.expect("close");
     }

@@ -54,7 +54,7 @@ async fn a_stalled_accept_leaves_its_clients_in_the_backlog() {
     fixture.assert_paused(false).await;
     assert!(fixture.network.release(id));
     fixture.assert_alive(during).await;
-    assert_eq!(fixture.network.struck(id), 1);
+    assert_eq!(fixture.network.triggered(id), 1);
 }
 
 #[actix_rt::test]
@@ -64,7 +64,7 @@ async fn a_stalled_accept_continues_after_its_time() {
     let during = vec![dial(fixture.at).await, dial(fixture.at).await];
     fixture.assert_alive(during).await;
     // Three accepts, and one that is pending.
-    assert!(fixture.network.struck(id) >= 1);
+    assert!(fixture.network.triggered(id) >= 1);
 }
 
 #[actix_rt::test]
@@ -82,7 +82,7 @@ async fn a_stalled_read_and_write_continue_when_released() {
     .await;
     fixture.test.expect_no_event().await;
     let during = dial(fixture.at).await;
-    let came = accepts(&mut fixture.test, &during).await;
+    let came = expect_accept(&mut fixture.test, &during).await;
 
     fixture.network.remove(read_rule);
     assert_eq!(fixture.test.received(client.id(), 2).await, b"in");
@@ -179,7 +179,7 @@ async fn short_reads_and_writes_lose_and_reorder_nothing() {
     assert!(echoed == large, "sent in another order");
     within("the send", sending).await.expect("it was sent");
     for rule in rules {
-        assert!(fixture.network.struck(rule) > 1000);
+        assert!(fixture.network.triggered(rule) > 1000);
         fixture.network.remove(rule);
     }
     assert_talks(&mut fixture.test, &client, &mut peer).await;
@@ -218,9 +218,9 @@ async fn a_forward_that_fails_ends_its_connection_and_is_reported() {
         client
             .try_send(&b"nobody waits for its answer"[..])
             .expect("it is accepted");
-        let told = fixture.test.ended(client.id()).await;
+        let reported = fixture.test.ended(client.id()).await;
         let expected = code_of(errno);
-        assert_eq!(told.code(), expected, "{errno}");
+        assert_eq!(reported.code(), expected, "{errno}");
         end(&mut peer).await.expect("it is closed");
     }
     fixture.assert_alive(vec![]).await;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use actix::prelude::*;
-use chrome_sockets::supervision::{ActorKind, RestartInfo, RestartLimit, UNHANDLED_RESTARTS};
+use chrome_sockets::supervision::{ActorKind, RestartLimit, UNHANDLED_RESTARTS};
+use support::EventSender;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::actor_recovery::RestartEvents;
@@ -94,21 +95,11 @@ async fn a_registry_that_fails_too_often_closes_everything() {
 
 #[actix_rt::test]
 async fn unhandled_restart_events_are_counted_and_not_kept() {
-    struct KeepingListener(tokio::sync::mpsc::UnboundedSender<RestartInfo>);
-    impl Actor for KeepingListener {
-        type Context = actix::Context<Self>;
-    }
-    impl Handler<RestartInfo> for KeepingListener {
-        type Result = ();
-        fn handle(&mut self, info: RestartInfo, _: &mut Self::Context) {
-            let _ = self.0.send(info);
-        }
-    }
     let fixture = Fixture::on(|it| it.restart_limit(RestartLimit::UNLIMITED)).await;
-    let (tell, mut heard) = unbounded_channel();
-    let keeping = KeepingListener(tell).start();
+    let (sender, mut received) = unbounded_channel();
+    let listener = EventSender(sender).start();
     let app = fixture.test.app.clone();
-    let added = app.on_restart.add_listener(keeping.recipient());
+    let added = app.on_restart.add_listener(listener.recipient());
     added.await.expect("it runs");
     let rule = fixture.inject("panic=registry");
     let most = UNHANDLED_RESTARTS as u64 + 10;
@@ -121,13 +112,13 @@ async fn unhandled_restart_events_are_counted_and_not_kept() {
         .await
         .expect("it runs");
     let mut kept = Vec::new();
-    while let Ok(info) = heard.try_recv() {
+    while let Ok(info) = received.try_recv() {
         kept.push(info);
     }
     assert_eq!(kept.len(), UNHANDLED_RESTARTS);
     kept.clear();
     fixture.inject("panic=registry,times=1");
     let _ = app.tcp_server.get_info(fixture.server).await;
-    let next = within("onRestart", heard.recv()).await.expect("it runs");
+    let next = within("onRestart", received.recv()).await.expect("it runs");
     assert_eq!((next.missed, next.restarts), (10, most + 1));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use chrome_sockets::testing::{Errno, Fault, Operation, Place, Rule, RuleError};
+use chrome_sockets::testing::{AddressFilter, Errno, Fault, Operation, Rule, RuleError};
 
 fn rule(text: &str) -> Rule {
     let rule = text.parse();
@@ -85,7 +85,10 @@ fn an_invalid_rule_is_an_error_with_the_expected_syntax() {
         ),
         ("panic=nobody", "one of listen, accept"),
         ("stop=accept", "one of listen, accept"),
-        ("server=EMFILE", "of an actor write panic, stop or arbiter"),
+        (
+            "server=EMFILE",
+            "write panic, stop or arbiter before its name",
+        ),
         ("accept=stop", "write stop=server"),
         (
             "panic=clients,listener=127.0.0.1",
@@ -96,24 +99,33 @@ fn an_invalid_rule_is_an_error_with_the_expected_syntax() {
         ("accept=short", "short is for read and write"),
         ("accept=reset", "ECONNABORTED for accept"),
         ("write=end", "end is for read"),
-        ("listen=stall", "neither listen nor an actor of the crate"),
-        ("clients=stall", "neither listen nor an actor of the crate"),
-        ("subscriber=EIO", "of an actor write panic, stop or arbiter"),
-        ("stop=subscriber,peer=127.0.0.1", "subscriber knows no peer"),
+        (
+            "listen=stall",
+            "listen and the actors of the crate cannot stall",
+        ),
+        (
+            "clients=stall",
+            "listen and the actors of the crate cannot stall",
+        ),
+        (
+            "subscriber=EIO",
+            "write panic, stop or arbiter before its name",
+        ),
+        ("stop=subscriber,peer=127.0.0.1", "subscriber has no peer"),
         ("accept=EMFILE,", "write one of listener=ADDRESS"),
         ("accept=EMFILE,often", "write one of listener=ADDRESS"),
         ("accept=EMFILE,for=1s", "for=TIME after stall"),
         ("accept=stall,bytes=1", "bytes=N after short"),
         (
             "accept=EMFILE,every=0",
-            "every=\"0\" cannot be: write a whole number from 1",
+            "every=\"0\" is invalid: write a whole number from 1",
         ),
         ("accept=EMFILE,every=-1", "a whole number from 1 upward"),
         ("accept=EMFILE,times=many", "a whole number"),
-        ("accept=EMFILE,times=1,times=2", "times= stands twice"),
+        ("accept=EMFILE,times=1,times=2", "times= is given twice"),
         ("accept=EMFILE,p=1.1", "from 0 (never) to 1 (always)"),
         ("accept=EMFILE,p=NaN", "from 0 (never) to 1 (always)"),
-        ("accept=EMFILE,peer=127.0.0.1", "accept knows no peer"),
+        ("accept=EMFILE,peer=127.0.0.1", "accept has no peer"),
         (
             "connect=EINTR,listener=127.0.0.1",
             "connect has no listener",
@@ -148,10 +160,10 @@ fn faults() -> impl Strategy<Value = Fault> {
     ]
 }
 
-fn places() -> impl Strategy<Value = Place> {
+fn addresses() -> impl Strategy<Value = AddressFilter> {
     prop_oneof![
         any::<(IpAddr, u16)>().prop_map(|address| SocketAddr::from(address).into()),
-        any::<IpAddr>().prop_map(Place::from),
+        any::<IpAddr>().prop_map(AddressFilter::from),
     ]
 }
 
@@ -159,8 +171,8 @@ prop_compose! {
     fn rules()(
         operation in prop::sample::select(Operation::ALL.to_vec()),
         fault in faults(),
-        listener in prop::option::of(places()),
-        peer in prop::option::of(places()),
+        listener in prop::option::of(addresses()),
+        peer in prop::option::of(addresses()),
         after in any::<u64>(),
         every in any::<u64>(),
         p in prop_oneof![Just(1.0), 0.0..1.0_f64, any::<f64>()],
@@ -168,11 +180,11 @@ prop_compose! {
     ) -> Option<Rule> {
         let mut rule = Rule::new(operation, fault).ok()?;
         rule = rule.after(after).every(every).probability(p);
-        if let Some(place) = listener {
-            rule = rule.clone().listener(place).unwrap_or(rule);
+        if let Some(address) = listener {
+            rule = rule.clone().listener(address).unwrap_or(rule);
         }
-        if let Some(place) = peer {
-            rule = rule.clone().peer(place).unwrap_or(rule);
+        if let Some(address) = peer {
+            rule = rule.clone().peer(address).unwrap_or(rule);
         }
         Some(match times {
             Some(times) => rule.times(times),

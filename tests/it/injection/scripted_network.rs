@@ -82,7 +82,7 @@ async fn an_accept_error_or_stall_keeps_waiting_clients() {
         ListenerEvent::AcceptError(_, code) => assert_eq!(code.code(), -12),
         other => panic!("expected onAcceptError, not {other:?}"),
     }
-    assert_eq!(fixture.network.struck(error), 1);
+    assert_eq!(fixture.network.triggered(error), 1);
     assert_eq!(fixture.scripted.waiting(fixture.at), 2);
     let stall = fixture.network.inject(rule("accept=stall,times=1"));
     let resumed = fixture
@@ -113,7 +113,7 @@ async fn an_injected_end_of_a_connection_is_reported_and_visible_to_its_peer() {
         let end = fixture.test.ended(client.id()).await;
         assert_eq!(end.code(), expected, "{text}");
         until("the end", || peer.is_closed()).await;
-        assert_eq!(fixture.network.struck(id), 1);
+        assert_eq!(fixture.network.triggered(id), 1);
         let during = fixture.dial();
         fixture.assert_alive(vec![during]).await;
     }
@@ -148,7 +148,7 @@ async fn stalled_short_and_interrupted_transfers_arrive_whole() {
     }
     assert_eq!(peer.received(), b"0123456789".repeat(100));
     for report in fixture.network.clear() {
-        assert!(report.struck > 0, "{report}");
+        assert!(report.triggered > 0, "{report}");
     }
     assert_talks(&mut fixture.test, &client, &peer).await;
     fixture.assert_alive(vec![]).await;

@@ -31,15 +31,15 @@ impl SubscriberFixture {
             at,
         };
         let app = fixture.test.app.clone();
-        fixture.hear(&app.tcp_server.on_accept).await;
-        fixture.hear(&app.tcp_server.on_accept_error).await;
-        fixture.hear(&app.tcp.on_receive).await;
-        fixture.hear(&app.tcp.on_receive_error).await;
+        fixture.subscribe(&app.tcp_server.on_accept).await;
+        fixture.subscribe(&app.tcp_server.on_accept_error).await;
+        fixture.subscribe(&app.tcp.on_receive).await;
+        fixture.subscribe(&app.tcp.on_receive_error).await;
         fixture
     }
 
     /// Adds a subscriber in place of the app's own listener.
-    async fn hear<E: Event>(&self, event: &OnEvent<E>) -> Recipient<E>
+    async fn subscribe<E: Event>(&self, event: &OnEvent<E>) -> Recipient<E>
     where
         Listener: Handler<E>,
         Registry: Handler<AddListener<E>> + Handler<RemoveListener<E>>,
@@ -68,9 +68,9 @@ impl SubscriberFixture {
         (client, peer)
     }
 
-    async fn struck(&self, rule: RuleId, times: u64) {
+    async fn wait_for_fault(&self, rule: RuleId, times: u64) {
         let network = self.network.clone();
-        until("the fault", move || network.struck(rule) == times).await;
+        until("the fault", move || network.triggered(rule) == times).await;
     }
 }
 
@@ -83,7 +83,7 @@ async fn a_slow_subscriber_keeps_its_events_in_order_and_their_credit() {
     let slow = fixture.inject("subscriber=stall,times=1");
     let data: Vec<u8> = (0..1_000_000).map(|i| (i % 251) as u8).collect();
     peer.send(&data);
-    fixture.struck(slow, 1).await;
+    fixture.wait_for_fault(slow, 1).await;
     // After this, everything that can be read has been read.
     for _ in 0..100 {
         other.get_info().await.expect("it exists");
@@ -91,7 +91,7 @@ async fn a_slow_subscriber_keeps_its_events_in_order_and_their_credit() {
     assert!(fixture.test.try_next().is_none());
     assert_eq!(fixture.network.stalled(slow), 1);
     // A window of events of 4096 bytes; the next read may not begin.
-    assert!(fixture.network.asked(reads) <= 17);
+    assert!(fixture.network.evaluated(reads) <= 17);
     assert!(fixture.network.release(slow));
     let received = fixture.test.received(client.id(), data.len()).await;
     assert!(received == data, "in order");
@@ -106,8 +106,8 @@ async fn a_stall_with_a_duration_delays_every_event_by_it() {
     let begun = tokio::time::Instant::now();
     for text in ["one", "two"] {
         peer.send(text);
-        let heard = fixture.test.next_before(std::time::Duration::from_secs(1));
-        match heard.await {
+        let events = fixture.test.next_before(std::time::Duration::from_secs(1));
+        match events.await {
             ListenerEvent::Receive(id, bytes) => {
                 assert_eq!((id, &*bytes), (client.id(), text.as_bytes()))
             }
@@ -134,30 +134,30 @@ async fn check_dying_subscriber(text: &str) {
 
     // onReceive: the third of ten.
     peer.send([7; 100]);
-    fixture.struck(fault, 1).await;
+    fixture.wait_for_fault(fault, 1).await;
     assert_eq!(fixture.test.received(client.id(), 20).await, [7; 20]);
     fixture.test.expect_no_event().await;
-    fixture.hear(&app.tcp.on_receive).await;
+    fixture.subscribe(&app.tcp.on_receive).await;
     assert_eq!(fixture.test.received(client.id(), 80).await, [7; 80]);
 
     // onReceiveError.
     fixture.network.clear();
     let text = text.split(',').next().expect("a rule");
     let fault = fixture.inject(&format!("{text},times=1"));
-    peer.end();
-    fixture.struck(fault, 1).await;
+    peer.shutdown();
+    fixture.wait_for_fault(fault, 1).await;
     fixture.test.expect_no_event().await;
-    fixture.hear(&app.tcp.on_receive_error).await;
+    fixture.subscribe(&app.tcp.on_receive_error).await;
     let end = fixture.test.ended(client.id()).await;
     assert_eq!(end, NetError::CONNECTION_CLOSED);
 
     // onAccept.
     let fault = fixture.inject(&format!("{text},after=1,times=1"));
     let peers = [0; 4].map(|_| fixture.dial());
-    fixture.struck(fault, 1).await;
+    fixture.wait_for_fault(fault, 1).await;
     let mut came = vec![fixture.test.accepted().await];
     fixture.test.expect_no_event().await;
-    fixture.hear(&app.tcp_server.on_accept).await;
+    fixture.subscribe(&app.tcp_server.on_accept).await;
     while came.len() < peers.len() {
         came.push(fixture.test.accepted().await);
     }
@@ -192,16 +192,16 @@ async fn the_next_listener_receives_an_accept_error_that_a_dying_one_has_not_han
         let fault = fixture.inject(text);
         fixture.inject("accept=EMFILE,times=1");
         let _peer = fixture.dial();
-        fixture.struck(fault, 1).await;
+        fixture.wait_for_fault(fault, 1).await;
         fixture.test.expect_no_event().await;
-        fixture.hear(&app.tcp_server.on_accept_error).await;
-        let told = |heard, server| match heard {
+        fixture.subscribe(&app.tcp_server.on_accept_error).await;
+        let expect_error = |event, server| match event {
             ListenerEvent::AcceptError(from, code) => {
                 assert_eq!((from, code.code()), (server, -12))
             }
             other => panic!("expected onAcceptError, not {other:?}"),
         };
-        told(fixture.test.next().await, fixture.server);
+        expect_error(fixture.test.next().await, fixture.server);
         fixture.test.expect_no_event().await;
 
         // An error that is raised while no listener lives waits too.
@@ -210,16 +210,18 @@ async fn the_next_listener_receives_an_accept_error_that_a_dying_one_has_not_han
         for times in 1..=2 {
             let resumed = app.tcp_server.set_paused(fixture.server, false);
             resumed.await.expect("resume");
-            fixture.struck(fault, 1).await;
+            fixture.wait_for_fault(fault, 1).await;
             until("the error", || {
                 let reports = fixture.network.report();
-                reports.iter().any(|it| it.struck == times && it.id > fault)
+                reports
+                    .iter()
+                    .any(|it| it.triggered == times && it.id > fault)
             })
             .await;
         }
-        fixture.hear(&app.tcp_server.on_accept_error).await;
+        fixture.subscribe(&app.tcp_server.on_accept_error).await;
         for _ in 0..2 {
-            told(fixture.test.next().await, fixture.server);
+            expect_error(fixture.test.next().await, fixture.server);
         }
         let resumed = app.tcp_server.set_paused(fixture.server, false);
         resumed.await.expect("resume");

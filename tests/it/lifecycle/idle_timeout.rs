@@ -47,11 +47,11 @@ async fn test_app() -> (TestApp, ScriptedNetwork, mpsc::UnboundedReceiver<Instan
     let (page, _) = page(&test);
     let set = test.app.set_event_page(Some(page.idle_timeout(IDLE)));
     set.await.expect("it runs");
-    let (tell, told) = mpsc::unbounded_channel();
-    let listener = SuspendListener(tell).start();
+    let (sender, reported) = mpsc::unbounded_channel();
+    let listener = SuspendListener(sender).start();
     let added = test.app.on_suspend.add_listener(listener.recipient());
     added.await.expect("it runs");
-    (test, network, told)
+    (test, network, reported)
 }
 
 #[actix_rt::test]
@@ -103,7 +103,7 @@ async fn a_pending_send_or_connect_keeps_an_app_loaded() {
     let (test, network, mut suspensions) = test_app().await;
     let target = "192.0.2.1:7".parse().expect("an address");
     let peer = network.server(target);
-    let hold = network.hold_connect(target);
+    let hold = network.block_connect(target);
     let client = test.create().await;
     let any = DnsQueryType::Any;
     let connected = test.app.tcp.connect(client, "192.0.2.1", 7, any);

@@ -16,7 +16,7 @@ use super::{
     client_sockets, page, persistent_client, persistent_server, resume, server_sockets, suspend,
     with_page,
 };
-use crate::tcp_server::{accepts, dial};
+use crate::tcp_server::{dial, expect_accept};
 use support::{ListenerEvent, TestApp, subscribe, within};
 
 const EMFILE: i32 = 24;
@@ -29,7 +29,7 @@ async fn a_connection_loads_the_app_and_is_reported_once() {
     for time in 1..=3 {
         suspend(&test.app).await;
         let peer = dial(at).await;
-        accepts(&mut test, &peer).await;
+        expect_accept(&mut test, &peer).await;
         assert_eq!(starts.load(SeqCst), time);
         assert_eq!(test.app.is_suspended().await, Ok(false));
         assert_eq!(server_sockets(&test.app).await, [server]);
@@ -57,7 +57,7 @@ async fn waiting_connections_are_reported_in_order_and_at_most_one_is_accepted_b
     // A new event page is started for waiting connections.
     let starts = with_page(&test).await;
     for peer in &peers {
-        accepts(&mut test, peer).await;
+        expect_accept(&mut test, peer).await;
     }
     assert_eq!(starts.load(SeqCst), 1);
     test.expect_no_event().await;
@@ -72,9 +72,9 @@ async fn without_an_event_page_listeners_added_while_suspended_receive_everythin
     subscribe(&test.app, &test.listener).await.expect("it runs");
     test.expect_no_event().await;
     resume(&test.app).await;
-    accepts(&mut test, &first).await;
+    expect_accept(&mut test, &first).await;
     let second = dial(at).await;
-    accepts(&mut test, &second).await;
+    expect_accept(&mut test, &second).await;
 }
 
 #[actix_rt::test]
@@ -178,7 +178,7 @@ async fn paused_sockets_load_nothing() {
         .set_paused(server, false)
         .await
         .expect("it exists");
-    accepts(&mut test, &dialed).await;
+    expect_accept(&mut test, &dialed).await;
     suspend(&test.app).await;
     test.app
         .tcp
@@ -206,7 +206,7 @@ async fn an_unreported_client_loads_nothing_while_its_server_socket_is_paused() 
     assert_eq!(test.app.is_suspended().await, Ok(true));
     assert_eq!(starts.load(SeqCst), 0);
     paused(false).await.expect("it exists");
-    accepts(&mut test, &peer).await;
+    expect_accept(&mut test, &peer).await;
 }
 
 #[actix_rt::test]
@@ -236,7 +236,7 @@ async fn no_event_is_raised_before_the_page_has_started() {
     assert!(early.is_err(), "answered before the page has started");
     gate.add_permits(1);
     assert_eq!(within("the answer to resume", answer).await, Ok(()));
-    accepts(&mut test, &peer).await;
+    expect_accept(&mut test, &peer).await;
     test.expect_no_event().await;
 }
 

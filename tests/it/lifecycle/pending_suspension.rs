@@ -25,9 +25,9 @@ async fn client_with_held_data(
     oneshot::Sender<()>,
 ) {
     let (slow_listener, mut began, release, _) = SlowListener::start();
-    let heard = &test.app.tcp.on_receive;
-    heard.remove_listener(test.listener.clone().recipient());
-    heard.add_listener(slow_listener.recipient());
+    let received = &test.app.tcp.on_receive;
+    received.remove_listener(test.listener.clone().recipient());
+    received.add_listener(slow_listener.recipient());
     let client = test.create().await;
     let mut peer = connect(&test.app, client).await;
     peer.write_all(b"held").await.expect("it is open");

@@ -15,8 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::slow_listener::SlowListener;
 use super::{
-    client_sockets, connect, ends, persistent_client, persistent_server, resume, server_sockets,
-    suspend,
+    client_sockets, connect, expect_end, persistent_client, persistent_server, resume,
+    server_sockets, suspend,
 };
 use crate::tcp_server::dial;
 use support::{ListenerEvent, TestApp, within};
@@ -31,8 +31,8 @@ async fn sockets_that_are_not_persistent_are_closed_in_both_namespaces() {
     let connected = connect(&test.app, made).await;
     suspend(&test.app).await;
 
-    ends(accepted).await;
-    ends(connected).await;
+    expect_end(accepted).await;
+    expect_end(connected).await;
     assert!(
         tokio::net::TcpStream::connect(at).await.is_err(),
         "its port is free"
@@ -217,7 +217,7 @@ async fn a_suspension_waits_for_an_on_accept_in_flight() {
     let info = app.tcp_server.get_info(server).await.expect("it exists");
     let peer = dial(info.local_addr().expect("it listens")).await;
     expect_waiting_suspension(&app, &mut began, release, &done).await;
-    ends(peer).await;
+    expect_end(peer).await;
 }
 
 #[actix_rt::test]
@@ -235,7 +235,7 @@ async fn a_suspension_waits_for_an_on_receive_in_flight() {
     let mut peer = connect(&app, client).await;
     peer.write_all(b"x").await.expect("it is open");
     expect_waiting_suspension(&app, &mut began, release, &done).await;
-    ends(peer).await;
+    expect_end(peer).await;
 }
 
 #[actix_rt::test]
@@ -342,7 +342,6 @@ async fn a_client_of_a_suspended_app_receives_all_pending_sends() {
 /// Suspends an app whose server socket has an undelivered accept error, which closes the socket,
 /// and resumes it with a listener. Returns how often the actor then met `fault`.
 async fn suspend_with_undelivered_error(fault: Option<&str>) -> (TestApp, u64) {
-    /// Stops at a `Die` message.
     struct StoppableListener;
     impl Actor for StoppableListener {
         type Context = Context<Self>;
@@ -352,16 +351,7 @@ async fn suspend_with_undelivered_error(fault: Option<&str>) -> (TestApp, u64) {
 
         fn handle(&mut self, _: AcceptErrorInfo, _: &mut Self::Context) {}
     }
-    #[derive(Message)]
-    #[rtype(result = "()")]
-    struct Die;
-    impl Handler<Die> for StoppableListener {
-        type Result = ();
-
-        fn handle(&mut self, _: Die, ctx: &mut Self::Context) {
-            ctx.stop();
-        }
-    }
+    support::stoppable!(StoppableListener);
 
     const ENOBUFS: i32 = 105;
     const REST: Duration = Duration::from_secs(10);
@@ -383,21 +373,23 @@ async fn suspend_with_undelivered_error(fault: Option<&str>) -> (TestApp, u64) {
     let own = test.listener.clone().recipient();
     let removed = api.on_accept_error.remove_listener(own.clone()).await;
     removed.expect("the registry runs");
-    let mortal = StoppableListener.start();
-    let added = api.on_accept_error.add_listener(mortal.clone().recipient());
+    let dying_listener = StoppableListener.start();
+    let added = api
+        .on_accept_error
+        .add_listener(dying_listener.clone().recipient());
     added.await.expect("the registry runs");
-    mortal.send(Die).await.expect("it runs");
+    dying_listener.send(support::Stop).await.expect("it runs");
     network.accept_error(at, ENOBUFS).expect("it listens");
     while api.get_info(server).await.expect("it exists").counts.failed == 0 {
         tokio::task::yield_now().await;
     }
     suspend(&test.app).await;
-    let heard = test.app.tcp_server.on_accept_error.add_listener(own);
-    heard.await.expect("the registry runs");
+    let received = test.app.tcp_server.on_accept_error.add_listener(own);
+    received.await.expect("the registry runs");
     resume(&test.app).await;
     let rule = fault.map(|fault| faulty.inject(fault.parse().expect("it is right")));
     tokio::time::sleep(REST * 2).await;
-    let struck = rule.map(|rule| faulty.struck(rule));
+    let struck = rule.map(|rule| faulty.triggered(rule));
     (test, struck.unwrap_or(0))
 }
 

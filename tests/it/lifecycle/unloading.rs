@@ -8,10 +8,11 @@ use chrome_sockets::{App, Error, tcp_server};
 use tokio::net::TcpStream;
 
 use super::{
-    client_sockets, ends, persistent_client, persistent_server, server_sockets, suspend, with_page,
+    client_sockets, expect_end, persistent_client, persistent_server, server_sockets, suspend,
+    with_page,
 };
-use crate::tcp_server::{accepts, dial};
-use support::{TestApp, subscribe, within};
+use crate::tcp_server::{dial, expect_accept};
+use support::{KeepingListener, TestApp, subscribe, within};
 
 #[actix_rt::test]
 async fn unload_closes_all_sockets_and_frees_their_ports() {
@@ -26,8 +27,8 @@ async fn unload_closes_all_sockets_and_frees_their_ports() {
     for at in [at, other_at] {
         assert!(TcpStream::connect(at).await.is_err(), "{at} is free");
     }
-    ends(accepted).await;
-    ends(peer).await;
+    expect_end(accepted).await;
+    expect_end(peer).await;
     assert_eq!(server_sockets(app).await, []);
     assert_eq!(client_sockets(app).await, []);
     let gone = Err(Error::SocketNotFound);
@@ -48,7 +49,7 @@ async fn unload_of_a_suspended_app_closes_waiting_clients() {
     let waiting = dial(at).await;
     test.expect_no_event().await;
     test.app.unload().await.expect("it runs");
-    ends(waiting).await;
+    expect_end(waiting).await;
     assert_eq!(starts.load(SeqCst), 0);
     test.expect_no_event().await;
 }
@@ -67,7 +68,7 @@ async fn after_unload_the_same_id_is_a_new_app() {
     let peer = dial(at).await;
     test.expect_no_event().await;
     subscribe(&test.app, &test.listener);
-    accepts(&mut test, &peer).await;
+    expect_accept(&mut test, &peer).await;
     suspend(&test.app).await;
     let _waiting = dial(at).await;
     test.expect_no_event().await;
@@ -82,22 +83,7 @@ async fn unload_does_not_affect_other_apps_and_accepts_unknown_ones() {
     assert_eq!(other.unload().await, Ok(()));
     assert_eq!(other.unload().await, Ok(()));
     let peer = dial(at).await;
-    accepts(&mut test, &peer).await;
-}
-
-/// Never drops an event.
-struct KeepingListener(Vec<SuspendInfo>);
-
-impl Actor for KeepingListener {
-    type Context = Context<Self>;
-}
-
-impl Handler<SuspendInfo> for KeepingListener {
-    type Result = ();
-
-    fn handle(&mut self, info: SuspendInfo, _: &mut Self::Context) {
-        self.0.push(info);
-    }
+    expect_accept(&mut test, &peer).await;
 }
 
 #[actix_rt::test]
@@ -105,8 +91,8 @@ async fn pending_calls_are_answered_by_an_unload() {
     let test = TestApp::new().await;
     let app = &test.app;
     // An app that is being suspended, with two pending calls.
-    let keeper = KeepingListener(Vec::new()).start();
-    app.on_suspend.add_listener(keeper.recipient());
+    let keeping_listener = KeepingListener::<SuspendInfo>::default().start();
+    app.on_suspend.add_listener(keeping_listener.recipient());
     let waiting = [app.suspend(), app.resume(), app.suspend()];
     assert_eq!(app.unload().await, Ok(()));
     for answer in waiting {

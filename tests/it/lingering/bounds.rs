@@ -72,7 +72,7 @@ async fn close_shuts_the_writing_side_at_once_and_releases_the_connection_at_the
     peer.send("late");
     sleep(LIMIT / 2).await;
     assert!(!peer.is_released());
-    peer.end();
+    peer.shutdown();
     sleep(SLACK).await;
     assert!(peer.is_released() && !peer.is_reset());
     fixture.proof_of_life().await;
@@ -83,7 +83,7 @@ async fn a_connection_whose_peer_has_ended_is_released_at_once() {
     let mut fixture = Fixture::new().await;
     let (client, peer) = fixture.client().await;
     client.set_paused(false).await.expect("it is open");
-    peer.end();
+    peer.shutdown();
     fixture.test.ended(client.id()).await;
     assert!(peer.is_released() && !peer.is_reset());
 }
@@ -96,7 +96,7 @@ async fn a_connection_on_which_nothing_was_sent_is_released_at_once_unless_much_
         peer.send(vec![0; unread]);
         client.close().await.expect("it is open");
         assert_eq!((peer.is_released(), peer.is_closed()), (at_once, true));
-        peer.end();
+        peer.shutdown();
         sleep(SLACK).await;
         assert!(peer.is_released() && !peer.is_reset());
     }
@@ -119,7 +119,7 @@ async fn a_peer_that_has_everything_but_does_not_end_is_closed_after_thirty_seco
 async fn a_peer_that_acknowledges_nothing_is_reset_after_thirty_seconds() {
     let mut fixture = Fixture::new().await;
     let (client, peer) = fixture.client().await;
-    peer.leave_unacknowledged(3);
+    peer.set_unacknowledged(3);
     client.send(&b"all"[..]).await.expect("it is sent");
     client.close().await.expect("it is open");
     sleep(LIMIT - SLACK).await;
@@ -148,15 +148,15 @@ async fn a_peer_that_acknowledges_a_byte_every_twenty_seconds_is_waited_for() {
     let mut fixture = Fixture::new().await;
     let (client, peer) = fixture.client().await;
     let bytes = 30;
-    peer.leave_unacknowledged(bytes);
+    peer.set_unacknowledged(bytes);
     client.send(vec![0; bytes]).await.expect("it is sent");
     client.close().await.expect("it is open");
     for left in (0..bytes).rev() {
         sleep(Duration::from_secs(20)).await;
         assert!(!peer.is_released(), "{left} bytes are left");
-        peer.leave_unacknowledged(left);
+        peer.set_unacknowledged(left);
     }
-    peer.end();
+    peer.shutdown();
     sleep(SLACK).await;
     assert!(peer.is_released() && !peer.is_reset());
 }
@@ -165,7 +165,7 @@ async fn a_peer_that_acknowledges_a_byte_every_twenty_seconds_is_waited_for() {
 async fn input_does_not_count_as_progress() {
     let mut fixture = Fixture::new().await;
     let (client, peer) = fixture.client().await;
-    peer.leave_unacknowledged(1);
+    peer.set_unacknowledged(1);
     client.close().await.expect("it is open");
     for _ in 0..35 {
         peer.send("?");
@@ -214,7 +214,7 @@ async fn a_lingering_connection_does_not_count_in_limits_and_a_drain_waits_for_i
     let set = server.set_limits(fixture.server, limits);
     set.await.expect("valid limits");
     let (client, peer) = fixture.client().await;
-    peer.leave_unacknowledged(1);
+    peer.set_unacknowledged(1);
     client.close().await.expect("it is open");
     let (next, _next) = fixture.client().await;
     next.close().await.expect("it is open");

@@ -68,9 +68,9 @@ fn connect_many(at: SocketAddr, many: usize) -> Vec<TcpStream> {
 
 #[test]
 fn four_thousand_connections_that_wait_for_a_paused_server_do_not_grow_the_process() {
-    if part().is_some() {
+    if role().is_some() {
         return run_child(async {
-            let mut child_app = ChildApp::set(Registry::new()).await;
+            let mut child_app = ChildApp::start(Registry::new()).await;
             let clients = Greeter::start_on(&child_app, true).await;
             child_app.pause(true).await;
             let before = resident();
@@ -80,18 +80,18 @@ fn four_thousand_connections_that_wait_for_a_paused_server_do_not_grow_the_proce
             let waiting = resident().saturating_sub(before);
             assert_eq!(clients.load(SeqCst), 0, "it is paused");
             assert_eq!(child_app.app.tcp.get_sockets().await, Ok(vec![]));
-            assert!(waiting <= 8 * MIB, "grown by {}", kib(waiting));
+            assert!(waiting <= 8 * MIB, "grown by {}", format_kib(waiting));
 
             child_app.pause(false).await;
             let all = || clients.load(SeqCst) == MANY;
             let accepted = growth_until("all of them", before, all).await;
             let most = 8 * MIB + MANY * IDLE;
-            assert!(accepted <= most, "grown by {}", kib(accepted));
+            assert!(accepted <= most, "grown by {}", format_kib(accepted));
             child_app
-                .done(&format!(
+                .report_success(&format!(
                     "{} waiting, {} accepted",
-                    kib(waiting),
-                    kib(accepted)
+                    format_kib(waiting),
+                    format_kib(accepted)
                 ))
                 .await;
         });
@@ -113,9 +113,9 @@ fn four_thousand_connections_that_wait_for_a_paused_server_do_not_grow_the_proce
 #[test]
 fn an_idle_connection_costs_at_most_four_kibibytes() {
     const WARM: usize = 800;
-    if part().is_some() {
+    if role().is_some() {
         return run_child(async {
-            let mut child_app = ChildApp::set(Registry::new()).await;
+            let mut child_app = ChildApp::start(Registry::new()).await;
             let clients = Greeter::start_on(&child_app, false).await;
             child_app.listen(4096).await;
             child_app.wait_for("warm").await;
@@ -130,7 +130,9 @@ fn an_idle_connection_costs_at_most_four_kibibytes() {
             let each = resident().saturating_sub(before) / MANY;
             assert!(each <= IDLE, "{each} bytes each");
             child_app.send_line("idle");
-            child_app.done(&format!("{each} bytes each")).await;
+            child_app
+                .report_success(&format!("{each} bytes each"))
+                .await;
         });
     }
     let mut process = MeasuredProcess::start(
@@ -159,9 +161,9 @@ fn an_idle_connection_costs_at_most_four_kibibytes() {
 fn the_echo_of_a_peer_that_never_reads_does_not_grow_the_process() {
     const WARM: usize = 4 * MIB;
     const ALL: usize = 64 * MIB;
-    if part().is_some() {
+    if role().is_some() {
         return run_child(async {
-            let mut child_app = ChildApp::set(Registry::new()).await;
+            let mut child_app = ChildApp::start(Registry::new()).await;
             Greeter::start_on(&child_app, false).await;
             child_app.listen(16).await;
             child_app.wait_for("warm").await;
@@ -169,13 +171,17 @@ fn the_echo_of_a_peer_that_never_reads_does_not_grow_the_process() {
             child_app.send_line("go on");
             child_app.wait_for("stalled").await;
             let stalled = resident().saturating_sub(before);
-            assert!(stalled <= 8 * MIB, "grown by {}", kib(stalled));
+            assert!(stalled <= 8 * MIB, "grown by {}", format_kib(stalled));
             child_app.send_line("read");
             child_app.wait_for("all read").await;
             let after = resident().saturating_sub(before);
-            assert!(after <= 8 * MIB, "grown by {} then", kib(after));
+            assert!(after <= 8 * MIB, "grown by {} then", format_kib(after));
             child_app
-                .done(&format!("{} stalled, {} after", kib(stalled), kib(after)))
+                .report_success(&format!(
+                    "{} stalled, {} after",
+                    format_kib(stalled),
+                    format_kib(after)
+                ))
                 .await;
         });
     }
@@ -238,7 +244,7 @@ impl Handler<AcceptInfo> for FirstClientListener {
 
 /// The role of an app that sends more than its peer reads.
 async fn run_flood() {
-    let mut child_app = ChildApp::set(Registry::new().write_quota(MIB)).await;
+    let mut child_app = ChildApp::start(Registry::new().write_quota(MIB)).await;
     let (sender, mut accepted) = unbounded_channel();
     child_app
         .add_accept_listener(FirstClientListener(sender).start())
@@ -287,22 +293,26 @@ async fn run_flood() {
         assert_eq!(by_id.map(drop), exceeded);
     }
     let flooded = resident().saturating_sub(before);
-    assert!(flooded <= 8 * MIB, "grown by {}", kib(flooded));
+    assert!(flooded <= 8 * MIB, "grown by {}", format_kib(flooded));
 
     child_app.send_line(&format!("sent {sent}"));
     child_app.wait_for("all read").await;
     let later = within("a later send", client.send(&b"later"[..])).await;
     assert_eq!(later.map(|sent| sent.bytes_sent), Ok(5));
     let after = resident().saturating_sub(before);
-    assert!(after <= 8 * MIB, "grown by {} then", kib(after));
+    assert!(after <= 8 * MIB, "grown by {} then", format_kib(after));
     child_app
-        .done(&format!("{} flooded, {} after", kib(flooded), kib(after)))
+        .report_success(&format!(
+            "{} flooded, {} after",
+            format_kib(flooded),
+            format_kib(after)
+        ))
         .await;
 }
 
 #[test]
 fn a_flood_of_sends_to_a_peer_that_does_not_read_stops_at_the_quota() {
-    if part().is_some() {
+    if role().is_some() {
         return run_child(run_flood());
     }
     let mut process = MeasuredProcess::start(
@@ -313,9 +323,9 @@ fn a_flood_of_sends_to_a_peer_that_does_not_read_stops_at_the_quota() {
     let sent: usize = process.wait_for("sent ").parse().expect("a number");
     assert!(sent > MIB, "the quota and the kernel's buffer");
     // Everything that was not refused, and nothing else.
-    let mut heard = vec![0; sent];
-    peer.read_exact(&mut heard).expect("read");
-    assert!(heard == pattern(0, sent), "other data than was sent");
+    let mut received = vec![0; sent];
+    peer.read_exact(&mut received).expect("read");
+    assert!(received == pattern(0, sent), "other data than was sent");
     process.send_line("all read");
     let mut later = [0; 5];
     peer.read_exact(&mut later).expect("read");

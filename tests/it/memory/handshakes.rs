@@ -37,7 +37,7 @@ impl Handler<AcceptInfo> for FailureCounter {
 }
 
 async fn run_stalled_handshakes(most: usize) {
-    let child_app = ChildApp::set(Registry::new()).await;
+    let child_app = ChildApp::start(Registry::new()).await;
     let failed = Arc::<AtomicUsize>::default();
     let counter = FailureCounter(failed.clone()).start();
     child_app.add_accept_listener(counter.clone()).await;
@@ -45,7 +45,7 @@ async fn run_stalled_handshakes(most: usize) {
     let adding = server.on_handshake_error.add_listener(counter.recipient());
     adding.await.expect("added");
     let tls = Authority::new().issue("localhost").server();
-    let tls = tls.time_out(Duration::from_secs(5));
+    let tls = tls.timeout(Duration::from_secs(5));
     let set = server.set_tls(child_app.server, Some(tls));
     set.await.expect("alive");
     let before = resident();
@@ -54,31 +54,31 @@ async fn run_stalled_handshakes(most: usize) {
     assert!(
         grown <= STALLED * most,
         "{STALLED} handshakes cost {}",
-        kib(grown)
+        format_kib(grown)
     );
     let each = grown / STALLED;
     child_app
-        .done(&format!(" {}, {each} bytes each", kib(grown)))
+        .report_success(&format!(" {}, {each} bytes each", format_kib(grown)))
         .await;
 }
 
 #[test]
 fn stalled_handshakes_cost_no_more_memory_than_their_bound() {
     const NAME: &str = "handshakes::stalled_handshakes_cost_no_more_memory_than_their_bound";
-    if let Some(part) = part() {
+    if let Some(role) = role() {
         return run_child(async move {
-            match part.as_str() {
+            match role.as_str() {
                 "silent" => run_stalled_handshakes(SILENT).await,
                 _ => run_stalled_handshakes(LOUD).await,
             }
         });
     }
-    for part in ["silent", "loud"] {
-        let process = MeasuredProcess::start(NAME, part);
+    for role in ["silent", "loud"] {
+        let process = MeasuredProcess::start(NAME, role);
         let peers: Vec<_> = (0..STALLED)
             .map(|_| {
                 let peer = connect(process.at);
-                if part == "loud" {
+                if role == "loud" {
                     send_longest_hello(&peer);
                 }
                 peer

@@ -6,7 +6,7 @@ use super::*;
 #[derive(Default)]
 struct KeepingListener {
     events: Vec<Box<dyn std::any::Any>>,
-    heard: Option<UnboundedSender<ClientSocket>>,
+    received: Option<UnboundedSender<ClientSocket>>,
 }
 
 impl Actor for KeepingListener {
@@ -26,8 +26,8 @@ impl Handler<ReceiveInfo> for KeepingListener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        if let Some(heard) = &self.heard {
-            let _ = heard.send(info.client().clone());
+        if let Some(received) = &self.received {
+            let _ = received.send(info.client().clone());
         }
         self.events.push(Box::new(info));
     }
@@ -55,32 +55,34 @@ async fn growth(set_paused: impl Fn(bool) -> Answer<()>) -> usize {
 
 #[test]
 fn a_hundred_thousand_pauses_and_resumes_do_not_grow_the_process() {
-    if part().is_some() {
+    if role().is_some() {
         return run_child(async {
-            let child_app = ChildApp::set(Registry::new()).await;
-            let (sender, mut heard) = unbounded_channel();
-            let keeper = KeepingListener {
-                heard: Some(sender),
+            let child_app = ChildApp::start(Registry::new()).await;
+            let (sender, mut received) = unbounded_channel();
+            let keeping_listener = KeepingListener {
+                received: Some(sender),
                 ..Default::default()
             };
-            let keeper = keeper.start();
-            child_app.add_accept_listener(keeper.clone()).await;
-            child_app.add_receive_listener(keeper).await;
+            let keeping_listener = keeping_listener.start();
+            child_app
+                .add_accept_listener(keeping_listener.clone())
+                .await;
+            child_app.add_receive_listener(keeping_listener).await;
             child_app.listen(1).await;
-            let client = within("the data", heard.recv()).await;
+            let client = within("the data", received.recv()).await;
             let client = client.expect("its listener lives");
             let tcp_server = &child_app.app.tcp_server;
             let server = growth(|paused| tcp_server.set_paused(child_app.server, paused)).await;
             let client = growth(|paused| client.set_paused(paused)).await;
             for grown in [server, client] {
-                assert!(grown <= 4 * MIB, "grown by {}", kib(grown));
+                assert!(grown <= 4 * MIB, "grown by {}", format_kib(grown));
             }
             let said = format!(
                 "{} server socket, {} client socket",
-                kib(server),
-                kib(client)
+                format_kib(server),
+                format_kib(client)
             );
-            child_app.done(&said).await;
+            child_app.report_success(&said).await;
         });
     }
     let process = MeasuredProcess::start(

@@ -43,10 +43,10 @@ impl Handler<ReceiveInfo> for SleepingListener {
 
 /// The role of an app whose listener sleeps. `warm` bytes are received before and after.
 async fn run_sleeping_listener(peers: usize, buffer_size: Option<i32>, most: usize, warm: usize) {
-    let child_app = ChildApp::set(Registry::new()).await;
+    let child_app = ChildApp::start(Registry::new()).await;
     let (clients, received) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
     let (may_sleep, asleep) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-    let sleeper = SleepingListener {
+    let sleeping_listener = SleepingListener {
         clients: clients.clone(),
         received: received.clone(),
         may_sleep: may_sleep.clone(),
@@ -54,9 +54,12 @@ async fn run_sleeping_listener(peers: usize, buffer_size: Option<i32>, most: usi
         buffer_size,
     };
     let arbiter = Arbiter::new();
-    let sleeper = SleepingListener::start_in_arbiter(&arbiter.handle(), |_| sleeper);
-    child_app.add_accept_listener(sleeper.clone()).await;
-    child_app.add_receive_listener(sleeper).await;
+    let sleeping_listener =
+        SleepingListener::start_in_arbiter(&arbiter.handle(), |_| sleeping_listener);
+    child_app
+        .add_accept_listener(sleeping_listener.clone())
+        .await;
+    child_app.add_receive_listener(sleeping_listener).await;
     child_app.listen(4096).await;
     growth_until("the peers", 0, || clients.load(SeqCst) == peers).await;
     let before = resident();
@@ -68,23 +71,27 @@ async fn run_sleeping_listener(peers: usize, buffer_size: Option<i32>, most: usi
     growth_until("its sleep", before, || asleep.load(SeqCst)).await;
     let slept = received.load(SeqCst);
     let grown = growth_until("its end", before, || !asleep.load(SeqCst)).await;
-    assert!(grown <= most, "grown by {} while it slept", kib(grown));
+    assert!(
+        grown <= most,
+        "grown by {} while it slept",
+        format_kib(grown)
+    );
 
     // Afterwards more arrives than was in flight.
     let enough = || received.load(SeqCst) >= slept + warm;
     let awake = growth_until("what else is sent", before, enough).await;
-    assert!(awake <= most, "grown by {} when it woke", kib(awake));
-    let grown = format!("{} asleep, {} awake", kib(grown), kib(awake));
-    child_app.done(&grown).await;
+    assert!(awake <= most, "grown by {} when it woke", format_kib(awake));
+    let grown = format!("{} asleep, {} awake", format_kib(grown), format_kib(awake));
+    child_app.report_success(&grown).await;
     arbiter.stop();
 }
 
 #[test]
 fn fast_peers_of_a_listener_that_sleeps_for_ten_seconds_do_not_grow_the_process() {
     const NAME: &str = "slow_listener::fast_peers_of_a_listener_that_sleeps_for_ten_seconds_do_not_grow_the_process";
-    if let Some(part) = part() {
+    if let Some(role) = role() {
         return run_child(async {
-            match part.as_str() {
+            match role.as_str() {
                 "one fast peer" => run_sleeping_listener(1, None, 8 * MIB, 64 * MIB).await,
                 "400 fast peers" => run_sleeping_listener(400, None, 16 * MIB, 64 * MIB).await,
                 // Events of one byte.
@@ -98,9 +105,9 @@ fn fast_peers_of_a_listener_that_sleeps_for_ten_seconds_do_not_grow_the_process(
         ("400 fast peers", 400, 64 * KIB, 41),
         ("200 peers that send single bytes", 200, 1, 5_000),
     ];
-    let parts = parts.map(|(part, peers, piece, most)| {
+    let parts = parts.map(|(role, peers, piece, most)| {
         thread::spawn(move || {
-            let mut process = MeasuredProcess::start(NAME, part);
+            let mut process = MeasuredProcess::start(NAME, role);
             let peers: Vec<_> = (0..peers).map(|_| connect(process.at)).collect();
             process.wait_for("go on");
             let writers: Vec<_> = peers
@@ -110,11 +117,11 @@ fn fast_peers_of_a_listener_that_sleeps_for_ten_seconds_do_not_grow_the_process(
             process.finish();
             for writer in writers {
                 let writes = writer.join().expect("no panic");
-                assert!(writes > 0, "a peer of {part} could not write at all");
+                assert!(writes > 0, "a peer of {role} could not write at all");
             }
         })
     });
-    for part in parts {
-        part.join().expect("this part");
+    for role in parts {
+        role.join().expect("this part");
     }
 }

@@ -225,7 +225,9 @@ impl Client {
             return Some(self);
         }
         self.unreported = None;
-        raise(self, Kind::ReceiveError, seen, |heard| is_end(heard, code))
+        raise(self, Kind::ReceiveError, seen, |received| {
+            is_end(received, code)
+        })
     }
 
     /// Whether a waiting end has a listener.
@@ -317,7 +319,7 @@ impl Client {
             state,
             Kind::Receive,
             seen,
-            |heard| matches!(heard, ObservedEvent::Receive(same) if same == data),
+            |received| matches!(received, ObservedEvent::Receive(same) if same == data),
         )
     }
 
@@ -427,10 +429,10 @@ impl Client {
     }
 }
 
-fn is_data(heard: &ObservedEvent) -> bool {
-    matches!(heard, ObservedEvent::Receive(_))
+fn is_data(received: &ObservedEvent) -> bool {
+    matches!(received, ObservedEvent::Receive(_))
 }
 
-fn is_end(heard: &ObservedEvent, code: i32) -> bool {
-    matches!(heard, ObservedEvent::ReceiveError(reported) if *reported == code)
+fn is_end(received: &ObservedEvent, code: i32) -> bool {
+    matches!(received, ObservedEvent::ReceiveError(reported) if *reported == code)
 }

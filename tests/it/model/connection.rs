@@ -172,7 +172,7 @@ impl Connection {
             let Some(end) = connection.gone_error() else {
                 continue;
             };
-            connection.lose(end);
+            connection.close_descriptor(end);
             if !all.contains(&connection) {
                 all.push(connection);
             }
@@ -181,12 +181,12 @@ impl Connection {
 
     /// Closes the descriptor. Returns whether waiting sends were answered.
     pub fn release(&mut self, end: i32, seen: &Seen) -> bool {
-        let broken = self.lose(end);
+        let broken = self.close_descriptor(end);
         self.fail(net(broken), Some(broken), seen)
     }
 
     /// Closes the descriptor. Returns why nothing can be sent any more.
-    fn lose(&mut self, end: i32) -> i32 {
+    fn close_descriptor(&mut self, end: i32) -> i32 {
         self.released = true;
         self.end = Some(end);
         let broken = self.broken.unwrap_or(if end == -100 { -101 } else { end });
@@ -342,22 +342,25 @@ impl Connection {
     }
 
     /// Whether the peer and the callers of `send` saw what they should.
-    pub fn is_seen(&self, seen: &Seen) -> bool {
+    pub fn is_consistent(&self, seen: &Seen) -> bool {
         let mut queue = self.queue.iter();
         let waits = queue.all(|sending| seen.answer(sending.call).is_none());
         let peer = seen.peers.get(&self.number);
-        waits && peer.is_none_or(|peer| self.is_seen_by(peer) && peer.closed == self.released)
+        waits
+            && peer.is_none_or(|peer| self.is_consistent_with(peer) && peer.closed == self.released)
     }
 
-    /// [`is_seen`](Self::is_seen) for a connection that the app has ended: the peer sees the end
+    /// [`is_consistent`](Self::is_seen) for a connection that the app has ended: the peer sees the end
     /// at once. It may linger until its peer has ended it too, for some time.
     pub fn is_closed(&self, seen: &Seen) -> bool {
         let is_over = self.ended || self.reset || self.gone || self.overdue;
         let peer = seen.peers.get(&self.number);
-        peer.is_none_or(|peer| self.is_seen_by(peer) && peer.closed && (peer.released || !is_over))
+        peer.is_none_or(|peer| {
+            self.is_consistent_with(peer) && peer.closed && (peer.released || !is_over)
+        })
     }
 
-    fn is_seen_by(&self, peer: &PeerSeen) -> bool {
+    fn is_consistent_with(&self, peer: &PeerSeen) -> bool {
         peer.received.len() == self.written
             && peer.no_delay == self.no_delay
             && peer.keep_alive == self.keep_alive

@@ -16,7 +16,7 @@ use super::possible_states::{Possible, Socket, Step};
 use super::server::{self, Action, MAX_NAME, Policy, Server};
 
 /// At most this many sockets are created, so that operations meet on the same ones.
-const MOST_SERVERS: usize = 4;
+const MAX_SERVERS: usize = 4;
 
 static NAMES: LazyLock<[String; 5]> = LazyLock::new(|| {
     [
@@ -87,7 +87,7 @@ impl Harness {
                     .servers
                     .iter()
                     .filter(|model| model.possible.any(|s| s.open));
-                if open.count() < MOST_SERVERS {
+                if open.count() < MAX_SERVERS {
                     self.rest_after_suspending().await?;
                     let mut server = Server::new(0, self.apps[app].state, self.shape);
                     let may = server.set(properties.persistent, name(properties));
@@ -111,7 +111,7 @@ impl Harness {
             }
             _ => {}
         }
-        if let Some(unknown) = self.unknown(choice, |harness| {
+        if let Some(unknown) = self.unknown_id(choice, |harness| {
             harness.servers.iter().map(|k| (k.app, k.id)).collect()
         }) {
             let call = self.call(|_| api.get_info(unknown.into()), Answer::Server);
@@ -171,7 +171,7 @@ impl Harness {
     }
 
     /// An id that the app does not have.
-    pub fn unknown(
+    pub fn unknown_id(
         &self,
         choice: SocketChoice,
         ids: impl Fn(&Harness) -> Vec<(usize, u64)>,
@@ -260,8 +260,11 @@ impl Harness {
             // Only the network knows which port it is.
             self.come_to_rest().await;
             let mut found = self.network.listening().into_iter();
-            let is_known =
-                |at: &SocketAddr| self.servers.iter().any(|k| k.possible.one().is_at(*at));
+            let is_known = |at: &SocketAddr| {
+                self.servers
+                    .iter()
+                    .any(|k| k.possible.representative().is_at(*at))
+            };
             if let Some(bound) = found.find(|at| !is_known(at)) {
                 let event = server::Event::Bound(bound);
                 self.servers[place].steps.push(Step::Event(event));
@@ -371,7 +374,7 @@ impl Harness {
             }
             Act::End => {
                 conn.shut = true;
-                peer.end();
+                peer.shutdown();
             }
             Act::Reset => {
                 conn.shut = true;
@@ -397,7 +400,7 @@ impl Harness {
         }
     }
 
-    pub fn let_go(&mut self, pick: u8) {
+    pub fn release_hold(&mut self, pick: u8) {
         let Some(pick) = usize::from(pick).checked_rem(self.holds.len()) else {
             return;
         };

@@ -11,16 +11,16 @@ use super::app::{AppChange, AppState, KINDS, Kind, LISTENERS, ListenerMap};
 use super::client::{Call, Client, Target};
 use super::connection::{Connection, outgoing_byte};
 use super::drive::{V4, choose, done, name};
-use super::event_log::{Answer, CallId, Die, LoggingListener, listen, listens};
+use super::event_log::{Answer, CallId, LoggingListener, listen, listens};
 use super::harness::{Harness, PeerConnection};
 use super::ops::{AppOp, ClientOp, ConnectTarget, Properties, SocketChoice};
 use super::possible_states::Step;
 
 /// At most this many sockets are created, so that operations meet on the same ones.
-const MOST_CLIENTS: usize = 10;
+const MAX_CLIENTS: usize = 10;
 
 /// Injected panics of the crate's own actors per batch.
-const MOST_PANICS: usize = 2;
+const MAX_PANICS_PER_BATCH: usize = 2;
 
 /// The arguments of `setPermissions`, as in a manifest.
 const PERMISSIONS: [&str; 3] = [
@@ -59,7 +59,7 @@ impl Harness {
                     .clients
                     .iter()
                     .filter(|model| model.possible.any(|s| s.open));
-                if open.count() < MOST_CLIENTS {
+                if open.count() < MAX_CLIENTS {
                     self.rest_after_suspending().await?;
                     let mut client = Client::new(0, self.apps[app].state);
                     let Properties {
@@ -95,7 +95,7 @@ impl Harness {
             _ => {}
         }
         let ids = |harness: &Harness| harness.clients.iter().map(|k| (k.app, k.id)).collect();
-        if let Some(unknown) = self.unknown(choice, ids) {
+        if let Some(unknown) = self.unknown_id(choice, ids) {
             let call = self.call(|_| api.get_info(unknown.into()), Answer::Client);
             self.expect(call, Answer::Client(Err(Error::SocketNotFound)));
             return Ok(());
@@ -244,7 +244,7 @@ impl Harness {
             );
         if held {
             self.holds
-                .push((place, number, self.network.hold_connect(at)));
+                .push((place, number, self.network.block_connect(at)));
         }
         // The port is used up, whatever the outcome.
         let peer = end.is_ok().then(|| self.network.server(at));
@@ -296,7 +296,7 @@ impl Harness {
             };
             // The third panic in a row at one socket ends its connection. That has its own
             // tests.
-            if self.panics[kind].len() < MOST_PANICS {
+            if self.panics[kind].len() < MAX_PANICS_PER_BATCH {
                 let rule = self.faults.inject(rule.parse().expect("it is right"));
                 self.panics[kind].push(rule);
             }
@@ -326,7 +326,7 @@ impl Harness {
             AppOp::Die(listener) => {
                 let side = &mut self.apps[app];
                 side.has_dead_listener = true;
-                side.listeners[*listener].do_send(Die);
+                side.listeners[*listener].do_send(support::Stop);
                 side.listeners[*listener] = LoggingListener::start(*listener, self.slow, &self.log);
                 self.change(app, AppChange::Died(*listener));
             }

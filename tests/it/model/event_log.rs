@@ -51,7 +51,7 @@ pub enum Id {
 pub struct Log {
     next: usize,
     pub answers: BTreeMap<CallId, (usize, Answer)>,
-    pub heard: BTreeMap<Id, [Vec<(usize, ObservedEvent)>; LISTENERS]>,
+    pub received: BTreeMap<Id, [Vec<(usize, ObservedEvent)>; LISTENERS]>,
     pub handles: BTreeMap<u64, ClientSocket>,
 }
 
@@ -66,10 +66,10 @@ impl Log {
     /// Appends what another log has.
     pub fn take(&mut self, from: &mut Log) {
         self.answers.append(&mut from.answers);
-        for (id, heard) in std::mem::take(&mut from.heard) {
-            let own = self.heard.entry(id).or_default();
-            for (own, heard) in own.iter_mut().zip(heard) {
-                own.extend(heard);
+        for (id, received) in std::mem::take(&mut from.received) {
+            let own = self.received.entry(id).or_default();
+            for (own, received) in own.iter_mut().zip(received) {
+                own.extend(received);
             }
         }
         self.handles.append(&mut from.handles);
@@ -85,9 +85,9 @@ impl Log {
         self.answers.insert(call, (place, answer));
     }
 
-    fn log_event(&mut self, listener: usize, socket: Id, heard: ObservedEvent) {
+    fn log_event(&mut self, listener: usize, socket: Id, received: ObservedEvent) {
         let place = self.next();
-        self.heard.entry(socket).or_default()[listener].push((place, heard));
+        self.received.entry(socket).or_default()[listener].push((place, received));
     }
 }
 
@@ -119,8 +119,10 @@ impl LoggingListener {
         }
     }
 
-    fn log_event(&self, socket: Id, heard: ObservedEvent) {
-        self.log.borrow_mut().log_event(self.number, socket, heard);
+    fn log_event(&self, socket: Id, received: ObservedEvent) {
+        self.log
+            .borrow_mut()
+            .log_event(self.number, socket, received);
     }
 }
 
@@ -144,8 +146,8 @@ impl Handler<AcceptErrorInfo> for LoggingListener {
     type Result = ();
 
     fn handle(&mut self, info: AcceptErrorInfo, _: &mut Self::Context) {
-        let heard = ObservedEvent::AcceptError(info.result_code.code(), info.attempt);
-        self.log_event(server(info.socket_id), heard);
+        let received = ObservedEvent::AcceptError(info.result_code.code(), info.attempt);
+        self.log_event(server(info.socket_id), received);
     }
 }
 
@@ -165,8 +167,8 @@ impl Handler<ReceiveErrorInfo> for LoggingListener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        let heard = ObservedEvent::ReceiveError(info.result_code.code());
-        self.log_event(client(info.socket_id), heard);
+        let received = ObservedEvent::ReceiveError(info.result_code.code());
+        self.log_event(client(info.socket_id), received);
     }
 }
 
@@ -178,18 +180,7 @@ fn client(id: ClientSocketId) -> Id {
     Id::Client(id.get())
 }
 
-/// Stops the listener's actor.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Die;
-
-impl Handler<Die> for LoggingListener {
-    type Result = ();
-
-    fn handle(&mut self, _: Die, ctx: &mut Self::Context) {
-        ctx.stop();
-    }
-}
+support::stoppable!(LoggingListener);
 
 /// `addListener` or `removeListener` of one event.
 pub fn listen(

@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use chrome_sockets::supervision::RestartLimit;
 use chrome_sockets::tcp::ClientSocket;
-use chrome_sockets::testing::{FaultyNetwork, Hold, Peer, RuleId, ScriptedNetwork};
+use chrome_sockets::testing::{BlockGuard, FaultyNetwork, Peer, RuleId, ScriptedNetwork};
 use chrome_sockets::{App, Error, Registry, Shutdown};
 
 use super::app::{AppChange, AppState, LISTENERS, ListenerMap};
@@ -42,7 +42,7 @@ pub struct Harness {
     /// Connections that were closed before they were reported.
     dropped: Vec<usize>,
     /// Client socket, number of the connect, and its hold.
-    pub holds: Vec<(usize, usize, Hold)>,
+    pub holds: Vec<(usize, usize, BlockGuard)>,
     calls: CallId,
     /// Expected answers of calls that no socket model checks.
     expected: BTreeMap<CallId, Answer>,
@@ -199,7 +199,7 @@ impl Harness {
             Op::Dial(pick) => self.dial(*pick)?,
             Op::AcceptError(pick, errno) => self.accept_error(*pick, *errno),
             Op::Peer(pick, act) => self.peer_op(*pick, act),
-            Op::Release(pick) => self.let_go(*pick),
+            Op::Release(pick) => self.release_hold(*pick),
             Op::App(app, op) => self.app_op(app.0, op).await?,
             Op::Turns(turns) => {
                 for _ in 0..*turns {
@@ -328,7 +328,7 @@ impl Harness {
 
     /// Ends the registry, and with it everything.
     async fn end(mut self) -> Result<(), String> {
-        self.threads.let_go();
+        self.threads.unfreeze();
         let stopped = self.registry.send(Shutdown).await;
         if !matches!(stopped, Ok(Ok(()))) {
             return Err(format!("Shutdown: {stopped:?}"));

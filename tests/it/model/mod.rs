@@ -38,7 +38,7 @@ use ops::{Case, Shape};
 const OPERATIONS: usize = 200_000;
 
 /// The most operations of one run.
-const MOST: usize = 600;
+const MAX_OPERATIONS: usize = 600;
 
 /// How the registry of a seed is made: mostly with one arbiter and without shared ports, because
 /// that is the fastest.
@@ -68,7 +68,7 @@ fn case(seed: u64) -> Case {
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(Config::default(), random);
-    let tree = ops::case(MOST).new_tree(&mut runner);
+    let tree = ops::case(MAX_OPERATIONS).new_tree(&mut runner);
     let case = tree.expect("it can be made").current();
     let shape = shape(seed);
     Case { shape, ..case }
@@ -85,7 +85,7 @@ fn run(case: &Case) -> Result<(), String> {
 }
 
 /// Reduces the operations to as few as still fail.
-fn least(mut case: Case, mut failure: String) -> (Case, String) {
+fn minimize(mut case: Case, mut failure: String) -> (Case, String) {
     let mut part = case.ops.len().div_ceil(2);
     while part > 0 {
         let mut from = 0;
@@ -131,7 +131,7 @@ fn runs_from(mut seed: u64, operations: usize) {
         let case = case(seed);
         made += case.ops.len();
         if let Err(failure) = run(&case) {
-            let (case, failure) = least(case, failure);
+            let (case, failure) = minimize(case, failure);
             let ops: Vec<String> = case.ops.iter().map(|op| format!("  {op:?}")).collect();
             panic!(
                 "MODEL_SEED={seed} MODEL_OPERATIONS=1 replays this.\n{failure}\n{:?}, in batches of {}, slow {}:\n{}",

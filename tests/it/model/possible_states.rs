@@ -15,14 +15,14 @@ use super::app::{AppChange, AppState, Kind, LISTENERS, ListenerMap};
 use super::event_log::{Answer, CallId, ObservedEvent};
 
 /// More states than any batch leads to.
-const MOST: usize = 20_000;
+const MAX_STATES: usize = 20_000;
 
 /// How far a state has come in the batch.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Progress {
     calls: usize,
     changes: usize,
-    heard: [usize; LISTENERS],
+    events: [usize; LISTENERS],
 }
 
 /// What was seen in this batch.
@@ -30,7 +30,7 @@ pub struct Progress {
 pub struct Seen<'a> {
     pub answers: &'a BTreeMap<CallId, (usize, Answer)>,
     /// Of this socket.
-    pub heard: &'a [Vec<(usize, ObservedEvent)>; LISTENERS],
+    pub events: &'a [Vec<(usize, ObservedEvent)>; LISTENERS],
     /// Of this socket's peers, by their connections.
     pub peers: &'a BTreeMap<usize, PeerSeen>,
     /// The listening addresses.
@@ -74,9 +74,9 @@ impl Seen<'_> {
         let Some((answered, _)) = self.answers.get(&call) else {
             return false;
         };
-        let listeners = progress.heard.iter().zip(self.heard);
-        let mut so_far = listeners.flat_map(|(count, heard)| &heard[..*count]);
-        so_far.all(|(place, heard)| place < answered || !which(heard))
+        let listeners = progress.events.iter().zip(self.events);
+        let mut so_far = listeners.flat_map(|(count, events)| &events[..*count]);
+        so_far.all(|(place, events)| place < answered || !which(events))
     }
 
     /// The next event of all these listeners, if it is the same one and `fits` holds for it;
@@ -88,8 +88,8 @@ impl Seen<'_> {
         mut fits: impl FnMut(&ObservedEvent) -> bool,
     ) -> bool {
         for listener in (0..LISTENERS).filter(|listener| listeners & (1 << listener) != 0) {
-            match self.heard[listener].get(progress.heard[listener]) {
-                Some((_, heard)) if fits(heard) => progress.heard[listener] += 1,
+            match self.events[listener].get(progress.events[listener]) {
+                Some((_, events)) if fits(events) => progress.events[listener] += 1,
                 _ => return false,
             }
         }
@@ -99,8 +99,8 @@ impl Seen<'_> {
     /// The next event of the first of these listeners.
     pub fn next(&self, progress: &Progress, listeners: ListenerMap) -> Option<&ObservedEvent> {
         let listener = (0..LISTENERS).find(|listener| listeners & (1 << listener) != 0)?;
-        let (_, heard) = self.heard[listener].get(progress.heard[listener])?;
-        Some(heard)
+        let (_, events) = self.events[listener].get(progress.events[listener])?;
+        Some(events)
     }
 }
 
@@ -170,7 +170,7 @@ impl<S: Socket> Possible<S> {
     }
 
     /// A state for what all states have in common.
-    pub fn one(&self) -> &S {
+    pub fn representative(&self) -> &S {
         &self.states[0]
     }
 
@@ -181,7 +181,7 @@ impl<S: Socket> Possible<S> {
             state.begin();
         }
         let (mut calls, mut changes) = (Vec::new(), Vec::new());
-        close(&mut states, &calls, &changes, seen)?;
+        close_over_steps(&mut states, &calls, &changes, seen)?;
         for step in steps {
             match step {
                 Step::Call(id, call) => calls.push((*id, call)),
@@ -191,7 +191,7 @@ impl<S: Socket> Possible<S> {
                     states = happened.collect();
                 }
             }
-            close(&mut states, &calls, &changes, seen)?;
+            close_over_steps(&mut states, &calls, &changes, seen)?;
         }
         Ok(states)
     }
@@ -220,12 +220,12 @@ impl<S: Socket> Possible<S> {
             let mut rested = state.clone();
             let progress = std::mem::take(rested.progress());
             rested.drop_finished(seen);
-            let all_heard = progress.heard.iter().zip(seen.heard);
+            let all_heard = progress.events.iter().zip(seen.events);
             if progress.calls == calls
                 && progress.changes == changes
                 && all_heard
                     .into_iter()
-                    .all(|(count, heard)| *count == heard.len())
+                    .all(|(count, events)| *count == events.len())
                 && state.is_at_rest(seen)
                 && !(loads && state.needs_app())
                 && !states.contains(&rested)
@@ -253,9 +253,9 @@ impl<S: Socket> Possible<S> {
                 line("    answered", &seen.answers.get(id));
             }
         }
-        for (listener, heard) in seen.heard.iter().enumerate() {
-            for heard in heard {
-                line(&format!("heard by {listener}"), heard);
+        for (listener, events) in seen.events.iter().enumerate() {
+            for events in events {
+                line(&format!("heard by {listener}"), events);
             }
         }
         for (conn, peer) in seen.peers {
@@ -272,7 +272,7 @@ impl<S: Socket> Possible<S> {
 }
 
 /// Adds every state that can be reached without outside events.
-fn close<S: Socket>(
+fn close_over_steps<S: Socket>(
     states: &mut Vec<S>,
     calls: &[(CallId, &S::Call)],
     changes: &[AppChange],
@@ -300,8 +300,8 @@ fn close<S: Socket>(
                 states.push(state);
             }
         }
-        if states.len() > MOST {
-            return Err(format!("more than {MOST} possible states"));
+        if states.len() > MAX_STATES {
+            return Err(format!("more than {MAX_STATES} possible states"));
         }
     }
     Ok(())

@@ -386,7 +386,7 @@ impl Server {
         self.unreported.push_back((code, self.attempt));
     }
 
-    fn tell(mut self, (conn, from): (usize, SocketAddr), seen: &Seen) -> Option<Self> {
+    fn report_client(mut self, (conn, from): (usize, SocketAddr), seen: &Seen) -> Option<Self> {
         let listeners = self.app.listeners(Kind::Accept);
         let Some(ObservedEvent::Accept(id)) = seen.next(&self.progress, listeners) else {
             return None;
@@ -400,7 +400,7 @@ impl Server {
             self,
             Kind::Accept,
             seen,
-            |heard| matches!(heard, ObservedEvent::Accept(same) if same == id),
+            |received| matches!(received, ObservedEvent::Accept(same) if same == id),
         )
     }
 

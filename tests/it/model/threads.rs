@@ -35,7 +35,7 @@ pub struct Threads {
 impl Threads {
     /// The threads of the registry of this app.
     pub async fn of(app: &App) -> Self {
-        let (tell, delivered) = channel();
+        let (sender, delivered) = channel();
         let made = app.on_each_arbiter(move |local| {
             if local.index() > 0 {
                 tokio::time::pause();
@@ -43,7 +43,7 @@ impl Threads {
             let (clock, stands_still) = channel::<()>();
             // The clock of a runtime does not advance by itself while it has blocking work.
             tokio::task::spawn_blocking(move || stands_still.recv());
-            let _ = tell.send((local.index(), Arbiter::current(), clock));
+            let _ = sender.send((local.index(), Arbiter::current(), clock));
         });
         made.await.expect("the registry runs");
         let mut all: Vec<_> = delivered.try_iter().collect();
@@ -58,7 +58,7 @@ impl Threads {
     }
 
     /// Does this in the other threads, one after the other.
-    async fn elsewhere<F>(&self, work: impl Fn() -> F)
+    async fn in_other_threads<F>(&self, work: impl Fn() -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -80,7 +80,7 @@ impl Threads {
         while rounds < ROUNDS {
             let before = log.borrow().length();
             take_turns().await;
-            self.elsewhere(take_turns).await;
+            self.in_other_threads(take_turns).await;
             let is_calm = log.borrow().length() == before;
             rounds = if is_calm { rounds + 1 } else { 0 };
         }
@@ -90,14 +90,15 @@ impl Threads {
     pub async fn pass(&self, time: Duration, log: &SharedLog) {
         let part = time / PARTS;
         for _ in 0..PARTS {
-            self.elsewhere(move || tokio::time::advance(part)).await;
+            self.in_other_threads(move || tokio::time::advance(part))
+                .await;
             tokio::time::advance(part).await;
             self.rest(log).await;
         }
     }
 
     /// From now on the clocks advance by themselves.
-    pub fn let_go(&mut self) {
+    pub fn unfreeze(&mut self) {
         self.clocks.clear();
     }
 }

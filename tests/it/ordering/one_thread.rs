@@ -47,7 +47,8 @@ async fn ten_thousand_messages_to_the_registry_arrive_in_order_and_complete() {
     let mut test = TestApp::new().await;
     let (client, mut peer) = pair(&mut test).await;
     let (registry, app) = (&test.registry, &test.app);
-    let answers = (0..SENDS).map(|number| request(registry, app, client.id(), message(number)));
+    let answers =
+        (0..SENDS).map(|number| send_request(registry, app, client.id(), message(number)));
     let answers = answers.collect();
     assert_all_sent(&mut peer, answers).await;
     assert_alive(&mut test, &client).await;

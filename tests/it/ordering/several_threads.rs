@@ -33,7 +33,7 @@ impl Actor for NotingListener {
 }
 
 impl NotingListener {
-    fn note(&mut self, note: NotedEvent) {
+    fn record(&mut self, note: NotedEvent) {
         if let Some(gate) = self.gate.take() {
             // Its mailbox fills in the meantime. A failing test closes the gate.
             let _ = gate.recv();
@@ -49,7 +49,7 @@ impl Handler<AcceptInfo> for NotingListener {
         if self.resumes {
             info.client().set_paused(false);
         }
-        self.note(NotedEvent::Accept(info.client_socket_id));
+        self.record(NotedEvent::Accept(info.client_socket_id));
     }
 }
 
@@ -57,7 +57,7 @@ impl Handler<ReceiveInfo> for NotingListener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        self.note(NotedEvent::Receive(info.socket_id, info.into_data()));
+        self.record(NotedEvent::Receive(info.socket_id, info.into_data()));
     }
 }
 
@@ -65,7 +65,7 @@ impl Handler<ReceiveErrorInfo> for NotingListener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        self.note(NotedEvent::End(info.socket_id, info.result_code));
+        self.record(NotedEvent::End(info.socket_id, info.result_code));
     }
 }
 
@@ -129,7 +129,7 @@ impl Drop for ThreadListener {
 }
 
 /// A listening app on another thread's registry.
-async fn elsewhere(arbiter: &Arbiter) -> (App, SocketAddr) {
+async fn listening_app_in(arbiter: &Arbiter) -> (App, SocketAddr) {
     let app = App::new("test", &registry_in(arbiter).await);
     let server = &app.tcp_server;
     let created = server.create(Default::default()).await;
@@ -143,7 +143,7 @@ async fn elsewhere(arbiter: &Arbiter) -> (App, SocketAddr) {
 #[actix_rt::test]
 async fn ten_thousand_sends_between_arbiters_with_full_mailboxes_arrive_in_order_and_complete() {
     let arbiter = Arbiter::new();
-    let (app, at) = elsewhere(&arbiter).await;
+    let (app, at) = listening_app_in(&arbiter).await;
     let mut listener = ThreadListener::of(&app, true, true).await;
     let mut peer = dial(at).await;
     // It is in its handler of `onAccept` now, and later events fill its mailbox.
@@ -176,7 +176,7 @@ async fn ten_thousand_sends_between_arbiters_with_full_mailboxes_arrive_in_order
             answers.push(match way {
                 "by id" => Box::pin(app.tcp.send(client, message(number))),
                 "by handle" => Box::pin(handle.send(message(number))),
-                _ => Box::pin(request(&app.registry(), &app, client, message(number))),
+                _ => Box::pin(send_request(&app.registry(), &app, client, message(number))),
             });
         }
         let answers = within("the answers", join_all(answers));
@@ -205,7 +205,7 @@ async fn each_of_several_callers_on_several_arbiters_keeps_its_own_order() {
     const CALLERS: u32 = 4;
     const EACH: u32 = SENDS / CALLERS;
     let arbiter = Arbiter::new();
-    let (app, at) = elsewhere(&arbiter).await;
+    let (app, at) = listening_app_in(&arbiter).await;
     let mut listener = ThreadListener::of(&app, false, false).await;
     let mut peer = dial(at).await;
     let client = match listener.next().await {
@@ -252,7 +252,7 @@ async fn each_of_several_callers_on_several_arbiters_keeps_its_own_order() {
 async fn events_of_a_socket_reach_every_listener_in_order_on_any_arbiter() {
     const LENGTH: usize = 3_000_000;
     let arbiter = Arbiter::new();
-    let (app, at) = elsewhere(&arbiter).await;
+    let (app, at) = listening_app_in(&arbiter).await;
     let mut ears = Vec::new();
     for resumes in [true, false, false] {
         ears.push(ThreadListener::of(&app, false, resumes).await);
@@ -291,7 +291,7 @@ async fn events_of_a_socket_reach_every_listener_in_order_on_any_arbiter() {
 async fn on_accept_of_a_client_precedes_its_on_receive_at_every_listener() {
     const CLIENTS: usize = 500;
     let arbiter = Arbiter::new();
-    let (app, at) = elsewhere(&arbiter).await;
+    let (app, at) = listening_app_in(&arbiter).await;
     // The first resumes each client at once; the second is far behind.
     let mut fast = ThreadListener::of(&app, false, true).await;
     let mut slow = ThreadListener::of(&app, true, false).await;

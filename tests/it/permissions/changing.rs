@@ -4,8 +4,7 @@ use chrome_sockets::tcp::DnsQueryType::Any;
 use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{App, Error, Permissions, Registry, SetPermissions, Shutdown};
 
-use crate::tcp_server::code;
-use support::TestApp;
+use support::{TestApp, code};
 
 const DENIED: Result<(), Error> = Err(Error::PermissionDenied);
 

@@ -5,8 +5,7 @@ use chrome_sockets::testing::{Call, ScriptedNetwork};
 use chrome_sockets::{App, ClientSocketId, Error, Permissions, Registry, ServerSocketId};
 use chrome_sockets::{os::Network, tcp_server};
 
-use crate::tcp_server::code;
-use support::{TestApp, within};
+use support::{TestApp, code, within};
 
 const DENIED: Result<(), Error> = Err(Error::PermissionDenied);
 
@@ -134,7 +133,7 @@ async fn a_denied_connect_resolves_nothing_opens_nothing_and_changes_nothing() {
     assert_eq!(tcp.get_info(id).await, before);
     assert_eq!(network.calls(), []);
 
-    let hold = network.hold_connect(at);
+    let hold = network.block_connect(at);
     let connecting = tcp.connect(id, "127.0.0.1", 80, Any);
     for (host, port) in denied {
         let answers = connect_every_way(&test.app, id, host, port).await;

@@ -7,8 +7,7 @@ use chrome_sockets::tcp::DnsQueryType::Any;
 use chrome_sockets::testing::{Call, ScriptedNetwork};
 use chrome_sockets::{Error, Permissions};
 
-use crate::tcp_server::code;
-use support::TestApp;
+use support::{TestApp, code};
 
 /// Spellings of 127.0.0.1, localhost and example.com, and similar hosts.
 const WRITTEN: &[&str] = &[

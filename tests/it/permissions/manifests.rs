@@ -80,7 +80,8 @@ fn an_error_in_a_manifest_names_the_place_and_the_expected_value() {
         ("", "EOF while parsing a value at line 1 column 0"),
         (
             "[]",
-            "invalid type: sequence, expected a manifest, which is an object at line 1 column 0",
+            "invalid type: sequence, expected an object with the optional keys sockets at line 1 \
+             column 0",
         ),
         ("{} {}", "trailing characters at line 1 column 4"),
         (
@@ -268,13 +269,12 @@ fn multicast_membership_permits_every_group_or_none() {
 
 #[test]
 fn an_invalid_pattern_is_an_error_with_its_path_and_the_expected_form() {
-    const WHITE: &str =
-        "it begins or ends with white space, or its host or port does; take that out";
+    const WHITE: &str = "it, its host or its port begins or ends with white space; remove that";
     const COLONS: &str = "it has more than one colon; write `host:port`, and an IPv6 address in \
                           brackets, as `[::1]:80`";
     const BRACKETS: &str =
         "brackets hold an IPv6 address without a zone; write `[::1]` or `[::1]:80`";
-    const PORT: &str = "its port is none; write 1 to 65535, or `*` for any";
+    const PORT: &str = "its port is invalid; write 1 to 65535, or `*` for any";
     const WILDCARD: &str = "`*` stands for all of a host or for its first labels; write `*` or \
                             `*.example.com`";
     const PART: &str = "`*` cannot stand for a part of an IP address; write the address, or `*` \
@@ -282,7 +282,7 @@ fn an_invalid_pattern_is_an_error_with_its_path_and_the_expected_form() {
     const EMPTY: &str = "its host has an empty label; write `example.com`, or `*` for any host";
     const LONG: &str = "its host is longer than the 253 bytes of a name, or the 63 of a label";
     const NUMBER: &str = "its host ends in a number; write an IPv4 address in full, as `127.0.0.1`";
-    const NAME: &str = "its host is no host name; write one, an IP address, or `*` for any host";
+    const NAME: &str = "its host is not a host name; write one, an IP address, or `*` for any host";
     const URL: &str = "it is a URL; write `host:port`";
 
     let label = "a".repeat(64);
@@ -368,11 +368,12 @@ fn an_invalid_pattern_is_an_error_with_its_path_and_the_expected_form() {
             Ok(permissions) => panic!("{pattern:?} is accepted: {permissions:?}"),
             Err(error) => error.to_string(),
         };
-        let expected =
-            format!("sockets.tcpServer.listen[2]: {pattern:?} is no pattern: {wrong} at line 1 ");
+        let expected = format!(
+            "sockets.tcpServer.listen[2]: {pattern:?} is not a pattern: {wrong} at line 1 "
+        );
         assert!(error.starts_with(&expected), "{error}\n{expected}");
         let alone = pattern.parse::<Pattern>().expect_err(pattern).to_string();
-        assert_eq!(alone, format!("{pattern:?} is no pattern: {wrong}"));
+        assert_eq!(alone, format!("{pattern:?} is not a pattern: {wrong}"));
     }
 }
 
@@ -398,7 +399,7 @@ fn lists_texts_and_patterns_are_bounded() {
     let beginning = &pattern[..64];
     assert_eq!(
         error.to_string(),
-        format!("\"{beginning}…\" is no pattern: it is longer than 1024 bytes")
+        format!("\"{beginning}…\" is not a pattern: it is longer than 1024 bytes")
     );
 
     let padded = |length: usize| format!("{{}}{}", " ".repeat(length - 2));

@@ -205,7 +205,7 @@ async fn a_failed_handshake_at_which_three_listeners_panicked_is_dropped_and_cou
     let listener = fixture.panicking_listener(on_error).await;
     assert!(listener.connected(), "nothing is left of the first");
     let next = fixture.network.client(fixture.at).expect("it listens");
-    next.end();
+    next.shutdown();
     until("the death of the next failure", || !listener.connected()).await;
     let decrypted = app.tcp_server.set_tls(fixture.id, None).await;
     decrypted.expect("it exists");
@@ -226,7 +226,7 @@ async fn an_end_at_which_three_listeners_panicked_is_dropped_and_counted() {
     let left = ends.remove_listener(own.clone().recipient()).await;
     left.expect("the registry runs");
     let listener = fixture.panicking_listener(ends).await;
-    peer.end();
+    peer.shutdown();
     let dropped = async || {
         let info = client.get_info().await;
         info.expect("the id is there").dropped_events
@@ -241,7 +241,7 @@ async fn an_end_at_which_three_listeners_panicked_is_dropped_and_counted() {
     let next = fixture.network.client(fixture.at).expect("it listens");
     let client = fixture.test.accepted().await;
     client.set_paused(false).await.expect("it is open");
-    next.end();
+    next.shutdown();
     let end = fixture.test.ended(client.id()).await;
     assert_eq!(end, NetError::CONNECTION_CLOSED);
 }
@@ -258,7 +258,7 @@ async fn panics_at_the_end_of_the_previous_connection_do_not_count() {
     let first = fixture.network.server(at);
     let connected = client.connect("192.0.2.1", 7, DnsQueryType::Any);
     connected.await.expect("it answers");
-    first.end();
+    first.shutdown();
     for _ in 1..MAX_PANICS {
         let listener = fixture.panicking_listener(ends).await;
         until("a death", || !listener.connected()).await;
@@ -274,7 +274,7 @@ async fn panics_at_the_end_of_the_previous_connection_do_not_count() {
         let info = client.get_info().await;
         info.expect("the id is there").dropped_events
     };
-    second.end();
+    second.shutdown();
     fixture
         .panics_three_listeners(listener, ends, dropped)
         .await;

@@ -112,7 +112,7 @@ impl Fixture {
     }
 
     async fn start(&self) -> Addr<ScriptedListener> {
-        let frail = ScriptedListener {
+        let listener = ScriptedListener {
             steps: self.steps.clone(),
             handled: self.handled.clone(),
             ends: self.ends.clone(),
@@ -120,10 +120,11 @@ impl Fixture {
         }
         .start();
         let tcp = &self.test.app.tcp;
-        tcp.on_receive_error.add_listener(frail.clone().recipient());
-        let added = tcp.on_receive.add_listener(frail.clone().recipient());
+        tcp.on_receive_error
+            .add_listener(listener.clone().recipient());
+        let added = tcp.on_receive.add_listener(listener.clone().recipient());
         added.await.expect("the registry runs");
-        frail
+        listener
     }
 
     fn plan(&self, steps: &[ListenerStep]) {
@@ -134,11 +135,11 @@ impl Fixture {
     /// Starts a listener that carries out these steps and then dies.
     async fn assert_panics_at(&self, steps: &[ListenerStep]) {
         self.plan(steps);
-        let frail = self.start().await;
-        until("its death", move || !frail.connected()).await;
+        let listener = self.start().await;
+        until("its death", move || !listener.connected()).await;
     }
 
-    async fn handles(&self, texts: &[&str]) {
+    async fn expect_handled(&self, texts: &[&str]) {
         until("the events", || self.handled().len() >= texts.len()).await;
         assert_eq!(self.handled(), texts);
     }
@@ -184,26 +185,16 @@ async fn an_event_that_is_handled_between_two_panics_resets_the_count() {
         for _ in 0..2 {
             fixture.assert_panics_at(&[(text, Panic)]).await;
         }
-        let frail = fixture.start().await;
+        let listener = fixture.start().await;
         handled.push(text);
-        fixture.handles(&handled).await;
-        frail.do_send(Stop);
-        until("its death", || !frail.connected()).await;
+        fixture.expect_handled(&handled).await;
+        listener.do_send(support::Stop);
+        until("its death", || !listener.connected()).await;
     }
     assert!(fixture.ends().is_empty());
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Stop;
-
-impl Handler<Stop> for ScriptedListener {
-    type Result = ();
-
-    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        ctx.stop();
-    }
-}
+support::stoppable!(ScriptedListener);
 
 #[actix_rt::test]
 async fn events_in_the_mailbox_of_a_listener_that_panics_do_not_count() {
@@ -218,11 +209,11 @@ async fn events_in_the_mailbox_of_a_listener_that_panics_do_not_count() {
     fixture.assert_panics_at(&[("bad", Panic)]).await;
     // The waiting event comes first now.
     fixture.assert_panics_at(&[("other", Panic)]).await;
-    let frail = fixture.start().await;
+    let listener = fixture.start().await;
     until("the events", || fixture.handled().len() == 3).await;
     let handled = fixture.handled();
     assert_eq!(handled[0], "good", "events without a panic come first");
-    assert!(fixture.ends().is_empty() && frail.connected());
+    assert!(fixture.ends().is_empty() && listener.connected());
 }
 
 #[actix_rt::test]
@@ -233,7 +224,7 @@ async fn a_kept_event_does_not_count_when_the_listener_panics_at_another() {
     kept.send("kept");
     for _ in 0..3 {
         fixture.plan(&[("kept", Keep), ("bad", Panic)]);
-        let frail = fixture.start().await;
+        let listener = fixture.start().await;
         until("the kept one", || {
             fixture.steps.lock().is_ok_and(|steps| steps.len() == 1)
         })
@@ -241,11 +232,11 @@ async fn a_kept_event_does_not_count_when_the_listener_panics_at_another() {
         if poisonous_event_waits(&fixture) {
             bad.send("bad");
         }
-        until("its death", move || !frail.connected()).await;
+        until("its death", move || !listener.connected()).await;
         // Only the poisonous event counts.
     }
     fixture.fails().await;
-    fixture.handles(&["kept"]).await;
+    fixture.expect_handled(&["kept"]).await;
 }
 
 /// Whether the poisonous client has not sent yet.
@@ -293,10 +284,10 @@ async fn data_that_one_of_two_listeners_handles_does_not_count() {
     added.await.expect("the registry runs");
     for text in ["a", "b", "c", "d"] {
         fixture.plan(&[(text, Panic)]);
-        let frail = fixture.start().await;
+        let listener = fixture.start().await;
         peer.send(text);
-        until("its death", move || !frail.connected()).await;
+        until("its death", move || !listener.connected()).await;
     }
-    calm.handles(&["a", "b", "c", "d"]).await;
+    calm.expect_handled(&["a", "b", "c", "d"]).await;
     assert!(fixture.ends().is_empty() && calm.ends().is_empty());
 }

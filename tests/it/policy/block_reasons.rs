@@ -11,7 +11,7 @@ use chrome_sockets::tcp_server::{
 use super::Fixture;
 use super::limits::connections;
 use crate::tcp_server::recording_listener::RecordingListener;
-use support::{ListenerEvent, TestApp, within};
+use support::{KeepingListener, ListenerEvent, TestApp, within};
 
 const NO_DESCRIPTOR: BlockReason = BlockReason::AcceptError(NetError::INSUFFICIENT_RESOURCES);
 
@@ -46,18 +46,18 @@ async fn get_info_names_every_reason_at_once_and_each_ends_by_itself() {
         .on_accept
         .remove_listener(recorder.clone().recipient());
     removed.await.expect("removed");
-    let deaf = [BlockReason::App, NO_DESCRIPTOR, BlockReason::NoListener];
-    assert_eq!(fixture.info().await.blocked_by, deaf);
+    let without_listener = [BlockReason::App, NO_DESCRIPTOR, BlockReason::NoListener];
+    assert_eq!(fixture.info().await.blocked_by, without_listener);
 
     within("suspend", app.suspend()).await.expect("suspend");
-    let asleep = [&deaf[..], &[BlockReason::Suspended]].concat();
-    assert_eq!(fixture.info().await.blocked_by, asleep);
+    let suspended = [&without_listener[..], &[BlockReason::Suspended]].concat();
+    assert_eq!(fixture.info().await.blocked_by, suspended);
 
     // Each reason ends alone, and the others stay.
     let added = server.on_accept.add_listener(recorder.recipient());
     added.await.expect("added");
-    let heard = [BlockReason::App, NO_DESCRIPTOR, BlockReason::Suspended];
-    assert_eq!(fixture.info().await.blocked_by, heard);
+    let received = [BlockReason::App, NO_DESCRIPTOR, BlockReason::Suspended];
+    assert_eq!(fixture.info().await.blocked_by, received);
     within("resume", app.resume()).await.expect("resume");
     assert_eq!(fixture.info().await.blocked_by, paused);
     fixture.set_paused(false).await;
@@ -119,29 +119,15 @@ async fn a_client_with_two_listeners_counts_as_delivered_once() {
     assert_eq!(fixture.info().await.counts.delivered, 1);
 }
 
-/// Keeps its events, so that none counts as handled.
-struct KeepingListener(Vec<chrome_sockets::tcp_server::AcceptInfo>);
-
-impl actix::Actor for KeepingListener {
-    type Context = actix::Context<Self>;
-}
-
-impl actix::Handler<chrome_sockets::tcp_server::AcceptInfo> for KeepingListener {
-    type Result = ();
-
-    fn handle(&mut self, info: chrome_sockets::tcp_server::AcceptInfo, _: &mut Self::Context) {
-        self.0.push(info);
-    }
-}
-
 #[actix_rt::test]
 async fn a_listener_that_handles_nothing_is_a_reason_and_its_clients_do_not_count_as_delivered() {
     use actix::Actor;
     let fixture = Fixture::new().await;
     let on_accept = &fixture.test.app.tcp_server.on_accept;
-    let keeper = KeepingListener(Vec::new()).start();
+    let keeping_listener =
+        KeepingListener::<chrome_sockets::tcp_server::AcceptInfo>::default().start();
     let test = fixture.test.listener.clone().recipient();
-    let added = on_accept.add_listener(keeper.recipient());
+    let added = on_accept.add_listener(keeping_listener.recipient());
     added.await.expect("added");
     on_accept.remove_listener(test).await.expect("removed");
     let dial = |_| fixture.network.client(fixture.at).expect("it listens");

@@ -8,11 +8,11 @@ use chrome_sockets::tcp_server::{
     UNHANDLED_ACCEPT_ERRORS, UNLUCKY_ACCEPTS,
 };
 use chrome_sockets::{Error, NetError};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::Instant;
 
 use super::Fixture;
-use support::within;
+use support::{EventSender, within};
 
 const FIRST: Duration = Duration::from_millis(100);
 const LAST: Duration = Duration::from_millis(250);
@@ -21,21 +21,6 @@ const BACK_OFF: AcceptAction = AcceptAction::BackOff {
     first: FIRST,
     last: LAST,
 };
-
-/// Passes accept errors on.
-struct AcceptErrorListener(UnboundedSender<AcceptErrorInfo>);
-
-impl Actor for AcceptErrorListener {
-    type Context = Context<Self>;
-}
-
-impl Handler<AcceptErrorInfo> for AcceptErrorListener {
-    type Result = ();
-
-    fn handle(&mut self, info: AcceptErrorInfo, _: &mut Self::Context) {
-        let _ = self.0.send(info);
-    }
-}
 
 impl Fixture {
     /// A fixture with this policy. The test's own listener receives no accept errors.
@@ -50,8 +35,8 @@ impl Fixture {
     }
 
     pub async fn add_error_listener(&self) -> UnboundedReceiver<AcceptErrorInfo> {
-        let (tell, errors) = unbounded_channel();
-        let listener = AcceptErrorListener(tell).start().recipient();
+        let (sender, errors) = unbounded_channel();
+        let listener = EventSender(sender).start().recipient();
         let on_error = &self.test.app.tcp_server.on_accept_error;
         on_error.add_listener(listener).await.expect("added");
         errors

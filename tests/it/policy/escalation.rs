@@ -35,12 +35,12 @@ impl Handler<Escalation> for ForwardingTarget {
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Die;
+struct Terminate;
 
-impl Handler<Die> for ForwardingTarget {
+impl Handler<Terminate> for ForwardingTarget {
     type Result = ();
 
-    fn handle(&mut self, _: Die, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: Terminate, ctx: &mut Self::Context) {
         ctx.terminate();
     }
 }
@@ -61,8 +61,8 @@ impl Fixture {
 
     /// Sets an escalation target, and returns its escalations.
     async fn start_target(&self) -> (Addr<ForwardingTarget>, UnboundedReceiver<Question>) {
-        let (tell, questions) = unbounded_channel();
-        let target = ForwardingTarget(tell).start();
+        let (sender, questions) = unbounded_channel();
+        let target = ForwardingTarget(sender).start();
         self.escalate_to(Some(target.clone().recipient())).await;
         (target, questions)
     }
@@ -159,7 +159,7 @@ async fn without_a_decision_the_socket_stays_paused() {
     assert!(fixture.info().await.paused);
     // A target that is dead by then, or dies without an answer.
     let (target, _questions) = fixture.start_target().await;
-    target.send(Die).await.expect("the target stops");
+    target.send(Terminate).await.expect("the target stops");
     fixture.set_paused(false).await;
     fixture.fail(libc::EMFILE);
     assert_eq!(next_error(&mut errors).await.action, AcceptAction::Pause);
@@ -169,7 +169,7 @@ async fn without_a_decision_the_socket_stays_paused() {
     fixture.fail(libc::EMFILE);
     assert_eq!(next_error(&mut errors).await.action, AcceptAction::Escalate);
     let _question = next_question(&mut questions).await;
-    target.do_send(Die);
+    target.do_send(Terminate);
     fixture.escalate_to(None).await;
     for _ in 0..100 {
         actix_rt::task::yield_now().await;

@@ -13,30 +13,15 @@ use chrome_sockets::tcp_server::{
 use chrome_sockets::testing::Peer;
 use chrome_sockets::{Error, NetError, ServerSocketId};
 use socket2::{Domain, Socket, Type};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::Instant;
 
 use super::Fixture;
-use support::{LIMIT, TestApp, within};
-
-/// Passes refusals on.
-struct RefusalListener(UnboundedSender<RefusedInfo>);
-
-impl Actor for RefusalListener {
-    type Context = Context<Self>;
-}
-
-impl Handler<RefusedInfo> for RefusalListener {
-    type Result = ();
-
-    fn handle(&mut self, info: RefusedInfo, _: &mut Self::Context) {
-        let _ = self.0.send(info);
-    }
-}
+use support::{EventSender, LIMIT, TestApp, within};
 
 pub async fn add_refusal_listener(test: &TestApp) -> UnboundedReceiver<RefusedInfo> {
-    let (tell, refusals) = unbounded_channel();
-    let listener = RefusalListener(tell).start().recipient();
+    let (sender, refusals) = unbounded_channel();
+    let listener = EventSender(sender).start().recipient();
     let on_refused = &test.app.tcp_server.on_refused;
     on_refused.add_listener(listener).await.expect("added");
     refusals
@@ -95,7 +80,7 @@ async fn at_the_limit_connections_wait_and_each_end_admits_one() {
     clients.push(fixture.test.accepted().await);
     let ending = clients.remove(0);
     ending.set_paused(false).await.expect("it is open");
-    peers.remove(2).end();
+    peers.remove(2).shutdown();
     let end = fixture.test.ended(ending.id()).await;
     assert_eq!(end, NetError::CONNECTION_CLOSED);
     clients.push(fixture.test.accepted().await);

@@ -83,8 +83,8 @@ async fn data_that_one_of_several_listeners_handles_is_not_raised_again() {
     let mut second = fixture.start_listener(&[]).await;
     fixture.peer.send("abc");
     assert_eq!(first.wait_for_death().await, data("a"));
-    for told in data("abc") {
-        assert_eq!(within("data", second.handled.recv()).await, Some(told));
+    for reported in data("abc") {
+        assert_eq!(within("data", second.handled.recv()).await, Some(reported));
     }
     fixture.listen().await;
     fixture.assert_alive().await;

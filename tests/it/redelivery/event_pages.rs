@@ -44,19 +44,12 @@ macro_rules! panics {
 }
 panics!(AcceptInfo, AcceptErrorInfo, ReceiveInfo, ReceiveErrorInfo);
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Die;
+support::stoppable!(DyingListener);
 
-impl Handler<Die> for DyingListener {
-    type Result = ();
-
-    fn handle(&mut self, _: Die, ctx: &mut Self::Context) {
-        ctx.stop();
-    }
-}
-
-async fn expect_data(app: &App, dying_listener: &Addr<DyingListener>) -> Result<(), Error> {
+async fn subscribe_dying_listener(
+    app: &App,
+    dying_listener: &Addr<DyingListener>,
+) -> Result<(), Error> {
     let (tcp, server) = (&app.tcp, &app.tcp_server);
     server
         .on_accept
@@ -71,7 +64,7 @@ async fn expect_data(app: &App, dying_listener: &Addr<DyingListener>) -> Result<
         .await
 }
 
-async fn leaves(app: &App, dying_listener: &Addr<DyingListener>) {
+async fn unsubscribe(app: &App, dying_listener: &Addr<DyingListener>) {
     let (tcp, server) = (&app.tcp, &app.tcp_server);
     server
         .on_accept
@@ -114,7 +107,7 @@ impl EventPageFixture {
             async move {
                 match listener {
                     Some(listener) => subscribe(&app, &listener.start()).await,
-                    None => expect_data(&app, &DyingListener { stops }.start()).await,
+                    None => subscribe_dying_listener(&app, &DyingListener { stops }.start()).await,
                 }
             }
         });
@@ -125,7 +118,7 @@ impl EventPageFixture {
             stops: stops.clone(),
         }
         .start();
-        expect_data(&test.app, &dying_listener)
+        subscribe_dying_listener(&test.app, &dying_listener)
             .await
             .expect("the registry runs");
         EventPageFixture {
@@ -193,7 +186,7 @@ async fn data_whose_listeners_died_loads_the_app_which_receives_it() {
 #[actix_rt::test]
 async fn data_after_the_death_of_all_listeners_loads_the_app() {
     let mut fixture = EventPageFixture::new().await;
-    fixture.dying_listener.do_send(Die);
+    fixture.dying_listener.do_send(support::Stop);
     let (_client, peer) = connected(&fixture.test, &fixture.network, 100).await;
     fixture.healthy.store(true, SeqCst);
     fixture.expect_no_start(Duration::from_secs(60)).await;
@@ -226,7 +219,7 @@ async fn a_client_whose_listeners_died_loads_the_app_which_receives_on_accept() 
 async fn a_client_after_the_death_of_all_listeners_loads_the_app() {
     let mut fixture = EventPageFixture::new().await;
     let (_, at) = fixture.server().await;
-    fixture.dying_listener.do_send(Die);
+    fixture.dying_listener.do_send(support::Stop);
     fixture.healthy.store(true, SeqCst);
     fixture.expect_no_start(Duration::from_secs(60)).await;
     let _peer = fixture.network.client(at).expect("it listens");
@@ -239,7 +232,7 @@ async fn the_end_of_a_connection_whose_listeners_died_loads_the_app() {
     let mut fixture = EventPageFixture::new().await;
     let (client, peer) = connected(&fixture.test, &fixture.network, 100).await;
     fixture.healthy.store(true, SeqCst);
-    peer.end();
+    peer.shutdown();
     fixture.expect_start_after(Duration::ZERO).await;
     match fixture.next().await {
         ListenerEvent::ReceiveError(id, code) => {
@@ -253,14 +246,14 @@ async fn the_end_of_a_connection_whose_listeners_died_loads_the_app() {
 async fn an_accept_error_after_the_death_of_all_listeners_loads_the_app() {
     let mut fixture = EventPageFixture::new().await;
     let (server, at) = fixture.server().await;
-    fixture.dying_listener.do_send(Die);
+    fixture.dying_listener.do_send(support::Stop);
     fixture.healthy.store(true, SeqCst);
     fixture.expect_no_start(Duration::from_secs(60)).await;
     let failed = fixture.network.accept_error(at, EMFILE);
     failed.expect("it listens");
     fixture.expect_start_after(Duration::ZERO).await;
-    let told = fixture.next().await;
-    assert!(matches!(told, ListenerEvent::AcceptError(by, _) if by == server));
+    let reported = fixture.next().await;
+    assert!(matches!(reported, ListenerEvent::AcceptError(by, _) if by == server));
 }
 
 #[actix_rt::test]
@@ -325,11 +318,11 @@ async fn is_not_loaded_without_listeners(are_dead: bool) {
     let (_, at) = fixture.server().await;
     let (client, peer) = connected(&fixture.test, &fixture.network, 100).await;
     if are_dead {
-        fixture.dying_listener.do_send(Die);
+        fixture.dying_listener.do_send(support::Stop);
         fixture.expect_no_start(Duration::from_secs(1)).await;
         assert!(!fixture.dying_listener.connected());
     }
-    leaves(&fixture.test.app, &fixture.dying_listener).await;
+    unsubscribe(&fixture.test.app, &fixture.dying_listener).await;
     peer.send("data");
     let _accepted = fixture.network.client(at).expect("it listens");
     fixture.expect_no_start(Duration::from_secs(60)).await;

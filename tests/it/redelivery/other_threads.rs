@@ -127,7 +127,7 @@ async fn data_for_redelivery_loads_a_suspended_app() {
     make_persistent(&fixture.client).await;
     let listener = fixture.start_listener(&[Panic]).await;
     fixture.peer.send("abc");
-    fixture.peer.end();
+    fixture.peer.shutdown();
     assert_eq!(listener.wait_for_death().await, []);
     fixture
         .test
@@ -149,7 +149,7 @@ async fn an_unreported_end_loads_a_suspended_app() {
     let mut fixture = Fixture::new().await;
     make_persistent(&fixture.client).await;
     let listener = fixture.start_listener(&[Panic]).await;
-    fixture.peer.end();
+    fixture.peer.shutdown();
     assert_eq!(listener.wait_for_death().await, []);
     fixture
         .test
@@ -205,7 +205,7 @@ async fn a_socket_with_data_for_redelivery_stays_when_others_are_handed_over() {
     let receipt = handover::expect_handover(&old, &new).await;
     let (goes, _) = &sockets[0];
     assert_eq!(receipt.clients, [("test".into(), goes.id())]);
-    assert_eq!(receipt.left.len(), 1);
+    assert_eq!(receipt.not_transferred.len(), 1);
     new.expect_no_event().await;
     // The successor reports it to its listener.
     let listener = old.listener.clone();
@@ -251,13 +251,13 @@ async fn data_for_redelivery_counts_as_unhandled_data_of_the_app() {
         peer.send(vec![7; 2 * WINDOW]);
     }
     dying_listener.wait_for_death().await;
-    let mut keeper = fixture.start_listener(&[Keep; 4 * WINDOWS]).await;
+    let mut keeping_listener = fixture.start_listener(&[Keep; 4 * WINDOWS]).await;
     fixture.test.expect_no_event().await;
     // There is room for the others now, but they have to wait.
     dying_listener.drain_mailbox();
     fixture.test.expect_no_event().await;
     let mut held = 0;
-    while let Ok(HandledEvent::Data(data)) = keeper.handled.try_recv() {
+    while let Ok(HandledEvent::Data(data)) = keeping_listener.handled.try_recv() {
         held += data.len();
     }
     assert!(held > (WINDOWS - 2) * WINDOW, "only {held} bytes came back");

@@ -46,20 +46,20 @@ impl Drop for PanickingListener {
 
 impl PanickingListener {
     fn is_random_hit(&mut self, id: ClientSocketId) -> bool {
-        let rolls = self.is_next();
+        let hit = self.draws_panic();
         let mut panics = self.panics.lock().expect("no panic while locked");
         let panics = panics.entry(id).or_default();
-        let rolls = rolls && *panics + 1 < MAX_PANICS;
-        *panics += u32::from(rolls);
-        rolls
+        let hit = hit && *panics + 1 < MAX_PANICS;
+        *panics += u32::from(hit);
+        hit
     }
 
-    fn is_sound(&self, id: ClientSocketId) {
+    fn reset_panics(&self, id: ClientSocketId) {
         let mut panics = self.panics.lock().expect("no panic while locked");
         panics.remove(&id);
     }
 
-    fn is_next(&mut self) -> bool {
+    fn draws_panic(&mut self) -> bool {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
@@ -72,7 +72,7 @@ impl PanickingListener {
         let afterwards = self.is_random_hit(id);
         let _ = self.events.send(note(afterwards));
         assert!(!afterwards, "after it was handled");
-        self.is_sound(id);
+        self.reset_panics(id);
     }
 }
 
@@ -85,7 +85,7 @@ impl Handler<AcceptInfo> for PanickingListener {
             !self.is_random_hit(client.id()),
             "before the client was touched"
         );
-        self.is_sound(client.id());
+        self.reset_panics(client.id());
         let _ = self.events.send(NotedEvent::Accept(client));
     }
 }
@@ -131,7 +131,7 @@ struct ReceivedStream {
 }
 
 impl ReceivedStream {
-    fn take(&mut self, data: Bytes, comes_again: bool) {
+    fn add(&mut self, data: Bytes, comes_again: bool) {
         assert!(self.end.is_none(), "nothing comes after the end");
         if let Some(again) = self.again.take() {
             assert!(again == data, "it is the same as before");
@@ -143,12 +143,12 @@ impl ReceivedStream {
     }
 }
 
-async fn listens(app: &App, mortal: &Addr<PanickingListener>) {
+async fn subscribe(app: &App, listener: &Addr<PanickingListener>) {
     let (server, tcp) = (&app.tcp_server, &app.tcp);
-    tcp.on_receive.add_listener(mortal.clone().recipient());
+    tcp.on_receive.add_listener(listener.clone().recipient());
     tcp.on_receive_error
-        .add_listener(mortal.clone().recipient());
-    let added = server.on_accept.add_listener(mortal.clone().recipient());
+        .add_listener(listener.clone().recipient());
+    let added = server.on_accept.add_listener(listener.clone().recipient());
     added.await.expect("the registry runs");
 }
 
@@ -174,7 +174,7 @@ async fn a_listener_that_panics_at_random_receives_every_byte_in_order() {
     let arbiter = Arbiter::new();
     let (events, mut noted) = unbounded_channel();
     let (dies, mut died) = unbounded_channel();
-    let keeper = {
+    let keeping_listener = {
         let (app, arbiter) = (app.clone(), arbiter.handle());
         actix_rt::spawn(async move {
             let mut deaths = 0_u64;
@@ -182,14 +182,14 @@ async fn a_listener_that_panics_at_random_receives_every_byte_in_order() {
             loop {
                 let (events, dies, panics) = (events.clone(), dies.clone(), panics.clone());
                 let random = SEED + deaths * 0x9e37_79b9;
-                let mortal =
+                let listener =
                     PanickingListener::start_in_arbiter(&arbiter, move |_| PanickingListener {
                         random,
                         events,
                         dies,
                         panics,
                     });
-                listens(&app, &mortal).await;
+                subscribe(&app, &listener).await;
                 died.recv().await;
                 deaths += 1;
             }
@@ -222,7 +222,7 @@ async fn a_listener_that_panics_at_random_receives_every_byte_in_order() {
                 received
                     .get_mut(&id)
                     .expect("accepted before")
-                    .take(data, again);
+                    .add(data, again);
             }
             NotedEvent::End(id, code, again) => {
                 panics += u32::from(again);
@@ -251,6 +251,6 @@ async fn a_listener_that_panics_at_random_receives_every_byte_in_order() {
     for peer in peers {
         assert_eq!(peer.join().expect("no panic"), 0);
     }
-    keeper.abort();
+    keeping_listener.abort();
     arbiter.stop();
 }

@@ -8,7 +8,7 @@ async fn the_end_is_reported_after_redelivered_data() {
     let mut fixture = Fixture::new().await;
     let listener = fixture.start_listener(&[Handle, Panic]).await;
     fixture.peer.send("abc");
-    fixture.peer.end();
+    fixture.peer.shutdown();
     assert_eq!(listener.wait_for_death().await, data("a"));
     let info = fixture.client.get_info().await.expect("it is open");
     assert!(
@@ -39,14 +39,14 @@ async fn an_end_is_reported_as_soon_as_a_listener_is_added() {
     tokio::time::pause();
     let mut fixture = Fixture::new().await;
     let listener = fixture.start_listener(&[Panic]).await;
-    fixture.peer.end();
+    fixture.peer.shutdown();
     assert_eq!(listener.wait_for_death().await, []);
     let listener = fixture.test.listener.clone();
     let ends = &fixture.test.app.tcp.on_receive_error;
     let added = ends.add_listener(listener.recipient());
     added.await.expect("the registry runs");
-    let told = fixture.test.next_before(Duration::from_secs(1)).await;
-    assert!(matches!(told, ListenerEvent::ReceiveError(id, _) if id == fixture.client.id()));
+    let reported = fixture.test.next_before(Duration::from_secs(1)).await;
+    assert!(matches!(reported, ListenerEvent::ReceiveError(id, _) if id == fixture.client.id()));
 }
 
 #[actix_rt::test]
@@ -67,7 +67,7 @@ async fn an_end_that_one_of_several_listeners_handled_is_not_reported_again() {
     let mut fixture = Fixture::new().await;
     let first = fixture.start_listener(&[Panic]).await;
     let mut second = fixture.start_listener(&[]).await;
-    fixture.peer.end();
+    fixture.peer.shutdown();
     assert_eq!(first.wait_for_death().await, []);
     let end = within("the end", second.handled.recv()).await;
     assert_eq!(end, Some(HandledEvent::End(NetError::CONNECTION_CLOSED)));
@@ -81,7 +81,7 @@ async fn an_end_that_none_of_several_listeners_handled_is_reported_again_once() 
     let mut fixture = Fixture::new().await;
     let first = fixture.start_listener(&[Panic]).await;
     let second = fixture.start_listener(&[Panic]).await;
-    fixture.peer.end();
+    fixture.peer.shutdown();
     assert_eq!(first.wait_for_death().await, []);
     assert_eq!(second.wait_for_death().await, []);
     fixture.listen().await;
@@ -93,7 +93,7 @@ async fn an_end_that_none_of_several_listeners_handled_is_reported_again_once() 
 async fn an_end_is_not_reported_after_the_socket_has_reconnected() {
     let mut fixture = Fixture::new().await;
     let listener = fixture.start_listener(&[Panic]).await;
-    fixture.peer.end();
+    fixture.peer.shutdown();
     assert_eq!(listener.wait_for_death().await, []);
     fixture.peer = reconnect(&fixture.client, &fixture.network).await;
     fixture.client.set_paused(false).await.expect("it is open");
@@ -109,7 +109,7 @@ async fn an_end_without_any_listener_is_not_reported_later() {
     let added = tcp.on_receive.add_listener(listener.recipient());
     added.await.expect("it runs");
     fixture.peer.send("a");
-    fixture.peer.end();
+    fixture.peer.shutdown();
     fixture.expect_data("a").await;
     fixture.listen().await;
     fixture.test.expect_no_event().await;
@@ -120,7 +120,7 @@ async fn an_end_without_any_listener_is_not_reported_later() {
 async fn resumed_after_its_end() -> Fixture {
     let fixture = Fixture::new().await;
     let listener = fixture.start_listener(&[Panic]).await;
-    fixture.peer.end();
+    fixture.peer.shutdown();
     assert_eq!(listener.wait_for_death().await, []);
     let ended = fixture.client.get_info().await.expect("it is open");
     assert!(!ended.connected && ended.paused);

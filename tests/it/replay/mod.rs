@@ -207,7 +207,7 @@ impl<'a> Replay<'a> {
             let is_all = step.expected().as_array() == Some(&events);
             let until = start + if is_all { recorded } else { EXTRA_TIME };
             match timeout_at(until, self.test.next()).await {
-                Ok(heard) => self.add(&mut events, heard),
+                Ok(observed) => self.add(&mut events, observed),
                 Err(_) => break,
             }
         }
@@ -216,8 +216,8 @@ impl<'a> Replay<'a> {
 
     /// Adds an event in Chrome's form. Data joins that of the event before it if both are of one
     /// socket, since TCP may cut it anywhere.
-    fn add(&mut self, events: &mut Vec<Value>, heard: ListenerEvent) {
-        let (event, ids, mut info) = match heard {
+    fn add(&mut self, events: &mut Vec<Value>, observed: ListenerEvent) {
+        let (event, ids, mut info) = match observed {
             ListenerEvent::Accept(server, client) => {
                 self.names.bind_accepted(client.id().get());
                 let info = json!({ "socketId": server.get(), "clientSocketId": client.id().get() });

@@ -9,9 +9,8 @@ use socket2::{Domain, Socket, Type};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::networks::{Attempt, FixedNames, SilentNetwork};
-use super::{assert_ended, connect, connect_to, pair, read, remote, write};
-use crate::tcp_server::code;
-use support::{TestApp, within};
+use super::{assert_ended, connect, connect_to, foreign_listener, pair, read, write};
+use support::{TestApp, code, within};
 
 /// An address without a listener, as long as the socket lives.
 fn closed_port() -> (Socket, SocketAddr) {
@@ -24,8 +23,8 @@ fn closed_port() -> (Socket, SocketAddr) {
 
 /// A test app on a network whose port 1 never answers, and the progress of connects.
 async fn silent_app() -> (TestApp, UnboundedReceiver<Attempt>) {
-    let (tell, attempts) = unbounded_channel();
-    (TestApp::with_network(SilentNetwork(tell)).await, attempts)
+    let (sender, attempts) = unbounded_channel();
+    (TestApp::with_network(SilentNetwork(sender)).await, attempts)
 }
 
 /// Asserts that a socket can connect, and then carries data both ways.
@@ -43,7 +42,7 @@ async fn assert_connects(test: &mut TestApp, id: ClientSocketId) {
 async fn a_connected_socket_reports_both_addresses_and_receives_at_once() {
     let mut test = TestApp::new().await;
     let id = test.create().await;
-    let (listener, at) = remote().await;
+    let (listener, at) = foreign_listener().await;
     assert_eq!(connect_to(&test.app, id, at).await, Ok(()));
     let (mut peer, from) = listener.accept().await.expect("accept");
     let info = test.app.tcp.get_info(id).await.expect("it exists");
@@ -92,7 +91,7 @@ async fn connecting_a_connected_socket_is_refused_and_nothing_changes() {
     let mut peer = connect(&test.app, id).await;
     let tcp = test.app.tcp.clone();
     let before = tcp.get_info(id).await;
-    let (_other, at) = remote().await;
+    let (_other, at) = foreign_listener().await;
     let again = tcp.connect(id, "127.0.0.1", at.port().into(), Any);
     assert_eq!(code("connect", again).await, -23);
     assert_eq!(tcp.get_info(id).await, before);
@@ -104,7 +103,7 @@ async fn connecting_a_connected_socket_is_refused_and_nothing_changes() {
 async fn connecting_an_accepted_socket_is_refused() {
     let mut test = TestApp::new().await;
     let (client, _peer) = pair(&mut test).await;
-    let (_other, at) = remote().await;
+    let (_other, at) = foreign_listener().await;
     let answer = client.connect("127.0.0.1", at.port().into(), Any);
     assert_eq!(code("connect", answer).await, -23);
 }
@@ -114,7 +113,7 @@ async fn a_host_name_is_resolved() {
     let test = TestApp::new().await;
     for dns in [Any, Ipv4] {
         let id = test.create().await;
-        let (listener, at) = remote().await;
+        let (listener, at) = foreign_listener().await;
         let port = at.port().into();
         let answer = test.app.tcp.connect(id, "localhost", port, dns);
         assert_eq!(within("the answer", answer).await, Ok(()), "{dns:?}");
@@ -126,7 +125,7 @@ async fn a_host_name_is_resolved() {
 
 #[actix_rt::test]
 async fn the_addresses_of_a_name_are_tried_until_one_answers() {
-    let (listener, at) = remote().await;
+    let (listener, at) = foreign_listener().await;
     // The port has no listener at the first address.
     let names = ["127.0.73.1", "127.0.0.1"].map(|ip| ip.parse().expect("an address"));
     let test = TestApp::with_network(FixedNames(names.into())).await;
@@ -141,7 +140,7 @@ async fn the_addresses_of_a_name_are_tried_until_one_answers() {
 
 #[actix_rt::test]
 async fn only_addresses_of_the_requested_family_are_tried() {
-    let (_listener, at) = remote().await;
+    let (_listener, at) = foreign_listener().await;
     let port = at.port().into();
     let v4_alone = vec!["127.0.0.1".parse().expect("an address")];
     let test = TestApp::with_network(FixedNames(v4_alone)).await;
@@ -172,7 +171,7 @@ async fn a_name_without_an_address_is_not_resolved() {
 async fn an_address_of_the_other_family_is_not_resolved() {
     let test = TestApp::new().await;
     let id = test.create().await;
-    let (_listener, at) = remote().await;
+    let (_listener, at) = foreign_listener().await;
     let port = i32::from(at.port());
     for (literal, dns) in [("127.0.0.1", Ipv6), ("::1", Ipv4)] {
         let answer = test.app.tcp.connect(id, literal, port, dns);
@@ -271,7 +270,7 @@ async fn disconnect_during_connect_aborts_it_and_the_socket_can_connect_again() 
 async fn a_connect_that_is_not_awaited_connects() {
     let mut test = TestApp::new().await;
     let id = test.create().await;
-    let (listener, at) = remote().await;
+    let (listener, at) = foreign_listener().await;
     let port = at.port().into();
     drop(test.app.tcp.connect(id, "127.0.0.1", port, Any));
     let (mut peer, _) = within("the connection", listener.accept())
@@ -301,7 +300,7 @@ async fn an_accepted_socket_that_connects_later_reports_its_local_address() {
     let mut test = TestApp::new().await;
     let (client, _peer) = pair(&mut test).await;
     client.disconnect().await.expect("disconnect");
-    let (listener, at) = remote().await;
+    let (listener, at) = foreign_listener().await;
     let connecting = client.connect("127.0.0.1", at.port().into(), Any);
     assert_eq!(connecting.await, Ok(()));
     let (_peer, from) = listener.accept().await.expect("accept");

@@ -15,15 +15,15 @@ use support::{TestApp, descriptors, within};
 
 /// `TCP_NODELAY`, and the times of keep-alive probes.
 #[derive(PartialEq, Eq, Debug)]
-struct OptionRecordingNetwork {
+struct SocketOptions {
     no_delay: bool,
     keep_alive: bool,
     idle: Duration,
     interval: Duration,
 }
 
-fn options(socket: &Socket) -> OptionRecordingNetwork {
-    OptionRecordingNetwork {
+fn options(socket: &Socket) -> SocketOptions {
+    SocketOptions {
         no_delay: socket.tcp_nodelay().expect("an option"),
         keep_alive: socket.keepalive().expect("an option"),
         idle: socket.tcp_keepalive_time().expect("an option"),
@@ -31,14 +31,14 @@ fn options(socket: &Socket) -> OptionRecordingNetwork {
     }
 }
 
-const DEFAULTS: OptionRecordingNetwork = OptionRecordingNetwork {
+const DEFAULTS: SocketOptions = SocketOptions {
     no_delay: true,
     keep_alive: true,
     idle: Duration::from_secs(45),
     interval: Duration::from_secs(45),
 };
 
-fn of(at: SocketAddr, peer: &TcpStream) -> OptionRecordingNetwork {
+fn of(at: SocketAddr, peer: &TcpStream) -> SocketOptions {
     let peer = peer.local_addr().expect("its address");
     options(&descriptors::find(at, peer))
 }
@@ -84,7 +84,7 @@ async fn connected_sockets_have_chromiums_options_until_the_app_sets_others() {
 
     tcp.set_keep_alive(id, true, Some(7)).await.expect("set");
     let seven = Duration::from_secs(7);
-    let set = OptionRecordingNetwork {
+    let set = SocketOptions {
         idle: seven,
         interval: seven,
         ..DEFAULTS
@@ -102,9 +102,9 @@ async fn connected_sockets_have_chromiums_options_until_the_app_sets_others() {
 }
 
 /// The options of the next connection that a listener accepts.
-async fn accept(listener: &mut dyn Listener, is_loose: bool) -> OptionRecordingNetwork {
+async fn accept(listener: &mut dyn Listener, is_loose: bool) -> SocketOptions {
     let accepted = poll_fn(|cx| match is_loose {
-        true => listener.poll_accept_loose(cx),
+        true => listener.poll_accept_unregistered(cx),
         false => listener.poll_accept(cx),
     });
     let (stream, _) = within("a connection", accepted).await.expect("accept");

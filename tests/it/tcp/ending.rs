@@ -1,15 +1,14 @@
 //! The end of a connection: by the peer, by `disconnect` and by `close`.
 
 use actix::prelude::*;
-use chrome_sockets::tcp::{ReceiveInfo, SocketProperties};
+use chrome_sockets::tcp::SocketProperties;
 use chrome_sockets::{ClientSocketId, Error};
 use tokio::io::AsyncWriteExt;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::{assert_ended, connected, pair, pattern, read_to_end, reset, write};
-use crate::tcp_server::code;
 use crate::tcp_server::recording_listener::RecordingListener;
-use support::{ListenerEvent, TestApp, within};
+use support::{EventSender, ListenerEvent, TestApp, code, within};
 
 /// Asserts that one onReceiveError(-100) of this socket is the only event.
 async fn assert_one_end(recorder: &mut RecordingListener, id: ClientSocketId) {
@@ -58,26 +57,11 @@ async fn the_peers_reset_is_reported_as_closed_after_all_data_before_it() {
     }
 }
 
-/// Passes events on: each is handled when the test drops it.
-struct HoldingListener(UnboundedSender<ReceiveInfo>);
-
-impl Actor for HoldingListener {
-    type Context = Context<Self>;
-}
-
-impl Handler<ReceiveInfo> for HoldingListener {
-    type Result = ();
-
-    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        self.0.send(info).expect("the test runs");
-    }
-}
-
 #[actix_rt::test]
 async fn the_end_waits_until_all_data_is_handled_and_the_socket_is_resumed() {
     let mut test = TestApp::new().await;
-    let (tell, mut held) = unbounded_channel();
-    let holds = HoldingListener(tell).start().recipient();
+    let (sender, mut held) = unbounded_channel();
+    let holds = EventSender(sender).start().recipient();
     let added = test.app.tcp.on_receive.add_listener(holds);
     added.await.expect("the registry runs");
     let (client, mut peer) = connected(&test).await;
@@ -183,7 +167,7 @@ async fn disconnect_of_an_unconnected_socket_succeeds_and_raises_nothing() {
     for _ in 0..2 {
         assert_eq!(tcp.disconnect(id).await, Ok(()));
     }
-    assert_eq!(tcp.get_info(id).await, before, "it stays un-paused");
+    assert_eq!(tcp.get_info(id).await, before, "it stays resumed");
     assert_eq!(tcp.close(id).await, Ok(()));
     test.expect_no_event().await;
 }

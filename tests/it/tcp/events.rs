@@ -7,12 +7,12 @@ use super::{connect, connected, write};
 use crate::tcp_server::recording_listener::RecordingListener;
 use support::{ListenerEvent, TestApp};
 
-fn is_data(heard: &ListenerEvent, expected: &[u8]) -> bool {
-    matches!(heard, ListenerEvent::Receive(_, data) if data[..] == *expected)
+fn is_data(received: &ListenerEvent, expected: &[u8]) -> bool {
+    matches!(received, ListenerEvent::Receive(_, data) if data[..] == *expected)
 }
 
-fn is_end(heard: &ListenerEvent) -> bool {
-    matches!(heard, ListenerEvent::ReceiveError(_, error) if error.code() == -100)
+fn is_end(received: &ListenerEvent) -> bool {
+    matches!(received, ListenerEvent::ReceiveError(_, error) if error.code() == -100)
 }
 
 #[actix_rt::test]
@@ -74,9 +74,9 @@ async fn a_listener_that_is_added_twice_receives_each_event_once() {
     drop(peer);
     test.ended(client.id()).await;
     test.expect_no_event().await;
-    let heard = recorder.so_far().await;
-    assert_eq!(heard.len(), 2, "{heard:?}");
-    assert!(is_data(&heard[0], b"once") && is_end(&heard[1]));
+    let received = recorder.so_far().await;
+    assert_eq!(received.len(), 2, "{received:?}");
+    assert!(is_data(&received[0], b"once") && is_end(&received[1]));
 }
 
 #[actix_rt::test]

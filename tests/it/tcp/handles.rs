@@ -8,9 +8,8 @@ use chrome_sockets::tcp::{
 use chrome_sockets::{App, ClientSocketId, Error};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::{connect, connected, pair, read, read_to_end, remote, write};
-use crate::tcp_server::code;
-use support::{TestApp, within};
+use super::{connect, connected, foreign_listener, pair, read, read_to_end, write};
+use support::{TestApp, code, within};
 
 async fn handle(test: &TestApp, id: ClientSocketId) -> ClientSocket {
     test.app.tcp.socket(id).await.expect("it exists")
@@ -56,7 +55,7 @@ async fn functions_of_a_handle_do_the_same_as_functions_by_id() {
 
     assert_eq!(client.set_paused(true).await, Ok(()));
     assert!(tcp.get_info(id).await.expect("it exists").paused);
-    let (listener, at) = remote().await;
+    let (listener, at) = foreign_listener().await;
     let port = at.port().into();
     let connecting = client.connect("127.0.0.1", port, DnsQueryType::Any);
     assert_eq!(connecting.await, Ok(()));

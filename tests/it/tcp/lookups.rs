@@ -80,10 +80,10 @@ impl Network for Resolver {
     }
 
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
-        self.resolve_in(host, Box::new(()))
+        self.resolve_with_permit(host, Box::new(()))
     }
 
-    fn resolve_in(
+    fn resolve_with_permit(
         &self,
         host: &str,
         place: Box<dyn Send>,
@@ -129,7 +129,7 @@ async fn a_thousand_pending_lookups_of_one_app_delay_no_other_app() {
         gate.going.load(SeqCst) == LOOKUPS_OF_APP
     })
     .await;
-    let (listener, at) = remote().await;
+    let (listener, at) = foreign_listener().await;
     for host in ["quick.example", "localhost", "a.localhost."] {
         let (_, answer) = dial_name(&modest, host, at.port()).await;
         assert_eq!(within(host, answer).await, Ok(()));
@@ -159,7 +159,7 @@ async fn a_lookup_that_outlives_its_socket_keeps_its_place() {
         app.tcp.close(id).await.expect("it is open");
         assert!(within("the answer", answer).await.is_err());
     }
-    let (listener, at) = remote().await;
+    let (listener, at) = foreign_listener().await;
     let (_, waits) = dial_name(&app, "quick.example", at.port()).await;
     network.0.open();
     assert_eq!(within("the answer", waits).await, Ok(()));
@@ -173,7 +173,7 @@ async fn scripted_lookups_are_bounded_too_and_run_in_order() {
     let network = ScriptedNetwork::new();
     // One arbiter: sockets of several arbiters look up in no defined order.
     let test = TestApp::at(Registry::with_network(network.clone()).start()).await;
-    let hold = network.hold_resolve("far.example");
+    let hold = network.block_resolve("far.example");
     let mut answers = Vec::new();
     for _ in 0..LOOKUPS_OF_APP {
         answers.push(dial_name(&test.app, "far.example", 9).await.1);
@@ -251,7 +251,7 @@ fn a_lookup_frees_its_place_when_the_resolver_has_answered() {
     let busy = runtime.spawn_blocking(move || is_free.recv());
     let place = DropFlag(is_given_back.clone());
     runtime.block_on(async {
-        let mut found = TokioNetwork.resolve_in("127.0.0.1", Box::new(place));
+        let mut found = TokioNetwork.resolve_with_permit("127.0.0.1", Box::new(place));
         assert!((&mut found).now_or_never().is_none());
         assert!(!is_given_back.load(SeqCst), "it waits for the thread");
         // The caller no longer waits, but the thread still does the lookup.

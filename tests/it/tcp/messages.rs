@@ -7,7 +7,7 @@ use chrome_sockets::tcp::{
 };
 use chrome_sockets::{AddListener, AppId, Error};
 
-use super::{read, remote, write};
+use super::{foreign_listener, read, write};
 use crate::tcp_server::recording_listener::RecordingListener;
 use support::{ListenerEvent, TestApp};
 
@@ -46,7 +46,7 @@ async fn messages_to_the_registry_do_the_same_as_functions_of_the_app() {
     });
     assert_eq!(paused.await.expect(RUNS), Ok(()));
 
-    let (listener, at) = remote().await;
+    let (listener, at) = foreign_listener().await;
     let connected = registry.send(Connect {
         app: app.clone(),
         socket_id,

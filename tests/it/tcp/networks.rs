@@ -51,11 +51,11 @@ impl Network for SilentNetwork {
         if address.port() != 1 {
             return TokioNetwork.connect(address);
         }
-        let tell = AbortNotifier(self.0.clone());
+        let sender = AbortNotifier(self.0.clone());
         async move {
-            tell.0.send(Attempt::Started).expect("the test runs");
+            sender.0.send(Attempt::Started).expect("the test runs");
             std::future::pending::<()>().await;
-            drop(tell);
+            drop(sender);
             unreachable!("it never answers")
         }
         .boxed()
@@ -92,10 +92,10 @@ impl Network for OptionRecordingNetwork {
     }
 
     fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
-        let tell = self.0.clone();
+        let sender = self.0.clone();
         async move {
             let real = TokioNetwork.connect(address).await?;
-            Ok(Box::new(OptionRecordingStream { real, tell }) as Box<dyn Stream>)
+            Ok(Box::new(OptionRecordingStream { real, sender }) as Box<dyn Stream>)
         }
         .boxed()
     }
@@ -103,7 +103,7 @@ impl Network for OptionRecordingNetwork {
 
 struct OptionRecordingStream {
     real: Box<dyn Stream>,
-    tell: UnboundedSender<OptionSet>,
+    sender: UnboundedSender<OptionSet>,
 }
 
 impl Stream for OptionRecordingStream {
@@ -115,8 +115,8 @@ impl Stream for OptionRecordingStream {
         self.real.poll_peek(cx)
     }
 
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.real.poll_gone(cx)
+    fn poll_error_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.real.poll_error_ready(cx)
     }
 
     fn poll_write(
@@ -132,14 +132,14 @@ impl Stream for OptionRecordingStream {
     }
 
     fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.tell
+        self.sender
             .send(OptionSet::NoDelay(nodelay))
             .expect("the test runs");
         self.real.set_nodelay(nodelay)
     }
 
     fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()> {
-        self.tell
+        self.sender
             .send(OptionSet::KeepAlive(after))
             .expect("the test runs");
         self.real.set_keepalive(after)

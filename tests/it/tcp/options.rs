@@ -7,8 +7,7 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use super::networks::{OptionRecordingNetwork, OptionSet};
 use super::{connected, pair};
-use crate::tcp_server::code;
-use support::TestApp;
+use support::{TestApp, code};
 
 async fn assert_not_connected(test: &TestApp, id: ClientSocketId) {
     let tcp = &test.app.tcp;
@@ -41,8 +40,8 @@ async fn options_are_set_on_accepted_and_on_connected_sockets() {
 
 #[actix_rt::test]
 async fn options_reach_the_connection_unchanged() {
-    let (tell, mut set) = unbounded_channel();
-    let test = TestApp::with_network(OptionRecordingNetwork(tell)).await;
+    let (sender, mut set) = unbounded_channel();
+    let test = TestApp::with_network(OptionRecordingNetwork(sender)).await;
     let (client, _peer) = connected(&test).await;
     let seconds = |seconds| Some(Duration::from_secs(seconds));
     for (enable, delay, expected) in [

@@ -203,8 +203,8 @@ async fn without_an_on_receive_listener_the_end_waits_behind_the_data() {
 async fn a_kept_event_does_not_block_other_sockets() {
     let test = TestApp::new().await;
     test.remove_listener().await;
-    let (tell, mut events) = unbounded_channel();
-    let passes = EventSender(tell).start();
+    let (sender, mut events) = unbounded_channel();
+    let passes = EventSender(sender).start();
     let added = test.app.tcp.on_receive.add_listener(passes.recipient());
     added.await.expect("the registry runs");
     let (client, mut peer) = connected(&test).await;

@@ -10,8 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::{
     LARGE, assert_ended, connect, connected, pair, pattern, read, read_to_end, reset, write,
 };
-use crate::tcp_server::code;
-use support::{TestApp, within};
+use support::{TestApp, code, within};
 
 fn sent(bytes_sent: usize) -> Result<SendInfo, Error> {
     Ok(SendInfo { bytes_sent })

@@ -11,7 +11,7 @@ use chrome_sockets::tcp_server::SocketProperties;
 use futures::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{accepts, dial};
+use super::{dial, expect_accept};
 use support::{ListenerEvent, TestApp, within};
 
 /// Out of descriptors, on every Unix.
@@ -75,7 +75,7 @@ async fn an_accepted_client_is_connected_paused_nameless_and_not_persistent() {
     let updated = test.app.tcp_server.update(id, named);
     updated.await.expect("update");
     let peer = dial(at).await;
-    let client = accepts(&mut test, &peer).await;
+    let client = expect_accept(&mut test, &peer).await;
     let info = test.app.tcp.get_info(client).await.expect("it exists");
     assert!(info.connected);
     assert!(info.paused);
@@ -89,7 +89,7 @@ async fn an_accepted_client_reports_its_peer_and_no_local_address() {
     let mut test = TestApp::new().await;
     let (_, at) = test.listen().await;
     let peer = dial(at).await;
-    let client = accepts(&mut test, &peer).await;
+    let client = expect_accept(&mut test, &peer).await;
     let info = test.app.tcp.get_info(client).await.expect("it exists");
     assert_eq!(info.peer_addr(), peer.local_addr().ok());
     assert_eq!(info.local_address, None);
@@ -104,11 +104,11 @@ async fn a_paused_accepted_client_can_send() {
     let client = test.accepted().await;
     let sent = client.send(&b"welcome"[..]).await.expect("send");
     assert_eq!(sent.bytes_sent, 7);
-    let mut heard = [0; 7];
-    within("the welcome", peer.read_exact(&mut heard))
+    let mut received = [0; 7];
+    within("the welcome", peer.read_exact(&mut received))
         .await
         .expect("read");
-    assert_eq!(&heard, b"welcome");
+    assert_eq!(&received, b"welcome");
 }
 
 #[actix_rt::test]
@@ -136,9 +136,9 @@ async fn a_network_failure_raises_on_accept_error_and_pauses_until_resumed() {
     let waiting = dial(at).await;
     test.expect_no_event().await;
     server.set_paused(id, false).await.expect("resume");
-    accepts(&mut test, &waiting).await;
+    expect_accept(&mut test, &waiting).await;
     let new = dial(at).await;
-    accepts(&mut test, &new).await;
+    expect_accept(&mut test, &new).await;
 }
 
 /// The real network, whose `accept` fails with each of these errors once.

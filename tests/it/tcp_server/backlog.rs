@@ -1,6 +1,6 @@
 //! Connections that wait in the kernel.
 
-use super::{accepts, address, create, dial, listens};
+use super::{address, create, dial, expect_accept, listens};
 use support::{TestApp, within};
 
 /// Connections that wait with the default backlog: more than any small default would hold.
@@ -24,11 +24,11 @@ async fn a_full_backlog_establishes_no_more_connections_until_there_is_room() {
     assert!(!third.is_finished(), "a third connection was established");
 
     server.set_paused(id, false).await.expect("resume");
-    accepts(&mut test, &first).await;
-    accepts(&mut test, &second).await;
+    expect_accept(&mut test, &first).await;
+    expect_accept(&mut test, &second).await;
     // The client's kernel retries, and now there is room.
     let third = within("the third connection", third).await.expect("dial");
-    accepts(&mut test, &third).await;
+    expect_accept(&mut test, &third).await;
 }
 
 #[actix_rt::test]
@@ -44,7 +44,7 @@ async fn the_default_backlog_lets_many_wait() {
     test.expect_no_event().await;
     server.set_paused(id, false).await.expect("resume");
     for peer in &peers {
-        accepts(&mut test, peer).await;
+        expect_accept(&mut test, peer).await;
     }
 }
 
@@ -57,7 +57,7 @@ async fn the_largest_backlog_is_accepted() {
     listening.await.expect("the OS cuts it to its own limit");
     assert!(listens(&test.app, id).await);
     let peer = dial(address(&test.app, id).await).await;
-    accepts(&mut test, &peer).await;
+    expect_accept(&mut test, &peer).await;
 }
 
 #[actix_rt::test]
@@ -72,7 +72,7 @@ async fn a_backlog_of_one_is_accepted() {
     let mut peers = Vec::new();
     for _ in 0..10 {
         let peer = dial(at).await;
-        accepts(&mut test, &peer).await;
+        expect_accept(&mut test, &peer).await;
         peers.push(peer);
     }
 }

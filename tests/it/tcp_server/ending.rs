@@ -8,7 +8,7 @@ use chrome_sockets::{App, ClientSocketId, Error, ServerSocketId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{accepts, address, create, dial, listen_at, listens};
+use super::{address, create, dial, expect_accept, listen_at, listens};
 use support::{TestApp, within};
 
 /// Asserts that an accepted client and its peer still exchange data.
@@ -54,7 +54,7 @@ async fn the_answer_to_disconnect_means_that_the_port_is_free() {
     let mut test = TestApp::new().await;
     let (id, at) = listen_at(&test.app, "127.0.72.2").await;
     let peer = dial(at).await;
-    accepts(&mut test, &peer).await;
+    expect_accept(&mut test, &peer).await;
     let disconnected = test.app.tcp_server.disconnect(id);
     disconnected.await.expect("disconnect");
 
@@ -63,7 +63,7 @@ async fn the_answer_to_disconnect_means_that_the_port_is_free() {
     let other = create(&test.app).await;
     assert_eq!(listen_on(&test.app, other, at).await, Ok(()));
     let peer = dial(at).await;
-    accepts(&mut test, &peer).await;
+    expect_accept(&mut test, &peer).await;
 }
 
 #[actix_rt::test]
@@ -109,7 +109,7 @@ async fn disconnect_succeeds_on_a_socket_that_never_listened_and_twice() {
     let listened = server.listen(id, "127.0.0.1", 0, None);
     listened.await.expect("it can listen");
     let peer = dial(address(&test.app, id).await).await;
-    accepts(&mut test, &peer).await;
+    expect_accept(&mut test, &peer).await;
 }
 
 #[actix_rt::test]
@@ -117,7 +117,7 @@ async fn accepted_clients_stay_open_after_disconnect() {
     let mut test = TestApp::new().await;
     let (id, at) = test.listen().await;
     let mut peer = dial(at).await;
-    let client = accepts(&mut test, &peer).await;
+    let client = expect_accept(&mut test, &peer).await;
     let disconnected = test.app.tcp_server.disconnect(id);
     disconnected.await.expect("disconnect");
     assert_talks(&mut test, &mut peer, client).await;
@@ -153,7 +153,7 @@ async fn close_stops_listening_and_its_answer_means_that_the_port_is_free() {
     let other = create(&test.app).await;
     assert_eq!(listen_on(&test.app, other, at).await, Ok(()));
     let peer = dial(at).await;
-    accepts(&mut test, &peer).await;
+    expect_accept(&mut test, &peer).await;
 }
 
 #[actix_rt::test]
@@ -187,7 +187,7 @@ async fn accepted_clients_stay_open_after_close() {
     let mut test = TestApp::new().await;
     let (id, at) = test.listen().await;
     let mut peer = dial(at).await;
-    let client = accepts(&mut test, &peer).await;
+    let client = expect_accept(&mut test, &peer).await;
     test.app.tcp_server.close(id).await.expect("close");
     assert_talks(&mut test, &mut peer, client).await;
 }
@@ -202,7 +202,7 @@ async fn closing_one_socket_leaves_the_others_listening() {
     server.close(closed).await.expect("close");
     server.disconnect(disconnected).await.expect("disconnect");
     let peer = dial(at).await;
-    accepts(&mut test, &peer).await;
+    expect_accept(&mut test, &peer).await;
 }
 
 #[actix_rt::test]
@@ -210,7 +210,7 @@ async fn pausing_and_closing_at_once_answers_both() {
     let mut test = TestApp::new().await;
     let (id, at) = test.listen().await;
     let peer = dial(at).await;
-    accepts(&mut test, &peer).await;
+    expect_accept(&mut test, &peer).await;
     let server = &test.app.tcp_server;
     let paused = server.set_paused(id, true);
     let closed = server.close(id);

@@ -4,7 +4,7 @@ use chrome_sockets::App;
 use chrome_sockets::tcp_server::AcceptInfo;
 
 use super::recording_listener::RecordingListener;
-use super::{accepts, dial, listen_at};
+use super::{dial, expect_accept, listen_at};
 use support::{ListenerEvent, TestApp};
 
 /// Removes the test's own listener.
@@ -23,7 +23,7 @@ async fn events_go_only_to_the_owners_listeners() {
     let (_, others_at) = listen_at(&other, "127.0.0.1").await;
 
     let ours = dial(at).await;
-    accepts(&mut test, &ours).await;
+    expect_accept(&mut test, &ours).await;
     let _theirs = dial(others_at).await;
     let client = others.accepted().await;
     test.expect_no_event().await;
@@ -176,7 +176,7 @@ async fn a_listener_is_removed_when_its_actor_stops() {
     assert_eq!(test.app.tcp.get_sockets().await, Ok(Vec::new()));
     let added = on_accept.add_listener(test.listener.clone().recipient());
     added.await.expect("the registry runs");
-    accepts(&mut test, &peer).await;
+    expect_accept(&mut test, &peer).await;
 }
 
 #[actix_rt::test]
@@ -198,7 +198,7 @@ async fn without_a_listener_connections_wait_in_the_backlog_until_one_is_added()
     let added = on_accept.add_listener(test.listener.clone().recipient());
     added.await.expect("the registry runs");
     for peer in &peers {
-        accepts(&mut test, peer).await;
+        expect_accept(&mut test, peer).await;
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
-use super::{accepts, address, code, create, dial, listen_at, listens};
-use support::{ListenerEvent, TestApp};
+use super::{address, create, dial, expect_accept, listen_at, listens};
+use support::{ListenerEvent, TestApp, code};
 
 #[actix_rt::test]
 async fn port_zero_picks_a_port_and_get_info_reports_it() {
@@ -17,7 +17,7 @@ async fn port_zero_picks_a_port_and_get_info_reports_it() {
         let peer = dial(address).await;
         match test.next().await {
             ListenerEvent::Accept(from, _) => assert_eq!(from, id),
-            heard => panic!("expected onAccept, not {heard:?}"),
+            received => panic!("expected onAccept, not {received:?}"),
         }
         drop(peer);
     }
@@ -38,7 +38,7 @@ async fn listen_uses_the_given_port() {
     listening.await.expect("listen");
     assert_eq!(address(&test.app, id).await, at);
     let peer = dial(at).await;
-    accepts(&mut test, &peer).await;
+    expect_accept(&mut test, &peer).await;
 }
 
 #[actix_rt::test]
@@ -47,7 +47,7 @@ async fn listen_accepts_an_ipv6_address() {
     let (_, at) = listen_at(&test.app, "::1").await;
     assert_eq!(at.ip(), Ipv6Addr::LOCALHOST);
     let peer = dial(at).await;
-    let client = accepts(&mut test, &peer).await;
+    let client = expect_accept(&mut test, &peer).await;
     let info = test.app.tcp.get_info(client).await.expect("it exists");
     assert_eq!(info.peer_address, Some(Ipv6Addr::LOCALHOST.into()));
 }
@@ -59,13 +59,13 @@ async fn a_v4_client_of_a_dual_stack_socket_has_a_mapped_address() {
     assert_eq!(at.ip(), Ipv6Addr::UNSPECIFIED);
 
     let v4 = dial((Ipv4Addr::LOCALHOST, at.port()).into()).await;
-    let client = accepts(&mut test, &v4).await;
+    let client = expect_accept(&mut test, &v4).await;
     let info = test.app.tcp.get_info(client).await.expect("it exists");
     let shown = info.peer_address.map(|address| address.to_string());
     assert_eq!(shown.as_deref(), Some("::ffff:127.0.0.1"));
 
     let v6 = dial((Ipv6Addr::LOCALHOST, at.port()).into()).await;
-    let client = accepts(&mut test, &v6).await;
+    let client = expect_accept(&mut test, &v6).await;
     let info = test.app.tcp.get_info(client).await.expect("it exists");
     assert_eq!(info.peer_address, Some(Ipv6Addr::LOCALHOST.into()));
 }
@@ -76,7 +76,7 @@ async fn the_v4_wildcard_accepts_v4_clients() {
     let (_, at) = listen_at(&test.app, "0.0.0.0").await;
     assert_eq!(at.ip(), Ipv4Addr::UNSPECIFIED);
     let peer = dial((Ipv4Addr::LOCALHOST, at.port()).into()).await;
-    let client = accepts(&mut test, &peer).await;
+    let client = expect_accept(&mut test, &peer).await;
     let info = test.app.tcp.get_info(client).await.expect("it exists");
     assert_eq!(info.peer_address, Some(Ipv4Addr::LOCALHOST.into()));
 }
@@ -135,11 +135,11 @@ async fn an_address_in_use_is_refused_and_the_socket_can_listen_elsewhere() {
 
     // The socket that has the address continues, and so does the other one elsewhere.
     let peer = dial(taken).await;
-    accepts(&mut test, &peer).await;
+    expect_accept(&mut test, &peer).await;
     let elsewhere = server.listen(id, "127.0.0.1", 0, None);
     elsewhere.await.expect("listen");
     let peer = dial(address(&test.app, id).await).await;
-    accepts(&mut test, &peer).await;
+    expect_accept(&mut test, &peer).await;
 }
 
 #[actix_rt::test]
@@ -190,7 +190,7 @@ async fn listening_twice_is_refused_and_nothing_changes() {
         assert_eq!(server.get_info(id).await, before, "{address}:{port}");
     }
     let peer = dial(at).await;
-    accepts(&mut test, &peer).await;
+    expect_accept(&mut test, &peer).await;
 }
 
 #[actix_rt::test]
@@ -208,7 +208,7 @@ async fn listening_again_after_disconnect_works() {
         assert_eq!(now.ip().to_string(), ip);
         assert_eq!(now == before, port != 0);
         let peer = dial(now).await;
-        accepts(&mut test, &peer).await;
+        expect_accept(&mut test, &peer).await;
     }
 }
 
@@ -227,5 +227,5 @@ async fn un_awaited_calls_listen_disconnect_and_listen_in_order() {
     let at = address(&test.app, id).await;
     assert_eq!(at.ip(), Ipv4Addr::new(127, 0, 71, 7));
     let peer = dial(at).await;
-    accepts(&mut test, &peer).await;
+    expect_accept(&mut test, &peer).await;
 }

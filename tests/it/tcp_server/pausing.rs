@@ -6,7 +6,7 @@ use chrome_sockets::ServerSocketId;
 use tokio::io::AsyncWriteExt;
 
 use super::recording_listener::RecordingListener;
-use super::{accepts, address, create, dial};
+use super::{address, create, dial, expect_accept};
 use support::{ListenerEvent, TestApp, within};
 
 async fn pause(test: &TestApp, id: ServerSocketId, paused: bool) {
@@ -36,11 +36,11 @@ async fn a_paused_socket_leaves_connections_in_the_backlog_and_resuming_delivers
 
     pause(&test, id, false).await;
     for peer in &peers {
-        accepts(&mut test, peer).await;
+        expect_accept(&mut test, peer).await;
     }
     // It continues to accept, unlike Chromium.
     let later = dial(at).await;
-    accepts(&mut test, &later).await;
+    expect_accept(&mut test, &later).await;
 }
 
 #[actix_rt::test]
@@ -56,9 +56,9 @@ async fn set_paused_is_idempotent() {
     for _ in 0..3 {
         pause(&test, id, false).await;
     }
-    accepts(&mut test, &first).await;
+    expect_accept(&mut test, &first).await;
     let second = dial(at).await;
-    accepts(&mut test, &second).await;
+    expect_accept(&mut test, &second).await;
     test.expect_no_event().await;
 }
 
@@ -70,7 +70,7 @@ async fn pausing_and_resuming_may_alternate() {
         pause(&test, id, true).await;
         let peer = dial(at).await;
         pause(&test, id, false).await;
-        accepts(&mut test, &peer).await;
+        expect_accept(&mut test, &peer).await;
     }
 }
 
@@ -85,7 +85,7 @@ async fn pausing_is_allowed_before_listen_and_stays_in_force() {
     let peer = dial(address(&test.app, id).await).await;
     test.expect_no_event().await;
     pause(&test, id, false).await;
-    accepts(&mut test, &peer).await;
+    expect_accept(&mut test, &peer).await;
 }
 
 #[actix_rt::test]
@@ -102,7 +102,7 @@ async fn pausing_survives_disconnect() {
     let peer = dial(address(&test.app, id).await).await;
     test.expect_no_event().await;
     pause(&test, id, false).await;
-    accepts(&mut test, &peer).await;
+    expect_accept(&mut test, &peer).await;
 }
 
 #[actix_rt::test]
@@ -116,7 +116,7 @@ async fn resuming_after_disconnect_accepts_when_it_listens_again() {
     let listening = server.listen(id, "127.0.0.1", 0, None);
     listening.await.expect("listen");
     let peer = dial(address(&test.app, id).await).await;
-    accepts(&mut test, &peer).await;
+    expect_accept(&mut test, &peer).await;
 }
 
 #[actix_rt::test]
@@ -153,7 +153,7 @@ async fn pausing_one_socket_leaves_the_others_accepting() {
     pause(&test, paused, true).await;
     let waiting = dial(waits_at).await;
     let peer = dial(at).await;
-    accepts(&mut test, &peer).await;
+    expect_accept(&mut test, &peer).await;
     test.expect_no_event().await;
     pause(&test, paused, false).await;
     match test.next().await {
@@ -168,7 +168,7 @@ async fn pausing_leaves_accepted_clients_receiving() {
     let mut test = TestApp::new().await;
     let (id, at) = test.listen().await;
     let mut peer = dial(at).await;
-    let client = accepts(&mut test, &peer).await;
+    let client = expect_accept(&mut test, &peer).await;
     let resumed = test.app.tcp.set_paused(client, false);
     resumed.await.expect("resume");
     pause(&test, id, true).await;

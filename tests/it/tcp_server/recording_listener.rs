@@ -1,25 +1,23 @@
 //! A listener besides the test's own, which records its events.
 
 use actix::prelude::*;
-use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
-use chrome_sockets::tcp_server::AcceptInfo;
 use chrome_sockets::{App, ClientSocketId};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use support::{ListenerEvent, within};
+use support::{Flush, Listener, ListenerEvent, Stop, within};
 
 /// Records the events to which it is added.
 pub struct RecordingListener {
-    pub addr: Addr<RecordingActor>,
-    heard: UnboundedReceiver<ListenerEvent>,
+    pub addr: Addr<Listener>,
+    received: UnboundedReceiver<ListenerEvent>,
 }
 
 impl RecordingListener {
     /// Without events yet.
     pub fn new() -> Self {
-        let (sender, heard) = unbounded_channel();
-        let addr = RecordingActor(sender).start();
-        RecordingListener { addr, heard }
+        let (sender, received) = unbounded_channel();
+        let addr = Listener::new(sender).start();
+        RecordingListener { addr, received }
     }
 
     /// Added to every event of this app.
@@ -37,7 +35,7 @@ impl RecordingListener {
     /// The argument of `addListener` and `removeListener`.
     pub fn recipient<E>(&self) -> Recipient<E>
     where
-        RecordingActor: Handler<E>,
+        Listener: Handler<E>,
         E: Message<Result = ()> + Send + 'static,
     {
         self.addr.clone().recipient()
@@ -45,7 +43,7 @@ impl RecordingListener {
 
     /// The next event.
     pub async fn next(&mut self) -> ListenerEvent {
-        within("an event for the second listener", self.heard.recv())
+        within("an event for the second listener", self.received.recv())
             .await
             .expect("the listener runs")
     }
@@ -62,11 +60,11 @@ impl RecordingListener {
     /// earlier events have been handled.
     pub async fn so_far(&mut self) -> Vec<ListenerEvent> {
         self.addr.send(Flush).await.expect("the listener runs");
-        let mut heard = Vec::new();
-        while let Ok(event) = self.heard.try_recv() {
-            heard.push(event);
+        let mut received = Vec::new();
+        while let Ok(event) = self.received.try_recv() {
+            received.push(event);
         }
-        heard
+        received
     }
 
     /// Stops the actor, and waits until it is dead.
@@ -78,68 +76,5 @@ impl RecordingListener {
             }
         })
         .await;
-    }
-}
-
-/// The actor behind a [`RecordingListener`].
-pub struct RecordingActor(UnboundedSender<ListenerEvent>);
-
-impl Actor for RecordingActor {
-    type Context = Context<Self>;
-}
-
-impl RecordingActor {
-    fn tell(&self, heard: ListenerEvent) {
-        // The `RecordingListener` may be dropped before its actor.
-        let _ = self.0.send(heard);
-    }
-}
-
-impl Handler<AcceptInfo> for RecordingActor {
-    type Result = ();
-
-    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        self.tell(ListenerEvent::Accept(info.socket_id, info.client().clone()));
-    }
-}
-
-impl Handler<ReceiveInfo> for RecordingActor {
-    type Result = ();
-
-    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        self.tell(ListenerEvent::Receive(info.socket_id, info.into_data()));
-    }
-}
-
-impl Handler<ReceiveErrorInfo> for RecordingActor {
-    type Result = ();
-
-    fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        self.tell(ListenerEvent::ReceiveError(
-            info.socket_id,
-            info.result_code,
-        ));
-    }
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Flush;
-
-impl Handler<Flush> for RecordingActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Flush, _: &mut Self::Context) {}
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Stop;
-
-impl Handler<Stop> for RecordingActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        ctx.stop();
     }
 }

@@ -49,17 +49,21 @@ impl KeptEvents {
         let (accepted, mut accepts) = unbounded_channel();
         let (received, receives) = unbounded_channel();
         let (ended, ends) = unbounded_channel();
-        let keeper = KeepingListener {
+        let keeping_listener = KeepingListener {
             accepted,
             received,
             ended,
         };
-        let keeper = keeper.start();
+        let keeping_listener = keeping_listener.start();
         app.tcp_server
             .on_accept
-            .add_listener(keeper.clone().recipient());
-        app.tcp.on_receive.add_listener(keeper.clone().recipient());
-        app.tcp.on_receive_error.add_listener(keeper.recipient());
+            .add_listener(keeping_listener.clone().recipient());
+        app.tcp
+            .on_receive
+            .add_listener(keeping_listener.clone().recipient());
+        app.tcp
+            .on_receive_error
+            .add_listener(keeping_listener.recipient());
         let created = app.tcp_server.create(Default::default()).await;
         let server = created.expect("create").socket_id;
         let listening = app.tcp_server.listen(server, "127.0.0.1", 0, None);
@@ -68,7 +72,9 @@ impl KeptEvents {
         set.await.expect("it is open");
         let info = app.tcp_server.get_info(server).await.expect("it is open");
         let peer = network.client(info.local_addr().expect("it listens"));
-        let accept = soon("onAccept", accepts.recv()).await.expect("it runs");
+        let accept = within_paused("onAccept", accepts.recv())
+            .await
+            .expect("it runs");
         let client = accept.client().clone();
         client.set_paused(false).await.expect("it is open");
         KeptEvents {
@@ -86,12 +92,14 @@ impl KeptEvents {
 async fn the_end_of_an_idle_connection_follows_unhandled_events() {
     let mut held = KeptEvents::new(IDLE).await;
     held.peer.send("last words");
-    let words = soon("onReceive", held.received.recv()).await;
+    let words = within_paused("onReceive", held.received.recv()).await;
     sleep(2 * LIMIT).await;
     assert!(held.peer.is_closed(), "its time is over");
     assert!(held.ended.try_recv().is_err(), "it was not handled yet");
     drop(words);
-    let end = soon("the end", held.ended.recv()).await.expect("it runs");
+    let end = within_paused("the end", held.ended.recv())
+        .await
+        .expect("it runs");
     assert_eq!(end.result_code, NetError::TIMED_OUT);
     held.client
         .close()
@@ -106,7 +114,7 @@ async fn a_peer_that_sends_faster_than_the_app_reads_is_not_idle() {
     let mut events = Vec::new();
     let mut bytes = 0;
     while bytes < WINDOW {
-        let info = soon("onReceive", held.received.recv()).await;
+        let info = within_paused("onReceive", held.received.recv()).await;
         let info = info.expect("it runs");
         bytes += info.data.len();
         events.push(info);
@@ -115,10 +123,12 @@ async fn a_peer_that_sends_faster_than_the_app_reads_is_not_idle() {
     assert!(!held.peer.is_closed(), "it has not been silent");
     drop(events);
     while bytes < 2 * WINDOW {
-        let info = soon("onReceive", held.received.recv()).await;
+        let info = within_paused("onReceive", held.received.recv()).await;
         bytes += info.expect("it runs").data.len();
     }
     sleep(LIMIT + SLACK).await;
-    let end = soon("the end", held.ended.recv()).await.expect("it runs");
+    let end = within_paused("the end", held.ended.recv())
+        .await
+        .expect("it runs");
     assert_eq!(end.result_code, NetError::TIMED_OUT);
 }

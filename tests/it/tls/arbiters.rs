@@ -12,8 +12,8 @@ async fn a_connection_outlives_the_thread_of_its_handshake() {
     let authority = Authority::new();
     let registry = Registry::new().tls_client(authority.client()).arbiters(2);
     let arbiter = Arbiter::new();
-    let (tell, started) = tokio::sync::oneshot::channel();
-    arbiter.spawn_fn(move || drop(tell.send(registry.start())));
+    let (sender, started) = tokio::sync::oneshot::channel();
+    arbiter.spawn_fn(move || drop(sender.send(registry.start())));
     let started = within("the registry", started).await;
     let test = TestApp::at(started.expect("it starts")).await;
     let mut t = TlsFixture { test, authority };

@@ -7,8 +7,7 @@ use tokio::io::AsyncReadExt;
 
 use super::certificates::{Authority, Issued};
 use super::{TlsFixture, accept, assert_talks, dialled, read, write};
-use crate::tcp_server::code;
-use support::{TestApp, within};
+use support::{TestApp, code, within};
 
 /// Asserts that a socket is not found, by handle and by id.
 async fn assert_gone(test: &TestApp, id: ClientSocketId) {

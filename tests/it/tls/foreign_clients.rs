@@ -128,8 +128,8 @@ async fn s_client_is_refused_renegotiation_at_once() {
         program.feed(b"R\n");
         let ended = tokio::task::spawn_blocking(|| program.ended());
         let ended = within("its end", ended).await.expect("no panic");
-        let told = ended.stderr.contains("no renegotiation");
-        assert!(told, "heard: {is_heard}: {}", ended.stderr);
+        let reported = ended.stderr.contains("no renegotiation");
+        assert!(reported, "heard: {is_heard}: {}", ended.stderr);
         t.test.ended(client.id()).await;
     }
 }

@@ -6,10 +6,9 @@ use chrome_sockets::tcp::{self, ClientSocket, SecureOptions, TlsVersionConstrain
 
 use super::certificates::{Authority, Folder, Issued};
 use super::{TlsFixture, dialled, pattern};
-use crate::tcp_server::code;
 use support::process::Program;
 use support::programs::has;
-use support::within;
+use support::{code, within};
 
 /// `openssl s_server` with a certificate, and its port.
 struct Server {

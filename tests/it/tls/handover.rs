@@ -1,13 +1,13 @@
 //! Handover of encrypted sockets to another process.
 
 use actix::Actor;
-use chrome_sockets::handover::{Inheritance, SocketName};
+use chrome_sockets::handover::{AnySocketId, Inheritance};
 use chrome_sockets::lifecycle::EventPage;
 use chrome_sockets::{ServerSocketId, tcp, tcp_server, tls};
 use tokio::net::TcpStream;
 
 use super::{TlsFixture, assert_talks, connect, connect_as, expect_any_end};
-use crate::handover::{begin, ends, expect_handover};
+use crate::handover::{begin_handover, expect_handover, socket_pair};
 use crate::tcp_server::dial;
 use support::{TestApp, subscribe, within};
 
@@ -42,7 +42,10 @@ async fn a_server_socket_accepts_nothing_in_the_clear_before_its_app_has_set_tls
     let mut new = TestApp::new().await;
     let (id, at) = old.serve_persistent().await;
     let receipt = expect_handover(&old.test, &new).await;
-    assert_eq!((receipt.servers.len(), receipt.left), (1, Vec::new()));
+    assert_eq!(
+        (receipt.servers.len(), receipt.not_transferred),
+        (1, Vec::new())
+    );
 
     let waiting = dial(at).await;
     new.expect_no_event().await;
@@ -83,8 +86,8 @@ async fn a_pending_handshake_finishes_in_the_old_process() {
     let _first = connect(at, &old.authority).await.expect("the handshake");
     old.test.accepted().await;
 
-    let (here, there) = ends();
-    let given = begin(&old.test, here);
+    let (here, there) = socket_pair();
+    let given = begin_handover(&old.test, here);
     let registry = new.registry.clone();
     let taken = actix_rt::spawn(async move {
         let left = Inheritance::from_socket(there);
@@ -158,7 +161,11 @@ async fn an_encrypted_connection_stays_and_is_reported() {
     client.update(persistent).await.expect("update");
     let receipt = expect_handover(&old.test, &new).await;
     assert_eq!(receipt.clients, []);
-    let left: Vec<_> = receipt.left.into_iter().map(|left| left.socket).collect();
-    assert_eq!(left, [SocketName::Client("test".into(), client.id())]);
+    let left: Vec<_> = receipt
+        .not_transferred
+        .into_iter()
+        .map(|left| left.socket)
+        .collect();
+    assert_eq!(left, [AnySocketId::Client("test".into(), client.id())]);
     assert_talks(&mut old.test, &client, &mut peer).await;
 }

@@ -32,7 +32,7 @@ async fn a_thousand_stalled_handshakes_delay_no_other_client() {
         let client = t.test.accepted().await;
         assert_talks(&mut t.test, &client, &mut peer).await;
         let took = began.elapsed();
-        assert!(took < tls::DEFAULT_TIME_OUT / 2, "at once, not {took:?}");
+        assert!(took < tls::DEFAULT_TIMEOUT / 2, "at once, not {took:?}");
     }
     // They are dropped one after the other, and all are reported.
     for i in 0..1000 {
@@ -131,7 +131,7 @@ async fn at_the_limit_the_oldest_handshake_is_dropped_after_a_second() {
     fixture.settle().await;
     // One is accepted and waits; the other waits in the backlog.
     assert_eq!(fixture.network.waiting(fixture.at), 1);
-    fixture.failures.none();
+    fixture.failures.expect_none();
     assert!(!first.is_closed());
 
     tokio::time::advance(Duration::from_millis(501)).await;
@@ -140,7 +140,7 @@ async fn at_the_limit_the_oldest_handshake_is_dropped_after_a_second() {
     assert_eq!(info.peer_addr(), first.addr());
     fixture.settle().await;
     assert!(first.is_closed() && !second.is_closed());
-    fixture.failures.none();
+    fixture.failures.expect_none();
 
     tokio::time::advance(Duration::from_millis(500)).await;
     assert_eq!(fixture.failures.next().await.peer_addr(), second.addr());
@@ -154,7 +154,7 @@ async fn at_the_limit_the_oldest_handshake_is_dropped_after_a_second() {
         assert_eq!(info.peer_addr(), peer.addr());
     }
     let waited = began.elapsed();
-    assert!(waited > tls::DEFAULT_TIME_OUT / 2, "{waited:?}");
+    assert!(waited > tls::DEFAULT_TIMEOUT / 2, "{waited:?}");
     fixture.test.expect_no_event().await;
 }
 
@@ -163,7 +163,7 @@ async fn at_the_limit_a_handshake_that_ends_makes_room_at_once() {
     let mut fixture = TwoHandshakes::new().await;
     let (first, _second, third) = (fixture.dial(), fixture.dial(), fixture.dial());
     fixture.settle().await;
-    first.end();
+    first.shutdown();
     assert_eq!(fixture.failures.next().await.peer_addr(), first.addr());
     fixture.settle().await;
     third.send("garbage");

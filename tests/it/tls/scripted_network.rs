@@ -10,8 +10,7 @@ use futures::FutureExt;
 
 use super::certificates::Authority;
 use super::dialled;
-use crate::tcp_server::code;
-use support::TestApp;
+use support::{TestApp, code};
 
 /// The peer's side of TLS, driven by the test.
 struct TlsPeer {
@@ -131,6 +130,6 @@ async fn a_write_error_fails_waiting_sends_and_received_data_is_still_read() {
     assert_eq!(code("send", client.send(&b"more"[..])).await, -101);
     client.set_paused(false).await.expect("resume");
     assert_eq!(test.received(client.id(), 11).await, b"said before");
-    tls_peer.peer.end();
+    tls_peer.peer.shutdown();
     assert_eq!(test.ended(client.id()).await.code(), -100);
 }

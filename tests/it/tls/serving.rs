@@ -7,42 +7,26 @@ use chrome_sockets::tcp::SecureOptions;
 use chrome_sockets::tcp_server::HandshakeErrorInfo;
 use chrome_sockets::{Error, tls};
 use tokio::io::AsyncWriteExt;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::certificates::{Authority, Issued};
 use super::{TlsFixture, assert_talks, connect, connect_as, expect_clean_end, read, write};
-use crate::tcp_server::{code, dial};
-use support::{QUIET, TestApp, within};
-
-/// Passes on failed handshakes.
-struct HandshakeErrorListener(UnboundedSender<HandshakeErrorInfo>);
-
-impl actix::Actor for HandshakeErrorListener {
-    type Context = actix::Context<Self>;
-}
-
-impl actix::Handler<HandshakeErrorInfo> for HandshakeErrorListener {
-    type Result = ();
-
-    fn handle(&mut self, info: HandshakeErrorInfo, _: &mut Self::Context) {
-        // The receiver is gone when the test has ended.
-        let _ = self.0.send(info);
-    }
-}
+use crate::tcp_server::dial;
+use support::{EventSender, QUIET, TestApp, code, within};
 
 /// Events of `onHandshakeError`.
 pub struct HandshakeErrors(UnboundedReceiver<HandshakeErrorInfo>);
 
 impl HandshakeErrors {
     pub async fn of(test: &TestApp) -> Self {
-        let (sender, heard) = unbounded_channel();
-        let listener = actix::Actor::start(HandshakeErrorListener(sender));
+        let (sender, received) = unbounded_channel();
+        let listener = actix::Actor::start(EventSender(sender));
         let event = &test.app.tcp_server.on_handshake_error;
         event
             .add_listener(listener.recipient())
             .await
             .expect("added");
-        HandshakeErrors(heard)
+        HandshakeErrors(received)
     }
 
     pub async fn next(&mut self) -> HandshakeErrorInfo {
@@ -51,7 +35,7 @@ impl HandshakeErrors {
             .expect("the listener runs")
     }
 
-    pub fn none(&mut self) {
+    pub fn expect_none(&mut self) {
         if let Ok(info) = self.0.try_recv() {
             panic!("expected no failure, not {info:?}");
         }
@@ -153,7 +137,7 @@ async fn each_handshake_failure_is_reported_with_its_code_and_the_socket_continu
         drop(kept);
     }
     t.test.expect_no_event().await;
-    failures.none();
+    failures.expect_none();
     let mut peer = connect(at, &t.authority).await.expect("the handshake");
     let client = t.test.accepted().await;
     assert_talks(&mut t.test, &client, &mut peer).await;
@@ -164,7 +148,7 @@ async fn a_handshake_that_takes_too_long_is_dropped_and_reported() {
     let mut t = TlsFixture::new().await;
     let mut failures = HandshakeErrors::of(&t.test).await;
     let issued = t.authority.issue("localhost");
-    let server = issued.server().time_out(Duration::from_millis(50));
+    let server = issued.server().timeout(Duration::from_millis(50));
     let (_, at) = t.serve(server).await;
     let mut silent = dial(at).await;
     assert_eq!(failures.next().await.result_code.code(), -7);
@@ -189,7 +173,7 @@ async fn a_paused_server_socket_raises_no_event_and_loses_no_client() {
     let config = t.authority.config(&[&TLS13]);
     let mut peer = connect_as(silent, config).await.expect("it continues");
     t.test.expect_no_event().await;
-    failures.none();
+    failures.expect_none();
     server.set_paused(id, false).await.expect("resume");
     let client = t.test.accepted().await;
     assert_talks(&mut t.test, &client, &mut peer).await;
@@ -214,7 +198,7 @@ async fn disconnect_keeps_pending_handshakes_and_close_ends_them() {
     server.close(id).await.expect("close");
     expect_clean_end(&mut ends).await;
     assert_talks(&mut t.test, &client, &mut peer).await;
-    failures.none();
+    failures.expect_none();
 }
 
 #[actix_rt::test]

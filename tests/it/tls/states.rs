@@ -6,8 +6,8 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use super::{TlsFixture, accept, assert_talks, read, write};
 use crate::tcp::networks::{Attempt, SilentNetwork};
-use crate::tcp_server::{code, dial};
-use support::{TestApp, within};
+use crate::tcp_server::dial;
+use support::{TestApp, code, within};
 
 fn default() -> SecureOptions {
     SecureOptions::default()
@@ -28,8 +28,8 @@ async fn a_socket_that_is_not_connected_cannot_be_secured_and_stays() {
 
 #[actix_rt::test]
 async fn a_socket_that_is_connecting_cannot_be_secured_and_continues() {
-    let (tell, mut attempts) = unbounded_channel();
-    let test = TestApp::with_network(SilentNetwork(tell)).await;
+    let (sender, mut attempts) = unbounded_channel();
+    let test = TestApp::with_network(SilentNetwork(sender)).await;
     let id = test.create().await;
     let tcp = &test.app.tcp;
     tcp.set_paused(id, true).await.expect("pause");

@@ -1,4 +1,4 @@
-//! What is no plain echo.
+//! Modes other than the plain echo.
 
 use std::collections::HashMap;
 
@@ -15,8 +15,8 @@ use crate::plan::Mode;
 
 pub async fn start(app: &App, mode: Mode) -> Result<()> {
     if mode == Mode::Subscribers {
-        // Listeners are told in the order in which they were added, so the
-        // last one echoes what all have heard of.
+        // Listeners are called in the order in which they were added, so the last one echoes
+        // what all have received.
         for _ in 1..Mode::SUBSCRIBERS {
             let subscriber = Subscriber.start();
             app.tcp
@@ -32,7 +32,7 @@ pub async fn start(app: &App, mode: Mode) -> Result<()> {
     hear_all(app, &server.start()).await
 }
 
-/// A listener beside the one that answers.
+/// A listener besides the one that answers.
 struct Subscriber;
 
 impl Actor for Subscriber {
@@ -60,7 +60,7 @@ impl Handler<AcceptInfo> for Server {
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
         let client = info.client();
         if self.mode == Mode::Accept {
-            // It was paused from the beginning, and is never read.
+            // It is paused from the start, and never read.
             client.close();
             return;
         }
@@ -106,7 +106,7 @@ impl Server {
                 }
             }
             Mode::Pause => {
-                // Without the event's credit: a pause waits for it.
+                // Without the event's credit, because a pause waits for it.
                 let (client, data) = (client.clone(), info.into_data());
                 let answer = async move {
                     if let Err(error) = pause_and_resume(&client, data).await {

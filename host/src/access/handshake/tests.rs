@@ -1,4 +1,4 @@
-//! Handshakes that are right, that are wrong, and that are anything.
+//! Valid, invalid and random handshakes.
 
 use hyper::header::HOST;
 use proptest::prelude::*;
@@ -15,7 +15,7 @@ fn request(target: &str, headers: &[(&str, &str)]) -> Request<()> {
     request.body(()).expect("a request")
 }
 
-/// A handshake with some headers more.
+/// A valid handshake with these headers added or replaced; the value `-` removes one.
 fn handshake(target: &str, more: &[(&str, &str)]) -> Request<()> {
     let mut headers = vec![
         ("host", "127.0.0.1:8787"),
@@ -31,14 +31,14 @@ fn handshake(target: &str, more: &[(&str, &str)]) -> Request<()> {
 
 fn status(request: &Request<()>) -> u16 {
     match read(request) {
-        Ok(Asked::Page { .. }) => 200,
-        Ok(Asked::WebSocket(_)) => 101,
-        Err(wrong) => wrong.status.as_u16(),
+        Ok(Requested::File { .. }) => 200,
+        Ok(Requested::WebSocket(_)) => 101,
+        Err(rejection) => rejection.status.as_u16(),
     }
 }
 
 #[test]
-fn a_handshake_is_what_the_rfc_says() {
+fn handshakes_follow_the_rfc() {
     for (target, more, expected) in [
         ("/", vec![], 101),
         ("/admin", vec![], 101),
@@ -99,8 +99,8 @@ fn a_handshake_is_what_the_rfc_says() {
 }
 
 #[test]
-fn a_token_comes_as_a_subprotocol_or_as_a_bearer_and_never_in_the_query() {
-    let word = format!("{TOKEN}{}", URL_SAFE_NO_PAD.encode("sé cret/+"));
+fn the_token_is_a_subprotocol_or_a_bearer_and_never_in_the_query() {
+    let word = format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode("sé cret/+"));
     let both = format!("{PROTOCOL}, {word}");
     for (target, name, value, token, selects) in [
         (
@@ -136,12 +136,12 @@ fn a_token_comes_as_a_subprotocol_or_as_a_bearer_and_never_in_the_query() {
         ("/", "authorization", "Basic c2VjcmV0", None, false),
         ("/?token=secret", "x", "y", None, false),
     ] {
-        let asked = read(&handshake(target, &[(name, value)]));
-        let Ok(Asked::WebSocket(socket)) = asked else {
-            panic!("{name}: {value}: {asked:?}");
+        let requested = read(&handshake(target, &[(name, value)]));
+        let Ok(Requested::WebSocket(socket)) = requested else {
+            panic!("{name}: {value}: {requested:?}");
         };
         assert_eq!(socket.token.as_deref(), token, "{name}: {value}");
-        let response = socket.accepted();
+        let response = socket.response();
         let selected = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
         assert_eq!(selected.is_some(), selects, "{value}");
         let accept = &response.headers()[header::SEC_WEBSOCKET_ACCEPT];
@@ -152,10 +152,9 @@ fn a_token_comes_as_a_subprotocol_or_as_a_bearer_and_never_in_the_query() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// Whatever the headers are, a WebSocket comes only by an address or as localhost, by a
-    /// whole handshake.
+    /// With any headers, only a complete handshake to an IP address or localhost opens a WebSocket.
     #[test]
-    fn any_head_is_answered_and_no_foreign_host_is_let_in(
+    fn every_head_gets_a_response_and_foreign_hosts_are_rejected(
         headers in prop::collection::vec((
             prop::sample::select(vec![
                 "host", "origin", "upgrade", "connection", "sec-websocket-key",
@@ -172,9 +171,9 @@ proptest! {
                 "[ -~\u{80}-\u{ff}]{0,20}",
             ],
         ), 0..8),
-        begins_right in any::<bool>(),
+        is_handshake in any::<bool>(),
     ) {
-        let mut request = match begins_right {
+        let mut request = match is_handshake {
             true => handshake("/", &[]),
             false => request("/", &[]),
         };
@@ -184,17 +183,16 @@ proptest! {
             }
         }
         match read(&request) {
-            Ok(Asked::WebSocket(socket)) => {
+            Ok(Requested::WebSocket(socket)) => {
                 prop_assert_eq!(request.headers().get_all(HOST).iter().count(), 1);
-                let host = origins::Request { host: Some(&socket.host), origin: None };
-                prop_assert!(Origins::is_host(host).is_ok());
+                prop_assert!(Origins::check_host(&socket.host).is_ok());
                 prop_assert!(HeaderValue::try_from(&socket.accept).is_ok());
             }
-            Ok(Asked::Page { .. }) => {}
-            Err(wrong) => {
-                let text = wrong.text.clone();
+            Ok(Requested::File { .. }) => {}
+            Err(rejection) => {
+                let text = rejection.text.clone();
                 prop_assert!(text.len() < 100, "{}", text);
-                prop_assert!(wrong.into_response().status().is_client_error());
+                prop_assert!(rejection.into_response().status().is_client_error());
             }
         }
     }

@@ -1,98 +1,84 @@
-//! What is read, what is refused, and what hangs without holding anything up.
+//! Valid and invalid manifest files, and file systems that hang.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use tempfile::{TempDir, tempdir};
+
 use crate::access::manifests::*;
 
-/// A folder of the test's own.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let name = format!("chrome-sockets-manifests-{name}-{}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir_all(&folder).expect("a folder");
-        Folder(folder)
-    }
-
-    fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, text).expect("written");
-        path
-    }
+fn write(folder: &TempDir, name: &str, text: &str) -> PathBuf {
+    let path = folder.path().join(name);
+    fs::write(&path, text).expect("a written file");
+    path
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // Nobody else has it.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn fifo(folder: &Folder, name: &str) -> PathBuf {
-    let path = folder.0.join(name);
+fn fifo(folder: &TempDir, name: &str) -> PathBuf {
+    let path = folder.path().join(name);
     let made = std::process::Command::new("mkfifo").arg(&path).status();
     assert!(made.is_ok_and(|status| status.success()), "a FIFO");
     path
 }
 
-/// What reading it fails with, in a thread that the test does not wait for.
-fn refused(path: PathBuf) -> String {
+/// The error of reading it, in a thread so that a hanging read does not hang the test.
+fn read_error(path: PathBuf) -> String {
     let (done, result) = channel();
     thread::spawn(move || done.send(read(&path).map_err(|error| error.to_string())));
     let result = result.recv_timeout(Duration::from_secs(20));
-    result
-        .expect("it does not hang")
-        .expect_err("it is no manifest")
+    result.expect("a result in time").expect_err("an error")
 }
 
 #[test]
-fn what_is_no_regular_file_is_refused_at_once() {
-    let folder = Folder::new("kinds");
+fn only_regular_files_are_read() {
+    let folder = tempdir().expect("a folder");
     for (path, what) in [
-        (folder.0.clone(), "a folder"),
+        (folder.path().to_owned(), "a folder"),
         (fifo(&folder, "fifo"), "a FIFO"),
         ("/dev/zero".into(), "a device"),
     ] {
-        let said = refused(path);
-        assert!(said.contains(what), "{said}");
+        let error = read_error(path);
+        assert!(error.contains(what), "{error}");
     }
-    let link = folder.0.join("link.json");
+    let link = folder.path().join("link.json");
     std::os::unix::fs::symlink("/dev/zero", &link).expect("a link");
-    assert!(refused(link).contains("a device"), "by a link too");
-    let good = folder.file("good.json", "{}");
+    assert!(read_error(link).contains("a device"), "through a link too");
+    let good = write(&folder, "good.json", "{}");
     assert_eq!(read(&good).expect("a file"), "{}");
 }
 
 #[test]
-fn a_huge_file_is_read_no_further_than_a_manifest_may_be() {
-    let folder = Folder::new("huge");
-    let path = folder.file("huge.json", "");
-    // A terabyte of nothing, which takes no room.
+fn a_file_above_the_size_limit_is_rejected() {
+    let folder = tempdir().expect("a folder");
+    let path = write(&folder, "huge.json", "");
+    // A sparse file of a terabyte, which takes no space.
     let file = OpenOptions::new().write(true).open(&path).expect("a file");
-    file.set_len(1 << 40).expect("a file system with holes");
-    assert!(refused(path).contains("longer than 1048576 bytes"));
-    let longest = folder.file("longest.json", &" ".repeat(MAX_MANIFEST));
+    file.set_len(1 << 40)
+        .expect("a file system with sparse files");
+    assert!(read_error(path).contains("longer than 1048576 bytes"));
+    let longest = write(&folder, "longest.json", &" ".repeat(MAX_MANIFEST));
     assert_eq!(read(&longest).expect("a file").len(), MAX_MANIFEST);
 }
 
 #[test]
-fn every_broken_manifest_is_named_with_the_place_in_it() {
-    let folder = Folder::new("check");
-    folder.file("a.json", r#"{ "sockets": { "tcp": { "connect": "" } } }"#);
-    folder.file("notes.txt", "{");
-    folder.file(".b.json.swp.json", "{");
-    check(&folder.0).expect("all can be used");
+fn errors_name_every_invalid_manifest_and_the_position_in_it() {
+    let folder = tempdir().expect("a folder");
+    write(
+        &folder,
+        "a.json",
+        r#"{ "sockets": { "tcp": { "connect": "" } } }"#,
+    );
+    write(&folder, "notes.txt", "{");
+    write(&folder, ".b.json.swp.json", "{");
+    check(folder.path()).expect("valid manifests");
     let bad = r#"{ "sockets": { "tcpServer": { "listen": ["*:1", "*:x"] } } }"#;
-    let bad = folder.file("b.json", bad);
-    let cut = folder.file("c.json", "{\n  \"sockets\":");
+    let bad = write(&folder, "b.json", bad);
+    let cut = write(&folder, "c.json", "{\n  \"sockets\":");
     let fifo = fifo(&folder, "d.json");
-    let error = check(&folder.0).expect_err("three are broken");
+    let error = check(folder.path()).expect_err("invalid manifests");
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    let said = error.to_string();
-    let lines: Vec<_> = said.lines().collect();
+    let text = error.to_string();
+    let lines: Vec<_> = text.lines().collect();
     let [first, second, third] = lines[..] else {
-        panic!("{said}");
+        panic!("{text}");
     };
     let start = format!("{}: sockets.tcpServer.listen[1]: ", bad.display());
     assert!(first.starts_with(&start), "{first}");
@@ -102,13 +88,13 @@ fn every_broken_manifest_is_named_with_the_place_in_it() {
         "{second}"
     );
     assert!(third.starts_with(&fifo.display().to_string()), "{third}");
-    let nowhere = folder.0.join("nowhere.json");
-    let said = check(&nowhere).expect_err("there is none").to_string();
-    assert!(said.starts_with(&nowhere.display().to_string()), "{said}");
+    let nowhere = folder.path().join("nowhere.json");
+    let text = check(&nowhere).expect_err("a missing file").to_string();
+    assert!(text.starts_with(&nowhere.display().to_string()), "{text}");
 }
 
 /// A job that hangs until its sender is dropped.
-fn hangs() -> (Sender<()>, impl FnOnce() + Send + 'static) {
+fn hanging_job() -> (Sender<()>, impl FnOnce() + Send + 'static) {
     let (release, hang): (_, Receiver<()>) = channel();
     (release, move || {
         let _ = hang.recv();
@@ -116,36 +102,37 @@ fn hangs() -> (Sender<()>, impl FnOnce() + Send + 'static) {
 }
 
 #[actix_rt::test]
-async fn a_file_system_that_hangs_holds_up_a_few_threads_and_nothing_else() {
+async fn a_hanging_file_system_blocks_a_bounded_number_of_threads() {
     let mut reader = FileReader::new();
-    reader.time = Duration::from_millis(1);
+    reader.timeout = Duration::from_millis(1);
     let mut hanging = Vec::new();
     for _ in 0..MANIFEST_READERS {
-        let (release, job) = hangs();
-        let error = reader.run(job).await.expect_err("it hangs");
+        let (release, job) = hanging_job();
+        let error = reader.run(job).await.expect_err("a timeout");
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         hanging.push(release);
     }
-    let error = reader.run(|| ()).await.expect_err("too many hang");
+    let error = reader.run(|| ()).await.expect_err("too many running jobs");
     assert_eq!(error.kind(), ErrorKind::ResourceBusy);
     hanging.clear();
-    // They end in their own time.
-    reader.time = Duration::from_secs(20);
+    // The threads end some time after their senders are dropped.
+    reader.timeout = Duration::from_secs(20);
     let again = async { while reader.run(|| ()).await.is_err() {} };
     let again = timeout(Duration::from_secs(20), again).await;
-    again.expect("a place is free again");
+    again.expect("a thread is free again");
 }
 
 #[test]
-fn what_has_no_effect_is_told_with_the_files_path() {
-    let folder = Folder::new("warnings");
+fn warnings_name_the_file() {
+    let folder = tempdir().expect("a folder");
     let text = r#"{ "sockets": { "tcp": { "connect": "a:1", "conect": "b:1" } } }"#;
-    let path = folder.file("a.json", text);
-    folder.file(
+    let path = write(&folder, "a.json", text);
+    write(
+        &folder,
         "b.json",
         r#"{ "sockets": { "tcp": { "connect": "a:1" } } }"#,
     );
-    let warnings = check(&folder.0).expect("all can be used");
+    let warnings = check(folder.path()).expect("valid manifests");
     let [warning] = warnings.as_slice() else {
         panic!("one warning, not {warnings:?}");
     };

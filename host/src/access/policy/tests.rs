@@ -1,16 +1,16 @@
-//! Who is let in, as whom, with what.
+//! App ids, manifests, tokens and versions.
 
 use std::fs;
 
 use serde_json::{Value, json};
 
 use crate::access::policy::*;
-use crate::protocol::frame::object;
+use crate::protocol::frame::parse_object;
 use chrome_sockets::Permissions;
 
-fn hello(said: Value) -> String {
+fn hello(fields: Value) -> String {
     let mut hello = json!({ "protocol": [1], "app": "a" });
-    for (key, value) in said.as_object().expect("an object") {
+    for (key, value) in fields.as_object().expect("an object") {
         hello[key] = value.clone();
     }
     hello.to_string()
@@ -18,22 +18,22 @@ fn hello(said: Value) -> String {
 
 fn admit(
     policy: &Policy,
-    visitor: &PeerIdentity,
-    said: Value,
+    peer: &PeerIdentity,
+    fields: Value,
 ) -> Result<(AppId, Permissions), CloseReason> {
-    let hello = hello(said);
-    let hello = object(hello.as_bytes()).expect("a hello");
-    let app = policy.admit(&hello, visitor)?;
-    let permissions = match (policy.brought(&hello), &policy.manifest) {
-        (Some(manifest), _) => read(&app, manifest)?.0,
-        (None, Some(path)) => read_file(path, &app)?,
+    let hello = hello(fields);
+    let hello = parse_object(hello.as_bytes()).expect("a hello");
+    let app = policy.resolve_app(&hello, peer)?;
+    let permissions = match (policy.client_manifest(&hello), &policy.manifest) {
+        (Some(manifest), _) => parse_manifest(&app, manifest)?.0,
+        (None, Some(path)) => read_manifest(path, &app)?,
         (None, None) => Permissions::none(),
     };
     Ok((app, permissions))
 }
 
-fn code(policy: &Policy, visitor: &PeerIdentity, said: Value) -> Option<Code> {
-    admit(policy, visitor, said).err().map(|end| end.code)
+fn code(policy: &Policy, peer: &PeerIdentity, fields: Value) -> Option<Code> {
+    admit(policy, peer, fields).err().map(|reason| reason.code)
 }
 
 fn trusted() -> PeerIdentity {
@@ -41,17 +41,17 @@ fn trusted() -> PeerIdentity {
 }
 
 #[test]
-fn without_a_manifest_nobody_may_do_anything() {
+fn without_a_manifest_nothing_is_permitted() {
     let policy = Policy::default();
     let manifest = json!({ "sockets": { "tcpServer": { "listen": "" } } });
-    let said = json!({ "manifest": manifest });
-    let (app, permissions) = admit(&policy, &trusted(), said.clone()).expect("it comes in");
+    let fields = json!({ "manifest": manifest });
+    let (app, permissions) = admit(&policy, &trusted(), fields.clone()).expect("admitted");
     assert_eq!((app.as_str(), permissions), ("a", Permissions::none()));
     let dev = Policy {
         dev: true,
         ..Policy::default()
     };
-    let (_, permissions) = admit(&dev, &trusted(), said).expect("it comes in");
+    let (_, permissions) = admit(&dev, &trusted(), fields).expect("admitted");
     assert!(permissions.may_listen("0.0.0.0", 0) && !permissions.may_connect("0.0.0.0", 1));
     let bad = json!({ "manifest": { "sockets": { "tcpServer": { "listen": "*:x" } } } });
     assert_eq!(code(&dev, &trusted(), bad), Some(Code::BadManifest));
@@ -59,9 +59,11 @@ fn without_a_manifest_nobody_may_do_anything() {
 
 #[test]
 fn a_folder_has_a_manifest_for_each_app() {
-    let folder = std::env::temp_dir().join(format!("chrome-sockets-policy-{}", std::process::id()));
-    fs::create_dir_all(folder.join("apps")).expect("a folder");
-    let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("written");
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    fs::create_dir(folder.join("apps")).expect("a folder");
+    let write =
+        |name: &str, text: &str| fs::write(folder.join(name), text).expect("a written file");
     write(
         "outside.json",
         r#"{ "sockets": { "tcp": { "connect": "" } } }"#,
@@ -77,7 +79,7 @@ fn a_folder_has_a_manifest_for_each_app() {
         ..Policy::default()
     };
     let admitted = admit(&policy, &trusted(), json!({}));
-    let (_, permissions) = admitted.expect("it has a manifest");
+    let (_, permissions) = admitted.expect("a manifest");
     assert!(permissions.may_listen("127.0.0.1", 0) && !permissions.may_listen("::", 0));
     for (app, refused) in [
         ("b", Code::UnknownApp),
@@ -92,14 +94,13 @@ fn a_folder_has_a_manifest_for_each_app() {
         ("bad", Code::BadManifest),
         ("large", Code::BadManifest),
     ] {
-        let said = json!({ "app": app });
-        assert_eq!(code(&policy, &trusted(), said), Some(refused), "{app:?}");
+        let fields = json!({ "app": app });
+        assert_eq!(code(&policy, &trusted(), fields), Some(refused), "{app:?}");
     }
-    fs::remove_dir_all(folder).expect("removed");
 }
 
 #[test]
-fn a_token_is_shown_whole_or_not_at_all() {
+fn only_the_whole_token_is_accepted() {
     let policy = Policy {
         token: Some("secret".into()),
         ..Policy::default()
@@ -111,15 +112,15 @@ fn a_token_is_shown_whole_or_not_at_all() {
         Some("secret "),
         Some("Secret"),
     ] {
-        assert!(!policy.is_token(shown), "{shown:?}");
+        assert!(!policy.accepts_token(shown), "{shown:?}");
     }
-    assert!(policy.is_token(Some("secret")));
+    assert!(policy.accepts_token(Some("secret")));
     let none = Policy::default();
-    assert!(none.is_token(None) && none.is_token(Some("any")));
+    assert!(none.accepts_token(None) && none.accepts_token(Some("any")));
 }
 
 #[test]
-fn a_page_that_is_bound_to_apps_is_no_other() {
+fn a_page_bound_to_apps_cannot_be_another() {
     let policy = Policy::default();
     let page = PeerIdentity {
         apps: Some(["a", "b"].map(AppId::from).into()),
@@ -133,7 +134,7 @@ fn a_page_that_is_bound_to_apps_is_no_other() {
 }
 
 #[test]
-fn an_extension_is_itself_and_a_version_is_in_common() {
+fn an_extension_is_its_own_app_and_versions_must_match() {
     let policy = Policy::default();
     let extension = PeerIdentity {
         app: Some("ext".into()),
@@ -148,7 +149,7 @@ fn an_extension_is_itself_and_a_version_is_in_common() {
         (json!([2, 3]), Some(Code::Version)),
         (json!([2, 1]), None),
     ] {
-        let said = json!({ "protocol": protocol });
-        assert_eq!(code(&policy, &trusted(), said), refused, "{protocol}");
+        let fields = json!({ "protocol": protocol });
+        assert_eq!(code(&policy, &trusted(), fields), refused, "{protocol}");
     }
 }

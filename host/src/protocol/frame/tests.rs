@@ -1,11 +1,11 @@
-//! Frames that are right, that are wrong, and that are anything.
+//! Valid, invalid and random frames.
 
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::protocol::arguments::CallError;
 use crate::protocol::call;
-use crate::protocol::call::CallError;
 use crate::protocol::frame::*;
 
 /// A binary frame by hand.
@@ -16,14 +16,13 @@ fn binary(header: &str, data: &[u8]) -> Bytes {
     frame.into()
 }
 
-/// Reads a frame as a session does, and gives the data that its messages
-/// take.
-fn read(form: Encoding, bytes: Bytes) -> Result<Vec<Bytes>, FrameError> {
+/// Reads a frame as a session does. Returns the data that its messages use.
+fn read(encoding: Encoding, bytes: Bytes) -> Result<Vec<Bytes>, FrameError> {
     let Frame {
         mut messages,
         mut data,
         ..
-    } = Frame::read(form, bytes)?;
+    } = Frame::read(encoding, bytes)?;
     let mut taken = Vec::new();
     while let Some(message) = messages.next()? {
         let (_, mut parts) = message.into_call().expect("a function");
@@ -31,7 +30,7 @@ fn read(form: Encoding, bytes: Bytes) -> Result<Vec<Bytes>, FrameError> {
             taken.extend(data.take(value)?);
         }
     }
-    data.end()?;
+    data.finish()?;
     Ok(taken)
 }
 
@@ -46,7 +45,7 @@ fn data_is_taken_in_the_order_of_the_messages() {
     assert_eq!(taken, Ok(vec!["abc".into(), "".into(), "de".into()]));
 }
 
-/// Reads every message of a frame, whatever they are.
+/// Reads all messages of a frame and returns their number.
 fn read_all(bytes: Bytes) -> Result<usize, FrameError> {
     let mut frame = Frame::read(Encoding::Text, bytes)?;
     let mut count = 0;
@@ -57,7 +56,7 @@ fn read_all(bytes: Bytes) -> Result<usize, FrameError> {
 }
 
 #[test]
-fn messages_are_read_one_by_one_however_they_are_spaced() {
+fn messages_are_read_one_by_one_with_any_white_space() {
     for (messages, count) in [
         ("[]", 0),
         ("[ \n ]", 0),
@@ -73,21 +72,21 @@ fn messages_are_read_one_by_one_however_they_are_spaced() {
 }
 
 #[test]
-fn an_error_repeats_nothing_of_what_is_wrong() {
+fn an_error_repeats_nothing_of_the_input() {
     let long = "x".repeat(10_000);
     for header in [
         format!(r#"{{"{long}":1}}"#),
         format!(r#"{{"ack":"{long}"}}"#),
         format!(r#"{{"ack":{long}}}"#),
     ] {
-        let error = Frame::read(Encoding::Text, header.into()).expect_err("it is wrong");
+        let error = Frame::read(Encoding::Text, header.into()).expect_err("an error");
         let text = error.to_string();
         assert!(text.len() < 150 && !text.contains("xxx"), "{text}");
     }
 }
 
 #[test]
-fn what_is_no_frame_is_told_from_what_is() {
+fn invalid_frames_are_rejected() {
     use FrameError::*;
     for (frame, error) in [
         (Bytes::new(), Short),
@@ -107,7 +106,7 @@ fn what_is_no_frame_is_told_from_what_is() {
             "{frame:?}"
         );
     }
-    let bad_base64 = Message("its data is not in base64");
+    let bad_base64 = Message("its data is not base64");
     for text in ["YQ", "YR==", "Y Q=", "_-==", "YQ==YQ=="] {
         let header = json!({ "messages": [[1,"a", text]] }).to_string();
         assert_eq!(
@@ -138,16 +137,16 @@ fn what_is_no_frame_is_told_from_what_is() {
     for hello in ["{}", "1", r#"[[1],"a"]"#, r#"{"protocol":[1],"app":1}"#] {
         let text = format!(r#"{{"hello":{hello}}}"#);
         let frame = Frame::read(Encoding::Text, text.into()).expect("a frame");
-        let hello = frame.into_hello().expect("no data").expect("a hello");
+        let hello = frame.into_hello().expect("a hello");
         assert!(
-            matches!(object::<Hello<'_>>(&hello), Err(Header(_))),
+            matches!(parse_object::<Hello<'_>>(&hello), Err(Header(_))),
             "{hello:?}"
         );
     }
     for messages in ["[1]", "[{}]", "[null]", r#"["x"]"#, "[[],7]"] {
         let text = format!(r#"{{"messages":{messages}}}"#);
         let error = read_all(text.into());
-        assert_eq!(error, Err(Message("it is no list")), "{messages}");
+        assert_eq!(error, Err(Message("not a list")), "{messages}");
     }
     let deep = format!(r#"{{"messages":[[{}]]}}"#, "[".repeat(100_000));
     assert!(Frame::read(Encoding::Text, deep.into()).is_err());
@@ -155,18 +154,18 @@ fn what_is_no_frame_is_told_from_what_is() {
 }
 
 #[test]
-fn a_few_bytes_do_not_keep_their_frame() {
+fn a_small_slice_does_not_keep_its_frame_in_memory() {
     let header = r#"{"messages":[[1,"a",9],[2,"b",100000]]}"#;
     let frame = binary(header, &[7; 100_009]);
     let range = frame.as_ptr() as usize..frame.as_ptr() as usize + frame.len();
-    let taken = read(Encoding::Binary, frame).expect("it is a frame");
+    let taken = read(Encoding::Binary, frame).expect("a frame");
     let inside = |bytes: &Bytes| range.contains(&(bytes.as_ptr() as usize));
-    assert!(!inside(&taken[0]), "9 bytes of {} were kept", range.len());
+    assert!(!inside(&taken[0]), "9 bytes keep all {}", range.len());
     assert!(inside(&taken[1]), "most of a frame was copied");
 }
 
 #[test]
-fn what_is_written_is_read() {
+fn written_frames_can_be_read() {
     let frame = write(
         Encoding::Binary,
         &[r#""ack":7"#, r#""messages":[[1,"a",3]]"#],
@@ -192,24 +191,24 @@ fn what_is_written_is_read() {
     assert_eq!(write(Encoding::Text, &[], &[]), "{}");
 }
 
-/// Whatever a call is, it is read or refused.
-fn try_call(form: Encoding, bytes: Bytes) {
-    let Ok(mut frame) = Frame::read(form, bytes) else {
+/// Reads everything in a frame, which must not panic.
+fn read_any(encoding: Encoding, bytes: Bytes) {
+    let Ok(mut frame) = Frame::read(encoding, bytes) else {
         return;
     };
     if let Some(hello) = &frame.hello {
-        let _ = object::<Hello<'_>>(hello);
+        let _ = parse_object::<Hello<'_>>(hello);
     }
     while let Ok(Some(message)) = frame.messages.next() {
-        let _ = (message.kind(), message.names(|_| {}));
+        let _ = (message.kind(), message.event_names(|_| {}));
         if let Err(CallError::Frame(_)) = call::read(message, &mut frame.data) {
             return;
         }
     }
 }
 
-/// A frame that is right.
-fn good() -> impl Strategy<Value = (Encoding, Bytes)> {
+/// A valid frame.
+fn valid_frame() -> impl Strategy<Value = (Encoding, Bytes)> {
     let function = prop::sample::select(vec![
         "tcp.send",
         "tcp.create",
@@ -258,13 +257,13 @@ proptest! {
 
     #[test]
     fn anything_is_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        try_call(Encoding::Binary, bytes.clone().into());
-        try_call(Encoding::Text, bytes.into());
+        read_any(Encoding::Binary, bytes.clone().into());
+        read_any(Encoding::Text, bytes.into());
     }
 
     #[test]
     fn mutated_frames_are_read_or_refused(
-        (form, frame) in good(),
+        (encoding, frame) in valid_frame(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
         cut in any::<prop::sample::Index>(),
         is_cut in any::<bool>(),
@@ -277,6 +276,6 @@ proptest! {
         if is_cut {
             bytes.truncate(cut.index(bytes.len()));
         }
-        try_call(form, bytes.into());
+        read_any(encoding, bytes.into());
     }
 }

@@ -1,4 +1,4 @@
-//! Order, credit and bounds of what goes to a client.
+//! The order, windows and bounds of messages to a client.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -7,24 +7,24 @@ use crate::limits::FRAME;
 use crate::protocol::frame::Frame;
 use crate::protocol::outbox::*;
 
-/// What is held, and how much of it there is.
-struct Held(Rc<Cell<usize>>);
+/// Counts what an outbox retains.
+struct Retained(Rc<Cell<usize>>);
 
-impl Held {
-    fn one(count: &Rc<Cell<usize>>) -> Self {
+impl Retained {
+    fn new(count: &Rc<Cell<usize>>) -> Self {
         count.set(count.get() + 1);
-        Held(count.clone())
+        Retained(count.clone())
     }
 }
 
-impl Drop for Held {
+impl Drop for Retained {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
     }
 }
 
-fn next(outbox: &mut Outbox<Held>) -> Option<Bytes> {
-    let frame = outbox.next_frame().expect("all is acknowledged");
+fn next(outbox: &mut Outbox<Retained>) -> Option<Bytes> {
+    let frame = outbox.next_frame().expect("no overrun");
     if let Some(frame) = &frame {
         assert!(frame.len() <= FRAME, "a frame of {} bytes", frame.len());
     }
@@ -32,34 +32,34 @@ fn next(outbox: &mut Outbox<Held>) -> Option<Bytes> {
 }
 
 /// The header of the next frame, as text, and its data.
-fn shown(outbox: &mut Outbox<Held>, form: Encoding) -> Option<(String, Bytes)> {
+fn next_header(outbox: &mut Outbox<Retained>, encoding: Encoding) -> Option<(String, Bytes)> {
     let frame = next(outbox)?;
-    let length = match form {
+    let length = match encoding {
         Encoding::Binary => {
             u32::from_le_bytes(frame[..4].try_into().expect("4 bytes")) as usize + 4
         }
         Encoding::Text => frame.len(),
     };
-    let start = if form == Encoding::Binary { 4 } else { 0 };
+    let start = if encoding == Encoding::Binary { 4 } else { 0 };
     let header = String::from_utf8(frame[start..length].to_vec()).expect("UTF-8");
-    Frame::read(form, frame.clone()).expect("it can be read");
+    Frame::read(encoding, frame.clone()).expect("a valid frame");
     Some((header, frame.slice(length..)))
 }
 
 #[test]
-fn messages_that_come_together_go_together_in_order() {
-    let held = Rc::new(Cell::new(0));
-    for form in [Encoding::Binary, Encoding::Text] {
-        let mut outbox = Outbox::new(form);
+fn messages_collect_into_one_frame_in_order() {
+    let retained = Rc::new(Cell::new(0));
+    for encoding in [Encoding::Binary, Encoding::Text] {
+        let mut outbox = Outbox::new(encoding);
         assert!(next(&mut outbox).is_none());
         outbox.push(r#"["answer",1]"#);
-        outbox.push_receive(7, &"abc".into(), 4, Held::one(&held));
-        outbox.push_receive(7, &"d".into(), 4, Held::one(&held));
-        outbox.push_receive(7, &"e".into(), 4, Held::one(&held));
-        outbox.push_receive(8, &"f".into(), 4, Held::one(&held));
+        outbox.push_receive(7, &"abc".into(), 4, Retained::new(&retained));
+        outbox.push_receive(7, &"d".into(), 4, Retained::new(&retained));
+        outbox.push_receive(7, &"e".into(), 4, Retained::new(&retained));
+        outbox.push_receive(8, &"f".into(), 4, Retained::new(&retained));
         outbox.push(r#"["answer",2]"#);
-        let (header, data) = shown(&mut outbox, form).expect("a frame");
-        let messages = match form {
+        let (header, data) = next_header(&mut outbox, encoding).expect("a frame");
+        let messages = match encoding {
             Encoding::Binary => {
                 assert_eq!(data, "abcdef");
                 r#"["tcp.onReceive",7,4],["tcp.onReceive",7,1],["tcp.onReceive",8,1]"#
@@ -75,107 +75,107 @@ fn messages_that_come_together_go_together_in_order() {
 }
 
 #[test]
-fn few_frames_are_unacknowledged_unless_they_are_full() {
-    let mut outbox: Outbox<Held> = Outbox::new(Encoding::Binary);
+fn only_full_frames_are_sent_while_many_are_unacknowledged() {
+    let mut outbox: Outbox<Retained> = Outbox::new(Encoding::Binary);
     for id in 1..=FRAMES {
         outbox.push(&format!(r#"["answer",{id}]"#));
         assert!(next(&mut outbox).is_some());
     }
     outbox.push(r#"["answer",8]"#);
     outbox.push(r#"["answer",9]"#);
-    assert!(next(&mut outbox).is_none(), "it waits for company");
-    outbox.acknowledge(1).expect("it was sent");
-    let (header, _) = shown(&mut outbox, Encoding::Binary).expect("there is room for one");
+    assert!(next(&mut outbox).is_none(), "it waits for more messages");
+    outbox.acknowledge(1).expect("a sent frame");
+    let (header, _) = next_header(&mut outbox, Encoding::Binary).expect("a frame");
     assert_eq!(header, r#"{"messages":[["answer",8],["answer",9]]}"#);
-    let long = format!(r#"["answer",10,"{}"]"#, "x".repeat(FULL));
+    let long = format!(r#"["answer",10,"{}"]"#, "x".repeat(FULL_FRAME));
     outbox.push(&long);
-    assert!(next(&mut outbox).is_some(), "a full one waits for nobody");
+    assert!(next(&mut outbox).is_some(), "a full frame is sent at once");
 }
 
 #[test]
-fn the_window_of_a_socket_and_of_all_bounds_what_is_let_go() {
-    let held = Rc::new(Cell::new(0));
+fn windows_of_a_socket_and_of_the_client_bound_received_data() {
+    let retained = Rc::new(Cell::new(0));
     let mut outbox = Outbox::new(Encoding::Binary);
     let piece = Bytes::from(vec![0; 64 * 1024]);
     let count = SOCKET_WINDOW / piece.len();
     for _ in 0..count {
-        outbox.push_receive(1, &piece, 0, Held::one(&held));
+        outbox.push_receive(1, &piece, 0, Retained::new(&retained));
     }
-    assert_eq!(held.get(), 0, "the window is not full");
-    outbox.push_receive(1, &piece, 0, Held::one(&held));
-    assert_eq!(held.get(), 1, "it is now");
-    outbox.push_receive(2, &piece, 0, Held::one(&held));
-    assert_eq!(held.get(), 1, "another socket has its own");
+    assert_eq!(retained.get(), 0, "the window is not full");
+    outbox.push_receive(1, &piece, 0, Retained::new(&retained));
+    assert_eq!(retained.get(), 1, "it is now");
+    outbox.push_receive(2, &piece, 0, Retained::new(&retained));
+    assert_eq!(retained.get(), 1, "another socket has its own window");
     for socket in 2..2 + 3 * count as u64 {
-        outbox.push_receive(socket, &piece, 0, Held::one(&held));
+        outbox.push_receive(socket, &piece, 0, Retained::new(&retained));
     }
-    assert_eq!(held.get(), 3, "and all together have theirs");
+    assert_eq!(retained.get(), 3, "the client has a window too");
     let mut frames = 0;
     while next(&mut outbox).is_some() {
         frames += 1;
     }
-    assert!(held.get() == 3 && frames > 8, "{frames} frames");
+    assert!(retained.get() == 3 && frames > 8, "{frames} frames");
     for frame in 1..=frames {
-        outbox.acknowledge(frame).expect("it was sent");
+        outbox.acknowledge(frame).expect("a sent frame");
     }
-    assert_eq!(held.get(), 0, "all was handled");
+    assert_eq!(retained.get(), 0, "all frames were acknowledged");
     assert!(outbox.sockets.is_empty() && outbox.starved.is_empty());
     assert_eq!(outbox.used, 0);
 }
 
 #[test]
-fn nothing_is_let_go_while_all_together_have_no_window() {
-    let held = Rc::new(Cell::new(0));
+fn events_are_retained_while_the_clients_window_is_full() {
+    let retained = Rc::new(Cell::new(0));
     let mut outbox = Outbox::new(Encoding::Binary);
-    let piece = Bytes::from(vec![0; FULL / 2]);
-    // Each socket has a window of its own that is nearly empty.
+    let piece = Bytes::from(vec![0; FULL_FRAME / 2]);
+    // The window of each socket is nearly empty.
     let (fit, over) = (WINDOW / piece.len(), 8);
     for socket in 0..(fit + over) as u64 {
-        outbox.push_receive(socket, &piece, 0, Held::one(&held));
+        outbox.push_receive(socket, &piece, 0, Retained::new(&retained));
     }
-    assert_eq!(held.get(), over);
+    assert_eq!(retained.get(), over);
     while next(&mut outbox).is_some() {}
-    let mut looks = [0, 0];
+    let mut counts = [0, 0];
     for frame in 1..=outbox.sent {
-        outbox.acknowledge(frame).expect("it was sent");
+        outbox.acknowledge(frame).expect("a sent frame");
         let is_full = outbox.used > WINDOW;
-        looks[usize::from(is_full)] += 1;
-        assert_eq!(held.get(), if is_full { over } else { 0 });
+        counts[usize::from(is_full)] += 1;
+        assert_eq!(retained.get(), if is_full { over } else { 0 });
     }
-    assert!(looks.iter().all(|looks| *looks > 0), "{looks:?}");
+    assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
 }
 
 #[test]
-fn tiny_events_count_too() {
-    let held = Rc::new(Cell::new(0));
+fn small_events_count_for_a_minimum() {
+    let retained = Rc::new(Cell::new(0));
     let mut outbox = Outbox::new(Encoding::Binary);
     for _ in 0..SOCKET_WINDOW / MIN_EVENT {
-        outbox.push_receive(1, &"x".into(), 0, Held::one(&held));
+        outbox.push_receive(1, &"x".into(), 0, Retained::new(&retained));
     }
-    assert_eq!(held.get(), 0);
-    outbox.push_receive(1, &"x".into(), 0, Held::one(&held));
-    assert_eq!(held.get(), 1);
+    assert_eq!(retained.get(), 0);
+    outbox.push_receive(1, &"x".into(), 0, Retained::new(&retained));
+    assert_eq!(retained.get(), 1);
 }
 
 #[test]
-fn what_is_held_is_let_go_by_its_own_frame() {
-    let held = Rc::new(Cell::new(0));
+fn an_event_is_retained_until_its_own_frame_is_acknowledged() {
+    let retained = Rc::new(Cell::new(0));
     let mut outbox = Outbox::new(Encoding::Binary);
-    outbox.push_held(r#"["tcpServer.onAccept",1,1]"#, Held::one(&held));
+    outbox.push_retaining(r#"["tcpServer.onAccept",1,1]"#, Retained::new(&retained));
     assert!(next(&mut outbox).is_some());
-    outbox.push_held(r#"["tcpServer.onAccept",1,2]"#, Held::one(&held));
+    outbox.push_retaining(r#"["tcpServer.onAccept",1,2]"#, Retained::new(&retained));
     assert!(next(&mut outbox).is_some());
-    outbox.acknowledge(1).expect("it was sent");
-    assert_eq!(held.get(), 1);
-    let rest = outbox.into_held();
-    assert_eq!(held.get(), 1, "the other is still held");
+    outbox.acknowledge(1).expect("a sent frame");
+    assert_eq!(retained.get(), 1);
+    let rest = outbox.into_retained();
+    assert_eq!(retained.get(), 1, "the other is still retained");
     drop(rest);
-    assert_eq!(held.get(), 0);
+    assert_eq!(retained.get(), 0);
 }
 
 #[test]
-fn who_acknowledges_what_was_never_sent_is_found_out() {
-    let mut outbox: Outbox<Held> = Outbox::new(Encoding::Binary);
+fn acknowledging_an_unsent_frame_is_an_overrun() {
+    let mut outbox: Outbox<Retained> = Outbox::new(Encoding::Binary);
     assert_eq!(outbox.acknowledge(0), Ok(()));
     assert_eq!(outbox.acknowledge(1), Err(Overrun));
     for _ in 0..2 {
@@ -186,15 +186,15 @@ fn who_acknowledges_what_was_never_sent_is_found_out() {
     assert_eq!(
         outbox.acknowledge(1),
         Err(Overrun),
-        "it cannot be taken back"
+        "acknowledgements only grow"
     );
     assert_eq!(outbox.acknowledge(u64::MAX), Err(Overrun));
 }
 
 #[test]
-fn who_never_acknowledges_is_found_out() {
-    let mut outbox: Outbox<Held> = Outbox::new(Encoding::Binary);
-    let long = format!(r#""{}""#, "x".repeat(FULL));
+fn never_acknowledging_is_an_overrun() {
+    let mut outbox: Outbox<Retained> = Outbox::new(Encoding::Binary);
+    let long = format!(r#""{}""#, "x".repeat(FULL_FRAME));
     for _ in 0..MAX_IN_FLIGHT {
         outbox.push(&long);
         assert!(next(&mut outbox).is_some());
@@ -204,26 +204,26 @@ fn who_never_acknowledges_is_found_out() {
 }
 
 #[test]
-fn the_clients_frames_are_acknowledged_with_what_there_is_or_in_time() {
-    let mut outbox: Outbox<Held> = Outbox::new(Encoding::Text);
-    outbox.handled(false, 100);
-    assert!(next(&mut outbox).is_none(), "it says nothing");
-    outbox.handled(true, 100);
+fn the_clients_frames_are_acknowledged_with_messages_or_at_a_limit() {
+    let mut outbox: Outbox<Retained> = Outbox::new(Encoding::Text);
+    outbox.count_handled(false, 100);
+    assert!(next(&mut outbox).is_none(), "it has no messages");
+    outbox.count_handled(true, 100);
     assert!(next(&mut outbox).is_none(), "it can wait");
     outbox.push("[1]");
     assert_eq!(
         next(&mut outbox),
         Some(r#"{"ack":1,"messages":[[1]]}"#.into())
     );
-    outbox.handled(true, 100);
-    outbox.handled(true, 100);
+    outbox.count_handled(true, 100);
+    outbox.count_handled(true, 100);
     assert_eq!(
         next(&mut outbox),
         Some(r#"{"ack":3}"#.into()),
         "half of the frames"
     );
     assert!(next(&mut outbox).is_none());
-    outbox.handled(true, WINDOW / 8);
+    outbox.count_handled(true, WINDOW / 8);
     assert_eq!(
         next(&mut outbox),
         Some(r#"{"ack":4}"#.into()),
@@ -232,9 +232,9 @@ fn the_clients_frames_are_acknowledged_with_what_there_is_or_in_time() {
 }
 
 #[test]
-fn a_client_is_not_read_while_it_leaves_whole_frames_unsent() {
-    let mut outbox: Outbox<Held> = Outbox::new(Encoding::Binary);
-    let long = format!(r#""{}""#, "x".repeat(FULL));
+fn a_client_is_not_read_while_full_frames_are_unsent() {
+    let mut outbox: Outbox<Retained> = Outbox::new(Encoding::Binary);
+    let long = format!(r#""{}""#, "x".repeat(FULL_FRAME));
     assert!(outbox.has_room());
     outbox.push(&long);
     outbox.push(&long);

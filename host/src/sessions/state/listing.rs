@@ -1,23 +1,23 @@
-//! Lists of sockets, in parts: no more of one is in memory than the client takes.
+//! Answers `getSockets` in parts, to bound the memory of a long list.
 
 use actix::prelude::*;
-use futures::FutureExt;
+use futures::future::join_all;
+use futures::{FutureExt, TryFutureExt};
+use serde_json::Value;
 
 use crate::protocol::call::Kind;
-use crate::protocol::outcome;
 use crate::protocol::outcome::{Outcome, server_info, tcp_info};
 use crate::sessions::event_sink::EventSink;
-use crate::sessions::state::State;
+use crate::sessions::state::SessionState;
 use crate::sessions::stats::Namespace;
 
-/// A list that is answered in parts, each of which is made when there is room for it.
+/// A `getSockets` call. Each part is made when the client has read those before.
 pub(super) struct Listing {
     call: u64,
     namespace: Namespace,
-    /// Those that are still to be listed; `None`: it waits for sockets that are being made.
-    left: Option<std::vec::IntoIter<u64>>,
-    /// A part is being made.
-    is_busy: bool,
+    /// The sockets that are not listed yet; `None` until the creates before are answered.
+    rest: Option<std::vec::IntoIter<u64>>,
+    is_part_pending: bool,
 }
 
 impl Listing {
@@ -25,81 +25,82 @@ impl Listing {
         Listing {
             call,
             namespace,
-            left: None,
-            is_busy: false,
+            rest: None,
+            is_part_pending: false,
         }
     }
 }
 
-impl State {
-    /// Whether the next part of a list may be made.
+impl SessionState {
+    /// Whether to make the next part now.
     pub(super) fn may_list(&self) -> bool {
         let listing = self.listing.as_ref();
-        let is_next = listing.is_some_and(|it| !it.is_busy && self.is_made(it));
-        is_next && self.outbox.has_room()
+        listing.is_some_and(|it| self.can_continue(it)) && self.outbox.has_room()
     }
 
-    /// Whether the sockets are made that a list has.
-    fn is_made(&self, listing: &Listing) -> bool {
-        listing.left.is_some() || (self.creating.servers == 0 && self.creating.clients == 0)
+    /// A list includes the sockets of the creates before it, so it waits for those.
+    fn can_continue(&self, listing: &Listing) -> bool {
+        let creates = self.pending_creates.servers + self.pending_creates.clients;
+        !listing.is_part_pending && (listing.rest.is_some() || creates == 0)
     }
 
-    /// Goes on with the list that was asked for, if there is one, while there is room.
-    pub(super) fn list(&mut self, ear: &Addr<EventSink>) {
-        while self.outbox.has_room()
+    /// Makes parts of the list while there is room for them.
+    pub(super) fn continue_listing(&mut self, sink: &Addr<EventSink>) {
+        while self.may_list()
             && let Some(mut listing) = self.listing.take()
         {
-            if listing.is_busy || !self.is_made(&listing) {
-                self.listing = Some(listing);
-                return;
-            }
-            let socket_stats = self.socket_stats.borrow();
+            let socket_stats = self.context.socket_stats.borrow();
             let namespace = listing.namespace;
-            let left = listing
-                .left
+            let rest = listing
+                .rest
                 .get_or_insert_with(|| socket_stats.ids(namespace).into_iter());
-            let count = socket_stats.part(namespace, left.as_slice());
-            let ids: Vec<u64> = left.take(count).collect();
+            let count = socket_stats.part_length(namespace, rest.as_slice());
+            let ids: Vec<u64> = rest.take(count).collect();
             drop(socket_stats);
-            let app = self.app.clone();
+            let app = self.context.app.clone();
             let part = async move {
                 let ids = ids.into_iter();
-                match namespace {
+                let infos = match namespace {
                     Namespace::Server => {
                         let info = |id: u64| app.tcp_server.get_info(id.into());
-                        outcome::part(ids.map(|id| info(id).map(|info| info.map(server_info))))
-                            .await
+                        join_all(ids.map(|id| info(id).map_ok(server_info))).await
                     }
                     Namespace::Client => {
                         let info = |id: u64| app.tcp.get_info(id.into());
-                        outcome::part(ids.map(|id| info(id).map(|info| info.map(tcp_info)))).await
+                        join_all(ids.map(|id| info(id).map_ok(tcp_info))).await
                     }
+                };
+                // A socket that was closed meanwhile has no info.
+                Outcome {
+                    values: infos.into_iter().flatten().collect(),
+                    ..Outcome::default()
                 }
             };
-            listing.is_busy = true;
+            listing.is_part_pending = true;
             let call = listing.call;
             self.listing = Some(listing);
-            self.wait_for(call, Kind::Part, part.boxed_local(), ear);
+            self.track(call, Kind::ListPart, part.boxed_local(), sink);
         }
     }
 
-    /// Tells a part of the list.
-    pub(super) fn listed(&mut self, id: u64, mut part: Outcome) {
+    /// Sends a part: the last one is the answer.
+    pub(super) fn send_list_part(&mut self, id: u64, part: Outcome) {
         let Some(mut listing) = self.listing.take() else {
             return;
         };
-        listing.is_busy = false;
-        let is_last = listing.left.as_ref().is_none_or(|left| left.len() == 0);
+        listing.is_part_pending = false;
+        let is_last = listing.rest.as_ref().is_none_or(|rest| rest.len() == 0);
+        let is_empty = part.values.is_empty();
+        let infos = Value::Array(part.values);
         if is_last {
-            self.others -= 1;
-            self.tell(id, part);
+            self.call_count -= 1;
+            self.answer(id, Outcome::value(infos));
             return;
         }
         self.listing = Some(listing);
-        let infos = part.values.pop().unwrap_or_default();
-        if infos.as_array().is_some_and(|infos| !infos.is_empty()) {
+        if !is_empty {
             self.outbox.push(&format!(r#"["part",{id},{infos}]"#));
-            self.count_messages();
+            self.charge_messages();
         }
     }
 }

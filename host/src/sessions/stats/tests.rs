@@ -1,13 +1,13 @@
-//! Counts and lists, by tables.
+//! Counters, memory and lists.
 
 use crate::sessions::stats::*;
 
 const ALL: PageRange = PageRange {
     from: 0,
-    most: usize::MAX,
+    max: usize::MAX,
 };
 
-fn sums(received: u64, sent: u64, accepted: u64) -> Counters {
+fn counters(received: u64, sent: u64, accepted: u64) -> Counters {
     Counters {
         received,
         sent,
@@ -15,95 +15,105 @@ fn sums(received: u64, sent: u64, accepted: u64) -> Counters {
     }
 }
 
-/// A server socket 1 with the clients 1 to 3, and the client 4 of nobody.
+/// A server socket 1 with the connections 1 to 3, and a client socket 4.
 fn socket_stats() -> SocketStats {
     let mut socket_stats = SocketStats::default();
     socket_stats.create(Namespace::Server, 1, 0, None);
     for client in 1..=3 {
-        socket_stats.accepted(1, client);
+        socket_stats.count_accepted(1, client);
     }
     socket_stats.create(Namespace::Client, 4, 0, Some(100));
     socket_stats
 }
 
 #[test]
-fn what_passed_stays_in_the_sums_when_its_socket_is_closed() {
+fn totals_include_closed_sockets() {
     let mut socket_stats = socket_stats();
-    assert_eq!(socket_stats.received(1, 10), DEFAULT_BUFFER_SIZE);
-    assert_eq!(socket_stats.received(4, 5), 100);
-    socket_stats.sent(2, 7);
-    assert_eq!(socket_stats.sums(), sums(15, 7, 3));
+    assert_eq!(socket_stats.count_received(1, 10), DEFAULT_BUFFER_SIZE);
+    assert_eq!(socket_stats.count_received(4, 5), 100);
+    socket_stats.count_sent(2, 7);
+    assert_eq!(socket_stats.totals(), counters(15, 7, 3));
     assert_eq!(
         socket_stats.servers(Rank::Name, ALL),
-        (1, vec![(1, 3, sums(10, 7, 3))])
+        (1, vec![(1, 3, counters(10, 7, 3))])
     );
     socket_stats.close(Namespace::Client, 1);
     socket_stats.close(Namespace::Client, 4);
-    assert_eq!(socket_stats.sums(), sums(15, 7, 3));
+    assert_eq!(socket_stats.totals(), counters(15, 7, 3));
     assert_eq!(
         socket_stats.servers(Rank::Name, ALL),
-        (1, vec![(1, 2, sums(10, 7, 3))])
+        (1, vec![(1, 2, counters(10, 7, 3))])
     );
     socket_stats.close(Namespace::Server, 1);
-    assert_eq!(socket_stats.sums(), sums(15, 7, 3));
+    assert_eq!(socket_stats.totals(), counters(15, 7, 3));
     assert_eq!(socket_stats.clients(None, Order::Id, ALL), (2, vec![2, 3]));
-    socket_stats.sent(4, 1);
-    assert_eq!(socket_stats.received(1, 1), 0, "nothing is joined to it");
+    socket_stats.count_sent(4, 1);
     assert_eq!(
-        socket_stats.sums(),
-        sums(16, 8, 3),
+        socket_stats.count_received(1, 1),
+        0,
+        "a closed socket joins no data"
+    );
+    assert_eq!(
+        socket_stats.totals(),
+        counters(16, 8, 3),
         "it was closed meanwhile"
     );
 }
 
 #[test]
-fn sockets_that_have_waited_keep_their_counts_and_the_others_are_closed() {
+fn a_sync_keeps_the_counters_of_known_sockets() {
     let mut socket_stats = socket_stats();
-    socket_stats.received(1, 10);
-    socket_stats.received(2, 20);
-    socket_stats.found([(1, 0), (9, 0)], [(2, 0, Some(50)), (7, 0, None)]);
+    socket_stats.count_received(1, 10);
+    socket_stats.count_received(2, 20);
+    socket_stats.sync([(1, 0), (9, 0)], [(2, 0, Some(50)), (7, 0, None)]);
     assert_eq!(
-        (socket_stats.server_count(), socket_stats.client_count()),
+        (
+            socket_stats.count(Namespace::Server),
+            socket_stats.count(Namespace::Client)
+        ),
         (2, 2)
     );
-    assert_eq!(socket_stats.sums(), sums(30, 0, 3));
-    assert_eq!(socket_stats.client_sums(2), sums(20, 0, 0));
-    assert_eq!(socket_stats.received(2, 1), 50);
+    assert_eq!(socket_stats.totals(), counters(30, 0, 3));
+    assert_eq!(socket_stats.client_counters(2), counters(20, 0, 0));
+    assert_eq!(socket_stats.count_received(2, 1), 50);
     assert_eq!(socket_stats.clients(Some(1), Order::Id, ALL), (1, vec![2]));
     assert_eq!(socket_stats.clients(None, Order::Id, ALL), (1, vec![7]));
-    socket_stats.found([], []);
+    socket_stats.sync([], []);
     assert!(socket_stats.is_empty());
-    assert_eq!(socket_stats.sums(), sums(31, 0, 3));
+    assert_eq!(socket_stats.totals(), counters(31, 0, 3));
 }
 
 #[test]
-fn a_list_is_as_long_as_was_asked_in_the_order_that_was_asked() {
+fn a_list_has_the_requested_range_and_order() {
     let mut socket_stats = socket_stats();
-    socket_stats.received(2, 10);
-    socket_stats.sent(3, 30);
-    let slice = |from, most| PageRange { from, most };
-    let of_server = |order, slice| socket_stats.clients(Some(1), order, slice);
-    assert_eq!(of_server(Order::Id, slice(0, 2)), (3, vec![1, 2]));
-    assert_eq!(of_server(Order::Id, slice(2, 2)), (3, vec![3]));
-    assert_eq!(of_server(Order::Bytes, slice(0, 2)), (3, vec![3, 2]));
-    assert_eq!(of_server(Order::Bytes, slice(9, 2)), (3, vec![]));
+    socket_stats.count_received(2, 10);
+    socket_stats.count_sent(3, 30);
+    let range = |from, max| PageRange { from, max };
+    let of_server = |order, range| socket_stats.clients(Some(1), order, range);
+    assert_eq!(of_server(Order::Id, range(0, 2)), (3, vec![1, 2]));
+    assert_eq!(of_server(Order::Id, range(2, 2)), (3, vec![3]));
+    assert_eq!(of_server(Order::Bytes, range(0, 2)), (3, vec![3, 2]));
+    assert_eq!(of_server(Order::Bytes, range(9, 2)), (3, vec![]));
     assert_eq!(socket_stats.clients(Some(2), Order::Id, ALL), (0, vec![]));
 }
 
 #[test]
-fn sockets_cost_what_they_take_with_their_names() {
+fn sockets_count_with_their_names() {
     let mut socket_stats = socket_stats();
     assert_eq!(
         socket_stats.cost(),
         SERVER_COST + CLIENT_COST,
-        "those that were accepted cost nothing"
+        "accepted sockets do not count"
     );
     socket_stats.update(Namespace::Client, 4, Some(10), None);
     socket_stats.update(Namespace::Client, 1, Some(5), Some(7));
     socket_stats.update(Namespace::Server, 1, Some(2), None);
     assert_eq!(socket_stats.cost(), SERVER_COST + CLIENT_COST + 17);
     assert_eq!(
-        (socket_stats.received(4, 1), socket_stats.received(1, 1)),
+        (
+            socket_stats.count_received(4, 1),
+            socket_stats.count_received(1, 1)
+        ),
         (100, 7)
     );
     socket_stats.update(Namespace::Client, 4, Some(0), None);
@@ -117,36 +127,39 @@ fn sockets_cost_what_they_take_with_their_names() {
         socket_stats.close(kind, id);
     }
     assert_eq!(socket_stats.cost(), 0);
-    socket_stats.found([(1, 3)], [(7, 4, None)]);
+    socket_stats.sync([(1, 3)], [(7, 4, None)]);
     assert_eq!(socket_stats.cost(), SERVER_COST + CLIENT_COST + 7);
 }
 
 #[test]
-fn a_part_of_a_list_has_as_many_sockets_as_fit_with_their_names() {
+fn a_part_of_a_list_has_as_many_sockets_as_fit() {
     let mut socket_stats = SocketStats::default();
     for id in 1..=1000 {
         socket_stats.create(Namespace::Client, id, 0, None);
     }
     let ids = socket_stats.ids(Namespace::Client);
     assert_eq!(ids, (1..=1000).collect::<Vec<_>>());
-    assert_eq!(socket_stats.part(Namespace::Client, &ids), PART / MIN_INFO);
-    socket_stats.update(Namespace::Client, 1, Some(PART), None);
-    assert_eq!(socket_stats.part(Namespace::Client, &ids), 1);
+    assert_eq!(
+        socket_stats.part_length(Namespace::Client, &ids),
+        LIST_PART / MAX_INFO
+    );
+    socket_stats.update(Namespace::Client, 1, Some(LIST_PART), None);
+    assert_eq!(socket_stats.part_length(Namespace::Client, &ids), 1);
     socket_stats.update(Namespace::Client, 1, Some(4096), None);
-    let count = socket_stats.part(Namespace::Client, &ids);
-    assert_eq!(count, 1 + (PART - MIN_INFO - 6 * 4096) / MIN_INFO);
-    assert_eq!(socket_stats.part(Namespace::Client, &ids[..3]), 3);
+    let count = socket_stats.part_length(Namespace::Client, &ids);
+    assert_eq!(count, 1 + (LIST_PART - MAX_INFO - 6 * 4096) / MAX_INFO);
+    assert_eq!(socket_stats.part_length(Namespace::Client, &ids[..3]), 3);
 }
 
 #[test]
-fn what_keeps_servers_from_accepting_is_counted_and_the_worst_comes_first() {
+fn problems_are_counted_and_sorted_by_severity() {
     let mut socket_stats = SocketStats::default();
     (1..=4).for_each(|id| socket_stats.create(Namespace::Server, id, 0, None));
     assert_eq!(socket_stats.problems(), []);
     let failed = BlockReason::AcceptError(chrome_sockets::NetError::INSUFFICIENT_RESOURCES);
-    socket_stats.blocked(2, &[BlockReason::App]);
-    socket_stats.blocked(3, &[BlockReason::Suspended, failed]);
-    socket_stats.blocked(4, &[BlockReason::App]);
+    socket_stats.set_blocked_by(2, &[BlockReason::App]);
+    socket_stats.set_blocked_by(3, &[BlockReason::Suspended, failed]);
+    socket_stats.set_blocked_by(4, &[BlockReason::App]);
     let problems = socket_stats.problems().into_iter();
     let problems: Vec<_> = problems.map(|it| (it.reason, it.servers)).collect();
     let expected = [
@@ -161,11 +174,7 @@ fn what_keeps_servers_from_accepting_is_counted_and_the_worst_comes_first() {
     };
     assert_eq!(ids(Rank::Problems), [3, 2, 4, 1]);
     assert_eq!(ids(Rank::Name), [1, 2, 3, 4]);
-    socket_stats.blocked(3, &[]);
+    socket_stats.set_blocked_by(3, &[]);
     socket_stats.close(Namespace::Server, 2);
-    assert_eq!(
-        socket_stats.problems().len(),
-        1,
-        "what is over is no problem"
-    );
+    assert_eq!(socket_stats.problems().len(), 1, "the others have ended");
 }

@@ -1,4 +1,4 @@
-// The types of this package agree with those of Chrome Apps, @types/chrome-apps: where they differ is said here.
+// The types of this package agree with @types/chrome-apps, apart from the differences below.
 
 import type {
   AcceptInfo, CreateInfo, DnsQueryType, ErrorInfo, ReceiveInfo, SecureOptions, SendInfo, ServerSocketInfo,
@@ -8,10 +8,10 @@ import { sockets as installed } from 'chrome-sockets/extension';
 
 import apps = chrome.sockets;
 
-/** Does not compile for anything but `true`. */
+/** Compiles only for `true`. */
 declare function holds<Claim extends true>(): Claim;
 
-/** As good for who writes it as for who reads it, with the same names in it. */
+/** Both types are assignable to each other and have the same members. */
 type Same<A, B> = [A, B, keyof A, keyof B] extends [B, A, keyof B, keyof A] ? true : false;
 
 holds<Same<CreateInfo, apps.CreateInfo>>();
@@ -26,10 +26,10 @@ holds<Same<NonNullable<SecureOptions['tlsVersion']>, NonNullable<apps.tcp.Secure
 holds<Same<ServerSocketProperties, apps.tcpServer.SocketProperties>>();
 holds<Same<ServerSocketInfo, apps.tcpServer.SocketInfo>>();
 
-// 1. @types/chrome-apps has `data` in what onAccept tells, by mistake: Chrome tells the client's id.
+// 1. @types/chrome-apps has `data` in the info of onAccept by mistake: Chrome has `clientSocketId`.
 holds<Same<AcceptInfo, { socketId: number; clientSocketId: number }>>();
 
-// 2. The events have no rules. Chrome's have the functions for them, which fail there.
+// 2. Chrome's events have functions for rules, which fail. These events do not have them.
 type Bare<Listener extends (...values: any) => void> = Omit<chrome.events.Event<Listener>, 'addRules' | 'getRules' | 'removeRules'>;
 holds<Same<TcpServer['onAccept'], Bare<(info: AcceptInfo) => void>>>();
 holds<Same<TcpServer['onAcceptError'], Bare<(info: apps.AcceptErrorEventArgs) => void>>>();
@@ -42,9 +42,9 @@ holds<Same<Exclude<keyof Tcp, 'DnsQueryType'>, keyof typeof apps.tcp>>();
 holds<Same<Tcp['DnsQueryType'], { readonly ANY: 'any'; readonly IPV4: 'ipv4'; readonly IPV6: 'ipv6' }>>();
 holds<Same<Tcp['DnsQueryType'][keyof Tcp['DnsQueryType']], DnsQueryType>>();
 
-// 4. In place of what is optional there may be null or undefined; 5. there are promises.
+// 4. Optional arguments may be null or undefined. 5. Functions return promises.
 type Form<Given, Result> = Result extends Promise<unknown> ? never : { [Index in keyof Given]-?: NonNullable<Given[Index]> };
-/** The arguments of each form that a function has, the callback included. */
+/** The argument lists of all overloads of a function, with the callback. */
 type Forms<Function> = Function extends {
   (...given: infer A): infer R;
   (...given: infer B): infer S;
@@ -57,14 +57,14 @@ type Every<Claims> = Claims[keyof Claims] extends true ? true : false;
 holds<Every<AllSame<Functions<TcpServer>, Functions<typeof apps.tcpServer>>>>();
 holds<Every<AllSame<Omit<Functions<Tcp>, 'connect' | 'send'>, Omit<Functions<typeof apps.tcp>, 'connect' | 'send'>>>>();
 
-// `connect` has the fourth argument; `send` takes views of buffers too.
+// `connect` has a fourth argument; `send` accepts views of buffers too.
 type Connect = Functions<typeof apps.tcp>['connect'];
 type Result = (result: number) => void;
 holds<Same<Functions<Tcp>['connect'], Connect | [number, string, number, DnsQueryType, Result]>>();
 type Send = Functions<typeof apps.tcp>['send'];
 holds<Same<Functions<Tcp>['send'], [Send[0], Send[1] | ArrayBufferView, Send[2]]>>();
 
-// Whoever takes Chrome's functions takes these.
+// These functions are assignable to Chrome's.
 declare const ours: { tcpServer: TcpServer; tcp: Tcp };
 type Takes<Space> = { [Name in keyof Space]: Space[Name] extends Function ? Space[Name] : unknown };
 const chromes: { tcpServer: Takes<typeof apps.tcpServer>; tcp: Takes<typeof apps.tcp> } = ours;
@@ -87,7 +87,7 @@ interface Done<Properties> {
   close(socketId: number): Promise<void>;
 }
 
-// And whoever has them calls them as in Chrome, where these callbacks are required.
+// As in Chrome, these callbacks are required.
 const { tcpServer, tcp } = installed;
 const created: Promise<CreateInfo>[] = [tcpServer.create(), tcp.create()];
 // @ts-expect-error

@@ -1,16 +1,16 @@
-// In an extension with the types of @types/chrome, which has no chrome.sockets, these are what else they need.
+// Compiles in an extension with @types/chrome, which has no chrome.sockets.
 
 import { connect } from 'chrome-sockets';
 import type { Event, HostError, Runtime, Sockets } from 'chrome-sockets';
 import { sockets } from 'chrome-sockets/extension';
 
-// The events have no rules. Chrome's have the functions for them, which fail there.
+// Chrome's events have functions for rules, which fail. These events do not have them.
 type Bare<Listener extends (...values: any) => void> = Omit<chrome.events.Event<Listener>, 'addRules' | 'getRules' | 'removeRules'>;
 type Listener = (info: { socketId: number }) => void;
 const toThem: Bare<Listener> = {} as Event<Listener>;
 const toUs: Event<Listener> = {} as Bare<Listener>;
 
-// The runtime's own lastError, which is not always there, and the extension's own manifest.
+// lastError of chrome.runtime is optional. The manifest is the extension's own.
 const runtimes: Runtime[] = [{}, chrome.runtime];
 const [, runtime] = runtimes;
 const lastError: chrome.runtime.LastError | undefined = runtime.lastError;
@@ -18,12 +18,12 @@ const connected: Promise<Sockets> = connect(new URL('ws://127.0.0.1:8787'), {
   app: chrome.runtime.id,
   manifest: chrome.runtime.getManifest(),
   token: '',
-  patience: 10_000,
+  reconnectTimeout: 10_000,
   onRetry: (error) => retried.push(error),
   runtime,
   WebSocket,
 });
-// A class may leave out what only a token needs; it is called with a text and a list, or with a text alone.
+// A WebSocket class need not accept protocols, which only a token needs.
 type Options = Parameters<typeof connect>[1];
 const make = (options: Options) => options.WebSocket && [new options.WebSocket(''), new options.WebSocket('', [''])];
 const retried: HostError[] = [new Error('one without a code')];
@@ -33,12 +33,12 @@ const { tcpServer, tcp, host, runtime: same } = await connect('ws://127.0.0.1:87
 const found: Pick<Sockets, 'tcpServer' | 'tcp'> = sockets;
 if ('host' in sockets) {
   const { host } = sockets;
-  host.onLost.addListener((error) => console.error(error.message));
-  host.onBack.addListener(() => console.log(host.connected satisfies boolean));
+  host.onDisconnect.addListener((error) => console.error(error.message));
+  host.onConnect.addListener(() => console.log(host.connected satisfies boolean));
   host.close();
 }
 
-// @ts-expect-error: the app has to say who it is
+// @ts-expect-error: `app` is required
 connect('ws://127.0.0.1:8787', {});
-// @ts-expect-error: it is not there
+// @ts-expect-error: there is no such function
 tcp.listen;

@@ -1,4 +1,4 @@
-// Importing 'chrome-sockets/extension' declares chrome.sockets beside what @types/chrome has.
+// Importing 'chrome-sockets/extension' declares chrome.sockets beside @types/chrome.
 
 import type { Sockets } from 'chrome-sockets';
 import 'chrome-sockets/extension';
@@ -7,7 +7,7 @@ const installed: Pick<Sockets, 'tcpServer' | 'tcp'> = chrome.sockets;
 const { socketId }: { socketId: number } = await chrome.sockets.tcpServer.create({ persistent: true });
 chrome.sockets.tcpServer.onAccept.addListener(({ clientSocketId }) => chrome.sockets.tcp.setPaused(clientSocketId, false));
 chrome.alarms.create({ periodInMinutes: 1 });
-// @ts-expect-error: it is not there
+// @ts-expect-error: there is no such function
 chrome.sockets.tcp.listen;
-// @ts-expect-error: a function of Chrome has its types
+// @ts-expect-error: the id must be a number
 chrome.sockets.tcpServer.listen(`${socketId}`, '127.0.0.1', 80, () => {});

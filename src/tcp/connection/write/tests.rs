@@ -13,7 +13,7 @@ use crate::app_activity::AppActivity;
 use crate::ids::ClientSocketId;
 use crate::manifest::Permissions;
 use crate::os::TokioNetwork;
-use crate::supervision::{Child, RegistryLink};
+use crate::supervision::{RegistryLink, SupervisedActor};
 use crate::tcp::command::QueuedCall;
 use crate::tcp::command_queue::CommandQueue;
 use crate::tcp::shards::shard::AppShard;
@@ -57,8 +57,11 @@ impl Stream for Sink {
 }
 
 /// A socket without state. Its actor lives as long as the returned values.
-pub(in crate::tcp::connection) fn socket() -> (ClientSocket, Arc<CommandQueue>, Child<SocketTable>)
-{
+pub(in crate::tcp::connection) fn socket() -> (
+    ClientSocket,
+    Arc<CommandQueue>,
+    SupervisedActor<SocketTable>,
+) {
     let app = crate::ids::AppId::from("a");
     let command_queue = Arc::<CommandQueue>::default();
     let network = Arc::new(TokioNetwork);
@@ -140,7 +143,7 @@ async fn a_panic_does_not_lose_the_error_of_a_send() {
         panic!("a turn that fails");
     });
     assert!(catch_unwind(turn).is_err());
-    let Some(QueuedCall::Send(mut again)) = command_queue.queue.take_in_hand() else {
+    let Some(QueuedCall::Send(mut again)) = command_queue.queue.take_interrupted() else {
         panic!("the send was not returned");
     };
     assert_eq!((again.data.len(), again.bytes), (10, 20));

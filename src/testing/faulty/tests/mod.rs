@@ -1,3 +1,3 @@
 //! A faulty network by itself, over a scripted one.
 
-mod plan;
+mod rule_set;

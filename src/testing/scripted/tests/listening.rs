@@ -1,5 +1,6 @@
 //! Listening and accepting.
 
+use crate::testing::scripted::state::{CLIENT_PORTS, LISTENING_PORTS, Ports};
 use crate::testing::scripted::tests::*;
 
 #[test]
@@ -15,25 +16,25 @@ fn listening_on_port_0_gives_a_port_of_its_own_each_time() {
 #[test]
 fn port_0_skips_ports_in_use() {
     let net = ScriptedNetwork::new();
-    let _used = net.listen(address("0.0.0.0:49152"), 1).expect("it listens");
+    let _used = net.listen(address("0.0.0.0:49152"), 1).expect("a listener");
     assert_eq!(listener(&net).1.port(), 49153);
 }
 
 #[test]
-fn made_up_ports_start_again_after_the_last() {
-    let mut given = 0;
+fn ports_start_again_after_the_last() {
+    let mut used = 0;
     let ports: Vec<_> = (0..=Ports::COUNT)
-        .map(|_| LISTENING_PORTS.next(&mut given))
+        .map(|_| LISTENING_PORTS.next(&mut used))
         .collect();
     assert_eq!(ports[ports.len() - 2..], [65535, 49152]);
-    given = Ports::COUNT - 1;
-    assert_eq!(CLIENT_PORTS.next(&mut given), 49151);
+    used = Ports::COUNT - 1;
+    assert_eq!(CLIENT_PORTS.next(&mut used), 49151);
 }
 
 #[test]
 fn an_address_in_use_cannot_be_listened_on() {
     let net = ScriptedNetwork::new();
-    let _listener = net.listen(address("127.0.0.1:80"), 1).expect("it listens");
+    let _listener = net.listen(address("127.0.0.1:80"), 1).expect("a listener");
     for taken in ["127.0.0.1:80", "0.0.0.0:80", "[::]:80"] {
         let result = net.listen(address(taken), 1).map(drop);
         assert_eq!(errno(result), libc::EADDRINUSE, "{taken}");
@@ -44,18 +45,18 @@ fn an_address_in_use_cannot_be_listened_on() {
 }
 
 #[test]
-fn dropping_a_listener_frees_its_address_and_resets_who_waits() {
+fn dropping_a_listener_frees_its_address_and_resets_waiting_clients() {
     let net = ScriptedNetwork::new();
     let (listener, at) = listener(&net);
-    let client = net.client(at).expect("somebody listens");
-    let mut stream = now(|cx| net.connect(at).poll_unpin(cx)).expect("it connects");
-    let bell = Bell::new();
-    assert!(bell.with(|cx| read(&mut *stream, cx)).is_pending());
+    let client = net.client(at).expect("a listener");
+    let mut stream = connect(&net, at);
+    let wakes = WakeCounter::new();
+    assert!(wakes.with(|cx| read(&mut *stream, cx)).is_pending());
 
     drop(listener);
     assert!(client.is_closed());
-    assert_eq!(bell.rings(), 1);
-    assert_eq!(errno(now(|cx| read(&mut *stream, cx))), libc::ECONNRESET);
+    assert_eq!(wakes.count(), 1);
+    assert_eq!(read_errno(&mut *stream), libc::ECONNRESET);
     assert_eq!(errno(net.client(at)), libc::ECONNREFUSED);
     assert_eq!(errno(net.accept_error(at, 1)), libc::ECONNREFUSED);
     assert!(net.listening().is_empty());
@@ -63,7 +64,7 @@ fn dropping_a_listener_frees_its_address_and_resets_who_waits() {
 }
 
 #[test]
-fn a_listen_error_is_answered_once() {
+fn a_listen_error_fails_one_listen() {
     let net = ScriptedNetwork::new();
     net.listen_error(libc::EACCES);
     let at = address("127.0.0.1:80");
@@ -81,13 +82,13 @@ fn clients_are_accepted_in_the_order_they_came() {
     let net = ScriptedNetwork::new();
     let (mut listener, at) = listener(&net);
     let clients: Vec<_> = (0..3)
-        .map(|_| net.client(at).expect("somebody listens"))
+        .map(|_| net.client(at).expect("a listener"))
         .collect();
     assert_eq!(net.waiting(at), 3);
     for client in &clients {
-        let (stream, from) = accept(&mut *listener).expect("a connection waits");
+        let (stream, from) = accept(&mut *listener);
         assert_eq!(from, client.addr());
-        assert_eq!(stream.local_addr().expect("it has an address"), at);
+        assert_eq!(stream.local_addr().ok(), Some(at));
         assert_eq!(client.stream_addr(), at);
         drop(stream);
         assert!(client.is_closed());
@@ -96,75 +97,62 @@ fn clients_are_accepted_in_the_order_they_came() {
 }
 
 #[test]
-fn an_accept_error_has_its_place_in_line() {
+fn an_accept_error_keeps_its_position_in_the_backlog() {
     let net = ScriptedNetwork::new();
     let (mut listener, at) = listener(&net);
-    let before = net.client(at).expect("somebody listens");
-    net.accept_error(at, libc::EMFILE)
-        .expect("somebody listens");
-    net.accept_error(at, libc::ENFILE)
-        .expect("somebody listens");
-    let after = net.client(at).expect("somebody listens");
+    let before = net.client(at).expect("a listener");
+    push_error(&net, at, libc::EMFILE);
+    push_error(&net, at, libc::ENFILE);
+    let after = net.client(at).expect("a listener");
 
-    assert_eq!(
-        accept(&mut *listener).expect("a connection waits").1,
-        before.addr()
-    );
+    assert_eq!(accept(&mut *listener).1, before.addr());
     assert_eq!(accept_errno(&mut *listener), libc::EMFILE);
     assert_eq!(accept_errno(&mut *listener), libc::ENFILE);
-    assert_eq!(
-        accept(&mut *listener).expect("a connection waits").1,
-        after.addr()
-    );
+    assert_eq!(accept(&mut *listener).1, after.addr());
 }
 
 #[test]
 fn a_pending_accept_is_woken_by_a_client_and_by_an_error() {
     let net = ScriptedNetwork::new();
     let (mut listener, at) = listener(&net);
-    let bell = Bell::new();
-    assert!(bell.with(|cx| listener.poll_accept(cx)).is_pending());
-    let _client = net.client(at).expect("somebody listens");
-    assert_eq!(bell.rings(), 1);
-    accept(&mut *listener).expect("a connection waits");
+    let wakes = WakeCounter::new();
+    assert!(wakes.with(|cx| listener.poll_accept(cx)).is_pending());
+    let _client = net.client(at).expect("a listener");
+    assert_eq!(wakes.count(), 1);
+    accept(&mut *listener);
 
-    assert!(bell.with(|cx| listener.poll_accept(cx)).is_pending());
-    net.accept_error(at, libc::EMFILE)
-        .expect("somebody listens");
-    assert_eq!(bell.rings(), 2);
+    assert!(wakes.with(|cx| listener.poll_accept(cx)).is_pending());
+    push_error(&net, at, libc::EMFILE);
+    assert_eq!(wakes.count(), 2);
 }
 
 #[test]
 fn a_full_backlog_refuses_until_one_is_accepted() {
     let net = ScriptedNetwork::new();
     let at = address("127.0.0.1:80");
-    let mut listener = net.listen(at, 1).expect("it listens");
-    let _first = net.client(at).expect("somebody listens");
-    // A fault in line is nobody's place.
-    net.accept_error(at, libc::EMFILE)
-        .expect("somebody listens");
+    let mut listener = net.listen(at, 1).expect("a listener");
+    let _first = net.client(at).expect("a listener");
+    // An error takes no room in the backlog.
+    push_error(&net, at, libc::EMFILE);
     assert_eq!(errno(net.client(at)), libc::ECONNREFUSED);
     assert_eq!(connect_errno(&net, at), libc::ECONNREFUSED);
 
-    accept(&mut *listener).expect("a connection waits");
+    accept(&mut *listener);
     assert!(net.client(at).is_ok());
 }
 
 #[test]
-fn who_listens_on_all_addresses_is_reached_at_each() {
+fn a_listener_on_all_addresses_is_reached_at_each() {
     let net = ScriptedNetwork::new();
-    let mut listener = net.listen(address("[::]:80"), 8).expect("it listens");
+    let mut listener = net.listen(address("[::]:80"), 8).expect("a listener");
     for (to, reached) in [
         ("[::]:80", "[::1]:80"),
         ("[2001:db8::1]:80", "[2001:db8::1]:80"),
         ("127.0.0.1:80", "127.0.0.1:80"),
     ] {
-        let _client = net.client(address(to)).expect("somebody listens");
-        let (stream, _) = accept(&mut *listener).expect("a connection waits");
-        assert_eq!(
-            stream.local_addr().expect("it has an address"),
-            address(reached)
-        );
+        let _client = net.client(address(to)).expect("a listener");
+        let (stream, _) = accept(&mut *listener);
+        assert_eq!(stream.local_addr().ok(), Some(address(reached)));
     }
     assert_eq!(
         errno(net.client(address("127.0.0.1:81"))),
@@ -176,45 +164,44 @@ fn who_listens_on_all_addresses_is_reached_at_each() {
 fn listeners_that_share_an_address_get_its_connections_in_turn() {
     let net = ScriptedNetwork::new();
     let at = address("127.0.0.1:80");
-    let mut first = net.listen_shared(at, 1).expect("it listens");
-    let mut second = net.listen_shared(at, 2).expect("it shares");
+    let mut first = net.listen_shared(at, 1).expect("a listener");
+    let mut second = net.listen_shared(at, 2).expect("a shared listener");
     assert_eq!(errno(net.listen(at, 1).map(drop)), libc::EADDRINUSE);
     assert_eq!(net.listening(), [at]);
 
-    let bells = [Bell::new(), Bell::new()];
-    assert!(bells[0].with(|cx| first.poll_accept(cx)).is_pending());
-    assert!(bells[1].with(|cx| second.poll_accept(cx)).is_pending());
+    let wakes = [WakeCounter::new(), WakeCounter::new()];
+    assert!(wakes[0].with(|cx| first.poll_accept(cx)).is_pending());
+    assert!(wakes[1].with(|cx| second.poll_accept(cx)).is_pending());
     let clients: Vec<_> = (0..3)
-        .map(|_| net.client(at).expect("one has room"))
+        .map(|_| net.client(at).expect("room in a backlog"))
         .collect();
     assert_eq!(errno(net.client(at)), libc::ECONNREFUSED);
-    assert_eq!((bells[0].rings(), bells[1].rings()), (1, 1));
+    assert_eq!((wakes[0].count(), wakes[1].count()), (1, 1));
     assert_eq!((first.backlog(), second.backlog()), (Some(1), Some(2)));
     assert_eq!(net.waiting(at), 3);
 
-    let (_stream, from) = accept(&mut *first).expect("a connection waits");
+    let (_stream, from) = accept(&mut *first);
     assert_eq!(from, clients[0].addr());
-    let (_stream, from) = accept(&mut *second).expect("a connection waits");
+    let (_stream, from) = accept(&mut *second);
     assert_eq!(from, clients[1].addr());
 }
 
 #[test]
-fn a_listener_that_is_dropped_resets_its_own_backlog_alone() {
+fn a_dropped_listener_resets_only_its_own_backlog() {
     let net = ScriptedNetwork::new();
     let at = address("127.0.0.1:80");
-    let first = net.listen_shared(at, 8).expect("it listens");
-    let mut second = net.listen_shared(at, 8).expect("it shares");
-    let clients = [(); 2].map(|()| net.client(at).expect("somebody listens"));
+    let first = net.listen_shared(at, 8).expect("a listener");
+    let mut second = net.listen_shared(at, 8).expect("a shared listener");
+    let clients = [(); 2].map(|()| net.client(at).expect("a listener"));
     drop(first);
     assert!(clients[0].is_closed());
     assert!(!clients[1].is_closed());
-    let late = net.client(at).expect("the other one listens");
+    let late = net.client(at).expect("the other listener");
     for client in [&clients[1], &late] {
-        let (_stream, from) = accept(&mut *second).expect("a connection waits");
+        let (_stream, from) = accept(&mut *second);
         assert_eq!(from, client.addr());
     }
-    net.accept_error(at, libc::EMFILE)
-        .expect("the other one listens");
+    push_error(&net, at, libc::EMFILE);
     assert_eq!(accept_errno(&mut *second), libc::EMFILE);
     drop(second);
     assert!(net.listening().is_empty());
@@ -222,7 +209,7 @@ fn a_listener_that_is_dropped_resets_its_own_backlog_alone() {
 }
 
 #[test]
-fn an_address_that_is_not_shared_stays_taken_for_those_that_share() {
+fn a_shared_listener_cannot_use_an_address_that_is_not_shared() {
     let net = ScriptedNetwork::new();
     let (_listener, at) = listener(&net);
     let shared = net.listen_shared(at, 1).map(drop);

@@ -162,7 +162,7 @@ impl Socket for Client {
         let waits = match &self.link {
             Link::None => true,
             Link::Connecting(call, _) => seen.answer(*call).is_none(),
-            Link::Connected(connection) => connection.is_seen(seen),
+            Link::Connected(connection) => connection.is_consistent(seen),
         };
         let gives_up = self.cancelled && self.open;
         let tells_again = self.unreported.is_some() && self.can_report_waiting_end();
@@ -173,7 +173,7 @@ impl Socket for Client {
             && self
                 .leaving
                 .iter()
-                .all(|connection| connection.is_seen(seen))
+                .all(|connection| connection.is_consistent(seen))
             && self
                 .closed
                 .iter()

@@ -135,14 +135,14 @@ impl Harness {
     ) -> Result<(), String> {
         let Log {
             answers,
-            heard,
+            received: events,
             handles,
             ..
         } = log;
         let nothing = std::array::from_fn(|_| Vec::new());
         let seen = |id: Id| Seen {
             answers,
-            heard: heard.get(&id).unwrap_or(&nothing),
+            events: events.get(&id).unwrap_or(&nothing),
             peers: &surroundings.peers,
             listening: &surroundings.listening,
             accepted: &surroundings.accepted,
@@ -155,7 +155,7 @@ impl Harness {
             let loads = self.apps[model.app].page.is_some();
             settle(model, id, loads, &seen(id))?;
             model.possible.prefer(|state| state.at().is_some());
-            let state = model.possible.one();
+            let state = model.possible.representative();
             for (conn, id) in &state.accepted {
                 accepted.push((model.app, *conn, *id));
             }
@@ -206,10 +206,10 @@ impl Harness {
             Id::Server(id) => self.servers.iter().any(|model| model.id == *id),
             Id::Client(id) => self.clients.iter().any(|model| model.id == *id),
         };
-        if let Some(id) = heard.keys().find(|id| !is_known(id)) {
+        if let Some(id) = events.keys().find(|id| !is_known(id)) {
             return Err(format!(
                 "{id:?} is unknown, but has events: {:?}",
-                heard[id]
+                events[id]
             ));
         }
         for (call, expected) in &self.expected {
@@ -263,7 +263,7 @@ impl Harness {
     fn drop_panics(&mut self) {
         for rules in &mut self.panics {
             rules.retain(|rule| {
-                let has_come = self.faults.struck(*rule) > 0;
+                let has_come = self.faults.triggered(*rule) > 0;
                 if has_come {
                     self.faults.remove(*rule);
                 }
@@ -323,7 +323,7 @@ impl Harness {
         let listening = self
             .servers
             .iter()
-            .filter_map(|model| model.possible.one().at());
+            .filter_map(|model| model.possible.representative().at());
         let mut expected: Vec<SocketAddr> = listening.collect();
         expected.sort_unstable();
         match found == expected {

@@ -164,7 +164,7 @@ impl Socket for Server {
                 state,
                 Kind::AcceptError,
                 seen,
-                |heard| matches!(heard, ObservedEvent::AcceptError(c, a) if (*c, *a) == (code, attempt)),
+                |received| matches!(received, ObservedEvent::AcceptError(c, a) if (*c, *a) == (code, attempt)),
             );
             return reported.into_iter().collect();
         }
@@ -172,7 +172,7 @@ impl Socket for Server {
             return Vec::new();
         }
         if let Some(client) = state.held.take() {
-            return state.tell(client, seen).into_iter().collect();
+            return state.report_client(client, seen).into_iter().collect();
         }
         if !self.is_accepting() || !self.has_waiting() {
             return Vec::new();
@@ -180,7 +180,7 @@ impl Socket for Server {
         let accepted = self.acceptable().filter_map(|turn| {
             let mut state = self.clone();
             match state.accept(turn) {
-                Some(client) => state.tell(client, seen),
+                Some(client) => state.report_client(client, seen),
                 None => Some(state),
             }
         });

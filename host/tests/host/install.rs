@@ -1,4 +1,4 @@
-//! Telling browsers of the host, and taking it back.
+//! Installing and uninstalling the native messaging host.
 
 use std::fs;
 use std::io::Write;
@@ -15,12 +15,12 @@ const EXTENSION: &str = "knldjmfmopnpolahpmmgbagdohdnhkik";
 
 const OTHER: &str = "abcdefghijklmnopabcdefghijklmnop";
 
-/// Where a program goes that would not outlive `cargo clean`.
+/// The copy of a program in a build folder.
 const COPY: &str = ".local/share/chrome-sockets/chrome-sockets";
 
 const CHROMIUM: &str = ".config/chromium/NativeMessagingHosts";
 
-/// A home of the test's own.
+/// A temporary home folder.
 struct Home(PathBuf);
 
 impl Home {
@@ -41,7 +41,7 @@ impl Home {
         Program::start(command.args(arguments)).ended()
     }
 
-    /// All files below, as they are named from here.
+    /// All files, relative to the home.
     fn files(&self) -> Vec<String> {
         let mut unread = vec![self.0.clone()];
         let mut files = Vec::new();
@@ -51,7 +51,7 @@ impl Home {
                 if path.is_dir() {
                     unread.push(path);
                 } else {
-                    let path = path.strip_prefix(&self.0).expect("it is below");
+                    let path = path.strip_prefix(&self.0).expect("a path below the home");
                     files.push(path.to_string_lossy().into_owned());
                 }
             }
@@ -68,13 +68,13 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        // Nobody else has it.
+        // A failure to clean up does not fail the test.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
 #[test]
-fn every_browser_is_told_in_its_own_way_and_all_is_taken_back() {
+fn install_writes_files_for_every_browser_and_uninstall_removes_them() {
     let home = Home::new("all");
     let installed = home.run(&[
         "install",
@@ -104,15 +104,15 @@ fn every_browser_is_told_in_its_own_way_and_all_is_taken_back() {
         all
     };
     assert_eq!(home.files(), with_copy);
-    let said = String::from_utf8_lossy(&installed.stdout);
+    let output = String::from_utf8_lossy(&installed.stdout);
     for file in &files {
         let path = home.0.join(file);
         assert!(
-            said.contains(&format!("wrote {}\n", path.display())),
-            "{said}"
+            output.contains(&format!("wrote {}\n", path.display())),
+            "{output}"
         );
     }
-    assert!(said.contains("neither listen nor connect"), "{said}");
+    assert!(output.contains("neither listen nor connect"), "{output}");
     for folder in folders {
         let manifest = home.json(&format!("{folder}/chrome_sockets.json"));
         assert_eq!(manifest["name"], "chrome_sockets");
@@ -120,7 +120,7 @@ fn every_browser_is_told_in_its_own_way_and_all_is_taken_back() {
         let script = manifest["path"].as_str().expect("a path");
         assert!(Path::new(script).is_absolute());
         let mode = fs::metadata(script)
-            .expect("it is there")
+            .expect("an existing value")
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o700);
@@ -135,7 +135,7 @@ fn every_browser_is_told_in_its_own_way_and_all_is_taken_back() {
     }
     let again = home.run(&["install", "--extension", EXTENSION, "--browser", "chromium"]);
     assert!(again.status.success(), "{}", again.stderr);
-    assert_eq!(home.files(), with_copy, "it replaces");
+    assert_eq!(home.files(), with_copy, "files are replaced");
     let removed = home.run(&["uninstall"]);
     assert!(removed.status.success(), "{}", removed.stderr);
     assert_eq!(
@@ -148,14 +148,14 @@ fn every_browser_is_told_in_its_own_way_and_all_is_taken_back() {
 }
 
 #[test]
-fn what_is_installed_starts_with_the_permissions_that_were_given() {
+fn an_installed_host_starts_with_its_permissions() {
     let home = Home::new("dir");
     let manifest = home.0.join("it's a manifest.json");
     fs::write(
         &manifest,
         r#"{ "sockets": { "tcp": { "connect": "127.0.0.1:1" } } }"#,
     )
-    .expect("written");
+    .expect("a written file");
     let (data, manifest) = (home.0.join("data"), manifest.to_string_lossy());
     let installed = home.run(&[
         "install",
@@ -169,40 +169,42 @@ fn what_is_installed_starts_with_the_permissions_that_were_given() {
     assert!(installed.status.success(), "{}", installed.stderr);
     let host = home.json("data/NativeMessagingHosts/chrome_sockets.json");
     let script = host["path"].as_str().expect("a path");
-    let said = native(script, EXTENSION, &[2, 1]);
+    let output = connect_errors(script, EXTENSION, &[2, 1]);
     assert_eq!(
-        said,
+        output,
         ["Does not have permission", "net::ERR_CONNECTION_REFUSED"]
     );
 }
 
-/// Starts what is installed for an extension, and says what its connects come to, each to a port of
-/// 127.0.0.1 at which nobody listens.
-fn native(script: &str, extension: &str, ports: &[u16]) -> Vec<String> {
+/// Starts the installed host for an extension. Returns the errors of connecting to these closed ports
+/// of 127.0.0.1.
+fn connect_errors(script: &str, extension: &str, ports: &[u16]) -> Vec<String> {
     let origin = format!("chrome-extension://{extension}/");
     let mut program = Program::start(Command::new(script).arg(origin));
     let mut stdin = program.stdin();
-    let mut say = |frame: Value| {
+    let mut send = |frame: Value| {
         let frame = frame.to_string();
         let length = (frame.len() as u32).to_ne_bytes();
-        stdin.write_all(&length).expect("it reads");
-        stdin.write_all(frame.as_bytes()).expect("it reads");
+        stdin.write_all(&length).expect("an open connection");
+        stdin
+            .write_all(frame.as_bytes())
+            .expect("an open connection");
     };
-    say(json!({ "hello": { "protocol": [1] } }));
-    say(json!({ "messages": [[1, "tcp.create"]] }));
+    send(json!({ "hello": { "protocol": [1] } }));
+    send(json!({ "messages": [[1, "tcp.create"]] }));
     let mut results = Vec::new();
     for (index, port) in ports.iter().enumerate() {
         let call = index + 2;
-        say(json!({ "messages": [[call, "tcp.connect", 1, "127.0.0.1", port]] }));
+        send(json!({ "messages": [[call, "tcp.connect", 1, "127.0.0.1", port]] }));
         let start = format!(r#"["error",{call},""#);
         let text = loop {
-            let said = program.stdout.so_far();
-            if let Some((_, rest)) = said.split_once(&start)
+            let output = program.stdout.so_far();
+            if let Some((_, rest)) = output.split_once(&start)
                 && let Some((text, _)) = rest.split_once('"')
             {
                 break text.to_owned();
             }
-            assert!(program.stdout.wait_for_more(), "{said}");
+            assert!(program.stdout.wait_for_more(), "{output}");
         };
         results.push(text);
     }
@@ -211,15 +213,15 @@ fn native(script: &str, extension: &str, ports: &[u16]) -> Vec<String> {
     results
 }
 
-/// A manifest that permits connecting to this port.
-fn permits(home: &Home, name: &str, port: u16) -> String {
+/// Writes a manifest that permits to connect to this port.
+fn write_manifest(home: &Home, name: &str, port: u16) -> String {
     let path = home.0.join(name);
     let manifest = json!({ "sockets": { "tcp": { "connect": format!("127.0.0.1:{port}") } } });
-    fs::write(&path, manifest.to_string()).expect("written");
+    fs::write(&path, manifest.to_string()).expect("a written file");
     path.to_string_lossy().into_owned()
 }
 
-/// Installs for Chromium alone, from where the program is.
+/// Installs for Chromium, without a copy of the program.
 fn install(home: &Home, arguments: &[&str]) -> Ended {
     let here = Path::new(PROGRAM).parent().expect("a folder");
     let here = here.to_string_lossy();
@@ -231,9 +233,12 @@ fn install(home: &Home, arguments: &[&str]) -> Ended {
 }
 
 #[test]
-fn a_second_extension_joins_the_first_and_each_keeps_its_own_manifest() {
+fn extensions_are_added_and_keep_their_own_manifests() {
     let home = Home::new("two");
-    let (one, two) = (permits(&home, "one.json", 1), permits(&home, "two.json", 2));
+    let (one, two) = (
+        write_manifest(&home, "one.json", 1),
+        write_manifest(&home, "two.json", 2),
+    );
     install(&home, &["--extension", EXTENSION, "--manifest", &one]);
     install(&home, &["--extension", OTHER, "--manifest", &two]);
     let manifest = format!("{CHROMIUM}/chrome_sockets.json");
@@ -244,31 +249,42 @@ fn a_second_extension_joins_the_first_and_each_keeps_its_own_manifest() {
     let script = script.to_str().expect("UTF-8");
     const DENIED: &str = "Does not have permission";
     const REFUSED: &str = "net::ERR_CONNECTION_REFUSED";
-    assert_eq!(native(script, EXTENSION, &[1, 2]), [REFUSED, DENIED]);
-    assert_eq!(native(script, OTHER, &[1, 2]), [DENIED, REFUSED]);
+    assert_eq!(
+        connect_errors(script, EXTENSION, &[1, 2]),
+        [REFUSED, DENIED]
+    );
+    assert_eq!(connect_errors(script, OTHER, &[1, 2]), [DENIED, REFUSED]);
     install(&home, &["--extension", OTHER, "--manifest", &one]);
-    assert_eq!(native(script, OTHER, &[1, 2]), [REFUSED, DENIED], "anew");
+    assert_eq!(
+        connect_errors(script, OTHER, &[1, 2]),
+        [REFUSED, DENIED],
+        "the manifest is replaced"
+    );
     let stranger = "p".repeat(32);
-    assert_eq!(native(script, &stranger, &[1, 2]), [DENIED, DENIED]);
+    assert_eq!(connect_errors(script, &stranger, &[1, 2]), [DENIED, DENIED]);
 
-    let gone = home.run(&["uninstall", "--extension", EXTENSION]);
-    assert!(gone.status.success(), "{}", gone.stderr);
+    let uninstalled = home.run(&["uninstall", "--extension", EXTENSION]);
+    assert!(uninstalled.status.success(), "{}", uninstalled.stderr);
     assert_eq!(origins(&home), json!([first]));
     assert_eq!(
-        native(script, OTHER, &[1]),
+        connect_errors(script, OTHER, &[1]),
         [REFUSED],
-        "the other one stays"
+        "the other extension stays"
     );
-    assert_eq!(native(script, EXTENSION, &[1]), [DENIED]);
+    assert_eq!(connect_errors(script, EXTENSION, &[1]), [DENIED]);
     let nothing = home.run(&["uninstall", "--extension", EXTENSION]);
     assert_eq!(nothing.stdout, b"there was nothing to remove\n");
     let last = home.run(&["uninstall", "--extension", OTHER]);
     assert!(last.status.success(), "{}", last.stderr);
-    assert_eq!(home.files(), ["one.json", "two.json"], "nobody is left");
+    assert_eq!(
+        home.files(),
+        ["one.json", "two.json"],
+        "all files are removed with the last extension"
+    );
 }
 
 #[test]
-fn hosts_of_other_names_do_not_touch_each_other() {
+fn hosts_with_different_names_are_independent() {
     let home = Home::new("names");
     install(&home, &["--extension", EXTENSION]);
     install(
@@ -290,37 +306,37 @@ fn hosts_of_other_names_do_not_touch_each_other() {
     }
 
     let foreign = home.0.join(file("org.others"));
-    fs::write(&foreign, r#"{ "path": "/opt/others/host" }"#).expect("written");
-    let taken = home.run(&[
+    fs::write(&foreign, r#"{ "path": "/opt/others/host" }"#).expect("a written file");
+    let rejected = home.run(&[
         "install",
         "--extension",
         EXTENSION,
         "--host-name",
         "org.others",
     ]);
-    assert_eq!(taken.status.code(), Some(2));
+    assert_eq!(rejected.status.code(), Some(2));
     assert!(
-        taken.stderr.contains("another program's"),
+        rejected.stderr.contains("another program's"),
         "{}",
-        taken.stderr
+        rejected.stderr
     );
     let kept = home.json(&file("org.others"));
     assert_eq!(kept, json!({ "path": "/opt/others/host" }));
 
-    let gone = home.run(&["uninstall", "--host-name", "com.example.sockets"]);
-    assert!(gone.status.success(), "{}", gone.stderr);
+    let uninstalled = home.run(&["uninstall", "--host-name", "com.example.sockets"]);
+    assert!(uninstalled.status.success(), "{}", uninstalled.stderr);
     assert_eq!(home.json(&file("chrome_sockets")), first);
 }
 
 #[test]
-fn a_program_in_a_build_folder_is_copied_to_where_it_stays() {
+fn a_program_in_a_build_folder_is_copied() {
     let home = Home::new("copy");
     let build = home.0.join("target/debug");
     fs::create_dir_all(&build).expect("a folder");
-    fs::write(home.0.join("target/CACHEDIR.TAG"), "").expect("written");
+    fs::write(home.0.join("target/CACHEDIR.TAG"), "").expect("a written file");
     let program = build.join("chrome-sockets");
     fs::copy(PROGRAM, &program).expect("a copy");
-    let port = permits(&home, "one.json", 1);
+    let port = write_manifest(&home, "one.json", 1);
     let run = |arguments: &[&str]| {
         let ended = home.run_program(&program, arguments);
         assert!(ended.status.success(), "{}", ended.stderr);
@@ -329,22 +345,25 @@ fn a_program_in_a_build_folder_is_copied_to_where_it_stays() {
     let extension = ["install", "--browser", "chromium", "--extension", EXTENSION];
     let with = |more: &[&'static str]| [&extension[..], more].concat();
     let here = build.to_string_lossy().into_owned();
-    let said = run(&[&extension[..], &["--copy-to", &here]].concat());
-    assert!(said.contains("`cargo clean` breaks"), "{said}");
-    let said = run(&[&extension[..], &["--manifest", &port]].concat());
-    assert!(said.contains(COPY), "{said}");
-    fs::remove_dir_all(home.0.join("target")).expect("what `cargo clean` does");
+    let output = run(&[&extension[..], &["--copy-to", &here]].concat());
+    assert!(output.contains("`cargo clean` breaks"), "{output}");
+    let output = run(&[&extension[..], &["--manifest", &port]].concat());
+    assert!(output.contains(COPY), "{output}");
+    fs::remove_dir_all(home.0.join("target")).expect("removed");
     let script = home.0.join(CHROMIUM).join("chrome_sockets.sh");
-    let said = native(script.to_str().expect("UTF-8"), EXTENSION, &[1]);
-    assert_eq!(said, ["net::ERR_CONNECTION_REFUSED"], "it starts");
+    let output = connect_errors(script.to_str().expect("UTF-8"), EXTENSION, &[1]);
+    assert_eq!(output, ["net::ERR_CONNECTION_REFUSED"], "the copy starts");
 
-    // From a place that stays nothing is copied, unless it is asked for.
+    // Outside a build folder the program is copied only with --copy-to.
     let stable = home.0.join(COPY);
     let again = home.run_program(&stable, &with(&["--host-name", "second"]));
-    let said = String::from_utf8_lossy(&again.stdout);
-    assert!(again.status.success() && !said.contains("copied"), "{said}");
-    let elsewhere = home.0.join("elsewhere");
-    let folder = elsewhere.to_string_lossy();
+    let output = String::from_utf8_lossy(&again.stdout);
+    assert!(
+        again.status.success() && !output.contains("copied"),
+        "{output}"
+    );
+    let other = home.0.join("other");
+    let folder = other.to_string_lossy();
     let third = [
         &with(&["--host-name", "third"])[..],
         &["--copy-to", &folder],
@@ -352,21 +371,25 @@ fn a_program_in_a_build_folder_is_copied_to_where_it_stays() {
     .concat();
     let third = home.run_program(&stable, &third);
     assert!(third.status.success(), "{}", third.stderr);
-    assert!(elsewhere.join("chrome-sockets").exists());
+    assert!(other.join("chrome-sockets").exists());
 
     for (name, stays) in [("chrome_sockets", true), ("second", false)] {
-        let gone = home.run(&["uninstall", "--host-name", name]);
-        assert!(gone.status.success(), "{}", gone.stderr);
-        assert_eq!(stable.exists(), stays, "as long as a script starts it");
+        let uninstalled = home.run(&["uninstall", "--host-name", name]);
+        assert!(uninstalled.status.success(), "{}", uninstalled.stderr);
+        assert_eq!(
+            stable.exists(),
+            stays,
+            "the copy stays while a script starts it"
+        );
     }
 }
 
 #[test]
-fn a_broken_manifest_is_not_installed_and_the_place_in_it_is_told() {
+fn an_invalid_manifest_is_rejected_with_its_position() {
     let home = Home::new("broken");
     let path = home.0.join("broken.json");
     let broken = r#"{ "sockets": { "tcpServer": { "listen": ["*:1", "*:x"] } } }"#;
-    fs::write(&path, broken).expect("written");
+    fs::write(&path, broken).expect("a written file");
     let path = path.to_string_lossy();
     let arguments = ["install", "--extension", EXTENSION, "--manifest", &path];
     let ended = home.run(&arguments);
@@ -377,7 +400,7 @@ fn a_broken_manifest_is_not_installed_and_the_place_in_it_is_told() {
 }
 
 #[test]
-fn what_is_no_extension_is_not_installed() {
+fn invalid_extension_ids_are_rejected() {
     let home = Home::new("none");
     for arguments in [
         &["install"][..],

@@ -1,4 +1,4 @@
-//! Who looks after a host: who may, what it sees, and what it does.
+//! The admin connection: who may open it, what it lists, and what it does.
 
 use futures::SinkExt;
 use serde_json::{Value, json};
@@ -8,11 +8,11 @@ use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Request};
 
 use super::Host;
-use super::client::{Client, anything, dial, frame, next, request};
+use super::client::{Client, all_permissions, dial, frame, next, request};
 use support::within;
 
-/// The request of a caretaker, from a page of this origin.
-fn by(host: &Host, origin: Option<&str>) -> Request<()> {
+/// The handshake request of an admin, from a page of this origin.
+fn admin_request(host: &Host, origin: Option<&str>) -> Request<()> {
     let mut request = request(host.address());
     let uri = format!("ws://{}/admin", host.address());
     *request.uri_mut() = uri.parse().expect("an address");
@@ -23,58 +23,58 @@ fn by(host: &Host, origin: Option<&str>) -> Request<()> {
     request
 }
 
-/// The request of the host's own page.
-fn own(host: &Host) -> Request<()> {
-    by(host, Some(&format!("http://{}", host.address())))
+/// The handshake request of the host's own page.
+fn own_request(host: &Host) -> Request<()> {
+    admin_request(host, Some(&format!("http://{}", host.address())))
 }
 
-/// Comes in with this hello.
-async fn try_look(host: &Host, hello: Value) -> Result<Client, Value> {
-    Client::try_enter_by(host.address(), own(host), hello).await
+/// Opens an admin connection with this hello.
+async fn try_connect_admin(host: &Host, hello: Value) -> Result<Client, Value> {
+    Client::try_connect_with(host.address(), own_request(host), hello).await
 }
 
-/// Somebody who looks after the host.
-pub async fn caretaker(host: &Host, key: &str) -> Client {
+/// Opens an admin connection.
+pub async fn connect_admin(host: &Host, key: &str) -> Client {
     let hello = json!({ "admin": [1], "key": key });
-    let entered = try_look(host, hello).await;
-    entered.unwrap_or_else(|end| panic!("not let in: {end}"))
+    let connected = try_connect_admin(host, hello).await;
+    connected.unwrap_or_else(|reason| panic!("rejected: {reason}"))
 }
 
-/// A call that is answered with one value.
-async fn ask(client: &mut Client, function: &str, arguments: Value) -> Value {
+/// Makes a call that succeeds, and returns its value.
+async fn call(client: &mut Client, function: &str, arguments: Value) -> Value {
     let answer = client.call(function, arguments).await;
     assert_eq!(answer[0], "answer", "{function}: {answer}");
     answer[2].clone()
 }
 
-/// What such a call fails with.
-async fn failure(client: &mut Client, function: &str, arguments: Value) -> String {
+/// Makes a call that fails, and returns its error.
+async fn call_error(client: &mut Client, function: &str, arguments: Value) -> String {
     let answer = client.call(function, arguments).await;
     assert_eq!(answer[0], "error", "{function}: {answer}");
     answer[2].as_str().expect("a text").to_owned()
 }
 
-/// Asks until it is so.
-async fn until(
+/// Repeats a call until its value satisfies a condition.
+async fn poll_until(
     client: &mut Client,
     what: &str,
     function: &str,
     arguments: Value,
-    is_it: impl Fn(&Value) -> bool,
+    is_done: impl Fn(&Value) -> bool,
 ) -> Value {
-    let asked = async {
+    let polled = async {
         loop {
-            let answer = ask(client, function, arguments.clone()).await;
-            if is_it(&answer) {
+            let answer = call(client, function, arguments.clone()).await;
+            if is_done(&answer) {
                 return answer;
             }
         }
     };
-    within(what, asked).await
+    within(what, polled).await
 }
 
 #[actix_rt::test]
-async fn only_the_hosts_own_page_with_its_key_looks_after_it() {
+async fn only_the_hosts_own_page_with_the_key_is_admin() {
     for token in [&[][..], &["--token", "secret"]] {
         let mut arguments = vec!["--dev", "--origin", "https://good.example"];
         arguments.extend(token);
@@ -89,13 +89,13 @@ async fn only_the_hosts_own_page_with_its_key_looks_after_it() {
             Some(&*format!("https://127.0.0.1:{port}")),
             Some(&format!("http://localhost:{port}")),
         ] {
-            let refused = dial(host.address(), by(&host, origin)).await;
+            let refused = dial(host.address(), admin_request(&host, origin)).await;
             let Err(Error::Http(response)) = refused else {
-                panic!("{origin:?} is let in");
+                panic!("{origin:?} is accepted");
             };
             assert_eq!(response.status().as_u16(), 403, "{origin:?}");
         }
-        let mut rebound = by(&host, Some("http://rebound.example"));
+        let mut rebound = admin_request(&host, Some("http://rebound.example"));
         let name = HeaderValue::from_static("rebound.example");
         rebound.headers_mut().insert("host", name);
         let refused = dial(host.address(), rebound).await;
@@ -112,100 +112,105 @@ async fn only_the_hosts_own_page_with_its_key_looks_after_it() {
             (json!({ "key": key }), "version"),
             (json!({ "admin": [2], "key": key }), "version"),
         ] {
-            let refused = try_look(&host, hello.clone()).await;
-            let end = refused.err().unwrap_or_else(|| panic!("{hello} is let in"));
-            assert_eq!(end["end"]["code"], code, "{hello}");
+            let refused = try_connect_admin(&host, hello.clone()).await;
+            let reason = refused
+                .err()
+                .unwrap_or_else(|| panic!("{hello} is accepted"));
+            assert_eq!(reason["close"]["code"], code, "{hello}");
         }
-        let welcome = caretaker(&host, &key).await.welcome;
+        let welcome = connect_admin(&host, &key).await.welcome;
         assert_eq!(welcome["admin"], 1, "{own_origin}: {welcome}");
         host.expect_success();
     }
 }
 
 #[actix_rt::test]
-async fn a_few_look_after_a_host_at_once_and_no_more() {
+async fn the_number_of_admin_connections_is_limited() {
     let mut host = Host::dev();
     let key = host.key();
-    let mut inside = Vec::new();
+    let mut admins = Vec::new();
     for _ in 0..4 {
-        inside.push(caretaker(&host, &key).await);
+        admins.push(connect_admin(&host, &key).await);
     }
     let hello = json!({ "admin": [1], "key": key });
-    let end = try_look(&host, hello.clone()).await.err();
-    assert_eq!(end.expect("a refusal")["end"]["code"], "busy");
-    inside.pop();
-    let again = async { while try_look(&host, hello.clone()).await.is_err() {} };
-    within("the place of one that went", again).await;
+    let reason = try_connect_admin(&host, hello.clone()).await.err();
+    assert_eq!(reason.expect("a refusal")["close"]["code"], "busy");
+    admins.pop();
+    let again = async { while try_connect_admin(&host, hello.clone()).await.is_err() {} };
+    within("the slot of a closed connection", again).await;
     host.expect_success();
 }
 
 #[actix_rt::test]
-async fn an_app_is_no_caretaker_and_a_caretaker_no_app() {
+async fn apps_have_no_admin_calls_and_admins_no_sockets() {
     let mut host = Host::dev();
     let key = host.key();
-    let hello = json!({ "app": "a", "manifest": anything(), "admin": [1], "key": key });
-    let mut app = Client::try_enter(&host, hello).await.expect("an app");
+    let hello = json!({ "app": "a", "manifest": all_permissions(), "admin": [1], "key": key });
+    let mut app = Client::try_connect(&host, hello).await.expect("an app");
     assert_eq!(app.welcome["admin"], Value::Null);
     for (function, arguments) in [
         ("host.listApps", json!([])),
         ("host.listServers", json!(["a"])),
         ("host.close", json!(["a", "tcp", 1])),
     ] {
-        let text = failure(&mut app, function, arguments).await;
+        let text = call_error(&mut app, function, arguments).await;
         assert_eq!(text, format!("Invalid call: there is no {function}"));
     }
-    let mut caretaker = caretaker(&host, &key).await;
+    let mut admin = connect_admin(&host, &key).await;
     for function in ["tcp.create", "tcpServer.create", "tcp.getSockets"] {
-        let text = failure(&mut caretaker, function, json!([])).await;
+        let text = call_error(&mut admin, function, json!([])).await;
         assert_eq!(text, format!("Invalid call: there is no {function}"));
     }
-    caretaker.listen(&["tcp.onReceive"]).await;
-    let end = next(&mut caretaker.socket).await.expect("a last word");
-    assert_eq!(end["end"]["code"], "bad-frame", "it hears no events");
+    admin.listen(&["tcp.onReceive"]).await;
+    let reason = next(&mut admin.socket).await.expect("a close reason");
+    assert_eq!(
+        reason["close"]["code"], "bad-frame",
+        "there are no admin events"
+    );
     host.expect_success();
 }
 
 #[actix_rt::test]
-async fn a_caretaker_sees_every_apps_sockets_and_what_they_have_carried() {
+async fn admins_list_the_sockets_of_all_apps_with_their_counters() {
     let mut host = Host::dev();
     let key = host.key();
-    let mut app = Client::enter(&host, "a").await;
-    let mut other = Client::enter(&host, "b").await;
+    let mut app = Client::connect(&host, "a").await;
+    let mut other = Client::connect(&host, "b").await;
     let (server, port) = app
-        .server(json!({ "name": "web", "persistent": true }))
+        .listening_server(json!({ "name": "web", "persistent": true }))
         .await;
     other.call("tcp.create", json!([{ "name": "idle" }])).await;
     let peer = TcpStream::connect(("127.0.0.1", port)).await;
-    let mut peer = peer.expect("it listens");
+    let mut peer = peer.expect("a listener");
     let client = app.event("tcpServer.onAccept").await[2].clone();
     app.call("tcp.setPaused", json!([client, false])).await;
     peer.write_all(&[b'x'; 1000])
         .await
-        .expect("it is connected");
+        .expect("an open connection");
     let mut received = 0;
     while received < 1000 {
         let event = app.event("tcp.onReceive").await;
         received += event[2].as_str().expect("data").len();
     }
-    let send = app.begin("tcp.send", json!([client]), b"pong").await;
+    let send = app.start_call("tcp.send", json!([client]), b"pong").await;
     app.answer(send).await;
 
-    let mut look = caretaker(&host, &key).await;
-    let apps = ask(&mut look, "host.listApps", json!([])).await;
-    let sums = json!({ "received": 1000, "sent": 4, "accepted": 1 });
+    let mut admin = connect_admin(&host, &key).await;
+    let apps = call(&mut admin, "host.listApps", json!([])).await;
+    let counters = json!({ "received": 1000, "sent": 4, "accepted": 1 });
     let with = |more: Value| {
-        let mut all = sums.as_object().expect("sums").clone();
-        all.extend(more.as_object().expect("more").clone());
+        let mut all = counters.as_object().expect("an object").clone();
+        all.extend(more.as_object().expect("an object").clone());
         Value::Object(all)
     };
     assert_eq!(apps["total"], 2);
     let all = json!({ "servers": 1, "clients": 2, "problems": 0 });
     assert_eq!(apps["all"], with(all));
-    let row = json!({ "app": "a", "here": true, "servers": 1, "clients": 1, "problems": [] });
+    let row = json!({ "app": "a", "connected": true, "servers": 1, "clients": 1, "problems": [] });
     let row = with(row);
     assert_eq!(apps["apps"][0], row);
     assert_eq!(apps["apps"][1]["app"], "b");
-    let servers = ask(&mut look, "host.listServers", json!(["a"])).await;
+    let servers = call(&mut admin, "host.listServers", json!(["a"])).await;
     let row = json!({
         "socketId": server, "persistent": true, "name": "web", "paused": false,
         "localAddress": "127.0.0.1", "localPort": port,
@@ -214,36 +219,49 @@ async fn a_caretaker_sees_every_apps_sockets_and_what_they_have_carried() {
         "clients": 1, "received": 1000, "sent": 4,
     });
     assert_eq!(servers["sockets"], json!([row]));
-    let clients = ask(&mut look, "host.listClients", json!(["a", server, true])).await;
+    let clients = call(&mut admin, "host.listClients", json!(["a", server, true])).await;
     let row = &clients["sockets"][0];
     assert_eq!(row["socketId"], client);
     assert_eq!((&row["received"], &row["sent"]), (&json!(1000), &json!(4)));
-    assert_eq!(row["peerPort"], peer.local_addr().expect("bound").port());
-    let own = ask(&mut look, "host.listClients", json!(["a", null, true])).await;
+    assert_eq!(
+        row["peerPort"],
+        peer.local_addr().expect("a bound socket").port()
+    );
+    let own = call(&mut admin, "host.listClients", json!(["a", null, true])).await;
     assert_eq!(own["total"], 0, "it was accepted by a server socket");
-    let own = ask(&mut look, "host.listClients", json!(["b", null, false])).await;
+    let own = call(&mut admin, "host.listClients", json!(["b", null, false])).await;
     assert_eq!(own["sockets"][0]["name"], "idle");
 
-    // Its client goes: what is persistent is seen, and what it had is not forgotten.
-    app.vanish();
-    other.vanish();
-    let is_away = |apps: &Value| {
-        let why = apps["apps"][0]["problems"][0]["why"].clone();
-        apps["total"] == 1 && apps["apps"][0]["here"] == false && why == "suspended"
+    // Persistent sockets and the counters of all sockets remain after the client disconnects.
+    app.disconnect();
+    other.disconnect();
+    let is_disconnected = |apps: &Value| {
+        let reason = apps["apps"][0]["problems"][0]["reason"].clone();
+        apps["total"] == 1 && apps["apps"][0]["connected"] == false && reason == "suspended"
     };
     let what = "the apps without their clients";
-    let apps = until(&mut look, what, "host.listApps", json!([]), is_away).await;
+    let apps = poll_until(
+        &mut admin,
+        what,
+        "host.listApps",
+        json!([]),
+        is_disconnected,
+    )
+    .await;
     assert_eq!(
         apps["all"],
         with(json!({ "servers": 1, "clients": 0, "problems": 0 }))
     );
-    let servers = ask(&mut look, "host.listServers", json!(["a"])).await;
-    let why = servers["sockets"][0]["blockedBy"].to_string();
-    assert!(why.contains("suspended"), "{why}");
-    let closed = look.call("host.close", json!(["a", "tcpServer", server]));
+    let servers = call(&mut admin, "host.listServers", json!(["a"])).await;
+    let reasons = servers["sockets"][0]["blockedBy"].to_string();
+    assert!(reasons.contains("suspended"), "{reasons}");
+    let closed = admin.call("host.close", json!(["a", "tcpServer", server]));
     assert_eq!(closed.await[0], "answer");
-    let apps = ask(&mut look, "host.listApps", json!([])).await;
-    assert_eq!(apps["total"], 0, "it has neither a client nor a socket");
+    let apps = call(&mut admin, "host.listApps", json!([])).await;
+    assert_eq!(
+        apps["total"], 0,
+        "the app has neither a client nor a socket"
+    );
     assert_eq!(
         apps["all"],
         with(json!({ "servers": 0, "clients": 0, "problems": 0 }))
@@ -252,51 +270,51 @@ async fn a_caretaker_sees_every_apps_sockets_and_what_they_have_carried() {
 }
 
 #[actix_rt::test]
-async fn a_caretaker_pauses_resumes_and_closes_and_the_app_is_told() {
+async fn admins_pause_resume_and_close_sockets_and_the_app_gets_events() {
     let mut host = Host::dev();
     let key = host.key();
-    let mut app = Client::enter(&host, "a").await;
-    let (server, port) = app.server(json!({})).await;
-    let mut look = caretaker(&host, &key).await;
+    let mut app = Client::connect(&host, "a").await;
+    let (server, port) = app.listening_server(json!({})).await;
+    let mut admin = connect_admin(&host, &key).await;
     let set = |paused: bool| json!(["a", "tcpServer", server, paused]);
-    assert_eq!(look.call("host.setPaused", set(true)).await[0], "answer");
+    assert_eq!(admin.call("host.setPaused", set(true)).await[0], "answer");
     let info = app.call("tcpServer.getInfo", json!([server])).await;
     assert_eq!(info[2]["paused"], true);
-    let row = ask(&mut look, "host.listServers", json!(["a"])).await["sockets"][0].clone();
-    assert_eq!(row["blockedBy"], json!([{ "why": "app" }]));
+    let row = call(&mut admin, "host.listServers", json!(["a"])).await["sockets"][0].clone();
+    assert_eq!(row["blockedBy"], json!([{ "reason": "app" }]));
     let connected = TcpStream::connect(("127.0.0.1", port)).await;
-    let mut peer = connected.expect("the backlog takes it");
-    assert_eq!(look.call("host.setPaused", set(false)).await[0], "answer");
+    let mut peer = connected.expect("a connection in the backlog");
+    assert_eq!(admin.call("host.setPaused", set(false)).await[0], "answer");
     let client = app.event("tcpServer.onAccept").await[2].clone();
 
     let resume = json!(["a", "tcp", client, false]);
-    assert_eq!(look.call("host.setPaused", resume).await[0], "answer");
-    peer.write_all(b"hello").await.expect("it is connected");
+    assert_eq!(admin.call("host.setPaused", resume).await[0], "answer");
+    peer.write_all(b"hello").await.expect("an open connection");
     assert_eq!(app.event("tcp.onReceive").await[2], "hello");
     let close = json!(["a", "tcp", client]);
-    assert_eq!(look.call("host.close", close.clone()).await[0], "answer");
-    let told = app.event("tcp.onReceiveError").await;
-    assert_eq!((&told[1], &told[2]), (&client, &json!(-100)));
+    assert_eq!(admin.call("host.close", close.clone()).await[0], "answer");
+    let event = app.event("tcp.onReceiveError").await;
+    assert_eq!((&event[1], &event[2]), (&client, &json!(-100)));
     let end = within("the end of the connection", peer.read(&mut [0])).await;
-    assert_eq!(end.expect("it is closed, not reset"), 0);
+    assert_eq!(end.expect("a close without a reset"), 0);
 
-    // One that is paused, which Chrome would say nothing of.
+    // A paused socket raises no event by itself.
     let connected = TcpStream::connect(("127.0.0.1", port)).await;
-    let _peer = connected.expect("it listens");
+    let _peer = connected.expect("a listener");
     let paused = app.event("tcpServer.onAccept").await[2].clone();
     let close_paused = json!(["a", "tcp", paused]);
-    assert_eq!(look.call("host.close", close_paused).await[0], "answer");
-    let told = app.event("tcp.onReceiveError").await;
-    let next = (&told[1], &told[2]);
-    assert_eq!(next, (&paused, &json!(-100)), "each is told once");
-    let gone = failure(&mut app, "tcp.close", json!([client])).await;
-    assert_eq!(gone, "Socket not found");
+    assert_eq!(admin.call("host.close", close_paused).await[0], "answer");
+    let event = app.event("tcp.onReceiveError").await;
+    let closed = (&event[1], &event[2]);
+    assert_eq!(closed, (&paused, &json!(-100)), "each event comes once");
+    let error = call_error(&mut app, "tcp.close", json!([client])).await;
+    assert_eq!(error, "Socket not found");
 
     let close_server = json!(["a", "tcpServer", server]);
-    let closed = look.call("host.close", close_server.clone()).await;
+    let closed = admin.call("host.close", close_server.clone()).await;
     assert_eq!(closed[0], "answer");
-    let told = app.event("tcpServer.onAcceptError").await;
-    assert_eq!((&told[1], &told[2]), (&json!(server), &json!(-100)));
+    let event = app.event("tcpServer.onAcceptError").await;
+    assert_eq!((&event[1], &event[2]), (&json!(server), &json!(-100)));
     assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err());
 
     for (function, arguments, text) in [
@@ -311,30 +329,30 @@ async fn a_caretaker_pauses_resumes_and_closes_and_the_app_is_told() {
         ),
         ("host.listServers", json!(["b"]), "There is no such app"),
     ] {
-        let failed = failure(&mut look, function, arguments.clone()).await;
+        let failed = call_error(&mut admin, function, arguments.clone()).await;
         assert_eq!(failed, text, "{function} {arguments}");
     }
     host.expect_success();
 }
 
 #[actix_rt::test]
-async fn lists_come_a_slice_at_a_time() {
+async fn lists_are_paged() {
     let mut host = Host::dev();
     let key = host.key();
-    let mut app = Client::enter(&host, "a").await;
+    let mut app = Client::connect(&host, "a").await;
     let name = "\u{1}".repeat(4000);
     let mut last = 0;
     for _ in 0..300 {
         last = app
-            .begin("tcp.create", json!([{ "name": name }]), &[])
+            .start_call("tcp.create", json!([{ "name": name }]), &[])
             .await;
     }
     app.answer(last).await;
-    let mut look = caretaker(&host, &key).await;
+    let mut admin = connect_admin(&host, &key).await;
     let mut seen = Vec::new();
     for (from, count) in [(0, 64), (64, 64), (128, 64), (192, 64), (256, 44), (300, 0)] {
         let arguments = json!(["a", null, false, from, 1_000_000]);
-        let list = ask(&mut look, "host.listClients", arguments).await;
+        let list = call(&mut admin, "host.listClients", arguments).await;
         assert_eq!(list["total"], 300);
         let rows = list["sockets"].as_array().expect("rows");
         assert_eq!(rows.len(), count, "from {from}");
@@ -347,53 +365,56 @@ async fn lists_come_a_slice_at_a_time() {
 }
 
 #[actix_rt::test]
-async fn apps_whose_servers_are_kept_from_accepting_come_first() {
+async fn apps_with_blocked_servers_come_first_on_request() {
     let mut host = Host::dev();
     let key = host.key();
-    let _a = Client::enter(&host, "a").await;
-    let mut b = Client::enter(&host, "b").await;
-    let (first, _) = b.server(json!({})).await;
-    let (second, _) = b.server(json!({})).await;
+    let _a = Client::connect(&host, "a").await;
+    let mut b = Client::connect(&host, "b").await;
+    let (first, _) = b.listening_server(json!({})).await;
+    let (second, _) = b.listening_server(json!({})).await;
     let (first, second) = (json!(first), json!(second));
     b.call("tcpServer.setPaused", json!([second, true])).await;
-    let mut look = caretaker(&host, &key).await;
+    let mut admin = connect_admin(&host, &key).await;
     let names = |apps: &Value| {
         let apps = apps["apps"].as_array().expect("rows");
         apps.iter().map(|row| row["app"].clone()).collect::<Value>()
     };
-    let apps = ask(&mut look, "host.listApps", json!([0, 64, true])).await;
+    let apps = call(&mut admin, "host.listApps", json!([0, 64, true])).await;
     assert_eq!(names(&apps), json!(["b", "a"]));
-    let paused = json!([{ "why": "app", "servers": 1 }]);
+    let paused = json!([{ "reason": "app", "servers": 1 }]);
     assert_eq!(apps["apps"][0]["problems"], paused);
     assert_eq!(apps["all"]["problems"], 1);
-    let apps = ask(&mut look, "host.listApps", json!([0, 64, false])).await;
+    let apps = call(&mut admin, "host.listApps", json!([0, 64, false])).await;
     assert_eq!(names(&apps), json!(["a", "b"]));
     for (problems_first, order) in [(true, [&second, &first]), (false, [&first, &second])] {
         let arguments = json!(["b", 0, 64, problems_first]);
-        let servers = ask(&mut look, "host.listServers", arguments).await;
+        let servers = call(&mut admin, "host.listServers", arguments).await;
         let ids = [0, 1].map(|at| &servers["sockets"][at]["socketId"]);
         assert_eq!(ids, order);
     }
     b.call("tcpServer.setPaused", json!([second, false])).await;
-    let apps = ask(&mut look, "host.listApps", json!([0, 64, true])).await;
-    assert_eq!(names(&apps), json!(["a", "b"]), "it is over");
+    let apps = call(&mut admin, "host.listApps", json!([0, 64, true])).await;
+    assert_eq!(names(&apps), json!(["a", "b"]), "the pause has ended");
     host.expect_success();
 }
 
 #[actix_rt::test]
-async fn apps_and_sockets_are_found_by_their_names_and_addresses() {
+async fn apps_and_sockets_are_found_by_name_and_address() {
     let mut host = Host::dev();
     let key = host.key();
-    let mut shop = Client::enter(&host, "shop").await;
-    let (server, port) = shop.server(json!({ "name": "Front" })).await;
+    let mut shop = Client::connect(&host, "shop").await;
+    let (server, port) = shop.listening_server(json!({ "name": "Front" })).await;
     let peer = TcpStream::connect(("127.0.0.1", port)).await;
-    let peer = peer.expect("it listens").local_addr().expect("bound");
+    let peer = peer
+        .expect("a listener")
+        .local_addr()
+        .expect("a bound socket");
     let client = shop.event("tcpServer.onAccept").await[2].clone();
-    let mut other = Client::enter(&host, "other").await;
+    let mut other = Client::connect(&host, "other").await;
     let created = other
         .call("tcp.create", json!([{ "name": "to the shop" }]))
         .await;
-    let mut look = caretaker(&host, &key).await;
+    let mut admin = connect_admin(&host, &key).await;
     let app = ("app", "shop", Value::Null);
     let named = ("tcp", "other", created[2]["socketId"].clone());
     let server = ("tcpServer", "shop", json!(server));
@@ -406,7 +427,7 @@ async fn apps_and_sockets_are_found_by_their_names_and_addresses() {
         ("127.0.0.", vec![&server, &accepted]),
         ("nothing like it", vec![]),
     ] {
-        let found = ask(&mut look, "host.find", json!([text])).await;
+        let found = call(&mut admin, "host.find", json!([text])).await;
         assert_eq!(found["total"], expected.len(), "{text}: {found}");
         for (row, (kind, app, id)) in found["found"]
             .as_array()
@@ -418,7 +439,7 @@ async fn apps_and_sockets_are_found_by_their_names_and_addresses() {
             assert_eq!(is, (&json!(kind), &json!(app), id), "{text}");
         }
     }
-    let second = ask(&mut look, "host.find", json!(["127.0.0.", 1, 1])).await;
+    let second = call(&mut admin, "host.find", json!(["127.0.0.", 1, 1])).await;
     assert_eq!(
         (&second["total"], second["found"][0]["kind"].as_str()),
         (&json!(2), Some("tcp"))
@@ -428,25 +449,29 @@ async fn apps_and_sockets_are_found_by_their_names_and_addresses() {
 }
 
 #[actix_rt::test]
-async fn a_drain_stops_listening_and_lets_connections_finish_until_its_deadline() {
+async fn a_drain_stops_listening_and_closes_connections_at_its_deadline() {
     let mut host = Host::dev();
     let key = host.key();
-    let mut app = Client::enter(&host, "a").await;
-    let (server, port) = app.server(json!({})).await;
+    let mut app = Client::connect(&host, "a").await;
+    let (server, port) = app.listening_server(json!({})).await;
     let connected = TcpStream::connect(("127.0.0.1", port)).await;
-    let mut peer = connected.expect("it listens");
+    let mut peer = connected.expect("a listener");
     let client = app.event("tcpServer.onAccept").await[2].clone();
     app.call("tcp.setPaused", json!([client, false])).await;
-    let mut look = caretaker(&host, &key).await;
+    let mut admin = connect_admin(&host, &key).await;
     let drain = json!(["a", server, 3600]);
-    assert_eq!(look.call("host.drain", drain).await[0], "answer", "at once");
+    assert_eq!(
+        admin.call("host.drain", drain).await[0],
+        "answer",
+        "at once"
+    );
     let is_draining = |list: &Value| {
         list["sockets"][0]["blockedBy"]
             .to_string()
             .contains("draining")
     };
-    until(
-        &mut look,
+    poll_until(
+        &mut admin,
         "the drain",
         "host.listServers",
         json!(["a"]),
@@ -456,22 +481,22 @@ async fn a_drain_stops_listening_and_lets_connections_finish_until_its_deadline(
     assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err());
     peer.write_all(b"still here")
         .await
-        .expect("it is connected");
+        .expect("an open connection");
     assert_eq!(app.event("tcp.onReceive").await[2], "still here");
-    // All of the app, at once.
+    // Drains the whole app, with a deadline now.
     assert_eq!(
-        look.call("host.drain", json!(["a", null, 0])).await[0],
+        admin.call("host.drain", json!(["a", null, 0])).await[0],
         "answer"
     );
-    let told = app.event("tcp.onReceiveError").await;
-    assert_eq!(told[1], client);
-    let is_over = |list: &Value| list["sockets"][0]["blockedBy"] == json!([]);
-    until(
-        &mut look,
-        "the end of it",
+    let event = app.event("tcp.onReceiveError").await;
+    assert_eq!(event[1], client);
+    let is_drained = |list: &Value| list["sockets"][0]["blockedBy"] == json!([]);
+    poll_until(
+        &mut admin,
+        "the end of the drain",
         "host.listServers",
         json!(["a"]),
-        is_over,
+        is_drained,
     )
     .await;
     let again = app
@@ -482,17 +507,17 @@ async fn a_drain_stops_listening_and_lets_connections_finish_until_its_deadline(
         (json!(["a", 99, 1]), "Socket not found"),
         (json!(["b", null, 1]), "There is no such app"),
     ] {
-        let failed = failure(&mut look, "host.drain", arguments.clone()).await;
+        let failed = call_error(&mut admin, "host.drain", arguments.clone()).await;
         assert_eq!(failed, text, "{arguments}");
     }
     host.expect_success();
 }
 
 #[actix_rt::test]
-async fn what_a_caretaker_says_wrong_is_answered_or_ends_it() {
+async fn invalid_admin_calls_are_answered_and_invalid_frames_close() {
     let mut host = Host::dev();
     let key = host.key();
-    let mut look = caretaker(&host, &key).await;
+    let mut admin = connect_admin(&host, &key).await;
     for (function, arguments) in [
         ("host.explode", json!([])),
         ("host.listApps", json!(["a"])),
@@ -512,7 +537,7 @@ async fn what_a_caretaker_says_wrong_is_answered_or_ends_it() {
         ("host.close", json!(["a", "tcp"])),
         ("host.close", json!(["a", "tcp", 1, 1])),
     ] {
-        let text = failure(&mut look, function, arguments.clone()).await;
+        let text = call_error(&mut admin, function, arguments.clone()).await;
         assert!(
             text.starts_with("Invalid call: "),
             "{function} {arguments}: {text}"
@@ -527,12 +552,12 @@ async fn what_a_caretaker_says_wrong_is_answered_or_ends_it() {
         ),
         (json!({ "ack": 9 }), "overrun"),
     ] {
-        let mut look = caretaker(&host, &key).await;
-        let sent = look.socket.send(frame(&breach, &[])).await;
-        sent.expect("it is open");
-        let last = next(&mut look.socket).await.expect("a last word");
-        assert_eq!(last["end"]["code"], code, "{breach}: {last}");
-        assert_eq!(next(&mut look.socket).await, None, "it closes");
+        let mut admin = connect_admin(&host, &key).await;
+        let sent = admin.socket.send(frame(&breach, &[])).await;
+        sent.expect("an open connection");
+        let last = next(&mut admin.socket).await.expect("a close reason");
+        assert_eq!(last["close"]["code"], code, "{breach}: {last}");
+        assert_eq!(next(&mut admin.socket).await, None, "it closes");
     }
     host.expect_success();
 }

@@ -1,4 +1,4 @@
-//! The line of those that wait at a limit.
+//! The queue of server sockets that wait at a limit.
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 use std::task::{Context, Poll};
@@ -8,15 +8,15 @@ use loom::future::block_on;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
-use super::line::WaitQueue;
+use super::wait_queue::WaitQueue;
 use crate::sync::{AtomicUsize, AtomicWaker};
 
-/// One place, for all server sockets.
+/// A limit of one connection for all server sockets.
 #[derive(Default)]
 struct Limit {
-    line: WaitQueue,
+    queue: WaitQueue,
     accepted: AtomicUsize,
-    /// All server sockets live in one thread: their turns do not overlap.
+    /// All server sockets run in one thread: their turns do not overlap.
     thread: Mutex<()>,
 }
 
@@ -25,61 +25,61 @@ impl Limit {
         self.accepted.load(Acquire) < 1
     }
 
-    /// As the drop of a `ConnectionGuard`, in any thread.
+    /// Like the drop of a `ConnectionGuard`, in any thread.
     fn free(&self) {
         self.accepted.fetch_sub(1, AcqRel);
-        self.line.wake_first();
+        self.queue.wake_first();
     }
 }
 
-/// A server socket that is only a gate, as in `gate.rs`.
-struct Comer {
+/// A server socket that accepts one connection, as `admission.rs` does.
+struct Acceptor {
     limit: Arc<Limit>,
     waker: std::sync::Arc<AtomicWaker>,
-    stands: bool,
+    is_queued: bool,
 }
 
-impl Comer {
+impl Acceptor {
     fn new(limit: &Arc<Limit>) -> Self {
-        Comer {
+        Acceptor {
             limit: limit.clone(),
             waker: std::sync::Arc::default(),
-            stands: false,
+            is_queued: false,
         }
     }
 
-    /// Takes the place if there is one, or stands in line.
+    /// Accepts if there is room, or waits in the queue.
     fn turn(&mut self, cx: &Context<'_>) -> Poll<()> {
         let limit = self.limit.clone();
-        let Limit { line, thread, .. } = &*limit;
-        let _turn = thread.lock().expect("nobody panics");
-        if self.limit.has_room() && line.is_first(&self.waker) {
+        let Limit { queue, thread, .. } = &*limit;
+        let _turn = thread.lock().expect("no panic");
+        if self.limit.has_room() && queue.is_first(&self.waker) {
             self.limit.accepted.fetch_add(1, AcqRel);
             self.leave();
             return Poll::Ready(());
         }
         self.waker.register(cx.waker());
-        if !std::mem::replace(&mut self.stands, true) {
-            line.enqueue(&self.waker);
+        if !std::mem::replace(&mut self.is_queued, true) {
+            queue.enqueue(&self.waker);
         }
-        if line.is_first(&self.waker) && line.recheck(|| self.limit.has_room()) {
+        if queue.is_first(&self.waker) && queue.recheck(|| self.limit.has_room()) {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
 
     fn leave(&mut self) {
-        if std::mem::take(&mut self.stands) {
-            self.limit.line.remove(&self.waker);
+        if std::mem::take(&mut self.is_queued) {
+            self.limit.queue.remove(&self.waker);
             if self.limit.has_room() {
-                self.limit.line.wake_first();
+                self.limit.queue.wake_first();
             }
         }
     }
 }
 
 #[test]
-fn everybody_who_waits_at_a_limit_gets_a_place_that_becomes_free() {
+fn every_waiting_server_socket_accepts_when_there_is_room() {
     crate::every_interleaving(|| {
         let limit = Arc::new(Limit::default());
         limit.accepted.fetch_add(1, AcqRel);
@@ -88,27 +88,27 @@ fn everybody_who_waits_at_a_limit_gets_a_place_that_becomes_free() {
             thread::spawn(move || limit.free())
         };
         let other = {
-            let mut comer = Comer::new(&limit);
+            let mut acceptor = Acceptor::new(&limit);
             thread::spawn(move || {
-                block_on(poll_fn(|cx| comer.turn(cx)));
-                comer.limit.free();
+                block_on(poll_fn(|cx| acceptor.turn(cx)));
+                acceptor.limit.free();
             })
         };
-        let mut comer = Comer::new(&limit);
-        block_on(poll_fn(|cx| comer.turn(cx)));
+        let mut acceptor = Acceptor::new(&limit);
+        block_on(poll_fn(|cx| acceptor.turn(cx)));
         limit.free();
-        ends.join().expect("it ends");
-        other.join().expect("it had its place");
+        ends.join().expect("a connection");
+        other.join().expect("an acceptor");
     });
 }
 
 #[test]
-fn a_place_that_the_first_has_no_use_for_is_the_nexts() {
+fn room_that_the_first_does_not_use_goes_to_the_next() {
     crate::every_interleaving(|| {
         let limit = Arc::new(Limit::default());
         limit.accepted.fetch_add(1, AcqRel);
-        let mut first = Comer::new(&limit);
-        // It stands in line before the others come.
+        let mut first = Acceptor::new(&limit);
+        // It waits before the others.
         let noop = std::task::Waker::noop();
         assert!(first.turn(&Context::from_waker(noop)).is_pending());
         let ends = {
@@ -116,14 +116,14 @@ fn a_place_that_the_first_has_no_use_for_is_the_nexts() {
             thread::spawn(move || limit.free())
         };
         let next = {
-            let mut comer = Comer::new(&limit);
-            thread::spawn(move || block_on(poll_fn(|cx| comer.turn(cx))))
+            let mut acceptor = Acceptor::new(&limit);
+            thread::spawn(move || block_on(poll_fn(|cx| acceptor.turn(cx))))
         };
-        // It is closed.
-        let turn = limit.thread.lock().expect("nobody panics");
+        // The first is closed.
+        let turn = limit.thread.lock().expect("no panic");
         first.leave();
         drop(turn);
-        ends.join().expect("it ends");
-        next.join().expect("it has its place");
+        ends.join().expect("a connection");
+        next.join().expect("an acceptor");
     });
 }

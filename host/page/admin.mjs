@@ -1,21 +1,22 @@
-// The admin connection to the host: docs/protocol.md. It is no app.
+// The admin connection to the host: docs/protocol.md.
 
 import { Client } from '../js/client.mjs';
 import { webSocket } from '../js/web-socket.mjs';
 
 /**
- * Connects with the admin key, and gives the functions of `host`. If that fails, `error.code` is the host's reason, where it
- * gave one. `lost` is called once, when the connection has ended.
+ * Connects with the admin key. Resolves to the admin functions; rejects with the host's close code as `error.code`, if it
+ * sent one. `onDisconnect` is called once, when the connection ends.
  */
-export async function lookAfter(url, key, { WebSocket = globalThis.WebSocket, lost = () => {} } = {}) {
+export async function connectAdmin(url, key, { WebSocket = globalThis.WebSocket, onDisconnect = () => {} } = {}) {
   const client = new Client({
     open: webSocket(`${url}/admin`, WebSocket),
     hello: () => ({ protocol: [1], admin: [1], key }),
-    patience: 0,
-    told(event) {
-      if (event === 'host.lost') {
+    // The page reconnects itself, to show that.
+    reconnectTimeout: 0,
+    onEvent(event) {
+      if (event === 'host.disconnect') {
         client.close();
-        lost();
+        onDisconnect();
       }
       return false;
     },
@@ -41,6 +42,6 @@ export async function lookAfter(url, key, { WebSocket = globalThis.WebSocket, lo
     drain: (app, server, seconds) => call('drain', app, server, seconds),
     setPaused: (app, namespace, socketId, paused) => call('setPaused', app, namespace, socketId, paused),
     close: (app, namespace, socketId) => call('close', app, namespace, socketId),
-    leave: () => client.close(),
+    disconnect: () => client.close(),
   };
 }

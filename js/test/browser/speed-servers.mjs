@@ -1,19 +1,19 @@
-// What is measured of a chrome.sockets, inside a browser: servers such as programs for Chrome have.
+// The servers of the benchmark, on chrome.sockets inside a browser.
 
-/** How many sends are on their way while a server sends all it can. */
+/** The concurrent sends of a server. */
 const SENDS = 16;
 
-/** What the client awaits when a server has all of its bytes. */
+/** Sent when a server has received all data. */
 const DONE = new ArrayBuffer(1);
 
-/** Each takes what the client does to be measured; `size` is the bytes in all, and `chunk` those of one send. */
+/** The servers by name. `size` is the number of all bytes, `chunk` that of one send. */
 const SERVERS = {
-  /** Sends back what comes. */
+  /** Sends back what it receives. */
   echo: ({ tcp }) => ({
     receive: ({ socketId, data }) => tcp.send(socketId, data, () => {}),
   }),
-  /** Takes everything, and says so at the end. */
-  take: ({ tcp }, { size }) => {
+  /** Receives everything, and then sends one byte. */
+  receive: ({ tcp }, { size }) => {
     let left = size;
     return {
       receive({ socketId, data }) {
@@ -22,8 +22,8 @@ const SERVERS = {
       },
     };
   },
-  /** Sends everything, when the client has said a byte. */
-  give: ({ tcp }, { size, chunk }) => {
+  /** Sends everything after it has received a byte. */
+  send: ({ tcp }, { size, chunk }) => {
     const data = new ArrayBuffer(chunk);
     return {
       receive({ socketId }) {
@@ -39,7 +39,7 @@ const SERVERS = {
   },
 };
 
-/** Starts one, and gives its port and what ends it. */
+/** Starts a server. Returns its port and a function that stops it. */
 async function serve({ tcpServer, tcp }, kind, options) {
   const { receive } = SERVERS[kind]({ tcp }, options);
   const { bufferSize } = options;

@@ -1,13 +1,13 @@
-// A service worker that plays recordings on its `chrome.sockets`: the browser's own, where there is one.
+// A service worker that replays recordings on `chrome.sockets`: the browser's own where it has one.
 
-import './ways.mjs';
+import './transport-log.mjs';
 import { sockets } from '../../extension.mjs';
-import { stage } from './stage.mjs';
+import { player } from './recording-player.mjs';
 
 globalThis.isChromiums = sockets.host === undefined;
-globalThis.stage = stage;
+globalThis.player = player;
 
-/** All recordings are played on the same: each leaves it as it was. */
+/** All recordings share one `chrome.sockets`, so each must close its sockets. */
 globalThis.api = () => ({ sockets: chrome.sockets, runtime: chrome.runtime, end: closeAll });
 
 async function closeAll() {

@@ -1,4 +1,4 @@
-//! Who may come in.
+//! Which clients may connect: hosts, origins, tokens, hellos and manifests.
 
 use std::fs;
 use std::process::Command;
@@ -10,20 +10,20 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Request};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::client::{Client, anything, dial, end, frame, request};
+use super::client::{Client, all_permissions, close_code, dial, frame, request};
 use super::{Host, PROGRAM};
 use support::process::Program;
 use support::within;
 
-/// The code of the end that answers this hello.
-async fn refused(host: &Host, hello: Value) -> String {
-    match Client::try_enter(host, hello).await {
-        Ok(client) => panic!("it came in: {}", client.welcome),
-        Err(end) => end["end"]["code"].as_str().expect("a code").to_owned(),
+/// The code of the close reason that answers this hello.
+async fn rejection(host: &Host, hello: Value) -> String {
+    match Client::try_connect(host, hello).await {
+        Ok(client) => panic!("accepted: {}", client.welcome),
+        Err(reason) => reason["close"]["code"].as_str().expect("a code").to_owned(),
     }
 }
 
-/// The HTTP status that answers a WebSocket by these names; 101 for one.
+/// The HTTP status of a handshake with this `Host` and `Origin`.
 async fn status(host: &Host, name: &str, origin: Option<&str>) -> u16 {
     let mut request = request(host.address());
     let headers = request.headers_mut();
@@ -38,20 +38,20 @@ async fn status(host: &Host, name: &str, origin: Option<&str>) -> u16 {
     }
 }
 
-/// What answers these bytes, to the end.
-async fn raw(host: &Host, bytes: &[u8]) -> String {
+/// Sends these bytes, and returns everything that the host sends.
+async fn raw_response(host: &Host, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(host.address())
         .await
-        .expect("it listens");
-    stream.write_all(bytes).await.expect("it reads");
+        .expect("a listener");
+    stream.write_all(bytes).await.expect("an open connection");
     let mut answer = Vec::new();
-    // It may be reset, when more was sent than was read.
+    // The host resets the connection if it did not read everything.
     let _ = within("the end of the answer", stream.read_to_end(&mut answer)).await;
     String::from_utf8_lossy(&answer).into_owned()
 }
 
 #[actix_rt::test]
-async fn pages_come_in_that_are_its_own_or_on_its_list() {
+async fn own_and_listed_pages_may_connect() {
     let host = Host::start(&["--dev", "--origin", "https://good.example"]);
     let port = host.address().port();
     let own = format!("127.0.0.1:{port}");
@@ -84,14 +84,14 @@ async fn pages_come_in_that_are_its_own_or_on_its_list() {
         let headers = request.headers_mut();
         headers.insert("host", HeaderValue::from_str(name).expect("a header"));
         headers.insert("origin", HeaderValue::from_str(origin).expect("a header"));
-        let mut socket = dial(host.address(), request).await.expect("it is told why");
-        assert_eq!(end(&mut socket).await, "origin", "{name} {origin}");
+        let mut socket = dial(host.address(), request).await.expect("a handshake");
+        assert_eq!(close_code(&mut socket).await, "origin", "{name} {origin}");
     }
     host.expect_success();
 }
 
-/// A handshake that shows this token, as browsers can, of this page.
-fn showing(host: &Host, token: Option<&str>, origin: Option<&str>) -> Request<()> {
+/// A handshake request with this token as a subprotocol and this origin.
+fn request_with(host: &Host, token: Option<&str>, origin: Option<&str>) -> Request<()> {
     let mut request = request(host.address());
     let headers = request.headers_mut();
     if let Some(token) = token {
@@ -121,14 +121,14 @@ pub fn base64url(text: &str) -> String {
     digits
 }
 
-/// The code of the end that comes before anything was said.
-async fn refused_at_once(host: &Host, request: Request<()>) -> String {
-    let mut socket = dial(host.address(), request).await.expect("it is told why");
-    end(&mut socket).await
+/// The code of the close reason that follows the handshake, before any hello.
+async fn handshake_rejection(host: &Host, request: Request<()>) -> String {
+    let mut socket = dial(host.address(), request).await.expect("a handshake");
+    close_code(&mut socket).await
 }
 
 #[actix_rt::test]
-async fn a_token_is_asked_of_everybody_with_the_handshake() {
+async fn every_client_must_show_the_token_with_its_handshake() {
     let arguments = [
         "--dev",
         "--token",
@@ -138,9 +138,9 @@ async fn a_token_is_asked_of_everybody_with_the_handshake() {
     ];
     let host = Host::start(&arguments);
     for token in [None, Some(""), Some("secRet"), Some("secretsec")] {
-        let shown = showing(&host, token, None);
+        let request = request_with(&host, token, None);
         assert_eq!(
-            refused_at_once(&host, shown).await,
+            handshake_rejection(&host, request).await,
             "forbidden",
             "{token:?}"
         );
@@ -149,46 +149,46 @@ async fn a_token_is_asked_of_everybody_with_the_handshake() {
     *query.uri_mut() = format!("ws://{}/?token=secret", host.address())
         .parse()
         .expect("a URI");
-    assert_eq!(refused_at_once(&host, query).await, "forbidden");
+    assert_eq!(handshake_rejection(&host, query).await, "forbidden");
     let hello = json!({ "app": "a", "token": "secret" });
-    let with_hello = Client::try_enter(&host, hello).await;
+    let with_hello = Client::try_connect(&host, hello).await;
     assert_eq!(
-        with_hello.err().expect("not here")["end"]["code"],
+        with_hello.err().expect("rejected")["close"]["code"],
         "forbidden"
     );
     for origin in [None, Some("https://good.example")] {
-        let shown = showing(&host, Some("secret"), origin);
-        // What came before makes it wait for a moment.
+        let request = request_with(&host, Some("secret"), origin);
+        // The wrong tokens before cause a delay.
         let hello = json!({ "app": origin.unwrap_or("none").replace("https://", "") });
-        let entered = within("the way in", async {
+        let connected = within("a connection", async {
             loop {
-                let entered =
-                    Client::try_enter_by(host.address(), shown.clone(), hello.clone()).await;
-                match entered {
+                let connected =
+                    Client::try_connect_with(host.address(), request.clone(), hello.clone()).await;
+                match connected {
                     Ok(client) => return client,
-                    Err(end) => assert_eq!(end["end"]["code"], "busy", "{origin:?}"),
+                    Err(reason) => assert_eq!(reason["close"]["code"], "busy", "{origin:?}"),
                 }
             }
         });
-        entered.await.vanish();
+        connected.await.disconnect();
     }
     let mut bearer = request(host.address());
     let value = HeaderValue::from_static("Bearer secret");
     bearer.headers_mut().insert("authorization", value);
-    let entered = Client::try_enter_by(host.address(), bearer, json!({ "app": "b" })).await;
-    assert!(entered.is_ok());
-    let bad = showing(&host, Some("secret"), Some("https://bad.example"));
+    let connected = Client::try_connect_with(host.address(), bearer, json!({ "app": "b" })).await;
+    assert!(connected.is_ok());
+    let bad = request_with(&host, Some("secret"), Some("https://bad.example"));
     assert_eq!(
-        refused_at_once(&host, bad).await,
+        handshake_rejection(&host, bad).await,
         "origin",
-        "with the token too"
+        "in spite of the token"
     );
     host.expect_success();
 
     let host = Host::start(&["--dev", "--token", "secret", "--any-origin"]);
-    let any = showing(&host, Some("secret"), Some("https://bad.example"));
-    let entered = Client::try_enter_by(host.address(), any, json!({ "app": "a" })).await;
-    assert!(entered.is_ok());
+    let any = request_with(&host, Some("secret"), Some("https://bad.example"));
+    let connected = Client::try_connect_with(host.address(), any, json!({ "app": "a" })).await;
+    assert!(connected.is_ok());
     host.expect_success();
 }
 
@@ -205,20 +205,20 @@ fn any_origin_needs_a_token() {
 }
 
 #[actix_rt::test]
-async fn after_wrong_tokens_the_next_has_to_wait_and_then_comes_in() {
+async fn wrong_tokens_delay_the_next_attempt() {
     let host = Host::start(&["--dev", "--token", "secret"]);
     let mut codes = Vec::new();
     for _ in 0..8 {
-        let wrong = showing(&host, Some("wrong!"), None);
-        codes.push(refused_at_once(&host, wrong).await);
+        let wrong = request_with(&host, Some("wrong!"), None);
+        codes.push(handshake_rejection(&host, wrong).await);
     }
     assert_eq!(codes[..5], ["forbidden"; 5]);
     assert!(codes.contains(&"busy".to_owned()), "{codes:?}");
-    within("the way in", async {
+    within("a connection", async {
         loop {
-            let right = showing(&host, Some("secret"), None);
+            let right = request_with(&host, Some("secret"), None);
             let hello = json!({ "app": "a" });
-            if Client::try_enter_by(host.address(), right, hello)
+            if Client::try_connect_with(host.address(), right, hello)
                 .await
                 .is_ok()
             {
@@ -231,7 +231,7 @@ async fn after_wrong_tokens_the_next_has_to_wait_and_then_comes_in() {
 }
 
 #[actix_rt::test]
-async fn a_page_is_the_apps_that_its_origin_is_bound_to() {
+async fn an_origin_can_be_bound_to_apps() {
     let bound = "https://a.example=app-a,app-b";
     let host = Host::start(&["--dev", "--origin", bound, "--origin", "https://b.example"]);
     for (origin, app, code) in [
@@ -240,20 +240,22 @@ async fn a_page_is_the_apps_that_its_origin_is_bound_to() {
         ("https://a.example", "app-c", Some("origin")),
         ("https://b.example", "app-c", None),
     ] {
-        let shown = showing(&host, None, Some(origin));
+        let request = request_with(&host, None, Some(origin));
         let hello = json!({ "app": app });
-        let entered = Client::try_enter_by(host.address(), shown, hello).await;
-        let end = entered.err().map(|end| end["end"]["code"].clone());
-        assert_eq!(end, code.map(Value::from), "{origin} {app}");
+        let connected = Client::try_connect_with(host.address(), request, hello).await;
+        let rejected = connected
+            .err()
+            .map(|reason| reason["close"]["code"].clone());
+        assert_eq!(rejected, code.map(Value::from), "{origin} {app}");
     }
     host.expect_success();
 }
 
 #[actix_rt::test]
-async fn an_app_cannot_reach_the_gateway_itself() {
+async fn apps_cannot_connect_to_the_gateway() {
     let mut host = Host::dev();
     let port = host.address().port();
-    let mut client = Client::enter(&host, "a").await;
+    let mut client = Client::connect(&host, "a").await;
     let other = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let other = other.local_addr().expect("an address").port();
     for (address, port, expected) in [
@@ -280,7 +282,7 @@ async fn an_app_cannot_reach_the_gateway_itself() {
 }
 
 #[actix_rt::test]
-async fn http_is_as_the_rfcs_say() {
+async fn http_follows_the_rfcs() {
     let host = Host::dev();
     let own = host.address();
     let upgrade = "Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n\
@@ -310,7 +312,7 @@ async fn http_is_as_the_rfcs_say() {
         ),
         (format!("DELETE / HTTP/1.1\r\nHost: {own}\r\n\r\n"), 405),
     ] {
-        let answer = raw(&host, request.as_bytes()).await;
+        let answer = raw_response(&host, request.as_bytes()).await;
         let line = answer.lines().next().unwrap_or_default();
         assert!(
             line.contains(&format!(" {status} ")),
@@ -326,7 +328,7 @@ async fn http_is_as_the_rfcs_say() {
             "HEAD has no body"
         );
     }
-    let named = raw(
+    let named = raw_response(
         &host,
         b"GET /js/api.mjs HTTP/1.1\r\nHost: localhost\r\n\r\n",
     )
@@ -340,7 +342,7 @@ async fn http_is_as_the_rfcs_say() {
 }
 
 #[test]
-fn an_address_that_others_reach_needs_a_token() {
+fn an_address_that_other_machines_reach_needs_a_token() {
     let mut command = std::process::Command::new(super::PROGRAM);
     let ended = Program::start(command.args(["serve", "--listen", "0.0.0.0:0"])).ended();
     assert!(!ended.status.success());
@@ -348,10 +350,10 @@ fn an_address_that_others_reach_needs_a_token() {
 }
 
 #[actix_rt::test]
-async fn the_page_is_served_and_nothing_else() {
+async fn only_the_files_of_the_page_are_served() {
     let host = Host::dev();
     let get = |path: &str, name: &str| format!("GET {path} HTTP/1.1\r\nHost: {name}\r\n\r\n");
-    let page = raw(&host, get("/", "127.0.0.1").as_bytes()).await;
+    let page = raw_response(&host, get("/", "127.0.0.1").as_bytes()).await;
     assert!(page.starts_with("HTTP/1.1 200 "), "{page}");
     for header in [
         "frame-ancestors 'none'",
@@ -371,7 +373,7 @@ async fn the_page_is_served_and_nothing_else() {
         "/js/client.mjs",
         "/js/mirror.mjs",
     ] {
-        let script = raw(&host, get(file, "127.0.0.1").as_bytes()).await;
+        let script = raw_response(&host, get(file, "127.0.0.1").as_bytes()).await;
         assert!(script.contains("text/javascript"), "{file}: {script}");
     }
     for (request, status) in [
@@ -386,7 +388,7 @@ async fn the_page_is_served_and_nothing_else() {
         ("nonsense\r\n\r\n".into(), 400),
         (format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(40_000)), 431),
     ] {
-        let answer = raw(&host, request.as_bytes()).await;
+        let answer = raw_response(&host, request.as_bytes()).await;
         let expected = format!("HTTP/1.1 {status} ");
         assert!(answer.starts_with(&expected), "{request:.60}: {answer:.60}");
     }
@@ -394,7 +396,7 @@ async fn the_page_is_served_and_nothing_else() {
 }
 
 #[actix_rt::test]
-async fn the_first_frame_is_a_hello() {
+async fn the_first_frame_must_be_a_hello() {
     let host = Host::dev();
     let address = host.address();
     for (first, code) in [
@@ -430,44 +432,49 @@ async fn the_first_frame_is_a_hello() {
         (Message::Binary(vec![1, 2, 3].into()), "bad-frame"),
         (Message::Text("hello".into()), "bad-frame"),
     ] {
-        let mut socket = dial(address, request(address)).await.expect("it opens");
-        socket.send(first.clone()).await.expect("it is open");
-        assert_eq!(end(&mut socket).await, code, "{first:?}");
+        let mut socket = dial(address, request(address)).await.expect("a handshake");
+        socket
+            .send(first.clone())
+            .await
+            .expect("an open connection");
+        assert_eq!(close_code(&mut socket).await, code, "{first:?}");
     }
-    let mut socket = dial(address, request(address)).await.expect("it opens");
+    let mut socket = dial(address, request(address)).await.expect("a handshake");
     let hello = r#"{"hello":{"protocol":[9,1],"app":"a","later":{"key":[1]}}}"#;
     socket
         .send(Message::Text(hello.into()))
         .await
-        .expect("it is open");
+        .expect("an open connection");
     let answer = super::client::next(&mut socket).await.expect("an answer");
     assert_eq!(
         answer["welcome"]["app"], "a",
-        "a text frame is one too: {answer}"
+        "text frames are accepted too: {answer}"
     );
     host.expect_success();
 }
 
 #[actix_rt::test]
-async fn an_app_does_what_its_manifest_says() {
+async fn an_app_is_limited_to_its_manifest() {
     let folder = std::env::temp_dir().join(format!("chrome-sockets-host-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder");
     let manifest = r#"{ "sockets": { "tcpServer": { "listen": "127.0.0.1:*" } } }"#;
-    fs::write(folder.join("web.json"), manifest).expect("written");
+    fs::write(folder.join("web.json"), manifest).expect("a written file");
     let host = Host::start(&["--manifest", folder.to_str().expect("UTF-8")]);
     assert_eq!(
-        refused(&host, json!({ "app": "other" })).await,
+        rejection(&host, json!({ "app": "other" })).await,
         "unknown-app"
     );
-    let brought = json!({ "app": "web", "manifest": anything() });
-    let mut client = Client::try_enter(&host, brought).await.expect("it has one");
+    let with_manifest = json!({ "app": "web", "manifest": all_permissions() });
+    let mut client = Client::try_connect(&host, with_manifest)
+        .await
+        .expect("accepted");
     let id = client.call("tcpServer.create", json!([])).await[2]["socketId"].clone();
     let denied = client
         .call("tcpServer.listen", json!([id, "0.0.0.0", 0]))
         .await;
     assert_eq!(
         denied[0], "error",
-        "what a client brings counts with --dev alone"
+        "a client's manifest counts only with --dev"
     );
     assert_eq!(denied[2], "Does not have permission");
     assert_eq!(denied.as_array().map(Vec::len), Some(3));
@@ -482,9 +489,9 @@ async fn an_app_does_what_its_manifest_says() {
     fs::remove_dir_all(folder).expect("removed");
 
     let host = Host::start(&[]);
-    let mut client = Client::try_enter(&host, json!({ "app": "any" }))
+    let mut client = Client::try_connect(&host, json!({ "app": "any" }))
         .await
-        .expect("in");
+        .expect("accepted");
     let id = client.call("tcp.create", json!([])).await[2]["socketId"].clone();
     let denied = client
         .call("tcp.connect", json!([id, "127.0.0.1", 1]))
@@ -494,33 +501,33 @@ async fn an_app_does_what_its_manifest_says() {
 }
 
 #[actix_rt::test]
-async fn an_app_is_one_clients_at_a_time() {
+async fn an_app_has_one_client_at_a_time() {
     let host = Host::dev();
-    let mut first = Client::enter(&host, "a").await;
-    let (_, port) = first.server(json!({})).await;
+    let mut first = Client::connect(&host, "a").await;
+    let (_, port) = first.listening_server(json!({})).await;
     let hello = json!({ "app": "a", "manifest": {} });
-    assert_eq!(refused(&host, hello).await, "app-in-use");
-    let other = Client::enter(&host, "b").await;
+    assert_eq!(rejection(&host, hello).await, "app-in-use");
+    let other = Client::connect(&host, "b").await;
     TcpStream::connect(("127.0.0.1", port))
         .await
-        .expect("it still listens");
+        .expect("a listener");
     first.event("tcpServer.onAccept").await;
-    other.vanish();
-    first.vanish();
-    // The host notices in its own time.
+    other.disconnect();
+    first.disconnect();
+    // The host may notice the disconnect later.
     let again = async {
         loop {
-            if let Ok(client) = Client::try_enter(&host, json!({ "app": "a" })).await {
+            if let Ok(client) = Client::try_connect(&host, json!({ "app": "a" })).await {
                 return client;
             }
         }
     };
-    within("the seat of one that went", again).await;
+    within("the release of the app", again).await;
     host.expect_success();
 }
 
-/// Starts a host that should not serve, and gives its exit code and what it says of that.
-fn broken(arguments: &[&str]) -> (Option<i32>, String) {
+/// Starts a host that must fail. Returns its exit code and error output.
+fn failed_start(arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(PROGRAM);
     command.args(["serve", "--listen", "127.0.0.1:0"]);
     let ended = Program::start(command.args(arguments)).ended();
@@ -529,20 +536,20 @@ fn broken(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_manifest_that_cannot_be_used_ends_the_host_at_its_start() {
+fn an_invalid_manifest_fails_the_start() {
     let folder = std::env::temp_dir().join(format!("chrome-sockets-start-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder");
     let good = folder.join("a.json");
-    fs::write(&good, r#"{ "sockets": { "tcp": { "connect": "" } } }"#).expect("written");
+    fs::write(&good, r#"{ "sockets": { "tcp": { "connect": "" } } }"#).expect("a written file");
     let bad = folder.join("b.json");
     let text = r#"{ "sockets": { "tcpServer": { "listen": ["*:1", "*:x"] } } }"#;
-    fs::write(&bad, text).expect("written");
+    fs::write(&bad, text).expect("a written file");
     let fifo = folder.join("c.json");
     let made = Command::new("mkfifo").arg(&fifo).status();
     assert!(made.is_ok_and(|status| status.success()), "a FIFO");
     let place = format!("{}: sockets.tcpServer.listen[1]: ", bad.display());
     let no_file = format!("{}: it is a FIFO", fifo.display());
-    for (path, said) in [
+    for (path, text) in [
         (&folder, &place),
         (&folder, &no_file),
         (&bad, &place),
@@ -550,27 +557,30 @@ fn a_manifest_that_cannot_be_used_ends_the_host_at_its_start() {
         (&folder.join("none.json"), &"No such file".to_owned()),
         (&"/dev/zero".into(), &"it is a device".to_owned()),
     ] {
-        let (code, stderr) = broken(&["--manifest", path.to_str().expect("UTF-8")]);
+        let (code, stderr) = failed_start(&["--manifest", path.to_str().expect("UTF-8")]);
         assert_eq!(code, Some(2), "{}: {stderr}", path.display());
-        assert!(stderr.contains(said.as_str()), "{stderr}");
+        assert!(stderr.contains(text.as_str()), "{stderr}");
     }
-    // What breaks later concerns its app alone.
-    fs::remove_file(&fifo).expect("it was made");
-    fs::remove_file(&bad).expect("it was made");
+    // A manifest that becomes invalid later affects only its app.
+    fs::remove_file(&fifo).expect("an existing file");
+    fs::remove_file(&bad).expect("an existing file");
     let host = Host::start(&["--manifest", folder.to_str().expect("UTF-8")]);
     let made = Command::new("mkfifo").arg(&fifo).status();
     assert!(made.is_ok_and(|status| status.success()), "a FIFO");
     actix_rt::System::new().block_on(async {
-        assert_eq!(refused(&host, json!({ "app": "c" })).await, "bad-manifest");
-        let alive = Client::try_enter(&host, json!({ "app": "a" })).await;
-        alive.expect("another app comes in");
+        assert_eq!(
+            rejection(&host, json!({ "app": "c" })).await,
+            "bad-manifest"
+        );
+        let other = Client::try_connect(&host, json!({ "app": "a" })).await;
+        other.expect("another app connects");
     });
     host.expect_success();
-    fs::remove_dir_all(folder).expect("it is the test's own");
+    fs::remove_dir_all(folder).expect("removed");
 }
 
 #[test]
-fn a_host_says_at_its_start_that_apps_may_do_nothing() {
+fn a_start_without_permissions_prints_a_warning() {
     let mut closed = Host::start(&[]);
     let line = closed.0.program.stdout.line("--manifest");
     assert!(line.contains("neither listen nor connect"), "{line}");
@@ -582,14 +592,14 @@ fn a_host_says_at_its_start_that_apps_may_do_nothing() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_named() {
+fn a_port_in_use_is_reported_with_its_address() {
     let host = Host::dev();
     let address = host.address().to_string();
     let mut command = Command::new(PROGRAM);
     let second = command.args(["serve", "--dev", "--listen", &address]);
     let ended = Program::start(second).ended();
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
-    let said = format!("{address} is in use");
-    assert!(ended.stderr.contains(&said), "{}", ended.stderr);
+    let text = format!("{address} is in use");
+    assert!(ended.stderr.contains(&text), "{}", ended.stderr);
     host.expect_success();
 }

@@ -1,9 +1,9 @@
-// Makes a page play recordings on the host, each as an app of its own.
+// Lets a page replay recordings, each as its own app.
 
 import { connect } from '../../index.mjs';
-import { stage } from './stage.mjs';
+import { player } from './recording-player.mjs';
 
-globalThis.stage = stage;
+globalThis.player = player;
 
 globalThis.connectTo = (url, app, manifest) => async () => {
   const sockets = await connect(url, { app, manifest });

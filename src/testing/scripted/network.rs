@@ -1,0 +1,245 @@
+//! [`ScriptedNetwork`]: the network, and the script that a test writes.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+
+use crate::os::{Listener, Network, Stream};
+use crate::testing::scripted::block::{BlockGuard, Blockable};
+use crate::testing::scripted::connection::{self, Endpoint, os_error, wake};
+use crate::testing::scripted::listener::ScriptedListener;
+use crate::testing::scripted::peer::Peer;
+use crate::testing::scripted::state::{Call, NetworkState};
+
+/// A [`Network`] for tests, without I/O: the test scripts every fault.
+///
+/// It is a handle; clones are the same network. The test plays the far ends of
+/// connections as [`Peer`]s: [`client`](Self::client) connects to a listener of
+/// the app, [`server`](Self::server) accepts a connection of the app. Faults are
+/// errno values (`libc::EMFILE`). Each fault fails one call, in the order in which
+/// the test gave them.
+///
+/// What is not scripted follows fixed rules:
+///
+/// - `listen` succeeds, unless the address overlaps with the address of another
+///   listener (`EADDRINUSE`). Port 0 becomes a port of 49152 and above.
+/// - Listeners that share their address
+///   ([`listen_shared`](Network::listen_shared)) get its connections and faults
+///   in turn. Each has its own backlog; a connection passes over a full one.
+/// - `resolve` knows `localhost` (127.0.0.1) and no other name.
+/// - `connect` reaches a listener of this network, and is refused where there
+///   is none or its backlog is full. Then both ends belong to the code under test.
+///
+/// ```
+/// use std::task::{Context, Poll, Waker};
+///
+/// use chrome_sockets::os::Network;
+/// use chrome_sockets::testing::ScriptedNetwork;
+///
+/// const EMFILE: i32 = 24;
+/// let mut cx = Context::from_waker(Waker::noop());
+/// let net = ScriptedNetwork::new();
+///
+/// // What the code under test does.
+/// let mut listener = net.listen("127.0.0.1:0".parse().expect("an address"), 8)?;
+/// let address = listener.local_addr()?;
+///
+/// // What the test does: the process has no free descriptor when a client comes.
+/// net.accept_error(address, EMFILE)?;
+/// let client = net.client(address)?;
+/// client.send("hello");
+///
+/// let Poll::Ready(Err(error)) = listener.poll_accept(&mut cx) else {
+///     panic!("the error comes first");
+/// };
+/// assert_eq!(error.raw_os_error(), Some(EMFILE));
+/// let Poll::Ready(Ok((mut stream, peer))) = listener.poll_accept(&mut cx) else {
+///     panic!("the client waits");
+/// };
+/// assert_eq!(peer, client.addr());
+///
+/// let mut buffer = [0; 16];
+/// assert!(matches!(stream.poll_read(&mut cx, &mut buffer), Poll::Ready(Ok(5))));
+/// assert_eq!(&buffer[..5], b"hello");
+/// drop(stream);
+/// assert!(client.is_closed());
+/// # Ok::<_, std::io::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ScriptedNetwork {
+    state: Arc<Mutex<NetworkState>>,
+}
+
+impl ScriptedNetwork {
+    /// A network without listeners and without a script.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The next `listen` fails with this errno.
+    pub fn listen_error(&self, errno: i32) {
+        self.state.lock().listen_errors.push_back(errno);
+    }
+
+    /// The addresses of all listeners, in order.
+    pub fn listening(&self) -> Vec<SocketAddr> {
+        self.state.lock().listeners.keys().copied().collect()
+    }
+
+    /// How many clients wait to be accepted at this address; 0 where there is no
+    /// listener.
+    pub fn waiting(&self, address: SocketAddr) -> usize {
+        let mut state = self.state.lock();
+        let listeners = state.listeners_at(address);
+        listeners.map_or(0, |listeners| listeners.clients())
+    }
+
+    /// Connects to a listener as a client that the test plays. The client waits
+    /// at the end of the backlog, and may send before it is accepted. Dropping it
+    /// closes the connection.
+    ///
+    /// # Errors
+    /// `ECONNREFUSED` if there is no listener, or every backlog is full.
+    pub fn client(&self, address: SocketAddr) -> io::Result<Peer> {
+        self.connect_to_listener(address).map(Peer::new)
+    }
+
+    /// Puts an error into the backlog: the `accept` that finds it there fails with
+    /// this errno, and the clients behind it stay.
+    ///
+    /// # Errors
+    /// `ECONNREFUSED` if there is no listener.
+    pub fn accept_error(&self, address: SocketAddr, errno: i32) -> io::Result<()> {
+        let waker = match self.state.lock().listeners_at(address) {
+            Some(listeners) => listeners.next().push_error(errno),
+            None => return Err(os_error(libc::ECONNREFUSED)),
+        };
+        wake(waker);
+        Ok(())
+    }
+
+    /// The next `resolve` of this name has this result.
+    pub fn next_resolve(&self, host: impl Into<String>, result: io::Result<Vec<IpAddr>>) {
+        let mut state = self.state.lock();
+        state
+            .resolves
+            .entry(host.into())
+            .or_default()
+            .push_back(result);
+    }
+
+    /// A server that the test plays: the next `connect` to this address succeeds,
+    /// and this is its far end. It may be scripted before the app connects.
+    /// Dropping it closes the connection, also before the app connects.
+    #[must_use = "a server that is dropped closes the connection"]
+    pub fn server(&self, address: SocketAddr) -> Peer {
+        let mut state = self.state.lock();
+        let (far, near) = connection::pair(address, state.client_address(address.ip()));
+        state.script_connect(address, Ok(near));
+        Peer::new(far)
+    }
+
+    /// The next `connect` to this address fails with this errno.
+    pub fn connect_error(&self, address: SocketAddr, errno: i32) {
+        self.state.lock().script_connect(address, Err(errno));
+    }
+
+    /// Every `resolve` of this name that begins while the [`BlockGuard`] lives
+    /// stays pending. Its result is decided when it is released.
+    pub fn block_resolve(&self, host: impl Into<String>) -> BlockGuard {
+        self.block(Blockable::Resolve(host.into()))
+    }
+
+    /// Every `connect` to this address that begins while the [`BlockGuard`] lives
+    /// stays pending. Its result is decided when it is released.
+    pub fn block_connect(&self, address: SocketAddr) -> BlockGuard {
+        self.block(Blockable::Connect(address))
+    }
+
+    fn block(&self, call: Blockable) -> BlockGuard {
+        self.state.lock().blocks.block(call)
+    }
+
+    /// The calls so far, in order.
+    pub fn calls(&self) -> Vec<Call> {
+        self.state.lock().calls.clone()
+    }
+
+    fn listen_with(
+        &self,
+        address: SocketAddr,
+        backlog: u32,
+        shared: bool,
+    ) -> io::Result<Box<dyn Listener>> {
+        let (address, id) = self.state.lock().listen(address, backlog, shared)?;
+        Ok(Box::new(ScriptedListener {
+            network: self.state.clone(),
+            address,
+            id,
+        }))
+    }
+
+    fn connect_to_listener(&self, address: SocketAddr) -> io::Result<Endpoint> {
+        let (client, waker) = self.state.lock().connect_to_listener(address)?;
+        wake(waker);
+        Ok(client)
+    }
+
+    fn resolve_now(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        let mut state = self.state.lock();
+        let scripted = state.resolves.get_mut(host).and_then(VecDeque::pop_front);
+        scripted.unwrap_or_else(|| match host {
+            "localhost" => Ok(vec![Ipv4Addr::LOCALHOST.into()]),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        })
+    }
+
+    fn connect_now(&self, address: SocketAddr) -> io::Result<Endpoint> {
+        let scripted = self.state.lock().scripted_connect(address);
+        match scripted {
+            Some(result) => result.map_err(os_error),
+            None => self.connect_to_listener(address),
+        }
+    }
+}
+
+impl Network for ScriptedNetwork {
+    fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
+        self.listen_with(address, backlog, false)
+    }
+
+    fn listen_shared(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
+        self.listen_with(address, backlog, true)
+    }
+
+    fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        let network = self.clone();
+        let host = host.to_owned();
+        let mut state = self.state.lock();
+        state.calls.push(Call::Resolve { host: host.clone() });
+        let released = state.blocks.released(Blockable::Resolve(host.clone()));
+        async move {
+            released.await;
+            network.resolve_now(&host)
+        }
+        .boxed()
+    }
+
+    fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        let network = self.clone();
+        let mut state = self.state.lock();
+        state.calls.push(Call::Connect { address });
+        let released = state.blocks.released(Blockable::Connect(address));
+        async move {
+            released.await;
+            let stream = network.connect_now(address)?;
+            Ok(Box::new(stream) as Box<dyn Stream>)
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,191 @@
+//! The state of a scripted network: its script, its listeners and the calls that it got.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::task::Waker;
+
+use crate::testing::scripted::backlog::{Backlog, ListenerGroup};
+use crate::testing::scripted::block::Blocks;
+use crate::testing::scripted::connection::{self, Endpoint, os_error};
+
+/// The ports that listening on port 0 gives, in this order.
+pub(super) const LISTENING_PORTS: Ports = Ports { first: 49152 };
+/// The ports that connections come from; they never overlap with the listening ports.
+pub(super) const CLIENT_PORTS: Ports = Ports { first: 32768 };
+
+/// A call that reached a [`ScriptedNetwork`](super::ScriptedNetwork).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// `listen` or `listen_shared`, whatever its result.
+    Listen {
+        /// The address in the call: port 0 stays 0.
+        address: SocketAddr,
+        /// How many clients may wait.
+        backlog: u32,
+    },
+    /// `resolve`, whatever its result.
+    Resolve {
+        /// The name.
+        host: String,
+    },
+    /// `connect`, whatever its result.
+    Connect {
+        /// The address.
+        address: SocketAddr,
+    },
+}
+
+#[derive(Debug, Default)]
+pub(super) struct NetworkState {
+    pub(super) listen_errors: VecDeque<i32>,
+    pub(super) resolves: HashMap<String, VecDeque<io::Result<Vec<IpAddr>>>>,
+    connects: HashMap<SocketAddr, VecDeque<Result<Endpoint, i32>>>,
+    pub(super) blocks: Blocks,
+    pub(super) calls: Vec<Call>,
+    pub(super) listeners: BTreeMap<SocketAddr, ListenerGroup>,
+    last_listener: u64,
+    listening_ports_used: u16,
+    client_ports_used: u16,
+}
+
+impl NetworkState {
+    /// Returns the bound address and the id of the listener.
+    pub(super) fn listen(
+        &mut self,
+        mut address: SocketAddr,
+        backlog: u32,
+        shared: bool,
+    ) -> io::Result<(SocketAddr, u64)> {
+        self.calls.push(Call::Listen { address, backlog });
+        if let Some(errno) = self.listen_errors.pop_front() {
+            return Err(os_error(errno));
+        }
+        let in_use = || os_error(libc::EADDRINUSE);
+        if address.port() == 0 {
+            address.set_port(self.free_port(address.ip()).ok_or_else(in_use)?);
+        } else if self.is_in_use(address, shared) {
+            return Err(in_use());
+        }
+        self.last_listener += 1;
+        let group = self.listeners.entry(address);
+        let group = group.or_insert_with(|| ListenerGroup::new(shared));
+        group.add(self.last_listener, backlog);
+        Ok((address, self.last_listener))
+    }
+
+    /// Whether a listener prevents another one on this address. As on the real network, listeners
+    /// that all share the address do not conflict.
+    fn is_in_use(&self, address: SocketAddr, shared: bool) -> bool {
+        self.listeners.iter().any(|(&other, group)| {
+            let both_share = shared && group.is_shared();
+            !both_share && (covers(other, address) || covers(address, other))
+        })
+    }
+
+    pub(super) fn backlog_mut(
+        &mut self,
+        address: SocketAddr,
+        listener: u64,
+    ) -> Option<&mut Backlog> {
+        self.listeners.get_mut(&address)?.get_mut(listener)
+    }
+
+    /// Removes a listener, and returns its backlog.
+    pub(super) fn remove_listener(
+        &mut self,
+        address: SocketAddr,
+        listener: u64,
+    ) -> Option<Backlog> {
+        let group = self.listeners.get_mut(&address)?;
+        let backlog = group.remove(listener);
+        if group.is_empty() {
+            self.listeners.remove(&address);
+        }
+        backlog
+    }
+
+    fn free_port(&mut self, ip: IpAddr) -> Option<u16> {
+        for _ in 0..Ports::COUNT {
+            let port = LISTENING_PORTS.next(&mut self.listening_ports_used);
+            if !self.is_in_use((ip, port).into(), false) {
+                return Some(port);
+            }
+        }
+        None
+    }
+
+    /// A new local address for a connection to `to`.
+    pub(super) fn client_address(&mut self, to: IpAddr) -> SocketAddr {
+        let port = CLIENT_PORTS.next(&mut self.client_ports_used);
+        (loopback(to), port).into()
+    }
+
+    /// The listeners that a connection to this address reaches.
+    pub(super) fn listeners_at(&mut self, address: SocketAddr) -> Option<&mut ListenerGroup> {
+        let mut listeners = self.listeners.iter_mut();
+        let (_, group) = listeners.find(|(listener, _)| covers(**listener, address))?;
+        Some(group)
+    }
+
+    /// Puts a new connection into the backlog of a listener. Returns the client's end, and the
+    /// waker of the listener.
+    pub(super) fn connect_to_listener(
+        &mut self,
+        to: SocketAddr,
+    ) -> io::Result<(Endpoint, Option<Waker>)> {
+        let from = self.client_address(to.ip());
+        let group = self.listeners_at(to);
+        let backlog = group.and_then(ListenerGroup::next_with_room);
+        let backlog = backlog.ok_or_else(|| os_error(libc::ECONNREFUSED))?;
+        let reached = match to.ip() {
+            ip if ip.is_unspecified() => (loopback(ip), to.port()).into(),
+            _ => to,
+        };
+        let (client, accepted) = connection::pair(from, reached);
+        Ok((client, backlog.push_client(accepted, from)))
+    }
+
+    pub(super) fn script_connect(&mut self, address: SocketAddr, result: Result<Endpoint, i32>) {
+        self.connects.entry(address).or_default().push_back(result);
+    }
+
+    pub(super) fn scripted_connect(
+        &mut self,
+        address: SocketAddr,
+    ) -> Option<Result<Endpoint, i32>> {
+        self.connects.get_mut(&address)?.pop_front()
+    }
+}
+
+/// Whether a listener on `listener` is reached at `address`. As on the real network, `::` takes
+/// IPv4 too.
+fn covers(listener: SocketAddr, address: SocketAddr) -> bool {
+    let any_ip = match listener.ip() {
+        IpAddr::V4(ip) => ip.is_unspecified() && address.is_ipv4(),
+        IpAddr::V6(ip) => ip.is_unspecified(),
+    };
+    listener.port() == address.port() && (any_ip || listener.ip() == address.ip())
+}
+
+fn loopback(family: IpAddr) -> IpAddr {
+    match family {
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    }
+}
+
+/// A range of ports that are used in order, and then again.
+pub(super) struct Ports {
+    first: u16,
+}
+
+impl Ports {
+    pub(super) const COUNT: u16 = 1 << 14;
+
+    pub(super) fn next(&self, used: &mut u16) -> u16 {
+        let port = self.first + *used;
+        *used = (*used + 1) % Self::COUNT;
+        port
+    }
+}
