@@ -200,12 +200,12 @@ impl SocketTable {
                 });
             }
             Command::Disconnect(reply) => {
-                let mut ended = None;
+                let mut closed = None;
                 self.modify(&socket, reply, |state| {
-                    ended = state.disconnect(NetError::ABORTED);
+                    closed = state.disconnect(NetError::ABORTED);
                     Ok(())
                 });
-                self.linger(ended, &socket);
+                self.linger(closed, &socket);
             }
             Command::Undelivered(undelivered) => {
                 self.with(&socket, |state| state.requeue(*undelivered));
@@ -232,14 +232,14 @@ impl SocketTable {
                 state.flush();
                 // Before reading: returned events precede what is still unread.
                 let terminated = state.redeliver(listeners);
-                let terminated = terminated.map(|ended| (ended, state.socket.clone()));
+                let terminated = terminated.map(|closed| (closed, state.socket.clone()));
                 state.read(&mut self.pool, listeners);
                 state.update_fast_path();
                 if state.waits_for_listeners() {
-                    let mut ended = None;
+                    let mut closed = None;
                     if state.socket.unhandled().are_handled() {
                         state.pausing.answer_all(Ok(()));
-                        ended = state.report_end_if_due(CallsAhead {
+                        closed = state.report_end_if_due(CallsAhead {
                             dequeues: self.dequeues,
                             has_unexecuted: !self.calls.is_empty(),
                             has_queued: self.command_queue.queue.has_calls(),
@@ -249,10 +249,10 @@ impl SocketTable {
                     // is gone need not.
                     state.release_if_gone();
                     let socket = state.socket.clone();
-                    self.linger(ended, &socket);
+                    self.linger(closed, &socket);
                 }
-                if let Some((ended, socket)) = terminated {
-                    self.linger(Some(ended), &socket);
+                if let Some((closed, socket)) = terminated {
+                    self.linger(Some(closed), &socket);
                 }
             }
         }
@@ -362,9 +362,9 @@ impl SocketTable {
         let is_handled = socket.unhandled().events() == 0;
         let answer = is_handled.then_some(()).ok_or(Error::EventsInFlight);
         state.pausing.answer_all(answer);
-        let ended = state.disconnect(NetError::ABORTED);
+        let closed = state.disconnect(NetError::ABORTED);
         self.entries.remove(socket.slot() as usize);
-        self.linger(ended, socket);
+        self.linger(closed, socket);
         Ok(())
     }
 

@@ -100,8 +100,8 @@ impl Handler<Stop> for SocketTable {
         let slots = self.states().map(|state| state.socket.slot() as usize);
         for slot in slots.collect::<Vec<_>>() {
             if let Some(Entry::Socket(mut state)) = self.entries.try_remove(slot) {
-                let ended = state.disconnect(NetError::ABORTED);
-                self.linger(ended, &state.socket);
+                let closed = state.disconnect(NetError::ABORTED);
+                self.linger(closed, &state.socket);
             }
         }
         let delivered = await_delivery(self.lingering.all.clone(), SHUTDOWN_TIMEOUT);

@@ -8,7 +8,7 @@ use crate::connections::ConnectionCounter;
 use crate::net_error::NetError;
 use crate::tcp::actor::{Entry, SocketTable};
 use crate::tcp::connection::Link;
-use crate::tcp::connection::linger::Ended;
+use crate::tcp::connection::linger::Closing;
 use crate::tcp::connection::state::{SocketState, Transfer};
 
 /// Closes every connection that `counter` counts, with its unsent data. A connection that a
@@ -25,7 +25,7 @@ pub(crate) struct FlushCalls;
 impl SocketState {
     /// Ends the socket's connection if `counter` counts it, which it does no more afterwards.
     /// Returns what has to be delivered.
-    fn force_close(&mut self, counter: &Arc<ConnectionCounter>) -> Option<Ended> {
+    fn force_close(&mut self, counter: &Arc<ConnectionCounter>) -> Option<Closing> {
         let guard = self.meta()?.connection_guard.as_ref()?;
         if !guard.belongs_to(counter) {
             return None;
@@ -34,7 +34,7 @@ impl SocketState {
             return None;
         }
         guard.record_forced(self.socket.id());
-        let mut ended = match &mut self.link {
+        let mut closed = match &mut self.link {
             Link::Connected(connection) => {
                 // An end that is known already is reported as it is.
                 let end = connection.end().unwrap_or(NetError::ABORTED);
@@ -43,12 +43,12 @@ impl SocketState {
             }
             _ => self
                 .disconnect(NetError::ABORTED)
-                .and_then(Ended::reset_if_unsent),
+                .and_then(Closing::reset_if_unsent),
         };
-        if let Some(ended) = &mut ended {
-            ended.connection_guard = None;
+        if let Some(closed) = &mut closed {
+            closed.connection_guard = None;
         }
-        ended
+        closed
     }
 }
 
@@ -66,16 +66,16 @@ impl Handler<ForceClose> for SocketTable {
     fn handle(&mut self, ForceClose(counter): ForceClose, _: &mut Self::Context) {
         // Earlier calls may close connections in an orderly way.
         self.flush_calls();
-        let mut ended = Vec::new();
+        let mut closed = Vec::new();
         self.entries.retain(|_, entry| match entry {
             Entry::Socket(state) => {
                 let left = state.force_close(&counter);
-                ended.extend(left.map(|left| (state.socket.clone(), left)));
+                closed.extend(left.map(|left| (state.socket.clone(), left)));
                 true
             }
             Entry::Lingering(lingering) => !lingering.force_close(&counter),
         });
-        for (socket, left) in ended {
+        for (socket, left) in closed {
             self.linger(Some(left), &socket);
         }
     }

@@ -138,8 +138,8 @@ impl SocketTable {
             }
             Link::Connected(connection) => match connection.terminate(NetError::FAILED) {
                 // Not by `linger`, which would poll it.
-                Some(ended) if is_suspect => ended.stream.reset(),
-                ended => self.linger(ended, socket),
+                Some(closed) if is_suspect => closed.stream.reset(),
+                closed => self.linger(closed, socket),
             },
             Link::Securing(_) => self.fail_secure(socket, NetError::FAILED),
             Link::Connecting(_) | Link::None => {}
@@ -192,7 +192,7 @@ impl Connection {
     pub(super) fn reregister(&mut self) {
         self.close_fast_path();
         if let Err(error) = self.stream.reregister() {
-            log::error!("a connection is lost: {error}");
+            log::error!("a connection is lost, it cannot move to another event loop: {error}");
             // It cannot linger, because no event loop has it.
             drop(self.terminate(NetError::FAILED));
         }

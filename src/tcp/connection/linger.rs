@@ -45,7 +45,7 @@ const MAX_LINGERING: usize = 256;
 const MIN_LINGERING: usize = 32;
 
 /// A connection that is closed for its app, and may have data to deliver.
-pub(in crate::tcp) struct Ended {
+pub(in crate::tcp) struct Closing {
     pub(in crate::tcp) stream: Box<dyn Stream>,
     pub(in crate::tcp) queue: WriteQueue,
     pub(in crate::tcp) connection_guard: Option<ConnectionGuard>,
@@ -53,9 +53,9 @@ pub(in crate::tcp) struct Ended {
     pub(in crate::tcp) never_written: bool,
 }
 
-impl From<Connection> for Ended {
+impl From<Connection> for Closing {
     fn from(connection: Connection) -> Self {
-        Ended {
+        Closing {
             stream: connection.stream,
             queue: connection.queue,
             connection_guard: connection.meta.connection_guard,
@@ -64,16 +64,16 @@ impl From<Connection> for Ended {
     }
 }
 
-impl Ended {
+impl Closing {
     /// For a connection that has to end now: resets it if data waits to be sent, and returns it
     /// otherwise.
     pub(in crate::tcp) fn reset_if_unsent(connection: Connection) -> Option<Self> {
-        let mut ended = Ended::from(connection);
-        if ended.queue.is_empty() {
-            return Some(ended);
+        let mut closed = Closing::from(connection);
+        if closed.queue.is_empty() {
+            return Some(closed);
         }
-        ended.queue.fail(NetError::ABORTED.into());
-        ended.stream.reset();
+        closed.queue.fail(NetError::ABORTED.into());
+        closed.stream.reset();
         None
     }
 
@@ -344,11 +344,19 @@ impl Drop for LingerListEntry {
 
 impl SocketTable {
     /// Closes a connection when the peer has acknowledged what was sent.
-    pub(in crate::tcp) fn linger(&mut self, ended: Option<impl Into<Ended>>, owner: &ClientSocket) {
-        let ended = ended.map(Into::into).filter(|ended| !ended.can_close_now());
-        let Some(mut ended) = ended else { return };
+    pub(in crate::tcp) fn linger(
+        &mut self,
+        closed: Option<impl Into<Closing>>,
+        owner: &ClientSocket,
+    ) {
+        let closed = closed
+            .map(Into::into)
+            .filter(|closed| !closed.can_close_now());
+        let Some(mut closed) = closed else { return };
         // The peer can lose nothing, so the connection need not linger.
-        if ended.never_written && ended.queue.is_empty() && try_close_gracefully(&mut *ended.stream)
+        if closed.never_written
+            && closed.queue.is_empty()
+            && try_close_gracefully(&mut *closed.stream)
         {
             return;
         }
@@ -369,10 +377,10 @@ impl SocketTable {
         timer.set(Some(now + FIRST_CHECK));
         entry.insert(Entry::Lingering(Lingering {
             socket,
-            stream: ended.stream,
-            queue: ended.queue,
+            stream: closed.stream,
+            queue: closed.queue,
             undelivered: Some(UndeliveredGuard {
-                connection_guard: ended.connection_guard,
+                connection_guard: closed.connection_guard,
                 _counted: self.lingering.guard(),
             }),
             is_write_shut: false,

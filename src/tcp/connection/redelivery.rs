@@ -13,7 +13,7 @@ use crate::tcp::ReceiveInfo;
 use crate::tcp::actor::send_later;
 use crate::tcp::command::Command;
 use crate::tcp::connection::Link;
-use crate::tcp::connection::linger::Ended;
+use crate::tcp::connection::linger::Closing;
 use crate::tcp::connection::read::ListenerCache;
 use crate::tcp::connection::state::{SocketState, Transfer};
 use crate::tcp::shards::shard::AppShard;
@@ -268,12 +268,12 @@ impl SocketState {
     /// that ends the connection, returns what has to be delivered.
     #[inline]
     #[must_use]
-    pub(in crate::tcp) fn redeliver(&mut self, listeners: &mut ListenerCache) -> Option<Ended> {
+    pub(in crate::tcp) fn redeliver(&mut self, listeners: &mut ListenerCache) -> Option<Closing> {
         self.redelivery.as_ref()?;
         self.redeliver_pending(listeners)
     }
 
-    fn redeliver_pending(&mut self, listeners: &mut ListenerCache) -> Option<Ended> {
+    fn redeliver_pending(&mut self, listeners: &mut ListenerCache) -> Option<Closing> {
         let redelivery = self.redelivery.as_mut()?;
         // While the socket is paused, its returned data must not hold back the app's other sockets.
         let bytes = match self.paused {
@@ -334,7 +334,7 @@ impl SocketState {
         &mut self,
         mut data: Vec<UndeliveredData>,
         listeners: &Snapshot<ReceiveInfo>,
-    ) -> Option<Ended> {
+    ) -> Option<Closing> {
         data.sort_by_key(|data| data.sequence);
         let after = self.last_raised + 1;
         let first = after.saturating_sub(data.len() as u64);
@@ -363,7 +363,7 @@ impl SocketState {
 
     /// [`MAX_PANICS`] listeners in a row have panicked at this socket's data. Ends the connection;
     /// its events are not raised again.
-    fn end_poisoned(&mut self) -> Option<Ended> {
+    fn end_poisoned(&mut self) -> Option<Closing> {
         log::error!(
             "client socket {}: connection ended, {MAX_PANICS} listeners in a row panicked at its data",
             self.socket.id()
@@ -374,7 +374,7 @@ impl SocketState {
 
     /// A later event was handled. Raising the earlier ones now would give the app a stream with a
     /// gap, or in the wrong order.
-    fn abort_on_gap(&mut self, events: usize) -> Option<Ended> {
+    fn abort_on_gap(&mut self, events: usize) -> Option<Closing> {
         log::warn!(
             "client socket {}: connection ended, {events} events were not handled and later ones were",
             self.socket.id()
@@ -383,7 +383,7 @@ impl SocketState {
     }
 
     /// Ends the connection. The next poll of the socket reports the end.
-    fn end_connection(&mut self, why: NetError) -> Option<Ended> {
+    fn end_connection(&mut self, why: NetError) -> Option<Closing> {
         self.socket.make_ready();
         match &mut self.link {
             Link::Connected(connection) => connection.terminate(why),

@@ -31,7 +31,7 @@ pub(in crate::tcp) struct Securing {
     versions: Versions,
     stage: Stage,
     /// Sends during the handshake. They must not leave unencrypted.
-    waiting: WriteQueue,
+    queued_sends: WriteQueue,
     timer: JoinHandle<()>,
     _pending: PendingCall,
 }
@@ -107,8 +107,8 @@ impl SocketTable {
         if last {
             socket.app_shard().id_table.remove(socket.id());
         }
-        let ended = self.get(socket).and_then(|state| state.disconnect(error));
-        self.linger(ended, socket);
+        let closed = self.get(socket).and_then(|state| state.disconnect(error));
+        self.linger(closed, socket);
         if last {
             // Otherwise the app's own `close` is in the command queue.
             let _ = self.close(socket);
@@ -141,7 +141,7 @@ impl SocketState {
                     client,
                     versions,
                     stage: Stage::Plain(connection),
-                    waiting: WriteQueue::default(),
+                    queued_sends: WriteQueue::default(),
                     timer: spawn_timeout(&self.socket, attempt),
                     _pending: PendingCall::new(&self.socket.app_shard().activity),
                 };
@@ -194,7 +194,7 @@ impl Securing {
 
     /// Queues a send until the handshake is done.
     pub(in crate::tcp) fn send(&mut self, pending: PendingSend) {
-        self.waiting.push(pending);
+        self.queued_sends.push(pending);
     }
 
     pub(in crate::tcp) fn meta(&self) -> Option<&ConnectionMeta> {
@@ -213,7 +213,7 @@ impl Securing {
         if let Some(outbound) = &mut meta.outbound {
             outbound.is_secured = true;
         }
-        let queue = std::mem::take(&mut self.waiting);
+        let queue = std::mem::take(&mut self.queued_sends);
         self.answer(Ok(()));
         Link::Connected(Connection::encrypted(stream, meta, queue))
     }
@@ -221,7 +221,7 @@ impl Securing {
     /// Answers with an error. Before the handshake, returns the connection, whose earlier sends
     /// still leave.
     pub(in crate::tcp) fn fail(mut self, error: NetError) -> Option<Connection> {
-        self.waiting.fail(error.into());
+        self.queued_sends.fail(error.into());
         self.answer(Err(error.into()));
         match std::mem::replace(&mut self.stage, Stage::Empty) {
             Stage::Plain(connection) => Some(connection),

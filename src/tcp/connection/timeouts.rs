@@ -21,7 +21,7 @@ use crate::net_error::NetError;
 use crate::os::Stream;
 use crate::tcp::Timeouts;
 use crate::tcp::actor::{Entry, SOCKETS_PER_TURN, SocketTable};
-use crate::tcp::connection::linger::Ended;
+use crate::tcp::connection::linger::Closing;
 use crate::tcp::connection::state::{Claim, SocketState, Transfer};
 use crate::tcp::connection::write::WriteQueue;
 use crate::tcp::connection::{Connection, FailureReport, Link, Peeked, ReadSide};
@@ -360,14 +360,14 @@ impl Connection {
     /// waits to be sent, it fails, and the stream is reset. Data that was received before is still
     /// handled before the end is reported.
     #[must_use = "what was sent is delivered only if it lingers"]
-    pub(in crate::tcp) fn terminate(&mut self, why: NetError) -> Option<Ended> {
+    pub(in crate::tcp) fn terminate(&mut self, why: NetError) -> Option<Closing> {
         self.read_side = ReadSide::Released(why);
         let is_flushed = self.queue.is_empty();
         self.fail_writes(why, FailureReport::ByReading);
         let stream = std::mem::replace(&mut self.stream, closed_stream());
         let connection_guard = self.meta.connection_guard.take();
         if is_flushed {
-            return Some(Ended {
+            return Some(Closing {
                 stream,
                 queue: WriteQueue::default(),
                 connection_guard,
@@ -418,13 +418,13 @@ impl SocketTable {
                     let _ = self.close(&socket);
                 }
                 Some(Expired::Connection) => {
-                    let ended = match &mut state.link {
+                    let closed = match &mut state.link {
                         Link::Connected(connection) => connection.terminate(NetError::TIMED_OUT),
                         _ => None,
                     };
                     state.arm();
                     socket.make_ready();
-                    self.linger(ended, &socket);
+                    self.linger(closed, &socket);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Bounds the concurrent name look-ups of each app and of a registry. Apps take turns.
+//! Bounds the concurrent name look-ups of each app and of a registry. Apps take ready_apps.
 //!
 //! The system's resolver occupies a thread until it answers, even if the caller has gone. There are
 //! few such threads.
@@ -21,8 +21,8 @@ struct LookupState {
     active: usize,
     apps: HashMap<AppId, AppLookups>,
     /// Apps that have a waiting call and may start a look-up, each once.
-    turns: VecDeque<AppId>,
-    number: u64,
+    ready_apps: VecDeque<AppId>,
+    sequence: u64,
 }
 
 /// The look-ups of one app. An app without any has no entry.
@@ -31,7 +31,7 @@ struct AppLookups {
     active: usize,
     /// By the order of the calls.
     waiting: BTreeMap<u64, oneshot::Sender<LookupPermit>>,
-    has_turn: bool,
+    is_ready: bool,
 }
 
 /// The permit for one look-up, until it is dropped.
@@ -43,26 +43,26 @@ pub(in crate::tcp) struct LookupPermit {
 /// A call that waits for a permit, until this is dropped.
 struct QueuedLookup<'a> {
     app: &'a AppId,
-    number: u64,
+    sequence: u64,
     lookups: &'a Arc<Lookups>,
 }
 
 impl Lookups {
     /// Waits for a permit for one look-up of `app`.
     pub(in crate::tcp) async fn acquire(self: &Arc<Self>, app: &AppId) -> Option<LookupPermit> {
-        let (sender, turn) = oneshot::channel();
-        let number = self.0.lock().wait(app, sender);
+        let (sender, permit) = oneshot::channel();
+        let sequence = self.0.lock().wait(app, sender);
         let _waiting = QueuedLookup {
             app,
-            number,
+            sequence,
             lookups: self,
         };
-        self.grant_turns();
-        turn.await.ok()
+        self.grant_permits();
+        permit.await.ok()
     }
 
     /// Gives permits to waiting calls.
-    fn grant_turns(self: &Arc<Self>) {
+    fn grant_permits(self: &Arc<Self>) {
         loop {
             let Some((app, sender)) = self.0.lock().next() else {
                 return;
@@ -79,23 +79,23 @@ impl Lookups {
 
 impl LookupState {
     fn wait(&mut self, app: &AppId, sender: oneshot::Sender<LookupPermit>) -> u64 {
-        self.number += 1;
+        self.sequence += 1;
         let app_lookups = self.apps.entry(app.clone()).or_default();
-        app_lookups.waiting.insert(self.number, sender);
-        self.update_turn(app);
-        self.number
+        app_lookups.waiting.insert(self.sequence, sender);
+        self.update_ready(app);
+        self.sequence
     }
 
     /// Queues the app if it may start a look-up, and forgets it if it has none.
-    fn update_turn(&mut self, app: &AppId) {
+    fn update_ready(&mut self, app: &AppId) {
         let Some(app_lookups) = self.apps.get_mut(app) else {
             return;
         };
         let waits = !app_lookups.waiting.is_empty();
-        if waits && app_lookups.active < LOOKUPS_OF_APP && !app_lookups.has_turn {
-            app_lookups.has_turn = true;
-            self.turns.push_back(app.clone());
-        } else if !waits && app_lookups.active == 0 && !app_lookups.has_turn {
+        if waits && app_lookups.active < LOOKUPS_OF_APP && !app_lookups.is_ready {
+            app_lookups.is_ready = true;
+            self.ready_apps.push_back(app.clone());
+        } else if !waits && app_lookups.active == 0 && !app_lookups.is_ready {
             self.apps.remove(app);
         }
     }
@@ -103,15 +103,15 @@ impl LookupState {
     /// The next call that gets a permit.
     fn next(&mut self) -> Option<(AppId, oneshot::Sender<LookupPermit>)> {
         while self.active < LOOKUPS {
-            let app = self.turns.pop_front()?;
+            let app = self.ready_apps.pop_front()?;
             let app_lookups = self.apps.get_mut(&app)?;
-            app_lookups.has_turn = false;
+            app_lookups.is_ready = false;
             let next = app_lookups.waiting.pop_first();
             if next.is_some() {
                 app_lookups.active += 1;
                 self.active += 1;
             }
-            self.update_turn(&app);
+            self.update_ready(&app);
             if let Some((_, sender)) = next {
                 return Some((app, sender));
             }
@@ -127,9 +127,9 @@ impl Drop for LookupPermit {
         if let Some(app_lookups) = state.apps.get_mut(&self.app) {
             app_lookups.active -= 1;
         }
-        state.update_turn(&self.app);
+        state.update_ready(&self.app);
         drop(state);
-        self.lookups.grant_turns();
+        self.lookups.grant_permits();
     }
 }
 
@@ -137,10 +137,10 @@ impl Drop for QueuedLookup<'_> {
     fn drop(&mut self) {
         let mut state = self.lookups.0.lock();
         let waiting = state.apps.get_mut(self.app);
-        let given_up = waiting.and_then(|app_lookups| app_lookups.waiting.remove(&self.number));
-        state.update_turn(self.app);
+        let cancelled = waiting.and_then(|app_lookups| app_lookups.waiting.remove(&self.sequence));
+        state.update_ready(self.app);
         drop(state);
-        drop(given_up);
+        drop(cancelled);
     }
 }
 
