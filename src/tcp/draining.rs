@@ -27,10 +27,7 @@ impl SocketState {
     /// Returns what has to be delivered.
     fn force_close(&mut self, counter: &Arc<ConnectionCounter>) -> Option<Closing> {
         let guard = self.meta()?.connection_guard.as_ref()?;
-        if !guard.belongs_to(counter) {
-            return None;
-        }
-        if self.transfer == Transfer::Frozen {
+        if !guard.belongs_to(counter) || self.transfer == Transfer::Frozen {
             return None;
         }
         guard.record_forced(self.socket.id());

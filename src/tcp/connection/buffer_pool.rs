@@ -30,10 +30,10 @@ impl BufferPool {
         }
     }
 
-    /// The first `most` bytes of the buffer.
-    pub(in crate::tcp) fn buffer(&mut self, most: usize) -> &mut [u8] {
-        let most = most.min(self.buffer.len());
-        &mut self.buffer[..most]
+    /// The first `limit` bytes of the buffer.
+    pub(in crate::tcp) fn buffer(&mut self, limit: usize) -> &mut [u8] {
+        let limit = limit.min(self.buffer.len());
+        &mut self.buffer[..limit]
     }
 
     /// The first `count` bytes, which were read, in pieces of at most `chunk` bytes.

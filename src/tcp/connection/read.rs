@@ -32,8 +32,8 @@ impl SocketState {
     /// listener.
     pub(in crate::tcp) fn read(&mut self, pool: &mut BufferPool, listeners: &mut ListenerCache) {
         let is_open = self.connection().is_some_and(|it| it.end().is_none());
-        let is_held = self.transfer != Transfer::None || self.redelivery.is_some();
-        if !is_open || self.paused || is_held {
+        let is_blocked = self.transfer != Transfer::None || self.redelivery.is_some();
+        if !is_open || self.paused || is_blocked {
             return self.release_if_gone();
         }
         let Some(cached) = listeners.get(self.socket.app_shard()) else {
@@ -49,7 +49,7 @@ impl SocketState {
             return self.socket.make_ready();
         }
         let chunk = self.chunk();
-        let most = chunk.saturating_mul(EVENTS_PER_READ);
+        let limit = chunk.saturating_mul(EVENTS_PER_READ);
         for _ in 0..READS_PER_TURN {
             let Link::Connected(connection) = &mut self.link else {
                 return;
@@ -61,7 +61,7 @@ impl SocketState {
             }
             let waker = socket.waker();
             let mut cx = Context::from_waker(&waker);
-            let read = connection.stream.poll_read(&mut cx, pool.buffer(most));
+            let read = connection.stream.poll_read(&mut cx, pool.buffer(limit));
             match retry_if_spurious(read, &mut cx) {
                 Poll::Pending => return connection.end_if_write_failed(),
                 Poll::Ready(Ok(0)) => {
@@ -78,6 +78,7 @@ impl SocketState {
                     }
                     // From here on a panic loses no bytes.
                     self.is_raising = false;
+                    // All listeners died during this turn, so an event returned at once.
                     if self.redelivery.is_some() {
                         return;
                     }
@@ -100,8 +101,7 @@ impl SocketState {
     fn peek_without_listeners(&mut self) {
         let app_shard = self.socket.app_shard();
         let may_load = self.may_load(&app_shard.on_receive);
-        // A suspension has just begun, or the socket is not persistent: it waits for the app's next
-        // start.
+        // Only persistent sockets have a suspended app loaded.
         if app_shard.activity.is_suspended() && !may_load {
             return self.release_if_gone();
         }

@@ -29,8 +29,8 @@ use crate::tcp::connection::{Connection, FailureReport, Link, Peeked, ReadSide};
 /// The next check of each socket of one actor.
 pub(in crate::tcp) struct TimerQueue {
     started_at: Instant,
-    /// The time of this turn as nanoseconds since `started_at`, plus 1. 0 until it is read for the first
-    /// time in the turn.
+    /// The time of this turn, as nanoseconds since `started_at` plus 1. 0 until it is first read in
+    /// the turn.
     now: AtomicU64,
     due: Mutex<TimerSet>,
 }
@@ -59,9 +59,9 @@ impl TimerQueue {
     }
 
     pub(in crate::tcp) fn now(&self) -> Instant {
-        let known = self.now.load(Relaxed);
-        if known > 0 {
-            return self.started_at + Duration::from_nanos(known - 1);
+        let cached = self.now.load(Relaxed);
+        if cached > 0 {
+            return self.started_at + Duration::from_nanos(cached - 1);
         }
         let now = Instant::now();
         let since = now.saturating_duration_since(self.started_at).as_nanos();
@@ -84,6 +84,7 @@ impl TimerQueue {
             return Poll::Pending;
         };
         let (when, _) = first;
+        // Only the timer registers the waker. It is reset if an earlier check has come first.
         if when > self.now() {
             let sleep = due.sleep.get_or_insert_with(|| Box::pin(sleep_until(when)));
             if sleep.deadline() != when {
