@@ -84,7 +84,7 @@ impl TimerQueue {
             return Poll::Pending;
         };
         let (when, _) = first;
-        // Only the timer registers the waker. It is reset if an earlier check has come first.
+        // One timer serves all slots. Another slot may be the first one by now.
         if when > self.now() {
             let sleep = due.sleep.get_or_insert_with(|| Box::pin(sleep_until(when)));
             if sleep.deadline() != when {
@@ -337,7 +337,7 @@ impl SocketState {
                 return Some(Expired::Connection);
             }
             if !self.paused && is_elapsed(timeout_state.active_at, idle) {
-                // Returned events wait for a listener; unread data has_unsent for room in the window.
+                // Returned events wait for a listener; unread data waits for room in the window.
                 if self.redelivery.is_none() {
                     match connection.peek(&self.socket) {
                         // Really idle: nothing is unread.

@@ -1,7 +1,7 @@
 //! Windows: count what listeners have not handled, per socket and per app, and wake sockets that
 //! wait for it.
 
-use std::sync::atomic::{Ordering::AcqRel, Ordering::Acquire, Ordering::SeqCst};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, SeqCst};
 
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, WaitFlag};
 use crate::tcp::{RESUME_BELOW, WINDOW};
