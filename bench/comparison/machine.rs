@@ -20,12 +20,12 @@ const CRATES: [&str; 6] = [
 
 pub fn about(options: &Options, pinned: bool) -> About {
     let now = Timestamp::now();
-    let mut versions: Vec<Version> = CRATES.into_iter().filter_map(locked).collect();
+    let mut versions: Vec<Version> = CRATES.into_iter().filter_map(locked_version).collect();
     versions.insert(
         0,
         Version {
             name: "rustc".to_owned(),
-            version: said("rustc", "--version")
+            version: command_output("rustc", "--version")
                 .trim_start_matches("rustc ")
                 .to_owned(),
         },
@@ -56,7 +56,7 @@ fn processor() -> String {
         .to_owned()
 }
 
-fn locked(name: &str) -> Option<Version> {
+fn locked_version(name: &str) -> Option<Version> {
     let lock = include_str!("../../Cargo.lock");
     let entry = lock
         .split_once(&format!("name = \"{name}\"\nversion = \""))?
@@ -67,7 +67,7 @@ fn locked(name: &str) -> Option<Version> {
     })
 }
 
-fn said(program: &str, argument: &str) -> String {
+fn command_output(program: &str, argument: &str) -> String {
     let output = Command::new(program).arg(argument).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     text.unwrap_or_default()

@@ -107,7 +107,7 @@ fn write(options: &Options, results: &Results) -> Result<()> {
         }
         let file = folder.join("benchmark.md");
         let old = fs::read_to_string(&file).unwrap_or_default();
-        store(&file, &page::renewed(&old, results))?;
+        store(&file, &page::with_generated_part(&old, results))?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! earlier work.
 
 use crate::Result;
-use crate::load::{Connection, Talk};
+use crate::load::{Connection, Messages};
 use crate::plan::{Kind, Mode, Peer};
 use crate::process::{Cores, Server};
 use crate::report::Memory;
@@ -26,37 +26,37 @@ pub fn measure(peer: Peer, kind: Kind, cores: Option<Cores>) -> Result<Memory> {
 
 fn idle(peer: Peer, count: usize, cores: Option<Cores>) -> Result<Memory> {
     let server = Server::start(peer, Mode::of(Kind::Idle { connections: count }), cores)?;
-    let mut talk = Talk::echo(ECHOED);
-    warm_up(&server, &mut talk)?;
-    let without = server.watched().resident()?;
+    let mut messages = Messages::echo(ECHOED);
+    warm_up(&server, &mut messages)?;
+    let without = server.stats().resident()?;
 
     let mut clients = Vec::with_capacity(count);
     for number in 1..=count {
         let mut client = Connection::open(server.port, number)?;
         // The server accepts in order: when the last one is answered, it has accepted all.
         if number % UNACCEPTED == 0 || number == count {
-            client.talk(&mut talk)?;
+            client.messages(&mut messages)?;
         }
         clients.push(client);
     }
-    let with = server.watched().resident()?;
+    let with = server.stats().resident()?;
     for client in &mut clients {
-        client.talk(&mut talk)?;
+        client.messages(&mut messages)?;
     }
     Ok(Memory {
         count,
         without,
         with,
-        used: Some(server.watched().resident()?),
+        used: Some(server.stats().resident()?),
     })
 }
 
-fn warm_up(server: &Server, talk: &mut Talk) -> Result<()> {
+fn warm_up(server: &Server, messages: &mut Messages) -> Result<()> {
     for first in (0..WARM_UP).step_by(AT_ONCE) {
         let numbers = first..first + AT_ONCE;
         let clients = numbers.map(|number| Connection::open(server.port, number));
         for mut client in clients.collect::<Result<Vec<_>>>()? {
-            client.talk(talk)?;
+            client.messages(messages)?;
         }
     }
     Ok(())
@@ -66,12 +66,12 @@ fn warm_up(server: &Server, talk: &mut Talk) -> Result<()> {
 fn listeners(peer: Peer, count: usize, cores: Option<Cores>) -> Result<Memory> {
     let resident = |listeners: usize| -> Result<u64> {
         let server = Server::start(peer, Mode::Echo { listeners }, cores)?;
-        Connection::open(server.port, 0)?.talk(&mut Talk::echo(ECHOED))?;
-        let open = server.watched().descriptors()?;
+        Connection::open(server.port, 0)?.messages(&mut Messages::echo(ECHOED))?;
+        let open = server.stats().descriptors()?;
         if open < listeners {
             return Err(format!("{open} descriptors instead of {listeners} sockets").into());
         }
-        server.watched().resident()
+        server.stats().resident()
     };
     Ok(Memory {
         count,

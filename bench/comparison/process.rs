@@ -59,11 +59,11 @@ pub fn raise_descriptor_limit() -> Result<usize> {
 
 /// Another process, seen through `/proc`.
 #[derive(Clone, Copy)]
-pub struct Watched {
+pub struct ProcStats {
     pub id: u32,
 }
 
-impl Watched {
+impl ProcStats {
     /// CPU time of its threads, in ns. The kernel updates the time of a running thread at each
     /// timer tick, so a difference is off by a few ms at most.
     pub fn cpu_time(self) -> Result<u64> {
@@ -156,8 +156,8 @@ impl Server {
         }
     }
 
-    pub fn watched(&self) -> Watched {
-        Watched {
+    pub fn stats(&self) -> ProcStats {
+        ProcStats {
             id: self.process.child.id(),
         }
     }
@@ -169,7 +169,7 @@ pub struct Load(Process);
 impl Load {
     pub fn start(workload: &Workload, server: &Server, cores: Option<Cores>) -> Result<Self> {
         let core = name(cores.map(|cores| cores.load));
-        let (port, id) = (server.port.to_string(), server.watched().id.to_string());
+        let (port, id) = (server.port.to_string(), server.stats().id.to_string());
         let mut process = Process::start(&["load", workload.key, &port, &id, &core])?;
         let line = process.line()?;
         match line.trim() {

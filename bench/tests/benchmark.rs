@@ -96,7 +96,7 @@ fn line<'a>(table: &'a str, parts: &[&str]) -> &'a str {
 }
 
 #[test]
-fn a_ratio_is_of_neighbouring_rounds_and_has_its_spread() {
+fn ratios_are_within_rounds_and_have_a_spread() {
     let table = table::of(&found(), table::Style::Markdown);
     // The ratios are 0.25, 0.5, 0.7, 0.6 and 0.3; of the medians it would be 0.6.
     let ours = line(&table, &["echo 64 B × 64", "chrome-sockets"]);
@@ -115,7 +115,7 @@ fn a_ratio_is_of_neighbouring_rounds_and_has_its_spread() {
 }
 
 #[test]
-fn a_target_is_met_or_missed_or_was_not_measured() {
+fn targets_are_met_missed_or_not_measured() {
     let table = table::of(&found(), table::Style::Markdown);
     let ours = line(&table, &["echo 64 B × 64", "chrome-sockets"]);
     assert!(ours.contains("0.50 ≤ 0.95 tokio: met<br>"), "{ours}");
@@ -127,7 +127,7 @@ fn a_target_is_met_or_missed_or_was_not_measured() {
 }
 
 #[test]
-fn a_server_without_figures_has_its_reason() {
+fn a_server_without_figures_has_a_reason() {
     let table = table::of(&found(), table::Style::Markdown);
     line(&table, &["| node ", "missing: not installed"]);
     line(&table, &["| tokio ", "left out: has no pause"]);
@@ -136,15 +136,15 @@ fn a_server_without_figures_has_its_reason() {
 }
 
 #[test]
-fn results_are_read_as_they_were_written() {
+fn written_results_parse_to_the_same() {
     let json = found().to_json().expect("numbers and texts");
     let read = Results::from_json(&json).expect("valid results");
     assert_eq!(read, found());
 }
 
 #[test]
-fn the_page_keeps_what_was_written_by_hand() {
-    let first = page::renewed("# By hand\n", &found());
+fn the_page_keeps_its_manual_parts() {
+    let first = page::with_generated_part("# By hand\n", &found());
     assert!(first.starts_with("# By hand\n"), "{first}");
     assert!(first.contains("## The run of 2000-01-01"), "{first}");
     assert!(
@@ -154,7 +154,7 @@ fn the_page_keeps_what_was_written_by_hand() {
     assert!(first.contains("**built without optimisation"), "{first}");
     let mut later = found();
     later.about.date = "2001-01-01T00:00:00Z".to_owned();
-    let second = page::renewed(&format!("{first}\nAfter\n"), &later);
+    let second = page::with_generated_part(&format!("{first}\nAfter\n"), &later);
     assert!(second.starts_with("# By hand\n"), "{second}");
     assert!(second.ends_with("\nAfter\n"), "{second}");
     assert!(second.contains("## The run of 2001-01-01"), "{second}");
@@ -185,7 +185,7 @@ fn plots_show_every_server_of_every_workload() {
 }
 
 #[test]
-fn the_command_line_is_read_or_what_is_wrong_is_said() {
+fn the_command_line_is_parsed_or_an_error_names_the_argument() {
     let defaults = options(&["--bench"]).expect("valid options");
     assert_eq!(defaults.rounds, 15);
     assert_eq!(defaults.peers, Peer::ALL);
@@ -237,7 +237,7 @@ fn a_workload_is_chosen_by_its_key_or_a_part_of_its_name() {
 }
 
 #[test]
-fn names_on_command_lines_are_understood() {
+fn modes_parse_from_their_names() {
     for peer in Peer::ALL {
         assert_eq!(Peer::named(peer.name()), Some(peer));
     }
@@ -249,7 +249,7 @@ fn names_on_command_lines_are_understood() {
 }
 
 #[test]
-fn the_page_in_docs_is_that_of_the_results_beside_it() {
+fn the_page_in_docs_matches_its_results() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     let read = |name: &str| {
         let text = std::fs::read_to_string(docs.join(name));
@@ -258,7 +258,10 @@ fn the_page_in_docs_is_that_of_the_results_beside_it() {
     let results = Results::from_json(&read("benchmark/results.json")).expect("results of a run");
     let again = "write it again: cargo bench -p chrome-sockets-bench -- --from docs/benchmark/results.json --page docs";
     let page = read("benchmark.md");
-    assert!(page::renewed(&page, &results) == page, "{again}");
+    assert!(
+        page::with_generated_part(&page, &results) == page,
+        "{again}"
+    );
     for (name, plot) in plots::all(&results).expect("they are drawn") {
         assert!(
             read(&format!("benchmark/{name}")) == plot,

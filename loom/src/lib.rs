@@ -97,7 +97,7 @@ mod tcp {
 
 mod tcp_server {
     #[path = "../../../src/tcp_server/accept/accepted_ahead.rs"]
-    pub(crate) mod accepted_ahead;
+    pub(crate) mod ahead_queue;
     mod models;
 }
 

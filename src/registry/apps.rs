@@ -113,7 +113,7 @@ impl AppState {
     /// Closes the sockets that are not persistent, and returns the server
     /// sockets among them.
     pub(super) fn close_transient(&self) -> impl Future<Output = Vec<ServerSocketId>> + use<> {
-        let closed = ask_all(&self.server_addrs(), &tcp_server::EndUnlessPersistent);
+        let closed = ask_all(&self.server_addrs(), &tcp_server::CloseUnlessPersistent);
         let app_shards = self.app_shards.clone();
         async move {
             let closed = closed.await.into_iter().flatten().collect();

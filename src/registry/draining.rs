@@ -15,7 +15,7 @@ use crate::ids::ServerSocketId;
 use crate::registry::state::{AppState, Registry};
 use crate::supervision::{StableAddr, ask_all};
 use crate::tcp::{self, AppShards};
-use crate::tcp_server::{self, EndedHandshakes, ServerSocket};
+use crate::tcp_server::{self, AbortedHandshakes, ServerSocket};
 
 /// The sockets of a drain.
 struct DrainTarget {
@@ -55,7 +55,7 @@ impl DrainTarget {
         let never_accepted = stopped.iter().map(|it| it.never_accepted).sum();
         let mut progress = DrainProgress::new(&self, counter.clone());
 
-        let settled = stopped.iter_mut().map(|it| &mut it.settled);
+        let settled = stopped.iter_mut().map(|it| &mut it.handshakes_done);
         let settled = join_all(settled.collect::<Vec<_>>());
         let mut all_ended = pin!(async {
             // Handshakes may still become connections.
@@ -63,7 +63,7 @@ impl DrainTarget {
             self.app_shards.ask(&tcp::FlushCalls).await;
             counter.wait_until_none().await;
         });
-        let mut ended_handshakes = EndedHandshakes::default();
+        let mut ended_handshakes = AbortedHandshakes::default();
         loop {
             progress.report_if_changed();
             match timeout(
@@ -98,9 +98,9 @@ impl DrainTarget {
     }
 
     /// Ends the open connections and unfinished handshakes. Returns how many
-    /// connections were not delivered to an `onAccept` listener.
-    async fn end_connections(&self, counter: &Arc<ConnectionCounter>) -> EndedHandshakes {
-        let ended = ask_all(&self.servers, &tcp_server::EndHandshakes).await;
+    /// connections no `onAccept` listener had heard of.
+    async fn end_connections(&self, counter: &Arc<ConnectionCounter>) -> AbortedHandshakes {
+        let ended = ask_all(&self.servers, &tcp_server::AbortHandshakes).await;
         // A connection that is being handed over cannot be ended: its handover
         // ends soon, and then it is gone or can be.
         while !self
@@ -112,7 +112,7 @@ impl DrainTarget {
                 .await
                 .is_err()
         {}
-        let mut all = EndedHandshakes::default();
+        let mut all = AbortedHandshakes::default();
         for one in ended {
             all.unfinished += one.unfinished;
             all.undelivered += one.undelivered;

@@ -38,7 +38,7 @@ impl Registry {
     ///
     ///     fn handle(&mut self, error: Escalation, _: &mut Self::Context) -> Self::Result {
     ///         MessageResult(match error.attempt {
-    ///             1..=3 => AcceptAction::GoOn,
+    ///             1..=3 => AcceptAction::Continue,
     ///             _ => AcceptAction::Close,
     ///         })
     ///     }

@@ -14,7 +14,7 @@ use crate::ids::{AppId, ClientSocketId, ServerSocketId};
 use crate::registry::state::Registry;
 use crate::supervision::{SupervisedActor, ask_all};
 use crate::tcp::{self, ClientSocket, Command, SecureStep, Target};
-use crate::tcp_server::{self, Bound, ServerSocket};
+use crate::tcp_server::{self, BoundListener, ServerSocket};
 
 /// A call that is answered later, by the function that gets its reply.
 pub struct Routed<T>(Box<dyn FnOnce(Reply<T>)>);
@@ -211,7 +211,7 @@ impl Registry {
         &mut self,
         app: AppId,
         properties: tcp_server::SocketProperties,
-        listener: Option<Bound>,
+        listener: Option<BoundListener>,
     ) -> Result<ServerSocketId, Error> {
         let socket_id = self.server_ids.allocate().into();
         let deps = self.server_deps(&app);

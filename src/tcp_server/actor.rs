@@ -1,6 +1,5 @@
-//! One server socket: what the app set, its listener, and its accept loop.
+//! The actor of one server socket: its state, its calls and its end.
 
-use crate::handover_state::HandoverOutcome;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -9,19 +8,12 @@ use std::sync::{Arc, Weak};
 
 use actix::prelude::*;
 
-#[cfg(feature = "tls")]
-use super::SetTls;
-use super::events::{AcceptErrorInfo, AcceptInfo, AcceptsInFlight, PendingAccept};
-use super::{
-    AcceptCounts, AcceptPolicy, Close, DEFAULT_BACKLOG, Disconnect, GetInfo, LimitScope, Listen,
-    RefusedInfo, SetAcceptPolicy, SetLimits, SetPaused, SetReusePort, SetTimeouts, SocketInfo,
-    SocketProperties, Update,
-};
 use crate::answer::{Reply, Request};
 use crate::connections::ConnectionCounter;
 use crate::draining::DrainInfo;
 use crate::error::Error;
 use crate::events::{HoldBack, Listeners};
+use crate::handover_state::HandoverOutcome;
 use crate::ids::{AppId, ServerSocketId};
 use crate::name::checked_name;
 use crate::net_error::{self, NetError};
@@ -29,28 +21,35 @@ use crate::os::{self, Network};
 use crate::pending_pauses::PendingPauses;
 use crate::supervision::{ActorKind, RestartCounter, Restarter, SupervisedActor};
 use crate::tcp::{AppShards, IdTable};
-use crate::tcp_server::accept::errors::AcceptErrors;
+#[cfg(feature = "tls")]
+use crate::tcp_server::SetTls;
+use crate::tcp_server::accept::errors::{AcceptErrors, AfterError};
 use crate::tcp_server::accept::escalation::EscalationTarget;
+use crate::tcp_server::events::{AcceptErrorInfo, AcceptInfo, AcceptsInFlight, PendingAccept};
 use crate::tcp_server::limits::admission::Admission;
 use crate::tcp_server::limits::limiter::Limiter;
 use crate::tcp_server::tls::handshake_errors::HandshakeErrorInfo;
 use crate::tcp_server::tls::handshakes::Handshakes;
+use crate::tcp_server::{
+    AcceptCounts, AcceptPolicy, Close, DEFAULT_BACKLOG, Disconnect, GetInfo, LimitScope, Listen,
+    RefusedInfo, SetAcceptPolicy, SetLimits, SetPaused, SetReusePort, SetTimeouts, SocketInfo,
+    SocketProperties, Update,
+};
 
-/// What one app's server sockets have in common.
+/// What the server sockets of one app share.
 pub(crate) struct AppListeners {
     pub(crate) on_accept: Listeners<AcceptInfo>,
     pub(crate) on_accept_error: Listeners<AcceptErrorInfo>,
     pub(crate) on_handshake_error: Listeners<HandshakeErrorInfo>,
     pub(crate) on_refused: Listeners<RefusedInfo>,
     pub(crate) on_drain: Listeners<DrainInfo>,
-    /// The app's limits, and the registry's.
+    /// The app's and the registry's.
     pub(super) limits: [Arc<Limiter>; 2],
-    /// Who decides on accept errors, if the policy leaves them to others.
+    /// Decides on accept errors if the policy is `Escalate`.
     pub(super) escalation_target: Arc<EscalationTarget>,
 }
 
 impl AppListeners {
-    /// Of an app with these connections, in a registry with these limits.
     pub(crate) fn new(
         counter: Arc<ConnectionCounter>,
         registry: Arc<Limiter>,
@@ -68,24 +67,24 @@ impl AppListeners {
         }
     }
 
-    /// The app's.
+    /// The limits of the app.
     pub(crate) fn limits(&self) -> &Limiter {
         &self.limits[0]
     }
 }
 
-/// The app has a new listener of `onAccept`.
+/// The app has a new listener, so the accept loop has to look.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct ListenersChanged;
 
-/// The app is suspended: closes the socket if it is not persistent, and says
-/// which one it was then.
+/// The app is suspended: closes the socket and returns its id, unless it is
+/// persistent.
 #[derive(Clone, Message)]
 #[rtype(result = "Option<ServerSocketId>")]
-pub(crate) struct EndUnlessPersistent;
+pub(crate) struct CloseUnlessPersistent;
 
-/// Closes the socket and ends the actor; the answer means that it is done.
+/// Closes the socket and stops the actor. Answered when the port is free.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Stop;
@@ -94,51 +93,52 @@ pub(crate) struct ServerSocket {
     pub(super) id: ServerSocketId,
     pub(super) persistent: bool,
     pub(super) name: Option<Box<str>>,
-    /// Whether it has a listener in each arbiter, when it listens.
+    /// Whether `listen` makes a listener in each arbiter.
     pub(super) reuse_port: bool,
-    /// By `setPaused(true)`.
+    /// The app has called `setPaused(true)`.
     pub(super) paused_by_app: bool,
-    /// Nothing is raised until this handover is over.
+    /// The handover that is running, if there is one.
     pub(super) transfer: Option<Transfer>,
-    pub(super) listener: Option<Bound>,
+    pub(super) listener: Option<BoundListener>,
     pub(super) app_listeners: Arc<AppListeners>,
     pub(super) network: Arc<dyn Network>,
     pub(super) app_shards: Arc<AppShards>,
     pub(super) table: Arc<IdTable>,
     pub(super) accepts_in_flight: Arc<AcceptsInFlight>,
-    /// Made by the first `setTls`, or with what another process left.
+    /// `Some` after the first `setTls`, or if the previous process used TLS.
     pub(super) handshakes: Option<Box<Handshakes>>,
-    /// Whose connection is between the listener and a client socket.
-    pub(super) in_hand: Option<SocketAddr>,
-    /// Accepted, and heard of by nobody.
+    /// The peer of the connection that is no client socket yet. Set while it is
+    /// accepted: if that panics, the connection is reported as lost.
+    pub(super) accepting_from: Option<SocketAddr>,
+    /// Clients that no listener has heard of.
     pub(super) undelivered: VecDeque<Arc<PendingAccept>>,
-    /// Of those at whose event a listener has panicked.
-    pub(super) held_back: HoldBack,
-    /// How many listeners had died when it was last looked.
-    pub(super) deaths: u64,
-    /// Whether what a dead listener leaves behind is still coming back.
-    pub(super) recovering: bool,
-    /// Whether it is closed, and the registry does not know it yet.
-    pub(super) ended: bool,
+    /// Delays those clients at whose event a listener has panicked.
+    pub(super) hold_back: HoldBack,
+    /// How many listeners of `onAccept` had died in the last turn.
+    pub(super) listener_deaths: u64,
+    /// Whether events of a dead listener may still return. Nothing is raised
+    /// before, so that clients keep their order.
+    pub(super) awaits_returned: bool,
+    /// A closed socket still answers calls until the registry has forgotten it.
+    pub(super) is_closed: bool,
     pub(super) errors: AcceptErrors,
     pub(super) admission: Admission,
-    /// The `setPaused(true)` calls that wait for the events on their way, and
-    /// until when.
-    pub(super) pausing: PendingPauses,
-    /// As far as this actor counts itself.
+    /// `setPaused(true)` calls that wait until all events are handled.
+    pub(super) pending_pauses: PendingPauses,
+    /// The counts that are not kept elsewhere: see `info.rs`.
     pub(super) counts: AcceptCounts,
     pub(super) restarter: Weak<Restarter<ServerSocket>>,
 }
 
-/// How far a handover has come.
+/// A running handover of the socket.
 #[derive(Clone)]
 pub(super) struct Transfer {
     pub(super) outcome: HandoverOutcome,
-    /// Whether it stands still.
+    /// Whether the socket was exported. It then handles no message.
     pub(super) is_frozen: bool,
 }
 
-/// What a server socket finds around it.
+/// What a server socket shares with its app and the registry.
 #[derive(Clone)]
 pub(crate) struct ServerDeps {
     pub(crate) app_listeners: Arc<AppListeners>,
@@ -147,27 +147,30 @@ pub(crate) struct ServerDeps {
     pub(crate) table: Arc<IdTable>,
 }
 
-pub(crate) struct Bound {
+/// A listener and its address.
+pub(crate) struct BoundListener {
     pub(super) listener: Box<dyn os::Listener>,
     pub(super) address: SocketAddr,
-    /// In which arbiter the last connection was accepted, if it stays there.
-    pub(super) accepted_in: Option<Arc<AtomicUsize>>,
+    /// On a shared port: the arbiter that accepted the last connection, which
+    /// stays there.
+    pub(super) last_arbiter: Option<Arc<AtomicUsize>>,
 }
 
-impl Bound {
+impl BoundListener {
     pub(crate) fn new(listener: Box<dyn os::Listener>) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let accepted_in = None;
-        Ok(Bound {
+        Ok(BoundListener {
             listener,
             address,
-            accepted_in,
+            last_arbiter: None,
         })
     }
 
+    /// Holds a descriptor in reserve if the policy needs one.
+    ///
     /// # Errors
-    /// There is no descriptor left to be held in reserve.
-    pub(crate) fn prepare_for(&mut self, policy: &AcceptPolicy) -> io::Result<()> {
+    /// The process has no descriptor left.
+    pub(crate) fn apply_policy(&mut self, policy: &AcceptPolicy) -> io::Result<()> {
         match policy.sheds() {
             true => self.listener.set_reserve_fd(true),
             false => Ok(()),
@@ -179,22 +182,16 @@ impl ServerSocket {
     pub(crate) fn start(
         id: ServerSocketId,
         properties: SocketProperties,
-        listener: Option<Bound>,
+        listener: Option<BoundListener>,
         deps: ServerDeps,
     ) -> Result<SupervisedActor<Self>, Error> {
         let mut socket = Self::new(id, deps);
         socket.update(properties)?;
         socket.listener = listener;
-        Ok(socket.run())
+        Ok(socket.start_actor())
     }
 
     pub(super) fn new(id: ServerSocketId, deps: ServerDeps) -> Self {
-        let ServerDeps {
-            app_listeners,
-            network,
-            app_shards,
-            table,
-        } = deps;
         ServerSocket {
             id,
             persistent: false,
@@ -202,28 +199,28 @@ impl ServerSocket {
             reuse_port: false,
             paused_by_app: false,
             transfer: None,
-            in_hand: None,
+            accepting_from: None,
             listener: None,
-            network,
+            network: deps.network,
             accepts_in_flight: Arc::default(),
-            admission: Admission::new(app_listeners.limits.clone()),
-            app_shards,
-            table,
+            admission: Admission::new(deps.app_listeners.limits.clone()),
+            app_listeners: deps.app_listeners,
+            app_shards: deps.app_shards,
+            table: deps.table,
             handshakes: None,
             undelivered: VecDeque::new(),
-            held_back: HoldBack::default(),
-            deaths: 0,
-            recovering: false,
-            ended: false,
+            hold_back: HoldBack::default(),
+            listener_deaths: 0,
+            awaits_returned: false,
+            is_closed: false,
             errors: AcceptErrors::default(),
-            pausing: PendingPauses::default(),
+            pending_pauses: PendingPauses::default(),
             counts: AcceptCounts::default(),
-            app_listeners,
             restarter: Weak::new(),
         }
     }
 
-    pub(super) fn run(mut self) -> SupervisedActor<Self> {
+    pub(super) fn start_actor(mut self) -> SupervisedActor<Self> {
         let actor = ActorKind::ServerSocket(self.id);
         let registry_link = self.app_shards.activity.registry_link().clone();
         let restart_counter = RestartCounter::new(actor, Some(self.app().clone()), registry_link);
@@ -265,31 +262,31 @@ impl ServerSocket {
         }
         let bind = || {
             let mut bound = self.bind(address, backlog)?;
-            bound.prepare_for(&self.errors.policy())?;
+            bound.apply_policy(&self.errors.policy)?;
             Ok(bound)
         };
         self.listener = Some(bind().map_err(|error: io::Error| match error.kind() {
+            // The network has no listeners that share a port.
             io::ErrorKind::Unsupported if self.reuse_port => NetError::NOT_IMPLEMENTED,
             _ => net_error::listen(&error),
         })?);
         Ok(())
     }
 
-    /// Frees the port. What was accepted and not heard of yet waits for a
-    /// listener of the event.
+    /// Frees the port. Clients that no listener has heard of are still raised.
     fn disconnect(&mut self) {
         self.listener = None;
     }
 
-    /// The end of the socket. Clients that nobody has heard of end with it, as
-    /// those in the backlog do.
+    /// Closes the socket, with the clients that no listener has heard of.
     pub(super) fn close(&mut self) {
-        self.ended = true;
+        self.is_closed = true;
         self.disconnect();
-        // What they wait for may still come.
-        let handled = self.accepts_in_flight.count() == 0;
-        let answer = handled.then_some(()).ok_or(Error::EventsInFlight);
-        self.pausing.answer_all(answer);
+        // The actor may stop before the other events are handled, so pauses cannot
+        // wait for them.
+        let are_handled = self.accepts_in_flight.count() == 0;
+        let answer = are_handled.then_some(()).ok_or(Error::EventsInFlight);
+        self.pending_pauses.answer_all(answer);
         self.handshakes = None;
         for pending_accept in self.undelivered.drain(..) {
             pending_accept.discard();
@@ -297,8 +294,8 @@ impl ServerSocket {
         self.accepts_in_flight.close();
     }
 
-    /// Closes it without a call of the app: the registry forgets it.
-    pub(super) fn close_and_forget(&mut self) {
+    /// Closes the socket without a call of the app, and has the registry forget it.
+    pub(super) fn close_and_report(&mut self) {
         self.close();
         self.app_shards.activity.report_server_closed(self.id);
     }
@@ -306,40 +303,41 @@ impl ServerSocket {
     fn set_paused(&mut self, paused: bool, reply: Reply<()>, ctx: &mut Context<Self>) {
         self.paused_by_app = paused;
         if paused {
-            self.when_handled(reply, ctx);
+            self.reply_when_handled(reply, ctx);
         } else {
-            self.errors.resumed();
-            self.pausing.answer_all(Ok(()));
+            // The app has decided what to do after an accept error.
+            self.errors.set_after(AfterError::None);
+            self.pending_pauses.answer_all(Ok(()));
             reply.send(Ok(()));
         }
     }
 
-    /// Answers when the events on their way have been handled, or when that
-    /// takes longer than [`PAUSE_GRACE`](crate::PAUSE_GRACE).
-    pub(super) fn when_handled(&mut self, reply: Reply<()>, ctx: &mut Context<Self>) {
+    /// Replies when all events are handled, or after
+    /// [`PAUSE_GRACE`](crate::PAUSE_GRACE).
+    pub(super) fn reply_when_handled(&mut self, reply: Reply<()>, ctx: &mut Context<Self>) {
         if self.accepts_in_flight.count() == 0 {
             return reply.send(Ok(()));
         }
-        // Answered by the accept loop, which may have had its turn before
-        // the future that calls this.
-        self.pausing.add(reply);
-        self.accepts_in_flight.nudge();
-        self.time_pauses(ctx);
+        self.pending_pauses.add(reply);
+        // The accept loop replies. It may have had its turn before the future that
+        // calls this, so it needs another one to wait for the events.
+        self.accepts_in_flight.wake();
+        self.start_pause_timer(ctx);
     }
 
-    /// Starts the timer of pauses that wait, if they need one.
-    pub(super) fn time_pauses(&mut self, ctx: &mut Context<Self>) {
-        if let Some(delay) = self.pausing.needs_timer() {
+    /// Starts the timer of pending pauses, if they need one.
+    pub(super) fn start_pause_timer(&mut self, ctx: &mut Context<Self>) {
+        if let Some(delay) = self.pending_pauses.needs_timer() {
             ctx.run_later(delay, |this, ctx| {
-                this.pausing.answer_overdue();
-                this.pausing.timer_ended();
-                this.time_pauses(ctx);
+                this.pending_pauses.answer_overdue();
+                this.pending_pauses.timer_ended();
+                this.start_pause_timer(ctx);
             });
         }
     }
 }
 
-/// `address` as `listen` takes it: a canonical IP literal.
+/// Parses the address of `listen`, which has to be a canonical IP literal.
 fn parse_address(address: &str, port: i32) -> Result<SocketAddr, NetError> {
     let address: IpAddr = address.parse().map_err(|_| NetError::INVALID_ARGUMENT)?;
     let port = u16::try_from(port).map_err(|_| NetError::INVALID_ARGUMENT)?;
@@ -351,10 +349,11 @@ impl Actor for ServerSocket {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         Self::start_accept_loop(ctx);
-        self.resume_waiting(ctx);
+        self.restart_waiting(ctx);
     }
 }
 
+/// Handlers of calls that are answered at once.
 macro_rules! answers {
     ($($message:ident -> $answer:ty: |$this:ident, $call:ident| $body:expr;)*) => {$(
         impl Handler<Request<$message, $answer>> for ServerSocket {
@@ -362,7 +361,7 @@ macro_rules! answers {
 
             fn handle(&mut self, ask: Request<$message, $answer>, _: &mut Self::Context) {
                 let ($this, $call) = (self, ask.message);
-                ask.reply.send(match $this.ended {
+                ask.reply.send(match $this.is_closed {
                     true => Err(Error::SocketNotFound),
                     false => $body,
                 });
@@ -385,7 +384,7 @@ answers! {
 #[cfg(feature = "tls")]
 answers! {
     SetTls -> (): |this, call| {
-        this.handshakes.get_or_insert_default().set(call.tls);
+        this.handshakes.get_or_insert_default().set_server(call.tls);
         Ok(())
     };
 }
@@ -394,7 +393,7 @@ impl Handler<Request<SetPaused, ()>> for ServerSocket {
     type Result = ();
 
     fn handle(&mut self, ask: Request<SetPaused, ()>, ctx: &mut Self::Context) {
-        if self.ended {
+        if self.is_closed {
             return ask.reply.send(Err(Error::SocketNotFound));
         }
         self.set_paused(ask.message.paused, ask.reply, ctx);
@@ -405,8 +404,7 @@ impl Handler<Request<Close, ()>> for ServerSocket {
     type Result = ();
 
     fn handle(&mut self, ask: Request<Close, ()>, ctx: &mut Self::Context) {
-        if self.ended {
-            // The registry has forgotten it, or is about to.
+        if self.is_closed {
             return ask.reply.send(Err(Error::SocketNotFound));
         }
         self.close();
@@ -418,17 +416,17 @@ impl Handler<Request<Close, ()>> for ServerSocket {
 impl Handler<ListenersChanged> for ServerSocket {
     type Result = ();
 
-    /// The accept loop has its turn after every message.
+    /// Nothing to do: the accept loop has its turn after every message.
     fn handle(&mut self, _: ListenersChanged, _: &mut Self::Context) {}
 }
 
-impl Handler<EndUnlessPersistent> for ServerSocket {
-    type Result = MessageResult<EndUnlessPersistent>;
+impl Handler<CloseUnlessPersistent> for ServerSocket {
+    type Result = MessageResult<CloseUnlessPersistent>;
 
-    /// The actor goes on until the registry has forgotten it, for the calls
-    /// that are on their way.
-    fn handle(&mut self, _: EndUnlessPersistent, _: &mut Self::Context) -> Self::Result {
-        if self.persistent || self.ended {
+    /// The actor does not stop: it answers calls until the registry has forgotten
+    /// it and stops it.
+    fn handle(&mut self, _: CloseUnlessPersistent, _: &mut Self::Context) -> Self::Result {
+        if self.persistent || self.is_closed {
             return MessageResult(None);
         }
         self.close();

@@ -1,52 +1,65 @@
-//! A server socket that nobody new is to come to.
+//! A server socket's part in a drain.
 
-use crate::tcp_server::tls::handshakes::EndedHandshakes;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 
 use actix::prelude::*;
 
-use super::actor::ServerSocket;
 use crate::answer::Answer;
 use crate::connections::{ConnectionCounter, DrainGuard};
 use crate::draining::MAX_NEVER_ACCEPTED;
+use crate::tcp_server::actor::ServerSocket;
+use crate::tcp_server::tls::handshakes::AbortedHandshakes;
 
-/// Stops listening, and lets nobody listen while this drain goes on.
+/// Stops listening. `listen` fails until this drain is over.
 #[derive(Clone, Message)]
 #[rtype(result = "Option<Stopped>")]
 pub(crate) struct StopListening;
 
 pub(crate) struct Stopped {
+    /// How many connections of the backlog were closed.
     pub(crate) never_accepted: usize,
     pub(crate) draining: DrainGuard,
-    /// When no handshake goes on any more.
-    pub(crate) settled: Answer<()>,
+    /// Resolves when no handshake is running.
+    pub(crate) handshakes_done: Answer<()>,
 }
 
-/// The deadline: ends the handshakes that go on, and what came of those that
-/// are done.
+/// The deadline of a drain: aborts handshakes, and closes connections whose
+/// handshake is finished and that no listener has heard of.
 #[derive(Clone, Message)]
-#[rtype(result = "EndedHandshakes")]
-pub(crate) struct EndHandshakes;
+#[rtype(result = "AbortedHandshakes")]
+pub(crate) struct AbortHandshakes;
 
 impl ServerSocket {
     pub(super) fn counter(&self) -> &Arc<ConnectionCounter> {
         self.admission.counter()
     }
 
-    /// Closes what waits in the backlog, and says how many that were.
+    /// Resolves when every accepted connection has finished its handshake and has
+    /// become a client, or has failed.
+    pub(super) fn handshakes_done(&mut self) -> Answer<()> {
+        let (done, reply) = Answer::pair();
+        match &mut self.handshakes {
+            Some(handshakes) => handshakes.reply_when_idle(reply),
+            None => reply.send(Ok(())),
+        }
+        done
+    }
+
+    /// Closes the listener and the connections in its backlog. Returns how many
+    /// there were.
     fn close_backlog(&mut self) -> usize {
         let Some(mut bound) = self.listener.take() else {
             return 0;
         };
         let mut cx = TaskContext::from_waker(Waker::noop());
         let mut count = 0;
-        // An error of a single connection is one that has gone by itself; any
-        // other leaves the rest to the OS.
+        // An error ends this: the OS closes the rest of the backlog with the
+        // listener.
         while count < MAX_NEVER_ACCEPTED
-            && let Poll::Ready(Ok(_)) = match bound.accepted_in {
+            && let Poll::Ready(Ok(_)) = match bound.last_arbiter {
                 None => bound.listener.poll_accept(&mut cx),
-                // Those of other threads too, whatever those know of.
+                // A shared port: its listeners belong to other threads.
                 Some(_) => bound.listener.poll_accept_unregistered(&mut cx),
             }
         {
@@ -60,26 +73,21 @@ impl Handler<StopListening> for ServerSocket {
     type Result = MessageResult<StopListening>;
 
     fn handle(&mut self, _: StopListening, _: &mut Self::Context) -> Self::Result {
-        if self.ended {
+        if self.is_closed {
             return MessageResult(None);
-        }
-        let (settled, reply) = Answer::pair();
-        match &mut self.handshakes {
-            Some(handshakes) => handshakes.when_settled(reply),
-            None => reply.send(Ok(())),
         }
         MessageResult(Some(Stopped {
             never_accepted: self.close_backlog(),
             draining: DrainGuard::new(self.counter().clone()),
-            settled,
+            handshakes_done: self.handshakes_done(),
         }))
     }
 }
 
-impl Handler<EndHandshakes> for ServerSocket {
-    type Result = MessageResult<EndHandshakes>;
+impl Handler<AbortHandshakes> for ServerSocket {
+    type Result = MessageResult<AbortHandshakes>;
 
-    fn handle(&mut self, _: EndHandshakes, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: AbortHandshakes, _: &mut Self::Context) -> Self::Result {
         let handshakes = self.handshakes.as_mut();
         MessageResult(handshakes.map_or_else(Default::default, |it| it.abort_all()))
     }

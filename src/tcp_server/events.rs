@@ -1,60 +1,61 @@
-//! What `chrome.sockets.tcpServer` raises.
+//! `onAccept` and `onAcceptError`, and the `onAccept` events in flight.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use super::AcceptAction;
-use crate::events::redelivery;
-use crate::events::redelivery::InFlightEvent;
-use crate::tcp_server::accept::failure::Failure;
 use actix::Message;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use crate::error::Error;
+use crate::events::redelivery::{self, InFlightEvent};
 use crate::events::{DeliveryProbe, Event, Fate, Listeners, MAX_PANICS};
 use crate::ids::{ClientSocketId, ServerSocketId};
 use crate::net_error::{AcceptErrorClass, NetError};
 use crate::sync::InFlight;
 use crate::tcp::{AcceptNotifier, ClientSocket, Timeouts};
+use crate::tcp_server::AcceptAction;
+use crate::tcp_server::accept::failure::Failure;
 
 /// `tcpServer.onAccept`: a connection was accepted.
 ///
-/// It is a paused client socket: nothing is received on it before
-/// `setPaused(false)`. The event has reached its listener when the listener
-/// drops it (the end of the handler does) or does anything with the client.
-/// If it is dropped unread because its listener died, it is raised again for
-/// the next one. If listeners panic at it, it is held back for 100 ms before
-/// it is raised again, behind the others; when
-/// [`MAX_PANICS`](crate::MAX_PANICS) have, it is dropped, its client is closed,
+/// The connection is a paused client socket: it receives nothing before
+/// `setPaused(false)`. The event is handled when its listener drops it, which the
+/// end of the handler does, or makes any call on the client.
+///
+/// If all listeners died before they handled the event, it is raised again for
+/// the next listener. If a listener panicked at it, it is held back for 100 ms
+/// first, and raised after the others. After
+/// [`MAX_PANICS`](crate::MAX_PANICS) panics the event is dropped, the client is closed,
 /// and [`AcceptCounts::dropped_events`](super::AcceptCounts::dropped_events)
-/// counts it. A server socket goes on accepting while fewer than
-/// [`UNHANDLED_ACCEPTS`] of its events are on their way.
+/// counts it. A server socket accepts while fewer than [`UNHANDLED_ACCEPTS`] of
+/// its events are unhandled.
 #[derive(Clone, derive_more::Debug, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct AcceptInfo {
     /// The server socket.
     pub socket_id: ServerSocketId,
-    /// The new client socket, for `chrome.sockets.tcp` alone.
+    /// The new client socket, an id of `chrome.sockets.tcp`.
     pub client_socket_id: ClientSocketId,
     #[debug(skip)]
-    delivery: Delivery,
+    copy: AcceptCopy,
 }
 
 impl AcceptInfo {
     /// The handle of the new client socket.
     pub fn client(&self) -> &ClientSocket {
-        &self.delivery.pending_accept.client
+        &self.copy.pending_accept.client
     }
 }
 
 impl Event for AcceptInfo {}
 
-/// `tcpServer.onAcceptError`: the network failed while waiting for a
-/// connection. The socket is paused and `setPaused(false)` tries again, unless
-/// its [`AcceptPolicy`](super::AcceptPolicy) says otherwise. If it reached
-/// nobody because its listeners died, it is told again, unless
+/// `tcpServer.onAcceptError`: accepting a connection failed.
+///
+/// The socket is paused, and `setPaused(false)` tries again, unless its
+/// [`AcceptPolicy`](super::AcceptPolicy) says otherwise. If all listeners died
+/// before they handled the event, it is raised again, unless
 /// [`MAX_PANICS`](crate::MAX_PANICS) listeners have panicked at it.
 #[derive(Clone, derive_more::Debug, Message)]
 #[rtype(result = "()")]
@@ -62,52 +63,52 @@ impl Event for AcceptInfo {}
 pub struct AcceptErrorInfo {
     /// The server socket.
     pub socket_id: ServerSocketId,
-    /// What the network said, for instance
-    /// [`INSUFFICIENT_RESOURCES`](NetError::INSUFFICIENT_RESOURCES) when the
+    /// The error, for instance
+    /// [`INSUFFICIENT_RESOURCES`](NetError::INSUFFICIENT_RESOURCES) if the
     /// process has no descriptor left.
     pub result_code: NetError,
-    /// Beyond Chrome: the number that the OS gave, if it did.
+    /// Beyond Chrome: the error number of the OS, if the error came from it.
     pub errno: Option<i32>,
-    /// Beyond Chrome: what is affected.
+    /// Beyond Chrome: what the error affects.
     pub class: AcceptErrorClass,
-    /// Beyond Chrome: what was done.
+    /// Beyond Chrome: what the server socket did about it.
     pub action: AcceptAction,
     /// Beyond Chrome: how many errors there were in a row, with this one.
     pub attempt: u32,
-    /// Beyond Chrome: after how long it is tried again, 0 for at once; `None`
-    /// if that waits for the app.
+    /// Beyond Chrome: after how long the socket tries again, 0 for at once; `None`
+    /// if it waits for the app.
     pub next_try: Option<Duration>,
-    /// Beyond Chrome: how many errors before this one were not told, because
+    /// Beyond Chrome: how many errors before this one raised no event, because
     /// listeners had [`UNHANDLED_ACCEPT_ERRORS`] events to handle.
     pub missed: u64,
     #[debug(skip)]
-    pub(super) _unhandled: InFlightEvent<AcceptErrorInfo, Failure>,
+    pub(super) _token: InFlightEvent<AcceptErrorInfo, Failure>,
 }
 
 impl Event for AcceptErrorInfo {}
 
-/// The most `onAcceptError` events of one server socket that listeners have
-/// not handled, and as many that wait; beyond it errors are only counted.
+/// How many `onAcceptError` events of one server socket may be unhandled by
+/// listeners, and how many more may be queued. Errors beyond that are only
+/// counted.
 pub const UNHANDLED_ACCEPT_ERRORS: usize = redelivery::MAX_UNHANDLED;
 
-/// The most `onAccept` events of one server socket that listeners have not
-/// handled; beyond it connections wait in the kernel's backlog.
+/// How many `onAccept` events of one server socket may be unhandled by listeners:
+/// 64. Beyond that, connections wait in the kernel's backlog.
 pub const UNHANDLED_ACCEPTS: usize = 64;
 
-/// The `onAccept` events of one server socket that are on their way.
+/// What a server socket shares with its `onAccept` events in flight.
 #[derive(Default)]
 pub(super) struct AcceptsInFlight {
     in_flight: InFlight,
-    /// Clients whose event reached nobody, in the order in which they came
-    /// back.
+    /// Clients whose event reached no listener, in the order of their return.
     returned: Mutex<Vec<Arc<PendingAccept>>>,
-    /// Whether the server socket is gone.
-    closed: AtomicBool,
-    /// How many clients have reached a listener.
+    /// Whether the server socket is closed.
+    is_closed: AtomicBool,
+    /// How many clients a listener has heard of.
     delivered: AtomicU64,
     /// How many clients were closed because listeners panicked at their event.
     dropped: AtomicU64,
-    /// Of what is accepted.
+    /// The timeouts of accepted clients.
     timeouts: Mutex<Timeouts>,
 }
 
@@ -120,31 +121,31 @@ impl AcceptsInFlight {
         self.dropped.load(SeqCst)
     }
 
-    /// For information: what decides whether the actor waits is
-    /// [`has_room`](Self::has_room) and [`are_handled`](Self::are_handled).
+    /// For information only: a decision to wait needs
+    /// [`has_room`](Self::has_room) or [`are_handled`](Self::are_handled).
     pub(super) fn count(&self) -> usize {
         self.in_flight.count()
     }
 
-    /// Whether one more event may be raised; if not, the actor is woken when
-    /// an event was handled.
+    /// Whether one more event may be raised. If not, the actor is woken when an
+    /// event is handled.
     pub(super) fn has_room(&self) -> bool {
         self.in_flight.is_below(UNHANDLED_ACCEPTS)
     }
 
-    /// Whether every event was handled; if not, the actor is woken when one
-    /// more was.
+    /// Whether all events are handled. If not, the actor is woken when one more
+    /// is.
     pub(super) fn are_handled(&self) -> bool {
         self.in_flight.is_below(1)
     }
 
-    /// The actor has a turn: has it woken for what comes back.
+    /// Begins a turn of the actor, which is woken when events return.
     pub(super) fn begin_turn(&self, cx: &std::task::Context<'_>) {
         self.in_flight.register(cx);
     }
 
     /// Wakes the actor.
-    pub(super) fn nudge(&self) {
+    pub(super) fn wake(&self) {
         self.in_flight.wake();
     }
 
@@ -158,35 +159,34 @@ impl AcceptsInFlight {
     }
 
     pub(super) fn take_returned(&self) -> Vec<Arc<PendingAccept>> {
-        let mut returned = self.returned.lock();
-        std::mem::take(&mut *returned)
+        std::mem::take(&mut *self.returned.lock())
     }
 
-    /// Nobody takes back what reaches nobody from now on: it is closed.
+    /// The server socket closes: clients whose event returns are closed from now
+    /// on.
     pub(super) fn close(&self) {
-        self.closed.store(true, SeqCst);
+        self.is_closed.store(true, SeqCst);
         for pending_accept in self.take_returned() {
             pending_accept.discard();
         }
     }
 }
 
-/// One accepted client, offered to the listeners.
+/// An accepted client until the app has taken it.
 pub(super) struct PendingAccept {
     pub(super) client: ClientSocket,
     accepts_in_flight: Arc<AcceptsInFlight>,
-    /// The copies of its event that have not been dropped, and one for the
-    /// time of the dispatch.
+    /// How many copies of its event exist. The dispatch counts as one.
     copies: AtomicUsize,
-    /// Whether a listener has had it.
-    reached: AtomicBool,
+    /// Whether a listener has handled its event or used the client.
+    is_delivered: AtomicBool,
     /// How many listeners have panicked at its event.
     panics: AtomicU32,
-    /// Whether it counts no more among those on their way.
-    settled: AtomicBool,
-    /// While its event is on the way to each of the listeners. The client lives
-    /// in another thread, perhaps: what the first of them asks of it waits until
-    /// the last has been told, so that nobody hears of its data before.
+    /// Whether its event counts as in flight.
+    is_in_flight: AtomicBool,
+    /// Locked while its event is sent to each listener. A client in another thread
+    /// could answer the first listener's call, and raise `onReceive`, before the
+    /// last listener has its `onAccept`. So its first call waits for this lock.
     dispatch_lock: Mutex<()>,
 }
 
@@ -196,38 +196,34 @@ impl PendingAccept {
             client,
             accepts_in_flight,
             copies: AtomicUsize::new(0),
-            reached: AtomicBool::new(false),
+            is_delivered: AtomicBool::new(false),
             panics: AtomicU32::new(0),
-            settled: AtomicBool::new(true),
+            is_in_flight: AtomicBool::new(false),
             dispatch_lock: Mutex::default(),
         })
     }
 
-    /// Raises `onAccept` for it.
+    /// Raises `onAccept` for the client.
     pub(super) fn dispatch(
         self: &Arc<Self>,
         socket_id: ServerSocketId,
         on_accept: &Listeners<AcceptInfo>,
     ) {
-        self.settled.store(false, SeqCst);
+        self.is_in_flight.store(true, SeqCst);
         self.accepts_in_flight.in_flight.add();
         self.client.app_shard().activity.event_raised();
+        // Counted as a copy: a listener that drops its copy at once does not make
+        // it the last one.
         self.copies.fetch_add(1, SeqCst);
         let is_remote = self.client.app_shard().shard.is_remote;
-        let dispatch_lock = is_remote.then(|| self.dispatch_lock());
-        on_accept.dispatch(|ear| {
-            self.copies.fetch_add(1, SeqCst);
-            AcceptInfo {
-                socket_id,
-                client_socket_id: self.client.id(),
-                delivery: Delivery {
-                    pending_accept: self.clone(),
-                    ear: ear.clone(),
-                },
-            }
+        let dispatch_lock = is_remote.then(|| self.dispatch_lock.lock());
+        on_accept.dispatch(|probe| AcceptInfo {
+            socket_id,
+            client_socket_id: self.client.id(),
+            copy: AcceptCopy::new(self, probe),
         });
         drop(dispatch_lock);
-        self.drop_copy();
+        self.copy_dropped();
     }
 
     /// Whether a listener has panicked at its event.
@@ -235,80 +231,80 @@ impl PendingAccept {
         self.panics.load(SeqCst) > 0
     }
 
-    /// Too many listeners have panicked at its event.
+    /// Gives up a client at whose event too many listeners have panicked.
     fn drop_event(&self) {
         log::error!(
-            "client socket {}: closed, {MAX_PANICS} listeners panicked at its onAccept",
+            "client socket {}: closed because {MAX_PANICS} listeners panicked at its onAccept",
             self.client.id()
         );
         self.accepts_in_flight.dropped.fetch_add(1, SeqCst);
         self.discard();
     }
 
-    /// Closes a client that nobody has heard of.
+    /// Closes the client if no listener has heard of it.
     pub(super) fn discard(&self) {
         if self.is_open() {
             log::debug!(
-                "client socket {}: closed, nobody heard of it",
+                "client socket {}: closed before any listener heard of it",
                 self.client.id()
             );
-            // Before the call, which claims it as every call does.
-            self.reached.store(true, SeqCst);
+            // Set before the call, because every call claims the client, and this
+            // one must not count as a delivery.
+            self.is_delivered.store(true, SeqCst);
             self.client.close();
         }
     }
 
-    fn dispatch_lock(&self) -> MutexGuard<'_, ()> {
-        self.dispatch_lock.lock()
-    }
-
-    fn reached(&self) {
-        if !self.reached.swap(true, SeqCst) {
+    fn mark_delivered(&self) {
+        if !self.is_delivered.swap(true, SeqCst) {
             self.accepts_in_flight.delivered.fetch_add(1, SeqCst);
         }
     }
 
-    fn drop_copy(self: &Arc<Self>) {
+    fn copy_dropped(self: &Arc<Self>) {
         if self.copies.fetch_sub(1, SeqCst) == 1 {
-            self.settle();
+            self.end_flight();
         }
     }
 
-    fn settle(self: &Arc<Self>) {
-        if self.settled.swap(true, SeqCst) {
+    /// The event is no longer in flight: the app uses the client, or the last copy
+    /// was dropped. An event that reached no listener returns.
+    fn end_flight(self: &Arc<Self>) {
+        if !self.is_in_flight.swap(false, SeqCst) {
             return;
         }
-        let way = &self.accepts_in_flight;
-        let lost = self.is_open();
-        if lost && self.panics.load(SeqCst) >= MAX_PANICS {
+        let shared = &self.accepts_in_flight;
+        let is_returned = self.is_open();
+        if is_returned && self.panics.load(SeqCst) >= MAX_PANICS {
             self.drop_event();
-        } else if lost {
-            let mut returned = way.returned.lock();
-            returned.push(self.clone());
-            drop(returned);
-            if way.closed.load(SeqCst) {
-                way.close();
+        } else if is_returned {
+            shared.returned.lock().push(self.clone());
+            // Closed in the meantime: `close` may not have seen this one.
+            if shared.is_closed.load(SeqCst) {
+                shared.close();
             }
         }
-        way.in_flight.remove();
+        // After the return, so that the actor finds it once all are handled.
+        shared.in_flight.remove();
         self.client.app_shard().activity.event_handled();
-        if lost {
-            way.nudge();
+        if is_returned {
+            shared.wake();
         }
     }
 }
 
 impl AcceptNotifier for PendingAccept {
     fn acknowledged(self: Arc<Self>) {
+        // Waits until every listener has its `onAccept`.
         if self.client.app_shard().shard.is_remote {
-            drop(self.dispatch_lock());
+            drop(self.dispatch_lock.lock());
         }
-        self.reached();
-        self.settle();
+        self.mark_delivered();
+        self.end_flight();
     }
 
     fn is_open(&self) -> bool {
-        !self.reached.load(SeqCst) && !self.client.is_closed()
+        !self.is_delivered.load(SeqCst) && !self.client.is_closed()
     }
 
     fn timeouts(&self) -> Timeouts {
@@ -316,31 +312,37 @@ impl AcceptNotifier for PendingAccept {
     }
 }
 
-/// One listener's copy of an event.
-struct Delivery {
+/// The part of a listener's copy of `onAccept` that follows what becomes of it.
+struct AcceptCopy {
     pending_accept: Arc<PendingAccept>,
-    ear: Arc<DeliveryProbe<AcceptInfo>>,
+    probe: Arc<DeliveryProbe<AcceptInfo>>,
 }
 
-impl Clone for Delivery {
-    fn clone(&self) -> Self {
-        self.pending_accept.copies.fetch_add(1, SeqCst);
-        Delivery {
-            pending_accept: self.pending_accept.clone(),
-            ear: self.ear.clone(),
+impl AcceptCopy {
+    fn new(pending_accept: &Arc<PendingAccept>, probe: &Arc<DeliveryProbe<AcceptInfo>>) -> Self {
+        pending_accept.copies.fetch_add(1, SeqCst);
+        AcceptCopy {
+            pending_accept: pending_accept.clone(),
+            probe: probe.clone(),
         }
     }
 }
 
-impl Drop for Delivery {
+impl Clone for AcceptCopy {
+    fn clone(&self) -> Self {
+        AcceptCopy::new(&self.pending_accept, &self.probe)
+    }
+}
+
+impl Drop for AcceptCopy {
     fn drop(&mut self) {
-        match self.ear.fate() {
-            Fate::Handled => self.pending_accept.reached(),
+        match self.probe.fate() {
+            Fate::Handled => self.pending_accept.mark_delivered(),
             Fate::Panicked => {
                 self.pending_accept.panics.fetch_add(1, SeqCst);
             }
             Fate::Unread => {}
         }
-        self.pending_accept.drop_copy();
+        self.pending_accept.copy_dropped();
     }
 }

@@ -1,6 +1,5 @@
-//! A server socket on its way to another process.
+//! Both ends of a server socket's handover to another process.
 
-use crate::tcp_server::actor::Transfer;
 use std::io;
 use std::net::SocketAddr;
 
@@ -9,9 +8,8 @@ use actix_rt::time::timeout;
 
 use crate::answer::Answer;
 use crate::error::Error;
-use crate::handover_state;
 use crate::handover_state::{
-    AnySocketId, HandoverOutcome, NotTransferred, ServerRecord, check_app_id,
+    self, AnySocketId, HandoverOutcome, NotTransferred, ServerRecord, check_app_id,
 };
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
@@ -21,47 +19,45 @@ use crate::supervision::SupervisedActor;
 use crate::tcp::{AcceptNotifier, ClientSocket, ConnectionMeta};
 use crate::tcp_server::SocketProperties;
 use crate::tcp_server::accept::errors::AfterError;
-use crate::tcp_server::accept::failure::Unreported;
-use crate::tcp_server::actor::{Bound, ServerDeps, ServerSocket, Stop};
+use crate::tcp_server::actor::{BoundListener, ServerDeps, ServerSocket, Stop, Transfer};
 use crate::tcp_server::settings_record::{Settings, unless_default};
 use crate::tcp_server::tls::handshakes::Handshakes;
 
-/// A persistent socket raises nothing any more until the verdict; answered
-/// when listeners have handled what was raised before, or after
+/// Has a persistent socket accept no connection until the outcome of the
+/// handover. Answered when listeners have handled earlier events, or after
 /// [`PAUSE_GRACE`](crate::PAUSE_GRACE).
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Quiesce(pub(crate) HandoverOutcome);
 
-/// What a persistent socket leaves. From here on it stands still: calls wait
-/// in its mailbox for the verdict.
+/// Exports a persistent socket and freezes it: calls wait in its mailbox for the
+/// outcome of the handover.
 #[derive(Message)]
 #[rtype(result = "Option<Exported>")]
 pub(crate) struct Export(pub(crate) HandoverOutcome);
 
 pub(crate) enum Exported {
-    /// With the clients that nobody has heard of.
+    /// With the clients that no listener has heard of.
     Server(handover_state::TransferredServer, Vec<ClientSocket>),
     NotTransferred(NotTransferred),
 }
 
-/// What another process has left.
+/// A server socket of the previous process.
 pub(crate) struct Inherited {
     pub(crate) record: ServerRecord,
-    pub(crate) listener: Option<Bound>,
-    /// The clients that nobody has heard of.
-    pub(crate) undelivered: Vec<Accepted>,
+    pub(crate) listener: Option<BoundListener>,
+    pub(crate) undelivered: Vec<InheritedClient>,
     pub(crate) settings: Settings,
 }
 
-/// A connection that was accepted for this socket.
-pub(crate) struct Accepted {
+/// A client that the previous process accepted and no listener has heard of.
+pub(crate) struct InheritedClient {
     pub(crate) id: ClientSocketId,
     pub(crate) connection: (Box<dyn Stream>, SocketAddr),
 }
 
 impl ServerSocket {
-    /// Starts what another process has left.
+    /// Starts the actor of a server socket of the previous process.
     pub(crate) fn inherit(
         inherited: Inherited,
         deps: ServerDeps,
@@ -85,30 +81,30 @@ impl ServerSocket {
         if let Some(error) = record.accept_error.and_then(NetError::from_code) {
             socket.errors.set_after(AfterError::Paused(error));
         }
-        if let Some(result_code) = record.unreported_error.and_then(NetError::from_code) {
-            let errno = record.unreported_errno;
-            socket.errors.inherit(Unreported { result_code, errno });
+        if let Some(error) = record.unreported_error.and_then(NetError::from_code) {
+            socket.errors.push_paused(error, record.unreported_errno);
         }
         socket.listener = listener;
         if record.encrypts {
+            // A handover does not carry certificates and keys.
             log::info!("server socket {}: waits for setTls", socket.id);
-            socket.handshakes = Some(Box::new(Handshakes::undecided()));
+            socket.handshakes = Some(Box::new(Handshakes::awaiting_set_tls()));
         }
-        for Accepted { id, connection } in undelivered {
+        for InheritedClient { id, connection } in undelivered {
             let (stream, peer) = connection;
-            let ends = ConnectionMeta::accepted(peer, socket.admission.admit(peer.ip()));
-            let pending_accept = socket.offer(id, (stream, ends));
+            let meta = ConnectionMeta::accepted(peer, socket.admission.admit(peer.ip()));
+            let pending_accept = socket.create_client_with_id(id, (stream, meta));
             socket.undelivered.push_back(pending_accept);
             socket.counts.accepted += 1;
         }
-        Ok(socket.run())
+        Ok(socket.start_actor())
     }
 
-    fn take(&mut self) -> io::Result<Exported> {
+    fn export(&mut self) -> io::Result<Exported> {
         check_app_id(self.app())?;
         let bound = self.listener.as_ref();
         let listener = bound.map(|bound| bound.listener.duplicate()).transpose()?;
-        let unreported = self.errors.unreported();
+        let unreported = self.errors.event_queue.last();
         let record = ServerRecord {
             app: self.app().as_str().to_owned(),
             id: self.id.get(),
@@ -116,62 +112,55 @@ impl ServerSocket {
             reuse_port: self.reuse_port,
             paused: self.paused_by_app,
             accept_error: self.errors.paused_by().map(NetError::code),
-            unreported_error: unreported.as_ref().map(|error| error.result_code.code()),
+            unreported_error: unreported.map(|error| error.result_code.code()),
             unreported_errno: unreported.and_then(|error| error.errno),
-            encrypts: self.encrypts(),
+            encrypts: self.uses_tls(),
             suspended: self.app_shards.activity.is_suspended(),
             timeouts: unless_default(self.accepts_in_flight.timeouts()),
-            policy: unless_default(self.errors.policy()).map(Box::new),
+            policy: unless_default(self.errors.policy).map(Box::new),
             limits: unless_default(self.admission.limits()).map(Box::new),
-            // The registry knows them.
+            // Added by the registry.
             app_limits: None,
         };
-        self.recover();
-        let unheard = self
-            .undelivered
-            .iter()
-            .filter(|pending_accept| pending_accept.is_open());
-        let unheard = unheard
-            .map(|pending_accept| pending_accept.client.clone())
-            .collect();
-        Ok(Exported::Server(
-            handover_state::TransferredServer { record, listener },
-            unheard,
-        ))
+        self.finish_returns();
+        let undelivered = self.undelivered.iter().filter(|it| it.is_open());
+        let clients = undelivered.map(|it| it.client.clone()).collect();
+        let server = handover_state::TransferredServer { record, listener };
+        Ok(Exported::Server(server, clients))
     }
 
-    /// Goes on when the handover is over, if there is one.
-    pub(super) fn wait_for_verdict(&self, ctx: &mut Context<Self>) {
+    /// Waits for the outcome of the handover, if there is one.
+    pub(super) fn await_outcome(&self, ctx: &mut Context<Self>) {
         let Some(Transfer { outcome, is_frozen }) = self.transfer.clone() else {
             return;
         };
-        let over = outcome.is_transferred().into_actor(self);
-        let over = over.map(move |gone, this, ctx| {
+        let outcome = outcome.is_transferred().into_actor(self);
+        let end_transfer = outcome.map(move |is_transferred, this, ctx| {
             this.transfer = None;
-            this.accepts_in_flight.nudge();
-            if gone && is_frozen {
-                this.forget(ctx);
+            this.accepts_in_flight.wake();
+            // A socket that was not exported stays in this process.
+            if is_transferred && is_frozen {
+                this.close_transferred(ctx);
             }
         });
         match is_frozen {
-            true => ctx.wait(over),
+            // The actor handles no message until then.
+            true => ctx.wait(end_transfer),
             false => {
-                ctx.spawn(over);
+                ctx.spawn(end_transfer);
             }
         }
     }
 
-    /// Another process has it now: the queued calls are told so, then this
-    /// ends.
-    fn forget(&mut self, ctx: &mut Context<Self>) {
-        self.ended = true;
+    /// Closes a socket that another process has now. The actor first answers the
+    /// calls in its mailbox, then it stops.
+    fn close_transferred(&mut self, ctx: &mut Context<Self>) {
+        self.is_closed = true;
         self.listener = None;
         self.handshakes = None;
-        // Those that could not go along: nobody will hear of them here.
-        self.undelivered
-            .drain(..)
-            .for_each(|pending_accept| pending_accept.discard());
-        self.pausing.answer_all(Ok(()));
+        // Clients that could not be transferred: no listener will hear of them here.
+        self.undelivered.drain(..).for_each(|it| it.discard());
+        self.pending_pauses.answer_all(Ok(()));
         ctx.address().do_send(Stop);
     }
 }
@@ -185,20 +174,16 @@ impl Handler<Quiesce> for ServerSocket {
         }
         let is_frozen = false;
         self.transfer = Some(Transfer { outcome, is_frozen });
-        self.wait_for_verdict(ctx);
-        // What was encrypted cannot go along: it is heard of here, if it is so
-        // far in time.
-        let (settled, reply) = Answer::pair();
-        match &mut self.handshakes {
-            Some(handshakes) => handshakes.when_settled(reply),
-            None => reply.send(Ok(())),
-        }
-        let settled = timeout(PAUSE_GRACE, settled).into_actor(self);
-        Box::pin(settled.then(|_, this, ctx| {
-            let (quiet, reply) = Answer::pair();
-            this.when_handled(reply, ctx);
-            // After the grace it goes all the same: the events were raised.
-            quiet.into_actor(this).map(|_, _, _| ())
+        self.await_outcome(ctx);
+        // TLS connections cannot be transferred. They get the time to become clients
+        // of this process.
+        let handshakes_done = timeout(PAUSE_GRACE, self.handshakes_done()).into_actor(self);
+        Box::pin(handshakes_done.then(|_, this, ctx| {
+            let (handled, reply) = Answer::pair();
+            this.reply_when_handled(reply, ctx);
+            // An error means that the grace is over. The handover goes on: the events
+            // were raised in this process and stay here.
+            handled.into_actor(this).map(|_, _, _| ())
         }))
     }
 }
@@ -207,19 +192,17 @@ impl Handler<Export> for ServerSocket {
     type Result = Option<Exported>;
 
     fn handle(&mut self, Export(outcome): Export, ctx: &mut Self::Context) -> Self::Result {
-        if !self.persistent || self.ended {
+        if !self.persistent || self.is_closed {
             self.transfer = None;
             return None;
         }
-        match self.take() {
+        match self.export() {
             Ok(exported) => {
-                // Nobody is to wait for its turn.
-                self.admission.leave_lines();
-                self.transfer = Some(Transfer {
-                    outcome,
-                    is_frozen: true,
-                });
-                self.wait_for_verdict(ctx);
+                // A frozen socket uses no place, so the others must not wait for it.
+                self.admission.dequeue_all();
+                let is_frozen = true;
+                self.transfer = Some(Transfer { outcome, is_frozen });
+                self.await_outcome(ctx);
                 Some(exported)
             }
             Err(error) => {

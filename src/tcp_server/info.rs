@@ -1,9 +1,8 @@
-//! What a server socket says of itself: why it stands still, and what it has
-//! counted.
+//! `getInfo` of a server socket, with its counts and the reasons why it does not accept.
 
-use super::actor::ServerSocket;
-use super::events::UNHANDLED_ACCEPTS;
-use super::{AcceptCounts, BlockReason, SocketInfo};
+use crate::tcp_server::actor::ServerSocket;
+use crate::tcp_server::events::UNHANDLED_ACCEPTS;
+use crate::tcp_server::{AcceptCounts, BlockReason, SocketInfo};
 
 impl ServerSocket {
     /// Chrome's `paused`: by the app, or by an accept error.
@@ -25,7 +24,7 @@ impl ServerSocket {
             blocked_by: self.blocked_by(),
             counts: self.counts(),
             backlog: bound.and_then(|bound| bound.listener.backlog()),
-            accept_policy: self.errors.policy(),
+            accept_policy: self.errors.policy,
             limits: self.admission.limits(),
             timeouts: self.accepts_in_flight.timeouts(),
         }
@@ -33,44 +32,39 @@ impl ServerSocket {
 
     fn blocked_by(&self) -> Vec<BlockReason> {
         let when = |holds: bool, reason| holds.then_some(reason);
-        let unhandled = self.recovering || self.accepts_in_flight.count() >= UNHANDLED_ACCEPTS;
-        let nobody = !self.app_listeners.on_accept.contains(None);
-        let limits = self.admission.full().into_iter().map(BlockReason::Limit);
-        [
+        let has_listener = self.app_listeners.on_accept.contains(None);
+        let is_full = self.accepts_in_flight.count() >= UNHANDLED_ACCEPTS;
+        let is_suspended = self.app_shards.activity.is_suspended();
+        let own = [
             when(self.paused_by_app, BlockReason::App),
             self.errors.paused_by().map(BlockReason::AcceptError),
             self.errors.backing_off().map(BlockReason::BackingOff),
-        ]
-        .into_iter()
-        .flatten()
-        .chain(limits)
-        .chain(
-            [
-                when(nobody, BlockReason::NoListener),
-                when(unhandled, BlockReason::Unhandled),
-                when(
-                    self.app_shards.activity.is_suspended(),
-                    BlockReason::Suspended,
-                ),
-                when(self.counter().is_draining(), BlockReason::Draining),
-                when(self.transfer.is_some(), BlockReason::Handover),
-                when(self.is_undecided(), BlockReason::TlsNotSet),
-            ]
-            .into_iter()
-            .flatten(),
-        )
-        .collect()
+        ];
+        let limits = self.admission.blocking_limits().into_iter();
+        let limits = limits.map(BlockReason::Limit);
+        let others = [
+            when(!has_listener, BlockReason::NoListener),
+            when(self.awaits_returned || is_full, BlockReason::Unhandled),
+            when(is_suspended, BlockReason::Suspended),
+            when(self.counter().is_draining(), BlockReason::Draining),
+            when(self.transfer.is_some(), BlockReason::Handover),
+            when(self.awaits_set_tls(), BlockReason::TlsNotSet),
+        ];
+        let own = own.into_iter().flatten();
+        own.chain(limits)
+            .chain(others.into_iter().flatten())
+            .collect()
     }
 
     fn counts(&self) -> AcceptCounts {
-        let handshakes = self.handshakes.as_ref();
+        let handshakes = self.handshakes.as_ref().map(|it| &it.errors);
         AcceptCounts {
             delivered: self.accepts_in_flight.delivered(),
-            failed: self.counts.failed + handshakes.map_or(0, |it| it.failed()),
+            failed: self.counts.failed + handshakes.map_or(0, |it| it.total),
             dropped_events: self.accepts_in_flight.dropped()
-                + self.errors.dropped()
-                + self.admission.dropped_events()
-                + handshakes.map_or(0, |it| it.dropped_events()),
+                + self.errors.event_queue.dropped()
+                + self.admission.event_queue.dropped()
+                + handshakes.map_or(0, |it| it.event_queue.dropped()),
             ..self.counts
         }
     }

@@ -1,20 +1,20 @@
-//! One message a function of `chrome.sockets.tcpServer`, for the
-//! [`Registry`](crate::Registry). Each is the same call as the method of
-//! [`TcpServer`](crate::TcpServer) with its name, where the edges are
-//! documented.
+//! The messages for the [`Registry`](crate::Registry): one per function of `chrome.sockets.tcpServer`.
+//!
+//! Each is the same call as the method of [`TcpServer`](crate::TcpServer) with
+//! its name, where defaults, errors and edges are documented.
 
 use std::time::Duration;
 
-use super::{AcceptPolicy, CreateInfo, Limits, SocketInfo, SocketProperties};
 use crate::answer::messages;
 use crate::draining::Drained;
 use crate::ids::ServerSocketId;
 use crate::tcp::Timeouts;
+use crate::tcp_server::{AcceptPolicy, CreateInfo, Limits, SocketInfo, SocketProperties};
 
 messages! {
     /// `tcpServer.create`.
     Create {
-        /// What the socket starts with.
+        /// The initial properties.
         properties: SocketProperties,
     } -> CreateInfo;
 
@@ -22,7 +22,7 @@ messages! {
     Update {
         /// The socket.
         socket_id: ServerSocketId,
-        /// What changes.
+        /// The properties that change.
         properties: SocketProperties,
     } -> ();
 
@@ -30,7 +30,7 @@ messages! {
     SetPaused {
         /// The socket.
         socket_id: ServerSocketId,
-        /// Whether it stops accepting, or goes on.
+        /// `true` stops accepting, `false` resumes it.
         paused: bool,
     } -> ();
 
@@ -38,7 +38,7 @@ messages! {
     SetAcceptPolicy {
         /// The socket.
         socket_id: ServerSocketId,
-        /// What it does from now on.
+        /// The policy for accept errors from now on.
         policy: AcceptPolicy,
     } -> ();
 
@@ -46,15 +46,15 @@ messages! {
     SetLimits {
         /// The socket.
         socket_id: ServerSocketId,
-        /// What it takes on from now on.
+        /// The limits for connections from now on.
         limits: Limits,
     } -> ();
 
-    /// `setTimeOuts` (beyond Chrome).
+    /// `setTimeouts` (beyond Chrome).
     SetTimeouts {
         /// The socket.
         socket_id: ServerSocketId,
-        /// Those of the clients that are accepted from now on.
+        /// The timeouts of clients that are accepted from now on.
         timeouts: Timeouts,
     } -> ();
 
@@ -62,7 +62,7 @@ messages! {
     SetReusePort {
         /// The socket.
         socket_id: ServerSocketId,
-        /// Whether it has a listener in each arbiter.
+        /// Whether `listen` makes a listener in each arbiter.
         reuse_port: bool,
     } -> ();
 
@@ -74,8 +74,8 @@ messages! {
         address: String,
         /// 0–65535; 0 lets the OS choose.
         port: i32,
-        /// How many connections may wait, at least 1
-        /// ([`DEFAULT_BACKLOG`](super::DEFAULT_BACKLOG)).
+        /// How many connections may wait to be accepted, at least 1. The default is
+        /// [`DEFAULT_BACKLOG`](super::DEFAULT_BACKLOG).
         backlog: Option<i32>,
     } -> ();
 
@@ -89,7 +89,7 @@ messages! {
     Drain {
         /// The socket.
         socket_id: ServerSocketId,
-        /// When what is still open is ended.
+        /// After which time the connections that are still open are ended.
         deadline: Duration,
     } -> Drained;
 
@@ -115,7 +115,7 @@ messages! {
     SetTls {
         /// The socket.
         socket_id: ServerSocketId,
-        /// How connections are encrypted, if they are.
+        /// How accepted connections are encrypted; `None`: they are not.
         tls: Option<crate::tls::Server>,
     } -> ();
 }

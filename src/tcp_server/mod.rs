@@ -1,6 +1,4 @@
-//! `chrome.sockets.tcpServer`: one actor a server socket.
-
-use std::time::Duration;
+//! `chrome.sockets.tcpServer`: one actor per server socket.
 
 mod accept;
 mod actor;
@@ -17,35 +15,35 @@ mod types;
 
 pub use crate::net_error::AcceptErrorClass;
 pub use crate::tcp_server::accept::escalation::Escalation;
-pub use crate::tcp_server::accept::policy::{AcceptAction, AcceptPolicy, UNLUCKY_ACCEPTS};
+pub use crate::tcp_server::accept::policy::{AcceptAction, AcceptPolicy, MAX_CONNECTION_ERRORS};
+pub use crate::tcp_server::events::{
+    AcceptErrorInfo, AcceptInfo, UNHANDLED_ACCEPT_ERRORS, UNHANDLED_ACCEPTS,
+};
 pub use crate::tcp_server::limits::types::{
     AtLimit, Limit, LimitKind, LimitScope, Limits, RateLimit, RefusedInfo, UNHANDLED_REFUSALS,
+};
+#[cfg(feature = "tls")]
+pub use crate::tcp_server::messages::SetTls;
+pub use crate::tcp_server::messages::{
+    Close, Create, Disconnect, Drain, GetInfo, GetSockets, Listen, SetAcceptPolicy, SetLimits,
+    SetPaused, SetReusePort, SetTimeouts, Update,
 };
 pub use crate::tcp_server::tls::handshake_errors::{
     HandshakeErrorInfo, UNHANDLED_HANDSHAKE_ERRORS,
 };
-pub use events::{AcceptErrorInfo, AcceptInfo, UNHANDLED_ACCEPT_ERRORS, UNHANDLED_ACCEPTS};
-#[cfg(feature = "tls")]
-pub use messages::SetTls;
-pub use messages::{
-    Close, Create, Disconnect, Drain, GetInfo, GetSockets, Listen, SetAcceptPolicy, SetLimits,
-    SetPaused, SetReusePort, SetTimeouts, Update,
-};
-pub use types::{
+pub use crate::tcp_server::types::{
     AcceptCounts, BlockReason, CreateInfo, DEFAULT_BACKLOG, SocketInfo, SocketProperties,
 };
 
 pub(crate) use crate::tcp_server::accept::escalation::EscalationTarget;
-pub(crate) use crate::tcp_server::handover::{Accepted, Export, Exported, Inherited, Quiesce};
+pub(crate) use crate::tcp_server::actor::{
+    AppListeners, BoundListener, CloseUnlessPersistent, ListenersChanged, ServerDeps, ServerSocket,
+    Stop,
+};
+pub(crate) use crate::tcp_server::draining::{AbortHandshakes, StopListening};
+pub(crate) use crate::tcp_server::handover::{
+    Export, Exported, Inherited, InheritedClient, Quiesce,
+};
 pub(crate) use crate::tcp_server::limits::limiter::Limiter;
 pub(crate) use crate::tcp_server::settings_record::{Settings, unless_default};
-pub(crate) use crate::tcp_server::tls::handshakes::EndedHandshakes;
-pub(crate) use actor::{
-    AppListeners, Bound, EndUnlessPersistent, ListenersChanged, ServerDeps, ServerSocket, Stop,
-};
-pub(crate) use draining::{EndHandshakes, StopListening};
-
-/// At the limit of its handshakes a server socket gives up the oldest for a
-/// newer one, but none that has gone on for less than this: an honest client
-/// needs a few round trips.
-const HANDSHAKE_GRACE: Duration = Duration::from_secs(1);
+pub(crate) use crate::tcp_server::tls::handshakes::AbortedHandshakes;

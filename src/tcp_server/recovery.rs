@@ -1,4 +1,4 @@
-//! A server socket that has fallen, and goes on.
+//! Recovery of a server socket when its actor or its thread has ended.
 
 use std::mem;
 
@@ -7,44 +7,42 @@ use actix::prelude::*;
 use crate::net_error;
 use crate::supervision::{Recoverable, Terminate};
 use crate::tcp_server::accept::errors::AfterError;
-use crate::tcp_server::accept::failure::Unreported;
 use crate::tcp_server::actor::{ServerDeps, ServerSocket};
 
 impl Recoverable for ServerSocket {
     fn thread_changed(&mut self) {
-        self.errors.forget_clock();
-        self.held_back.reset();
-        self.admission.forget_clock();
+        self.errors.reset_timers();
+        self.hold_back.reset();
+        self.admission.reset_timers();
         if let Some(handshakes) = &mut self.handshakes {
             handshakes.reregister();
         }
         let reregister = self.listener.as_mut().map(|it| it.listener.reregister());
         if let Some(Err(error)) = reregister {
-            // Nobody can accept on it any more.
-            log::error!("server socket {}: its listener is lost: {error}", self.id);
+            // No thread can accept on it. The app is told as of an accept error.
+            log::error!("server socket {}: lost its listener: {error}", self.id);
             let result_code = net_error::listen(&error);
             self.listener = None;
             self.errors.set_after(AfterError::Paused(result_code));
             self.counts.failed += 1;
-            let errno = error.raw_os_error();
-            self.errors.inherit(Unreported { result_code, errno });
+            self.errors.push_paused(result_code, error.raw_os_error());
         }
     }
 
     fn abandon(&mut self) {
-        self.close_and_forget();
+        self.close_and_report();
     }
 }
 
 impl ServerSocket {
-    /// Takes up again what it was waiting for.
-    pub(super) fn resume_waiting(&mut self, ctx: &mut Context<Self>) {
-        self.pausing.timer_ended();
-        self.time_pauses(ctx);
-        if self.recovering {
-            self.recover_later(ctx);
+    /// Starts the timers and futures of a new actor again.
+    pub(super) fn restart_waiting(&mut self, ctx: &mut Context<Self>) {
+        self.pending_pauses.timer_ended();
+        self.start_pause_timer(ctx);
+        if self.awaits_returned {
+            self.start_return_timer(ctx);
         }
-        self.wait_for_verdict(ctx);
+        self.await_outcome(ctx);
     }
 }
 
@@ -54,18 +52,19 @@ impl Handler<Terminate> for ServerSocket {
     type Result = ();
 
     fn handle(&mut self, _: Terminate, ctx: &mut Self::Context) {
-        self.close_and_forget();
+        self.close_and_report();
         ctx.stop();
     }
 }
 
 impl Drop for ServerSocket {
     fn drop(&mut self) {
-        if self.ended {
+        // A closed socket has nothing that another actor could go on with.
+        if self.is_closed {
             return;
         }
         if let Some(restarter) = self.restarter.upgrade() {
-            let mut husk = ServerSocket::new(
+            let mut placeholder = ServerSocket::new(
                 self.id,
                 ServerDeps {
                     app_listeners: self.app_listeners.clone(),
@@ -74,8 +73,9 @@ impl Drop for ServerSocket {
                     table: self.table.clone(),
                 },
             );
-            husk.ended = true;
-            restarter.salvage(mem::replace(self, husk));
+            // Its own drop does nothing.
+            placeholder.is_closed = true;
+            restarter.salvage(mem::replace(self, placeholder));
         }
     }
 }

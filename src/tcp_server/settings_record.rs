@@ -1,4 +1,4 @@
-//! What was set on a server socket, on its way to another process.
+//! The settings of a server socket as records of a handover.
 
 use crate::error::Error;
 use crate::handover_state::{
@@ -7,7 +7,7 @@ use crate::handover_state::{
 use crate::tcp::Timeouts;
 use crate::tcp_server::{AcceptAction, AcceptPolicy, AtLimit, Limit, Limits, RateLimit};
 
-/// What another process has set, checked as if the app had set it here.
+/// Settings from another process, checked as if the app had made them here.
 pub(crate) struct Settings {
     pub(crate) policy: AcceptPolicy,
     pub(super) limits: Limits,
@@ -16,134 +16,89 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// # Errors
-    /// What setting any of it here says.
+    /// Those of `setAcceptPolicy`, `setLimits` and `setTimeouts`.
     pub(crate) fn read(record: &ServerRecord) -> Result<Self, Error> {
-        let policy = record
-            .policy
-            .as_deref()
-            .copied()
-            .map(AcceptPolicy::from)
-            .unwrap_or_default();
+        let policy = or_default(record.policy.as_deref().copied(), AcceptPolicy::from);
+        let limits = or_default(record.limits.as_deref().copied(), Limits::from);
         policy.check()?;
-        let limits = record
-            .limits
-            .as_deref()
-            .copied()
-            .map(Limits::from)
-            .unwrap_or_default();
         limits.check()?;
-        let timeouts = record.timeouts.map(Timeouts::from).unwrap_or_default();
         Ok(Settings {
             policy,
             limits,
-            timeouts: timeouts.checked()?,
+            timeouts: or_default(record.timeouts, Timeouts::from).checked()?,
         })
     }
 }
 
-/// The record of this, if there is anything to it.
+fn or_default<R, T: Default>(record: Option<R>, from: impl FnOnce(R) -> T) -> T {
+    record.map(from).unwrap_or_default()
+}
+
+/// The record of a setting; `None` if it has its default.
 pub(crate) fn unless_default<T: Default + PartialEq + Into<R>, R>(value: T) -> Option<R> {
     (value != T::default()).then(|| value.into())
 }
 
-impl From<AcceptPolicy> for PolicyRecord {
-    fn from(policy: AcceptPolicy) -> Self {
-        PolicyRecord {
-            connection: policy.connection.into(),
-            resources: policy.resources.into(),
-            listener: policy.listener.into(),
+/// Converts both ways between a type and its record, which has the same fields
+/// or variants. The record is a type of its own, so that a change of the public
+/// type does not change what processes of other versions read.
+macro_rules! same_as_record {
+    (struct $type:ident = $record:ident { $($field:ident),* }) => {
+        impl From<$type> for $record {
+            fn from(it: $type) -> Self {
+                $record { $($field: it.$field.into()),* }
+            }
         }
-    }
+
+        impl From<$record> for $type {
+            fn from(it: $record) -> Self {
+                $type { $($field: it.$field.into()),* }
+            }
+        }
+    };
+    (enum $type:ident = $record:ident { $($variant:ident $({ $($field:ident),* })?),* }) => {
+        impl From<$type> for $record {
+            fn from(it: $type) -> Self {
+                match it {
+                    $($type::$variant $({ $($field),* })? => $record::$variant $({ $($field),* })?),*
+                }
+            }
+        }
+
+        impl From<$record> for $type {
+            fn from(it: $record) -> Self {
+                match it {
+                    $($record::$variant $({ $($field),* })? => $type::$variant $({ $($field),* })?),*
+                }
+            }
+        }
+    };
 }
 
-impl From<PolicyRecord> for AcceptPolicy {
-    fn from(record: PolicyRecord) -> Self {
-        AcceptPolicy {
-            connection: record.connection.into(),
-            resources: record.resources.into(),
-            listener: record.listener.into(),
-        }
-    }
-}
-
-impl From<AcceptAction> for ActionRecord {
-    fn from(action: AcceptAction) -> Self {
-        match action {
-            AcceptAction::Pause => ActionRecord::Pause,
-            AcceptAction::BackOff { first, last } => ActionRecord::BackOff { first, last },
-            AcceptAction::Shed => ActionRecord::Shed,
-            AcceptAction::GoOn => ActionRecord::GoOn,
-            AcceptAction::Escalate => ActionRecord::Escalate,
-            AcceptAction::Close => ActionRecord::Close,
-        }
-    }
-}
-
-impl From<ActionRecord> for AcceptAction {
-    fn from(record: ActionRecord) -> Self {
-        match record {
-            ActionRecord::Pause => AcceptAction::Pause,
-            ActionRecord::BackOff { first, last } => AcceptAction::BackOff { first, last },
-            ActionRecord::Shed => AcceptAction::Shed,
-            ActionRecord::GoOn => AcceptAction::GoOn,
-            ActionRecord::Escalate => AcceptAction::Escalate,
-            ActionRecord::Close => AcceptAction::Close,
-        }
-    }
-}
+same_as_record!(struct AcceptPolicy = PolicyRecord { connection, resources, listener });
+same_as_record!(struct Limit = LimitRecord { most, then });
+same_as_record!(struct RateLimit = RateRecord { most, per, then });
+same_as_record!(enum AtLimit = AtLimitRecord { Queue, Close, Reset });
+same_as_record!(
+    enum AcceptAction = ActionRecord { Pause, BackOff { first, last }, Shed, Continue, Escalate, Close }
+);
 
 impl From<Limits> for LimitsRecord {
     fn from(limits: Limits) -> Self {
-        let limit = |limit: Limit| LimitRecord {
-            most: limit.most,
-            then: limit.then.into(),
-        };
         LimitsRecord {
-            connections: limits.connections.map(limit),
-            per_peer: limits.per_peer.map(limit),
-            rate: limits.rate.map(|rate| RateRecord {
-                most: rate.most,
-                per: rate.per,
-                then: rate.then.into(),
-            }),
+            connections: limits.connections.map(Into::into),
+            per_peer: limits.per_peer.map(Into::into),
+            rate: limits.rate.map(Into::into),
         }
     }
 }
 
 impl From<LimitsRecord> for Limits {
     fn from(record: LimitsRecord) -> Self {
-        let limit = |record: LimitRecord| Limit {
-            most: record.most,
-            then: record.then.into(),
-        };
         Limits {
-            connections: record.connections.map(limit),
-            per_peer: record.per_peer.map(limit),
-            rate: record.rate.map(|rate| RateLimit {
-                most: rate.most,
-                per: rate.per,
-                then: rate.then.into(),
-            }),
-        }
-    }
-}
-
-impl From<AtLimit> for AtLimitRecord {
-    fn from(then: AtLimit) -> Self {
-        match then {
-            AtLimit::Queue => AtLimitRecord::Queue,
-            AtLimit::Close => AtLimitRecord::Close,
-            AtLimit::Reset => AtLimitRecord::Reset,
-        }
-    }
-}
-
-impl From<AtLimitRecord> for AtLimit {
-    fn from(record: AtLimitRecord) -> Self {
-        match record {
-            AtLimitRecord::Queue => AtLimit::Queue,
-            AtLimitRecord::Close => AtLimit::Close,
-            AtLimitRecord::Reset => AtLimit::Reset,
+            connections: record.connections.map(Into::into),
+            per_peer: record.per_peer.map(Into::into),
+            rate: record.rate.map(Into::into),
         }
     }
 }
@@ -152,7 +107,7 @@ impl From<AtLimitRecord> for AtLimit {
 mod tests {
     use super::*;
 
-    /// The record of a server socket with this besides.
+    /// Reads the record of a server socket with `settings` appended.
     fn read(settings: &str) -> Result<Settings, Error> {
         let record = format!(
             r#"{{"app":"a","id":1,"name":null,"paused":false,"accept_error":null,"unreported_error":null,
@@ -162,15 +117,15 @@ mod tests {
     }
 
     #[test]
-    fn what_an_older_process_has_left_has_the_defaults() {
-        let settings = read("").expect("it is whole");
+    fn settings_that_an_older_process_does_not_know_have_their_defaults() {
+        let settings = read("").expect("a valid record");
         assert_eq!(settings.policy, AcceptPolicy::default());
         assert_eq!(settings.limits, Limits::default());
         assert_eq!(settings.timeouts, Timeouts::default());
     }
 
     #[test]
-    fn what_could_not_be_set_here_is_not_taken_over() {
+    fn invalid_settings_are_not_taken_over() {
         let zero = r#"{"secs":0,"nanos":0}"#;
         for bad in [
             r#","policy":{"connection":"Shed","resources":"Pause","listener":"Pause"}"#,

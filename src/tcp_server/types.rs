@@ -1,25 +1,25 @@
-//! What `chrome.sockets.tcpServer` passes in and out.
+//! Properties, information and counts of a server socket.
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{AcceptPolicy, LimitKind, Limits};
 use crate::ids::ServerSocketId;
 use crate::net_error::NetError;
 use crate::tcp::Timeouts;
+use crate::tcp_server::{AcceptPolicy, LimitKind, Limits};
 
-/// The backlog of `listen` where none is given: SOMAXCONN, which the OS cuts
-/// to its own limit (`net.core.somaxconn` on Linux).
+/// The default backlog of `listen`: 4096. The OS reduces it to its own limit
+/// (`net.core.somaxconn` on Linux).
 pub const DEFAULT_BACKLOG: i32 = 4096;
 
-/// `tcpServer.SocketProperties`: what is `None` keeps its value, or its
-/// default.
+/// `tcpServer.SocketProperties`. A field that is `None` keeps its value, or has its
+/// default in `create`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SocketProperties {
-    /// Whether the socket stays open when its app is suspended, and goes to
-    /// the next process by a [handover](crate::handover) (`false`).
+    /// Whether the socket stays open when its app is suspended, and goes to the next
+    /// process in a [handover](crate::handover). The default is `false`.
     pub persistent: Option<bool>,
-    /// A text of the app's own; the empty one is no name. At most
-    /// [`MAX_NAME`](crate::MAX_NAME) bytes.
+    /// Any text of the app, at most [`MAX_NAME`](crate::MAX_NAME) bytes. An empty
+    /// text removes the name.
     pub name: Option<String>,
 }
 
@@ -38,90 +38,92 @@ pub struct SocketInfo {
     pub socket_id: ServerSocketId,
     /// Whether it stays open when its app is suspended.
     pub persistent: bool,
-    /// The app's own text, if there is one.
+    /// The text that the app has set.
     pub name: Option<String>,
-    /// Whether connections wait in the backlog instead of raising `onAccept`.
+    /// Whether the app or an accept error has paused the socket. Connections then
+    /// wait in the backlog.
     pub paused: bool,
     /// The address it listens on, while it listens.
     pub local_address: Option<IpAddr>,
-    /// The port it listens on, the one that the OS chose for 0 included.
+    /// The port it listens on. If `listen` was given 0, the OS has chosen it.
     pub local_port: Option<u16>,
     /// Beyond Chrome: whether it has a listener in each arbiter
     /// ([`TcpServer::set_reuse_port`](crate::TcpServer::set_reuse_port)).
     pub reuse_port: bool,
-    /// Beyond Chrome: all that keeps it from accepting at this moment, besides
-    /// not listening; empty if nothing else does.
+    /// Beyond Chrome: all reasons why it does not accept at this moment, except that
+    /// it does not listen. Empty if it accepts.
     pub blocked_by: Vec<BlockReason>,
-    /// Beyond Chrome: what became of its connections so far.
+    /// Beyond Chrome: what became of its connections in this process.
     pub counts: AcceptCounts,
-    /// Beyond Chrome: how many connections wait in the backlog, while it
-    /// listens and where the OS tells it. Linux does, unless a sandbox keeps the
-    /// process from asking (`sock_diag`) or it has no descriptor left to ask
-    /// with; asking takes about a tenth of a millisecond.
+    /// Beyond Chrome: how many connections wait in the backlog. `None` if it does not
+    /// listen, or if the OS does not say. Linux says it by `sock_diag`, unless a
+    /// sandbox forbids that or the process has no descriptor left for it. The query
+    /// takes about 0.1 ms.
     pub backlog: Option<u32>,
-    /// Beyond Chrome: what it does when accepting fails.
+    /// Beyond Chrome: its policy for accept errors.
     pub accept_policy: AcceptPolicy,
     /// Beyond Chrome: its own limits.
     pub limits: Limits,
-    /// Beyond Chrome: those of the clients that it accepts.
+    /// Beyond Chrome: the timeouts of the clients that it accepts.
     pub timeouts: Timeouts,
 }
 
-/// Why a server socket accepts nothing (beyond Chrome). There may be several
-/// reasons at once, and each has its own end.
+/// A reason why a server socket accepts nothing (beyond Chrome). There may be several
+/// at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum BlockReason {
-    /// The app has called `setPaused(true)`; until `setPaused(false)`.
+    /// The app has called `setPaused(true)`. Ends with `setPaused(false)`.
     App,
-    /// Accepting failed; until `setPaused(false)`, as Chrome has it.
+    /// Accepting failed, and the socket is paused. Ends with `setPaused(false)`, as in
+    /// Chrome.
     AcceptError(NetError),
-    /// Accepting failed, and is tried again by itself
+    /// Accepting failed, and the socket tries again by itself
     /// ([`AcceptAction::BackOff`](super::AcceptAction::BackOff)).
     BackingOff(NetError),
-    /// A limit at which connections wait.
+    /// A limit is reached, and connections wait in the backlog.
     Limit(LimitKind),
-    /// Nobody listens for `onAccept`.
+    /// `onAccept` has no listener.
     NoListener,
-    /// [`UNHANDLED_ACCEPTS`](super::UNHANDLED_ACCEPTS) events have not been
-    /// handled, or what a dead listener has left is still coming back.
+    /// [`UNHANDLED_ACCEPTS`](super::UNHANDLED_ACCEPTS) events are unhandled, or events
+    /// of a dead listener are still returning.
     Unhandled,
-    /// The app is suspended. One connection is accepted all the same if the
-    /// socket is persistent: the app is loaded for it.
+    /// The app is suspended. A persistent socket still accepts one connection, and
+    /// has the app loaded for it.
     Suspended,
-    /// It, or its app, is being drained: it does not listen until that is over.
+    /// A drain of the socket or its app is running. `listen` fails until it is over.
     Draining,
-    /// It is being handed over to another process.
+    /// The socket is being handed over to another process.
     Handover,
-    /// Another process has encrypted its connections, and `setTls` has not
-    /// been called in this one.
+    /// The previous process used TLS, and the app has not called `setTls` in this
+    /// one.
     TlsNotSet,
 }
 
-/// What became of the connections of a server socket, in this process (beyond
-/// Chrome). What is in none of the others is on its way to a listener, or was
-/// closed before anybody had heard of it.
+/// What became of the connections of a server socket in this process (beyond
+/// Chrome). An accepted connection that no other field counts is waiting for a
+/// listener, or was closed before any listener heard of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct AcceptCounts {
-    /// Connections taken from the backlog, or taken over from another process
-    /// before anybody had heard of them.
+    /// Connections from the backlog, and connections from the previous process that
+    /// no listener had heard of.
     pub accepted: u64,
-    /// Those that a listener of `onAccept` has heard of.
+    /// Connections that a listener of `onAccept` has heard of.
     pub delivered: u64,
-    /// Those that were closed at a limit.
+    /// Connections that were closed or reset at a limit.
     pub refused: u64,
-    /// Those whose handshake failed, every accept error, and those that were lost
-    /// when the socket's actor panicked.
+    /// Accept errors, failed TLS handshakes, and connections that were lost because
+    /// the actor of the socket panicked.
     pub failed: u64,
-    /// Events that were dropped because [`MAX_PANICS`](crate::MAX_PANICS)
-    /// listeners panicked at each: `onAccept`, whose client was closed then,
-    /// `onAcceptError`, `onRefused` and `onHandshakeError`.
+    /// Events that were dropped because [`MAX_PANICS`](crate::MAX_PANICS) listeners
+    /// panicked at each: `onAccept`, whose client is then closed, `onAcceptError`,
+    /// `onRefused` and `onHandshakeError`.
     pub dropped_events: u64,
 }
 
 impl SocketInfo {
-    /// `local_address` and `local_port` in one.
+    /// `local_address` and `local_port` as one address.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         Some((self.local_address?, self.local_port?).into())
     }

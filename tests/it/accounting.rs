@@ -239,9 +239,9 @@ impl Fixture {
         assert_eq!(
             info.counts.accepted,
             info.counts.delivered + totals.lost_before,
-            "delivered, or told lost"
+            "delivered, or reported lost"
         );
-        assert_eq!(info.counts.delivered, totals.whole + totals.lost);
+        assert_eq!(info.counts.delivered, totals.complete + totals.lost);
 
         let (mut sent, mut back, mut resets, mut resetters) = (0, 0, 0, 0);
         for (number, (received, outcome)) in (0..).zip(received.iter().zip(&totals.outcome)) {
@@ -265,26 +265,26 @@ impl Fixture {
                     "{number}, {behaviours:?}: got, and sent"
                 ),
             }
-            if outcome.whole {
+            if outcome.complete {
                 let all = self.behaviours.output(number).len();
                 assert_eq!(bytes as usize, all, "{number}, {behaviours:?}: all of it");
             }
             sent += u64::from(outcome.sent);
             back += u64::from(bytes);
         }
-        let struck: u64 = report.iter().map(|rule| rule.triggered).sum();
-        let struck = struck - aborted;
+        let triggered: u64 = report.iter().map(|rule| rule.triggered).sum();
+        let triggered = triggered - aborted;
         println!(
-            "{sent} bytes sent, {back} bytes got, {resets} resets, {resetters} by peers, {struck} faults"
+            "{sent} bytes sent, {back} bytes got, {resets} resets, {resetters} by peers, {triggered} faults"
         );
-        assert!(resets <= struck + aborted, "no reset without a fault");
+        assert!(resets <= triggered + aborted, "no reset without a fault");
         assert!(
-            totals.lost + totals.lost_before <= struck + resetters,
+            totals.lost + totals.lost_before <= triggered + resetters,
             "each loss has its fault, or its peer that has reset"
         );
         let few = report.len().saturating_sub(1) as u64;
         assert!(
-            totals.lost >= few && totals.whole > dialled / 2 && resetters > few,
+            totals.lost >= few && totals.complete > dialled / 2 && resetters > few,
             "it proves little"
         );
     }
@@ -348,7 +348,11 @@ async fn on_real_sockets(setup: Setup, least: u32) {
     let mut running = tokio::task::JoinSet::new();
     for number in 0..connections {
         if running.len() == AT_ONCE {
-            let (number, it) = running.join_next().await.expect("some").expect("it runs");
+            let (number, it) = running
+                .join_next()
+                .await
+                .expect("a running task")
+                .expect("it runs");
             received[number as usize] = it;
         }
         // Each peer binds its own loopback address, so ports in TIME_WAIT do not run out.
@@ -373,7 +377,7 @@ async fn peer(behaviours: Behaviours, number: u32, at: (Ipv4Addr, u16)) -> PeerR
     match behaviours.of(number) {
         Behaviour::PeerResets => {
             let _ = peer.write_all(&input).await;
-            peer.set_zero_linger().expect("an option");
+            peer.set_zero_linger().expect("the option is set");
             return PeerResult::default();
         }
         Behaviour::Echo => {

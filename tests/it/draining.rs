@@ -116,7 +116,7 @@ async fn last_sends_of_a_closed_socket_may_take_until_the_deadline() {
         let drained = test.app.tcp_server.drain(server, deadline);
         if reads {
             let mut all = vec![0; LARGE];
-            within("all of it", peer.read_exact(&mut all))
+            within("everything", peer.read_exact(&mut all))
                 .await
                 .expect("read");
             assert!(sent.await.is_ok());

@@ -1,6 +1,6 @@
 //! The examples as users run them: processes, reached through real sockets, ended by Ctrl-C or
 //! SIGTERM.
-#![expect(clippy::panic, reason = "this is how a test fails")]
+#![expect(clippy::panic, reason = "tests fail by panics")]
 
 mod draining;
 mod echo_server;

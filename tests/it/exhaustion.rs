@@ -2,7 +2,7 @@
 //!
 //! Each server is a process of its own. It must stay up with bounded memory, serve an honest
 //! client within a second throughout, and in the end have as many descriptors as at the start.
-#![expect(clippy::panic, reason = "this is how a test fails")]
+#![expect(clippy::panic, reason = "tests fail by panics")]
 
 mod backlog;
 mod child_processes;
@@ -232,10 +232,10 @@ impl HonestClient {
 fn small_buffer_client(at: SocketAddr) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let socket = socket.expect("a descriptor");
-    socket.set_recv_buffer_size(1).expect("an option");
-    socket.set_send_buffer_size(1).expect("an option");
+    socket.set_recv_buffer_size(1).expect("the option is set");
+    socket.set_send_buffer_size(1).expect("the option is set");
     socket.connect(&at.into()).expect("it listens");
-    socket.set_nonblocking(true).expect("a mode");
+    socket.set_nonblocking(true).expect("set_nonblocking");
     socket.into()
 }
 
@@ -262,9 +262,9 @@ fn outcome(mut client: &TcpStream) -> ClientOutcome {
 
 /// What has happened so far.
 fn outcome_now(client: &TcpStream) -> ClientOutcome {
-    client.set_nonblocking(true).expect("a mode");
+    client.set_nonblocking(true).expect("set_nonblocking");
     let outcome = outcome(client);
-    client.set_nonblocking(false).expect("a mode");
+    client.set_nonblocking(false).expect("set_nonblocking");
     outcome
 }
 

@@ -68,13 +68,13 @@ impl Fixture {
     /// Checks that the old connection works, those that came during the fault in their order,
     /// and a new one.
     async fn assert_alive(&mut self, during: Vec<Peer>) {
-        let mut came = Vec::new();
+        let mut arrived = Vec::new();
         for peer in during {
-            came.push((expect_accept(&mut self.test, &peer).await, peer));
+            arrived.push((expect_accept(&mut self.test, &peer).await, peer));
         }
         let (client, peer) = &self.old;
         assert_talks(&mut self.test, client, peer).await;
-        for (client, peer) in &came {
+        for (client, peer) in &arrived {
             assert_talks(&mut self.test, client, peer).await;
         }
         let (client, peer) = self.accepted().await;

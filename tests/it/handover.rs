@@ -38,9 +38,9 @@ async fn hand_over_to(
     new: &TestApp,
 ) -> (Result<Receipt, Error>, Result<Receipt, Error>) {
     let (here, there) = socket_pair();
-    let given = hand_over(&old.registry, Successor::from_socket(here));
-    let taken = Inheritance::from_socket(there).adopt(&new.registry);
-    within("the handover", futures::future::join(given, taken)).await
+    let outgoing = hand_over(&old.registry, Successor::from_socket(here));
+    let incoming = Inheritance::from_socket(there).adopt(&new.registry);
+    within("the handover", futures::future::join(outgoing, incoming)).await
 }
 
 /// Starts the outgoing side of a handover.
@@ -54,12 +54,15 @@ pub fn begin_handover(
 
 /// [`hand_over_to`], which must succeed.
 pub async fn expect_handover(old: &TestApp, new: &TestApp) -> Receipt {
-    let (given, taken) = hand_over_to(old, new).await;
-    let (given, taken) = (given.expect("given"), taken.expect("taken"));
-    assert_eq!(given.servers, taken.servers);
-    assert_eq!(given.clients, taken.clients);
-    assert_eq!(given.unreported_clients, taken.unreported_clients);
-    given
+    let (outgoing, incoming) = hand_over_to(old, new).await;
+    let (outgoing, incoming) = (
+        outgoing.expect("the outgoing side succeeds"),
+        incoming.expect("the incoming side succeeds"),
+    );
+    assert_eq!(outgoing.servers, incoming.servers);
+    assert_eq!(outgoing.clients, incoming.clients);
+    assert_eq!(outgoing.unreported_clients, incoming.unreported_clients);
+    outgoing
 }
 
 /// A listening persistent server socket.
@@ -127,8 +130,8 @@ async fn a_server_socket_is_transferred_with_all_its_properties() {
     let old = TestApp::new().await;
     let mut new = TestApp::new().await;
     // A closed socket, so that ids do not start at the first.
-    let (gone, _) = old.listen().await;
-    old.app.tcp_server.close(gone).await.expect("closed");
+    let (closed, _) = old.listen().await;
+    old.app.tcp_server.close(closed).await.expect("closed");
     let (id, address) = persistent_server(&old, "web").await;
     let (transient, other) = old.listen().await;
     let before = old.app.tcp_server.get_info(id).await;
@@ -212,7 +215,7 @@ async fn a_persistent_client_loses_no_byte_in_either_direction() {
     client
         .set_keep_alive(true, Some(77))
         .await
-        .expect("an option");
+        .expect("the option is set");
     peer.write_all(b"first ").expect("it reads");
     assert_eq!(old.received(client.id(), 6).await, b"first ");
     // The peer does not read, so most of this is still unsent.
@@ -230,8 +233,8 @@ async fn a_persistent_client_loses_no_byte_in_either_direction() {
         answer.await.expect("the successor sends it");
     }
     assert_eq!(new.app.tcp.get_info(client.id()).await, before);
-    let gone = client.send("lost").await;
-    assert_eq!(gone, Err(chrome_sockets::Error::SocketNotFound));
+    let closed = client.send("lost").await;
+    assert_eq!(closed, Err(chrome_sockets::Error::SocketNotFound));
 
     let here = new
         .app
@@ -296,10 +299,10 @@ async fn a_reset_of_a_paused_socket_is_reported_by_the_successor() {
     };
     let set = old.app.tcp_server.set_limits(server, limits).await;
     set.expect("valid limits");
-    let waits = dial(address);
+    let waiting_peer = dial(address);
     SockRef::from(&peer)
         .set_linger(Some(Duration::ZERO))
-        .expect("an option");
+        .expect("the option is set");
     drop(peer);
     // Its place in limits is free, so only its end is left.
     let second = old.accepted().await;
@@ -318,7 +321,7 @@ async fn a_reset_of_a_paused_socket_is_reported_by_the_successor() {
     new.accepted().await;
     here.set_paused(false).await.expect("resumed");
     assert_eq!(new.ended(client.id()).await, NetError::CONNECTION_CLOSED);
-    drop((waits, third));
+    drop((waiting_peer, third));
 }
 
 #[actix_rt::test]
@@ -343,34 +346,41 @@ async fn an_end_that_was_read_but_not_reported_is_reported_by_the_successor() {
     receive.remove_listener(old.listener.clone().recipient());
     let elsewhere = Arbiter::new();
     let (began, begins) = channel();
-    let (go, going) = channel();
-    let slow = SlowListener::start_in_arbiter(&elsewhere.handle(), |_| SlowListener(began, going));
+    let (go, in_progress) = channel();
+    let slow =
+        SlowListener::start_in_arbiter(&elsewhere.handle(), |_| SlowListener(began, in_progress));
     receive.add_listener(slow.recipient()).await.expect("added");
     peer.write_all(b"bye").expect("it reads");
     let begins = tokio::task::spawn_blocking(move || begins.recv_timeout(LIMIT));
-    begins.await.expect("it ran").expect("the listener runs");
+    begins
+        .await
+        .expect("the task ran")
+        .expect("the listener runs");
     // A reset is an end that cannot be read a second time.
     SockRef::from(&peer)
         .set_linger(Some(Duration::ZERO))
-        .expect("an option");
+        .expect("the option is set");
     drop(peer);
     old.expect_no_event().await;
 
     let (here, there) = socket_pair();
-    let given = begin_handover(&old, here);
+    let outgoing = begin_handover(&old, here);
     let registry = new.registry.clone();
-    let taken = actix_rt::spawn(async move {
+    let incoming = actix_rt::spawn(async move {
         let inheritance = Inheritance::from_socket(there);
         inheritance.adopt(&registry).await
     });
     // By now the sockets raise no events.
     old.expect_no_event().await;
     go.send(()).expect("it waits");
-    within("the handover", taken)
+    within("the handover", incoming)
         .await
-        .expect("it ran")
-        .expect("taken");
-    given.await.expect("it ran").expect("given");
+        .expect("the task ran")
+        .expect("the incoming side succeeds");
+    outgoing
+        .await
+        .expect("the task ran")
+        .expect("the outgoing side succeeds");
     assert_eq!(new.ended(client.id()).await, NetError::CONNECTION_CLOSED);
     old.expect_no_event().await;
     elsewhere.stop();
@@ -457,7 +467,7 @@ async fn an_unconnected_socket_is_transferred_too() {
     connected.await.expect("it connects here");
     let listening = new.app.tcp_server.listen(server, "127.0.0.1", 0, None);
     listening.await.expect("it listens here");
-    let info = new.app.tcp_server.get_info(server).await.expect("info");
+    let info = new.app.tcp_server.get_info(server).await.expect("getInfo");
     assert_eq!(info.name.as_deref(), Some("later"));
 }
 
@@ -468,10 +478,14 @@ async fn a_suspended_app_stays_suspended_in_the_successor_until_it_is_loaded() {
     old.app.suspend().await.expect("suspended");
     let registry = chrome_sockets::Registry::new().start();
     let (here, there) = socket_pair();
-    let given = hand_over(&old.registry, Successor::from_socket(here));
-    let taken = Inheritance::from_socket(there).adopt(&registry);
-    let (given, taken) = within("the handover", futures::future::join(given, taken)).await;
-    assert_eq!(given.expect("given"), taken.expect("taken"));
+    let outgoing = hand_over(&old.registry, Successor::from_socket(here));
+    let incoming = Inheritance::from_socket(there).adopt(&registry);
+    let (outgoing, incoming) =
+        within("the handover", futures::future::join(outgoing, incoming)).await;
+    assert_eq!(
+        outgoing.expect("the outgoing side succeeds"),
+        incoming.expect("the incoming side succeeds")
+    );
 
     let app = chrome_sockets::App::new("test", &registry);
     assert_eq!(app.is_suspended().await, Ok(true));
@@ -520,7 +534,7 @@ async fn a_waiting_client_loads_the_event_page_of_the_successor() {
         let listener = listener.clone().recipient();
         app.tcp_server.on_accept.add_listener(listener)
     });
-    new.app.set_event_page(Some(page)).await.expect("set");
+    new.app.set_event_page(Some(page)).await.expect("it is set");
     let (_, address) = persistent_server(&old, "").await;
     old.app.suspend().await.expect("suspended");
     let mut waiting = dial(address);

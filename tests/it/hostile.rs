@@ -1,6 +1,6 @@
 //! Hostile input: each is answered by a typed error, never by a panic or by silence, and
 //! existing sockets continue to work.
-#![expect(clippy::panic, reason = "this is how a test fails")]
+#![expect(clippy::panic, reason = "tests fail by panics")]
 
 mod arguments;
 mod closing;

@@ -113,13 +113,13 @@ impl Fixture {
     /// Checks that the old connection works, those that came during the fault in their order,
     /// and a new one.
     async fn assert_alive(&mut self, during: Vec<TcpStream>) {
-        let mut came = Vec::new();
+        let mut arrived = Vec::new();
         for peer in during {
-            came.push((expect_accept(&mut self.test, &peer).await, peer));
+            arrived.push((expect_accept(&mut self.test, &peer).await, peer));
         }
         let (client, peer) = &mut self.old;
         assert_talks(&mut self.test, client, peer).await;
-        for (client, peer) in &mut came {
+        for (client, peer) in &mut arrived {
             assert_talks(&mut self.test, client, peer).await;
         }
         let (client, mut peer) = self.accepted().await;

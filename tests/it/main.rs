@@ -3,7 +3,7 @@
     clippy::disallowed_types,
     reason = "the peers of a test are ordinary sockets"
 )]
-#![expect(clippy::panic, reason = "that is how a test's helper fails")]
+#![expect(clippy::panic, reason = "helpers of tests fail by panics")]
 
 mod accounting;
 mod arbiters;

@@ -3,7 +3,7 @@
 //! Each scenario runs in a child process, whose resident memory is only the app's: the peers run
 //! in the parent. A test starts its own binary again with its own name and, in an environment
 //! variable, the role of the child. Parent and child exchange lines.
-#![expect(clippy::panic, reason = "this is how a test fails")]
+#![expect(clippy::panic, reason = "tests fail by panics")]
 
 mod connections;
 mod handshakes;
@@ -70,8 +70,8 @@ impl MeasuredProcess {
             .expect("the binary starts again");
         let (sender, lines) = mpsc::channel();
         let pipes: [Box<dyn Read + Send>; 2] = [
-            Box::new(child.stdout.take().expect("it is piped")),
-            Box::new(child.stderr.take().expect("it is piped")),
+            Box::new(child.stdout.take().expect("the stream is piped")),
+            Box::new(child.stderr.take().expect("the stream is piped")),
         ];
         for pipe in pipes {
             let sender = sender.clone();
@@ -94,7 +94,7 @@ impl MeasuredProcess {
     }
 
     fn send_line(&mut self, line: &str) {
-        let stdin = self.child.stdin.as_mut().expect("it is piped");
+        let stdin = self.child.stdin.as_mut().expect("the stream is piped");
         if writeln!(stdin, "{MARK}{line}").is_err() {
             panic!("the child is gone:\n{}", self.all_heard());
         }
@@ -110,8 +110,8 @@ impl MeasuredProcess {
                 Ok(line) => {
                     self.received.push(line.clone());
                     // The test harness may have begun the line.
-                    let said = line.split_once(MARK).map(|(_, said)| said);
-                    if let Some(rest) = said.and_then(|said| said.strip_prefix(start)) {
+                    let output = line.split_once(MARK).map(|(_, output)| output);
+                    if let Some(rest) = output.and_then(|output| output.strip_prefix(start)) {
                         return rest.to_owned();
                     }
                 }
@@ -147,8 +147,9 @@ impl Drop for MeasuredProcess {
 /// A peer of the child, without Nagle's algorithm.
 fn connect(at: SocketAddr) -> TcpStream {
     let peer = TcpStream::connect_timeout(&at, LIMIT).expect("connect");
-    peer.set_nodelay(true).expect("an option");
-    peer.set_read_timeout(Some(LIMIT)).expect("an option");
+    peer.set_nodelay(true).expect("the option is set");
+    peer.set_read_timeout(Some(LIMIT))
+        .expect("the option is set");
     peer
 }
 

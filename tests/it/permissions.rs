@@ -1,5 +1,5 @@
 //! Permissions of apps: parsing of manifests, and enforcement.
-#![expect(clippy::panic, reason = "this is how a test fails")]
+#![expect(clippy::panic, reason = "tests fail by panics")]
 
 mod changing;
 mod denied;

@@ -1,5 +1,5 @@
 //! How a server socket accepts: reasons that block it, accept errors, and limits.
-#![expect(clippy::panic, reason = "this is how a test fails")]
+#![expect(clippy::panic, reason = "tests fail by panics")]
 
 mod app_limits;
 mod backlog;

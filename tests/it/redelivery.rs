@@ -1,6 +1,6 @@
 //! What a dead listener has not handled goes to the next one: data in order and once, and the
 //! end after it.
-#![expect(clippy::panic, reason = "this is what listeners do here")]
+#![expect(clippy::panic, reason = "listeners of these tests panic")]
 
 mod data;
 mod event_pages;
@@ -148,7 +148,7 @@ impl ScriptedListenerHandle {
 
     /// Waits for its death, and returns what it has handled.
     async fn wait_for_death(mut self) -> Vec<HandledEvent> {
-        within("its death", async {
+        within("the death of the listener", async {
             while self.actor.connected() {
                 actix_rt::task::yield_now().await;
             }

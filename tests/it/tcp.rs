@@ -1,5 +1,5 @@
 //! `chrome.sockets.tcp`: a test for each promise of the documentation.
-#![expect(clippy::panic, reason = "this is how a test fails")]
+#![expect(clippy::panic, reason = "tests fail by panics")]
 
 mod connecting;
 mod defaults;

@@ -1,5 +1,5 @@
 //! Timeouts of connections, on a clock that advances only when everything is idle.
-#![expect(clippy::panic, reason = "this is how a test fails")]
+#![expect(clippy::panic, reason = "tests fail by panics")]
 
 mod unhandled_events;
 
@@ -126,8 +126,8 @@ async fn an_unclaimed_client_is_closed_and_reported() {
     fixture.expect_end_after(&client, LIMIT).await;
     assert!(peer.is_closed());
     assert_eq!(client.close().await, Err(Error::SocketNotFound));
-    let gone = fixture.test.app.tcp.get_info(client.id()).await;
-    assert_eq!(gone, Err(Error::SocketNotFound));
+    let closed = fixture.test.app.tcp.get_info(client.id()).await;
+    assert_eq!(closed, Err(Error::SocketNotFound));
     fixture.proof_of_life().await;
 }
 

@@ -1,5 +1,5 @@
 //! TLS: `tcp.secure`, and encrypted server sockets.
-#![expect(clippy::panic, reason = "this is how a test fails")]
+#![expect(clippy::panic, reason = "tests fail by panics")]
 
 mod arbiters;
 pub mod certificates;

@@ -32,7 +32,7 @@ impl End {
         if self == End::Fin {
             return Some(peer);
         }
-        peer.set_zero_linger().expect("an option");
+        peer.set_zero_linger().expect("the option is set");
         None
     }
 }
@@ -144,8 +144,8 @@ async fn one_at_a_time(test: &mut TestApp) -> (ServerSocketId, ClientSocket, Tcp
     set.expect("valid limits");
     let peer = dial(at).await;
     let client = test.accepted().await;
-    let waits = dial(at).await;
-    (id, client, peer, waits)
+    let waiting_peer = dial(at).await;
+    (id, client, peer, waiting_peer)
 }
 
 /// The inode of the socket of this end of a connection.
@@ -168,8 +168,8 @@ async fn is_closed(socket: u64) {
 async fn a_paused_socket_whose_peer_reset_frees_its_place_and_descriptor() {
     let mut test = TestApp::new().await;
     for end in [End::Reset, End::FinThenReset] {
-        let (_, client, peer, waits) = one_at_a_time(&mut test).await;
-        let at = waits.peer_addr().expect("it is connected");
+        let (_, client, peer, waiting_peer) = one_at_a_time(&mut test).await;
+        let at = waiting_peer.peer_addr().expect("it is connected");
         let socket = socket_of(at, &peer);
         end.of(peer).await;
         let second = test.accepted().await;
@@ -186,14 +186,14 @@ async fn a_paused_socket_whose_peer_reset_frees_its_place_and_descriptor() {
 #[actix_rt::test]
 async fn a_paused_socket_whose_peer_ended_only_its_side_keeps_its_place() {
     let mut test = TestApp::new().await;
-    let (_, client, peer, mut waits) = one_at_a_time(&mut test).await;
+    let (_, client, peer, mut waiting_peer) = one_at_a_time(&mut test).await;
     let peer = End::Fin.of(peer).await;
     test.expect_no_event().await;
     let sent = client.send(&b"half"[..]).await;
     assert_eq!(sent.map(|sent| sent.bytes_sent), Ok(4));
     client.close().await.expect("it was open");
     test.accepted().await;
-    waits.write_all(b"it counts").await.expect("write");
+    waiting_peer.write_all(b"it counts").await.expect("write");
     drop(peer);
 }
 
@@ -201,8 +201,8 @@ async fn a_paused_socket_whose_peer_ended_only_its_side_keeps_its_place() {
 async fn data_before_the_reset_of_a_paused_socket_is_received_after_a_resume() {
     let mut test = TestApp::new().await;
     for end in [End::Reset, End::FinThenReset] {
-        let (_, client, mut peer, waits) = one_at_a_time(&mut test).await;
-        let at = waits.peer_addr().expect("it is connected");
+        let (_, client, mut peer, waiting_peer) = one_at_a_time(&mut test).await;
+        let at = waiting_peer.peer_addr().expect("it is connected");
         let socket = socket_of(at, &peer);
         peer.write_all(b"last words").await.expect("write");
         end.of(peer).await;
@@ -223,7 +223,7 @@ async fn data_without_a_listener_keeps_no_place_after_a_reset() {
     let (mut test, receiver) = without_receive().await;
     let on_receive = test.app.tcp.on_receive.clone();
     for end in [End::Reset, End::FinThenReset] {
-        let (_, client, mut peer, _waits) = one_at_a_time(&mut test).await;
+        let (_, client, mut peer, _waiting_peer) = one_at_a_time(&mut test).await;
         client.set_paused(false).await.expect("resume");
         peer.write_all(b"last words").await.expect("write");
         test.expect_no_event().await;
@@ -244,7 +244,7 @@ async fn data_without_a_listener_keeps_no_place_after_a_reset() {
 async fn a_send_after_the_reset_of_a_paused_socket_answers_connection_reset() {
     let mut test = TestApp::new().await;
     for end in [End::Reset, End::FinThenReset] {
-        let (_, client, peer, _waits) = one_at_a_time(&mut test).await;
+        let (_, client, peer, _waiting_peer) = one_at_a_time(&mut test).await;
         end.of(peer).await;
         let second = test.accepted().await;
         for _ in 0..2 {
@@ -260,7 +260,7 @@ async fn a_send_after_the_reset_of_a_paused_socket_answers_connection_reset() {
 #[actix_rt::test]
 async fn a_send_to_a_peer_that_reset_frees_the_place_of_a_paused_socket() {
     let mut test = TestApp::new().await;
-    let (_, client, peer, _waits) = one_at_a_time(&mut test).await;
+    let (_, client, peer, _waiting_peer) = one_at_a_time(&mut test).await;
     End::FinThenReset.of(peer).await;
     // Whichever call sees the error first, it is reported only once.
     while client.send(&b"anyone there?"[..]).await.is_ok() {}
@@ -308,7 +308,7 @@ async fn a_paused_socket_that_received_before_frees_its_place_too() {
     };
     let set = test.app.tcp_server.set_limits(id, limits).await;
     set.expect("valid limits");
-    let _waits = dial(at).await;
+    let _waiting_peer = dial(at).await;
     End::Reset.of(peer).await;
     test.accepted().await;
     client.set_paused(false).await.expect("resume");
@@ -379,7 +379,7 @@ async fn receive_until(
 async fn a_socket_with_a_full_window_frees_its_place_and_keeps_received_data() {
     for end in [End::Reset, End::FinThenReset] {
         let (mut test, holder, mut received) = with_holding_listener().await;
-        let (_, client, mut peer, _waits) = one_at_a_time(&mut test).await;
+        let (_, client, mut peer, _waiting_peer) = one_at_a_time(&mut test).await;
         let all: Vec<u8> = (0..2 * WINDOW).map(|i| (i ^ (i >> 8)) as u8).collect();
         client.set_paused(false).await.expect("resume");
         within("the write", peer.write_all(&all))
@@ -409,8 +409,8 @@ async fn a_socket_with_a_full_window_frees_its_place_and_keeps_received_data() {
 #[actix_rt::test]
 async fn a_socket_with_a_full_window_frees_its_descriptor_if_nothing_is_unread() {
     let (mut test, holder, mut received) = with_holding_listener().await;
-    let (_, client, mut peer, waits) = one_at_a_time(&mut test).await;
-    let at = waits.peer_addr().expect("it is connected");
+    let (_, client, mut peer, waiting_peer) = one_at_a_time(&mut test).await;
+    let at = waiting_peer.peer_addr().expect("it is connected");
     let socket = socket_of(at, &peer);
     client.set_paused(false).await.expect("resume");
     // Small events count more than their data, so they come one after the other.
@@ -433,8 +433,8 @@ async fn a_socket_with_a_full_window_frees_its_descriptor_if_nothing_is_unread()
 async fn a_socket_with_unhandled_events_frees_its_descriptor_before_its_end_is_reported() {
     for end in [End::Reset, End::FinThenReset] {
         let (mut test, holder, mut received) = with_holding_listener().await;
-        let (_, client, mut peer, waits) = one_at_a_time(&mut test).await;
-        let at = waits.peer_addr().expect("it is connected");
+        let (_, client, mut peer, waiting_peer) = one_at_a_time(&mut test).await;
+        let at = waiting_peer.peer_addr().expect("it is connected");
         let socket = socket_of(at, &peer);
         peer.write_all(b"last words").await.expect("write");
         end.of(peer).await;
@@ -457,7 +457,7 @@ async fn a_socket_with_unhandled_events_frees_its_descriptor_before_its_end_is_r
 async fn a_paused_socket_is_woken_by_a_reset_but_not_by_data_or_an_end() {
     let spy = RecordingNetwork::default();
     let mut test = TestApp::with_network(spy.clone()).await;
-    let (_, client, mut peer, _waits) = one_at_a_time(&mut test).await;
+    let (_, client, mut peer, _waiting_peer) = one_at_a_time(&mut test).await;
     let before = spy.waits();
     assert!(before > 0, "it waits");
     for _ in 0..100 {
@@ -477,7 +477,7 @@ async fn a_paused_socket_is_woken_by_a_reset_but_not_by_data_or_an_end() {
 #[actix_rt::test]
 async fn a_socket_of_a_suspended_app_whose_peer_reset_frees_its_place() {
     let mut test = TestApp::new().await;
-    let (_, client, peer, _waits) = one_at_a_time(&mut test).await;
+    let (_, client, peer, _waiting_peer) = one_at_a_time(&mut test).await;
     let persistent = chrome_sockets::tcp::SocketProperties {
         persistent: Some(true),
         ..Default::default()

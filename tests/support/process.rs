@@ -46,7 +46,7 @@ pub struct Output {
 
 impl Output {
     fn of(name: &'static str, pipe: Option<impl Read + Send + 'static>) -> Self {
-        let mut pipe = pipe.expect("it is piped");
+        let mut pipe = pipe.expect("the stream is piped");
         let (sender, chunks) = channel();
         thread::spawn(move || {
             let mut buffer = vec![0; 64 * 1024];
@@ -203,8 +203,8 @@ impl Program {
         }
         let until = Instant::now() + LIMIT;
         while self.stderr.more("its end", until) {}
-        let (said, why) = (self.stdout.text(), self.stderr.text());
-        panic!("it ended without {words:?}: {said}{why}")
+        let (stdout_text, why) = (self.stdout.text(), self.stderr.text());
+        panic!("it ended without {words:?}: {stdout_text}{why}")
     }
 
     /// `None`: the program is not installed.
@@ -250,7 +250,7 @@ impl Program {
     }
 
     pub fn stdin(&mut self) -> ChildStdin {
-        self.child.stdin.take().expect("it is piped")
+        self.child.stdin.take().expect("the stream is piped")
     }
 
     /// Writes the whole input, and closes it.
@@ -367,8 +367,8 @@ impl Example {
             ended.stderr
         );
         assert!(has_only_injected_panics(&ended.stderr), "{}", ended.stderr);
-        let said = String::from_utf8_lossy(&ended.stdout);
-        let listening = said.split_once('\n');
+        let stdout_text = String::from_utf8_lossy(&ended.stdout);
+        let listening = stdout_text.split_once('\n');
         listening.map_or("", |(_, rest)| rest).to_owned()
     }
 }

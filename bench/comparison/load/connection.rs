@@ -22,10 +22,10 @@ const DESTINATIONS: usize = 100;
 /// Bytes of one read.
 const CHUNK: usize = 256 * 1024;
 /// An echo that takes longer has failed.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const ECHO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is sent, and what is expected back.
-pub struct Talk {
+pub struct Messages {
     request: Vec<u8>,
     reply: Vec<u8>,
     /// Whether both begin and end with the mark of their message.
@@ -38,18 +38,18 @@ pub fn pattern(bytes: usize) -> Vec<u8> {
     (0..=u8::MAX).cycle().take(bytes).collect()
 }
 
-impl Talk {
+impl Messages {
     /// As many bytes back as were sent, with the same content.
     pub fn echo(bytes: usize) -> Self {
-        Talk {
+        Messages {
             marked: true,
-            ..Talk::new(bytes, pattern(bytes))
+            ..Messages::new(bytes, pattern(bytes))
         }
     }
 
     /// This answer for this many bytes.
     pub fn new(request: usize, reply: Vec<u8>) -> Self {
-        Talk {
+        Messages {
             request: pattern(request),
             reply,
             marked: false,
@@ -75,7 +75,7 @@ impl Talk {
 }
 
 /// Whether this is the message's content at this offset, as far as it is compared.
-fn is_part(message: &[u8], at: usize, part: &[u8]) -> bool {
+fn matches_at(message: &[u8], at: usize, part: &[u8]) -> bool {
     let tail = message.len().saturating_sub(CHECKED);
     let same = |from: usize, to: usize| {
         let (from, to) = (from.max(at), to.min(at + part.len()));
@@ -104,7 +104,7 @@ impl Connection {
         let host = u8::try_from(1 + number % DESTINATIONS)?;
         let stream = TcpStream::connect((Ipv4Addr::new(127, 0, 0, host), port))?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(ECHO_TIMEOUT))?;
         Ok(Connection {
             stream,
             sent: usize::MAX,
@@ -119,10 +119,10 @@ impl Connection {
     }
 
     /// One complete operation; blocks.
-    pub fn talk(&mut self, talk: &mut Talk) -> Result<()> {
+    pub fn messages(&mut self, messages: &mut Messages) -> Result<()> {
         self.begin(self.mark.wrapping_add(1));
-        self.write(talk)?;
-        while !self.read(talk)? {}
+        self.write(messages)?;
+        while !self.read(messages)? {}
         Ok(())
     }
 
@@ -144,12 +144,12 @@ impl Connection {
     }
 
     /// Sends what can be sent.
-    pub fn write(&mut self, talk: &mut Talk) -> Result<()> {
-        if self.sent >= talk.request.len() {
+    pub fn write(&mut self, messages: &mut Messages) -> Result<()> {
+        if self.sent >= messages.request.len() {
             return Ok(());
         }
-        talk.mark(self.mark);
-        while let Some(rest @ [_, ..]) = talk.request.get(self.sent..) {
+        messages.mark(self.mark);
+        while let Some(rest @ [_, ..]) = messages.request.get(self.sent..) {
             match self.stream.write(rest) {
                 Ok(count) => self.sent += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
@@ -161,11 +161,11 @@ impl Connection {
     }
 
     /// Receives what has arrived; returns whether the reply is complete.
-    pub fn read(&mut self, talk: &mut Talk) -> Result<bool> {
-        let whole = talk.reply.len();
+    pub fn read(&mut self, messages: &mut Messages) -> Result<bool> {
+        let whole = messages.reply.len();
         while self.received < whole {
             let room = CHUNK.min(whole - self.received);
-            let count = match self.stream.read(&mut talk.chunk[..room]) {
+            let count = match self.stream.read(&mut messages.chunk[..room]) {
                 Ok(0) => return Err("the server closed a connection".into()),
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
@@ -175,8 +175,8 @@ impl Connection {
             // In the middle of a bulk message nothing is compared.
             let (from, to) = (self.received, self.received + count);
             if from < CHECKED || to + CHECKED > whole {
-                talk.mark(self.mark);
-                if !is_part(&talk.reply, from, &talk.chunk[..count]) {
+                messages.mark(self.mark);
+                if !matches_at(&messages.reply, from, &messages.chunk[..count]) {
                     return Err("the answer is wrong".into());
                 }
             }
@@ -186,8 +186,8 @@ impl Connection {
     }
 
     /// Whether its operation is complete.
-    pub fn is_done(&self, talk: &Talk) -> bool {
-        self.received >= talk.reply.len()
+    pub fn is_done(&self, messages: &Messages) -> bool {
+        self.received >= messages.reply.len()
     }
 
     /// Whether the server has closed it, without data.

@@ -9,9 +9,9 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::connection::{Connection, PATIENCE, Talk, pattern};
+use super::connection::{Connection, ECHO_TIMEOUT, Messages, pattern};
 use crate::plan::Kind;
-use crate::process::Watched;
+use crate::process::ProcStats;
 use crate::report::Sample;
 use crate::{Failure, Result};
 
@@ -25,7 +25,7 @@ const CHURNED: usize = 64;
 
 /// How operations use connections.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Style {
+enum ConnectionUse {
     /// Each operation on a connection of its own, repeated.
     Exchange,
     /// A new connection for each operation.
@@ -38,10 +38,10 @@ enum Style {
 
 /// The load of a server.
 pub struct Engine {
-    style: Style,
+    connection_use: ConnectionUse,
     port: u16,
     epoll: OwnedFd,
-    talk: Talk,
+    messages: Messages,
     /// As many as operations in flight, except for a fan-out; `None` while there is no
     /// connection.
     connections: Vec<Option<Connection>>,
@@ -57,7 +57,7 @@ pub struct Engine {
 }
 
 /// The counters at one moment.
-struct Moment {
+struct Counters {
     at: Instant,
     count: u64,
     cpu: u64,
@@ -68,28 +68,40 @@ struct Moment {
 impl Engine {
     /// Opens all connections that stay.
     pub fn new(kind: Kind, port: u16) -> Result<Self> {
-        let (style, talk, count) = match kind {
-            Kind::Echo { bytes, connections } => (Style::Exchange, Talk::echo(bytes), connections),
-            Kind::Subscribers { connections } => (Style::Exchange, Talk::echo(64), connections),
-            Kind::Pause => (Style::Exchange, Talk::echo(64), 1),
-            Kind::Receive { connections } => {
-                (Style::Exchange, Talk::new(MIB, b".".to_vec()), connections)
+        let (connection_use, messages, count) = match kind {
+            Kind::Echo { bytes, connections } => {
+                (ConnectionUse::Exchange, Messages::echo(bytes), connections)
             }
-            Kind::Send { connections } => {
-                (Style::Exchange, Talk::new(1, pattern(MIB)), connections)
+            Kind::Subscribers { connections } => {
+                (ConnectionUse::Exchange, Messages::echo(64), connections)
             }
-            Kind::Churn { clients } => (Style::Churn, Talk::echo(CHURNED), clients),
-            Kind::Accept { clients } => (Style::Accept, Talk::new(0, Vec::new()), clients),
-            Kind::FanOut { bytes, connections } => (Style::FanOut, Talk::echo(bytes), connections),
+            Kind::Pause => (ConnectionUse::Exchange, Messages::echo(64), 1),
+            Kind::Receive { connections } => (
+                ConnectionUse::Exchange,
+                Messages::new(MIB, b".".to_vec()),
+                connections,
+            ),
+            Kind::Send { connections } => (
+                ConnectionUse::Exchange,
+                Messages::new(1, pattern(MIB)),
+                connections,
+            ),
+            Kind::Churn { clients } => (ConnectionUse::Churn, Messages::echo(CHURNED), clients),
+            Kind::Accept { clients } => {
+                (ConnectionUse::Accept, Messages::new(0, Vec::new()), clients)
+            }
+            Kind::FanOut { bytes, connections } => {
+                (ConnectionUse::FanOut, Messages::echo(bytes), connections)
+            }
             Kind::Idle { .. } | Kind::Listeners { .. } => {
                 return Err("memory has no load".into());
             }
         };
         let mut engine = Engine {
-            style,
+            connection_use,
             port,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-            talk,
+            messages,
             connections: (0..count).map(|_| None).collect(),
             opened: 0,
             in_flight: 0,
@@ -97,12 +109,15 @@ impl Engine {
             count: 0,
             durations: Histogram::new_with_bounds(1, 60_000_000_000, 3)?,
         };
-        if matches!(style, Style::Exchange | Style::FanOut) {
+        if matches!(
+            connection_use,
+            ConnectionUse::Exchange | ConnectionUse::FanOut
+        ) {
             for number in 0..count {
                 let mut connection = Connection::open(port, number)?;
                 // The answer on the last one means that the server has accepted all.
-                if style == Style::Exchange && (number + 1) % UNACCEPTED == 0 {
-                    connection.talk(&mut engine.talk)?;
+                if connection_use == ConnectionUse::Exchange && (number + 1) % UNACCEPTED == 0 {
+                    connection.messages(&mut engine.messages)?;
                 }
                 engine.keep(number, connection)?;
             }
@@ -122,19 +137,19 @@ impl Engine {
 
     /// Warms up for a tenth of `seconds`, measures for `seconds`, and waits for what is in
     /// flight.
-    pub fn round(&mut self, seconds: Duration, server: Watched) -> Result<Sample> {
+    pub fn round(&mut self, seconds: Duration, server: ProcStats) -> Result<Sample> {
         self.stopping = false;
         self.begin_all()?;
         self.run_until(Instant::now() + seconds / 10)?;
 
         self.durations.reset();
-        let start = self.look(server)?;
+        let start = self.counters(server)?;
         self.run_until(start.at + seconds)?;
         // A slow operation gets its time.
-        while self.count == start.count && start.at.elapsed() < PATIENCE {
-            self.turn(Instant::now() + PATIENCE)?;
+        while self.count == start.count && start.at.elapsed() < ECHO_TIMEOUT {
+            self.handle_events(Instant::now() + ECHO_TIMEOUT)?;
         }
-        let end = self.look(server)?;
+        let end = self.counters(server)?;
         if end.count == start.count {
             return Err("no operation was completed".into());
         }
@@ -155,9 +170,9 @@ impl Engine {
             longest: self.durations.max(),
         };
         self.stopping = true;
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + ECHO_TIMEOUT;
         while self.in_flight > 0 {
-            self.turn(until)?;
+            self.handle_events(until)?;
             if Instant::now() > until {
                 return Err(format!("{} operations did not end", self.in_flight).into());
             }
@@ -165,9 +180,9 @@ impl Engine {
         Ok(sample)
     }
 
-    fn look(&self, server: Watched) -> Result<Moment> {
+    fn counters(&self, server: ProcStats) -> Result<Counters> {
         let own = clock_gettime(ClockId::ProcessCPUTime);
-        Ok(Moment {
+        Ok(Counters {
             at: Instant::now(),
             count: self.count,
             cpu: server.cpu_time()?,
@@ -178,13 +193,13 @@ impl Engine {
 
     fn run_until(&mut self, until: Instant) -> Result<()> {
         while Instant::now() < until {
-            self.turn(until)?;
+            self.handle_events(until)?;
         }
         Ok(())
     }
 
     /// Handles the next events, if any come before then.
-    fn turn(&mut self, until: Instant) -> Result<()> {
+    fn handle_events(&mut self, until: Instant) -> Result<()> {
         let left = until.saturating_duration_since(Instant::now());
         let left = Timespec::try_from(left)?;
         let mut events = Vec::with_capacity(EVENTS);
@@ -203,15 +218,18 @@ impl Engine {
     }
 
     fn begin_all(&mut self) -> Result<()> {
-        match self.style {
-            Style::FanOut => self.fan_out(),
+        match self.connection_use {
+            ConnectionUse::FanOut => self.fan_out(),
             _ => (0..self.connections.len()).try_for_each(|place| self.begin(place)),
         }
     }
 
     /// Begins the next operation in this place.
     fn begin(&mut self, place: usize) -> Result<()> {
-        if matches!(self.style, Style::Churn | Style::Accept) {
+        if matches!(
+            self.connection_use,
+            ConnectionUse::Churn | ConnectionUse::Accept
+        ) {
             let connection = Connection::open(self.port, self.opened)?;
             self.opened += 1;
             self.keep(place, connection)?;
@@ -220,16 +238,16 @@ impl Engine {
             return Err("no connection".into());
         };
         self.in_flight += 1;
-        match self.style {
-            Style::Accept => Ok(()),
-            Style::Churn => {
+        match self.connection_use {
+            ConnectionUse::Accept => Ok(()),
+            ConnectionUse::Churn => {
                 connection.begin(connection.next_mark());
-                connection.write(&mut self.talk)
+                connection.write(&mut self.messages)
             }
-            Style::Exchange | Style::FanOut => {
+            ConnectionUse::Exchange | ConnectionUse::FanOut => {
                 connection.since = Instant::now();
                 connection.begin(connection.next_mark());
-                connection.write(&mut self.talk)
+                connection.write(&mut self.messages)
             }
         }
     }
@@ -247,7 +265,7 @@ impl Engine {
         speaker.begin(mark);
         self.in_flight = self.connections.len();
         match self.connections.last_mut() {
-            Some(Some(speaker)) => speaker.write(&mut self.talk),
+            Some(Some(speaker)) => speaker.write(&mut self.messages),
             _ => Err("no connection".into()),
         }
     }
@@ -258,14 +276,14 @@ impl Engine {
         let Some(connection) = &mut self.connections[place] else {
             return Ok(());
         };
-        let done = match self.style {
-            Style::Accept => connection.has_ended()?,
-            Style::Exchange | Style::Churn | Style::FanOut => {
-                if connection.is_done(&self.talk) {
+        let done = match self.connection_use {
+            ConnectionUse::Accept => connection.has_ended()?,
+            ConnectionUse::Exchange | ConnectionUse::Churn | ConnectionUse::FanOut => {
+                if connection.is_done(&self.messages) {
                     return Ok(());
                 }
-                connection.write(&mut self.talk)?;
-                connection.read(&mut self.talk)?
+                connection.write(&mut self.messages)?;
+                connection.read(&mut self.messages)?
             }
         };
         if done { self.end(place) } else { Ok(()) }
@@ -273,7 +291,7 @@ impl Engine {
 
     fn end(&mut self, place: usize) -> Result<()> {
         self.in_flight -= 1;
-        if self.style == Style::FanOut {
+        if self.connection_use == ConnectionUse::FanOut {
             if self.in_flight > 0 {
                 return Ok(());
             }
@@ -290,7 +308,10 @@ impl Engine {
             let since = connection.since;
             self.done(since)?;
         }
-        if matches!(self.style, Style::Churn | Style::Accept) {
+        if matches!(
+            self.connection_use,
+            ConnectionUse::Churn | ConnectionUse::Accept
+        ) {
             self.connections[place] = None;
         }
         if self.stopping {

@@ -7,12 +7,12 @@ mod engine;
 use std::io::{BufRead, Write};
 use std::time::Duration;
 
-pub use connection::{Connection, Talk};
+pub use connection::{Connection, Messages};
 use engine::Engine;
 
 use crate::Result;
 use crate::plan::WORKLOADS;
-use crate::process::{Watched, pin_to};
+use crate::process::{ProcStats, pin_to};
 
 /// Runs a round for each line of stdin, which has its seconds, and prints a line of JSON for
 /// each round. Ends with stdin.
@@ -20,7 +20,7 @@ pub fn run(workload: &str, port: &str, server: &str, core: &str) -> Result<()> {
     pin_to(core)?;
     let known = WORKLOADS.iter().find(|known| known.key == workload);
     let workload = known.ok_or(format!("unknown workload {workload}"))?;
-    let server = Watched {
+    let server = ProcStats {
         id: server.parse()?,
     };
     let mut engine = Engine::new(workload.kind, port.parse()?)?;

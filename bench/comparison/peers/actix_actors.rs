@@ -17,19 +17,19 @@ use tokio::io::WriteHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::codec::{BytesCodec, FramedRead};
 
-use super::{PAYLOAD, RECEIVED, Received, listen, not_compared};
+use super::{MibCounter, PAYLOAD, RECEIVED, listen, not_compared};
 use crate::Result;
 use crate::plan::Mode;
 
 /// All connections, by number.
-type All = Rc<RefCell<HashMap<usize, Addr<Connection>>>>;
+type AllConnections = Rc<RefCell<HashMap<usize, Addr<Connection>>>>;
 
 pub fn run(mode: Mode) -> Result<()> {
     if mode == Mode::Pause {
         return Err(not_compared(mode));
     }
     System::new().block_on(async {
-        let all = All::default();
+        let all = AllConnections::default();
         let mut loops = Vec::new();
         for listener in listen(mode.listeners())? {
             let listener = TcpListener::from_std(listener)?;
@@ -42,7 +42,7 @@ pub fn run(mode: Mode) -> Result<()> {
     })
 }
 
-async fn accept(listener: TcpListener, mode: Mode, all: All) -> Result<()> {
+async fn accept(listener: TcpListener, mode: Mode, all: AllConnections) -> Result<()> {
     for number in 0.. {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
@@ -63,7 +63,7 @@ async fn accept(listener: TcpListener, mode: Mode, all: All) -> Result<()> {
                 number,
                 mode,
                 sends: FramedWrite::new(writes, BytesCodec::new(), context),
-                received: Received::default(),
+                received: MibCounter::default(),
                 subscribers,
                 all,
             }
@@ -76,9 +76,9 @@ struct Connection {
     number: usize,
     mode: Mode,
     sends: FramedWrite<Bytes, WriteHalf<TcpStream>, BytesCodec>,
-    received: Received,
+    received: MibCounter,
     subscribers: Vec<Recipient<Data>>,
-    all: All,
+    all: AllConnections,
 }
 
 impl Actor for Connection {

@@ -32,7 +32,7 @@ pub fn run(mode: Mode, arbiters: usize) -> Result<()> {
 /// With one arbiter, one actor handles everything; with several, there is one in each.
 async fn echo(app: &App, arbiters: usize) -> Result<()> {
     if arbiters == 1 {
-        return hear_all(app, &Echo.start()).await;
+        return subscribe_all(app, &Echo.start()).await;
     }
     let accepts = Echo.start().recipient();
     app.tcp_server.on_accept.add_listener(accepts).await?;
@@ -45,7 +45,7 @@ async fn echo(app: &App, arbiters: usize) -> Result<()> {
 }
 
 /// Adds this actor to all events.
-async fn hear_all<A>(app: &App, actor: &Addr<A>) -> Result<()>
+async fn subscribe_all<A>(app: &App, actor: &Addr<A>) -> Result<()>
 where
     A: Actor<Context = Context<A>>
         + Handler<AcceptInfo>
@@ -81,7 +81,7 @@ async fn listen(app: &App, count: usize) -> Result<()> {
 }
 
 /// A new connection.
-fn welcome(info: &AcceptInfo) {
+fn resume(info: &AcceptInfo) {
     let client = info.client();
     client.set_no_delay(true);
     client.update(SocketProperties {
@@ -101,7 +101,7 @@ impl Handler<AcceptInfo> for Echo {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        welcome(&info);
+        resume(&info);
     }
 }
 

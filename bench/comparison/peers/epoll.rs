@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send, sockopt};
 use slab::Slab;
 
-use super::{PAYLOAD, RECEIVED, Received, listen, not_compared};
+use super::{MibCounter, PAYLOAD, RECEIVED, listen, not_compared};
 use crate::Result;
 use crate::plan::Mode;
 
@@ -47,7 +47,7 @@ pub fn run(mode: Mode) -> Result<()> {
             let (token, flags) = (event.data.u64(), event.flags);
             match token.checked_sub(LISTENERS) {
                 Some(number) => server.accept(&listeners[number as usize])?,
-                None => server.look_at(token as usize, flags)?,
+                None => server.handle(token as usize, flags)?,
             }
         }
     }
@@ -57,7 +57,7 @@ struct Connection {
     socket: OwnedFd,
     /// What the kernel has not accepted; while there is some, nothing is read.
     unsent: VecDeque<Bytes>,
-    received: Received,
+    received: MibCounter,
 }
 
 struct Server {
@@ -87,12 +87,12 @@ impl Server {
             entry.insert(Connection {
                 socket,
                 unsent: VecDeque::new(),
-                received: Received::default(),
+                received: MibCounter::default(),
             });
         }
     }
 
-    fn look_at(&mut self, key: usize, flags: EventFlags) -> Result<()> {
+    fn handle(&mut self, key: usize, flags: EventFlags) -> Result<()> {
         if !self.connections.contains(key) {
             return Ok(());
         }

@@ -76,9 +76,9 @@ fn listen(count: usize) -> Result<Vec<TcpListener>> {
 
 /// Counts whole MiBs that were not answered.
 #[derive(Default)]
-struct Received(usize);
+struct MibCounter(usize);
 
-impl Received {
+impl MibCounter {
     /// Adds this many bytes.
     fn add(&mut self, bytes: usize) -> usize {
         self.0 += bytes;

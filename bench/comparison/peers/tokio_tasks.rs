@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
 
-use super::{PAYLOAD, RECEIVED, Received, listen, not_compared};
+use super::{MibCounter, PAYLOAD, RECEIVED, listen, not_compared};
 use crate::Result;
 use crate::plan::Mode;
 
@@ -41,8 +41,8 @@ async fn accept(listener: TcpListener, mode: Mode, all: broadcast::Sender<Bytes>
         let (stream, _) = listener.accept().await?;
         if mode == Mode::FanOut {
             // Subscribed before the next accept, so it receives everything from now on.
-            let hears = all.subscribe();
-            tokio::spawn(logged(fan_out(stream, all.clone(), hears)));
+            let receiver = all.subscribe();
+            tokio::spawn(logged(fan_out(stream, all.clone(), receiver)));
         } else {
             tokio::spawn(logged(serve(stream, mode)));
         }
@@ -65,7 +65,7 @@ pub async fn serve(mut stream: TcpStream, mode: Mode) -> Result<()> {
         return subscribers(stream).await;
     }
     let mut buffer = vec![0; BUFFER];
-    let mut received = Received::default();
+    let mut received = MibCounter::default();
     loop {
         let count = stream.read(&mut buffer).await?;
         if count == 0 {
@@ -93,14 +93,14 @@ pub async fn serve(mut stream: TcpStream, mode: Mode) -> Result<()> {
 /// A task for each subscriber.
 async fn subscribers(stream: TcpStream) -> Result<()> {
     let (mut reads, mut writes) = stream.into_split();
-    let (tell, _) = broadcast::channel::<Bytes>(CHANNEL);
+    let (sender, _) = broadcast::channel::<Bytes>(CHANNEL);
     for _ in 1..Mode::SUBSCRIBERS {
-        let mut hears = tell.subscribe();
-        tokio::spawn(async move { while hears.recv().await.is_ok() {} });
+        let mut receiver = sender.subscribe();
+        tokio::spawn(async move { while receiver.recv().await.is_ok() {} });
     }
-    let mut hears = tell.subscribe();
+    let mut receiver = sender.subscribe();
     tokio::spawn(logged(async move {
-        while let Ok(data) = hears.recv().await {
+        while let Ok(data) = receiver.recv().await {
             writes.write_all(&data).await?;
         }
         Ok(())
@@ -111,14 +111,14 @@ async fn subscribers(stream: TcpStream) -> Result<()> {
         if count == 0 {
             return Ok(());
         }
-        tell.send(Bytes::copy_from_slice(&buffer[..count]))?;
+        sender.send(Bytes::copy_from_slice(&buffer[..count]))?;
     }
 }
 
 async fn fan_out(
     mut stream: TcpStream,
     all: broadcast::Sender<Bytes>,
-    mut hears: broadcast::Receiver<Bytes>,
+    mut receiver: broadcast::Receiver<Bytes>,
 ) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = vec![0; BUFFER];
@@ -131,7 +131,7 @@ async fn fan_out(
                 }
                 all.send(Bytes::copy_from_slice(&buffer[..count]))?;
             }
-            data = hears.recv() => stream.write_all(&data?).await?,
+            data = receiver.recv() => stream.write_all(&data?).await?,
         }
     }
 }

@@ -50,7 +50,7 @@ pub struct Options {
 
 /// Time of a round besides its measurement: the warm-up of a tenth, and what is in flight at the
 /// end.
-const BESIDE: f64 = 0.02;
+const OVERHEAD: f64 = 0.02;
 /// Time of a round of memory: processes, and many connections.
 const MEMORY: f64 = 1.0;
 /// Time to start a server and its load, including the first, shorter round.
@@ -146,7 +146,7 @@ impl Options {
             let round = if workload.kind.is_memory() {
                 MEMORY
             } else {
-                self.seconds.as_secs_f64() * 1.1 + BESIDE
+                self.seconds.as_secs_f64() * 1.1 + OVERHEAD
             };
             total += peers as f64 * (self.rounds_of(workload) as f64 * round + START);
         }

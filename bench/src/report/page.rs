@@ -7,7 +7,7 @@ const BEGIN: &str = "<!-- written by the benchmark: begin -->";
 const END: &str = "<!-- written by the benchmark: end -->";
 
 /// The page with a new generated part, which is appended if the page has none.
-pub fn renewed(old: &str, results: &Results) -> String {
+pub fn with_generated_part(old: &str, results: &Results) -> String {
     let (before, after) = match old.split_once(BEGIN) {
         Some((before, rest)) => (before, rest.split_once(END).map_or("", |(_, after)| after)),
         None => (old, ""),

@@ -172,7 +172,7 @@ impl PeerResults {
     }
 
     /// The fraction of its CPU time that it spends in the kernel.
-    pub fn system_part(&self) -> Option<f64> {
+    pub fn kernel_fraction(&self) -> Option<f64> {
         let sum = |ticks: fn(&Sample) -> u64| self.rounds.iter().map(ticks).sum::<u64>() as f64;
         let system = sum(|round| round.system_ticks);
         let all = system + sum(|round| round.user_ticks);

@@ -83,7 +83,7 @@ fn times(results: &Results, some: &[(&Workload, &WorkloadResults)], style: Style
         let mut name = workload.name;
         for peer in Peer::ALL {
             let Some(of_peer) = found.of(peer) else {
-                if let Some(why) = absent(results, workload, peer) {
+                if let Some(why) = missing_reason(results, workload, peer) {
                     let mut row = vec![String::new(); header.len()];
                     row[0] = std::mem::take(&mut name).to_owned();
                     row[1] = peer.name().to_owned();
@@ -102,7 +102,7 @@ fn times(results: &Results, some: &[(&Workload, &WorkloadResults)], style: Style
 }
 
 /// Why a server has no figures; `None` if it was not requested.
-fn absent(results: &Results, workload: &Workload, peer: Peer) -> Option<String> {
+fn missing_reason(results: &Results, workload: &Workload, peer: Peer) -> Option<String> {
     let missing = results
         .about
         .missing
@@ -123,7 +123,7 @@ fn numbers(found: &WorkloadResults, of_peer: &PeerResults) -> [String; 10] {
     let median = |spread: Option<Spread>| spread.map(|spread| spread.median);
     let shown = |number: Option<f64>, show: fn(f64) -> String| number.map_or("?".to_owned(), show);
     let cost = median(of_peer.spread(|round| round.cost()));
-    let system = of_peer.system_part();
+    let system = of_peer.kernel_fraction();
     let part = |part: Option<f64>| cost.zip(part).map(|(cost, part)| cost * part);
     let ratio = match of_peer.peer {
         Peer::Tokio => None,
@@ -259,9 +259,9 @@ pub fn ratios(results: &Results) -> String {
 pub fn duration(ns: f64) -> String {
     match ns {
         ..1e3 => format!("{ns:.0} ns"),
-        ..1e6 => format!("{} µs", three(ns / 1e3)),
-        ..1e9 => format!("{} ms", three(ns / 1e6)),
-        _ => format!("{} s", three(ns / 1e9)),
+        ..1e6 => format!("{} µs", three_digits(ns / 1e3)),
+        ..1e9 => format!("{} ms", three_digits(ns / 1e6)),
+        _ => format!("{} s", three_digits(ns / 1e9)),
     }
 }
 
@@ -269,13 +269,13 @@ pub fn bytes(number: f64) -> String {
     const KIB: f64 = 1024.0;
     match number {
         ..1024.0 => format!("{number:.0} B"),
-        ..1_048_576.0 => format!("{} KiB", three(number / KIB)),
-        _ => format!("{} MiB", three(number / KIB / KIB)),
+        ..1_048_576.0 => format!("{} KiB", three_digits(number / KIB)),
+        _ => format!("{} MiB", three_digits(number / KIB / KIB)),
     }
 }
 
 /// Three digits: such a measurement has no more precision.
-fn three(number: f64) -> String {
+fn three_digits(number: f64) -> String {
     match number {
         ..10.0 => format!("{number:.2}"),
         ..100.0 => format!("{number:.1}"),

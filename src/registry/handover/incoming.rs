@@ -19,7 +19,9 @@ use crate::registry::handover::types::{HandoverToken, PreparedImport};
 use crate::registry::limits::AppLimits;
 use crate::registry::state::{AppState, Registry};
 use crate::tcp::{self, ClientSocket, Command, InheritedConnection};
-use crate::tcp_server::{Accepted, Bound, Inherited, ServerSocket, Settings, SocketProperties};
+use crate::tcp_server::{
+    BoundListener, Inherited, InheritedClient, ServerSocket, Settings, SocketProperties,
+};
 use crate::tls;
 
 /// Why sockets cannot be imported. The registry is unchanged.
@@ -70,9 +72,9 @@ pub(crate) struct AdoptListener {
     pub(crate) listener: OwnedFd,
 }
 
-/// Accepted clients that were not delivered to a listener, with the id of their
-/// app, by the id of their server socket.
-type UndeliveredClients = BTreeMap<u64, (String, Vec<Accepted>)>;
+/// Accepted clients that no listener has heard of, with the id of their app, by
+/// the id of their server socket.
+type UndeliveredClients = BTreeMap<u64, (String, Vec<InheritedClient>)>;
 
 impl Registry {
     fn prepare_import(
@@ -125,7 +127,7 @@ impl Registry {
             if *owner != app {
                 return Err(ImportError::Inconsistent("a client is another app's"));
             }
-            accepted.push(Accepted {
+            accepted.push(InheritedClient {
                 id,
                 connection: (connection.stream, connection.record.peer),
             });
@@ -188,9 +190,9 @@ impl Registry {
                 accepted.check().map_err(|_| invalid())?;
                 import.app_limits.push((app.clone(), **limits));
             }
-            let bind = |fd| -> io::Result<Bound> {
-                let mut bound = Bound::new(self.network.adopt_listener(fd)?)?;
-                bound.prepare_for(&settings.policy)?;
+            let bind = |fd| -> io::Result<BoundListener> {
+                let mut bound = BoundListener::new(self.network.adopt_listener(fd)?)?;
+                bound.apply_policy(&settings.policy)?;
                 Ok(bound)
             };
             let inherited = Inherited {
@@ -342,7 +344,7 @@ impl Handler<AdoptListener> for Registry {
 
     fn handle(&mut self, call: AdoptListener, _: &mut Self::Context) -> Self::Result {
         let listener = self.network.adopt_listener(call.listener);
-        let bound = listener.and_then(Bound::new);
+        let bound = listener.and_then(BoundListener::new);
         MessageResult(bound.map(|bound| self.insert_server(call.app, call.properties, Some(bound))))
     }
 }

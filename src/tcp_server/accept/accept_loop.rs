@@ -1,10 +1,5 @@
-//! From the listener to the app's listeners, as far as they may be told.
+//! The accept loop: takes connections from the listener and raises `onAccept` for them.
 
-use crate::connections::ConnectionGuard;
-use crate::os::{self, try_close_gracefully};
-use crate::tcp_server::AtLimit;
-use crate::tcp_server::LimitKind;
-use crate::tcp_server::RefusedInfo;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,22 +12,24 @@ use actix::prelude::*;
 use crate::ids::ClientSocketId;
 #[cfg(feature = "testing")]
 use crate::os::Checkpoint;
+use crate::os::try_close_gracefully;
 use crate::tcp::{AcceptNotifier, ClientSocket, Command, ConnectionMeta};
 use crate::tcp_server::actor::ServerSocket;
 use crate::tcp_server::events::PendingAccept;
 use crate::tcp_server::tls::handshakes::AcceptedStream;
+use crate::tcp_server::{AtLimit, LimitKind, RefusedInfo};
 
-/// How many connections are accepted before other actors have their turn.
-const ACCEPTS_A_TURN: usize = 64;
+/// How many clients are accepted and raised before other actors have their turn.
+const MAX_CLIENTS_PER_TURN: usize = 64;
 
-/// How long a server socket waits for what a dead listener has left unhandled:
-/// its mailbox is emptied in far less. It cannot wait for good, because a
-/// listener that lives may keep an event for as long as it likes.
-const RECOVERY: Duration = Duration::from_millis(100);
+/// How long a server socket waits for the events in a dead listener's mailbox.
+/// The mailbox is emptied much faster. The wait has an end because a live
+/// listener may keep an event for as long as it likes.
+const RETURN_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Has a turn whenever the actor is woken: by a call, the listener, or an
-/// event that was handled or came back.
-pub(in crate::tcp_server) struct AcceptLoop;
+/// The future of a server socket. It is polled after every message and
+/// wake-up: a call, a readable listener, an event that was handled or returned.
+struct AcceptLoop;
 
 impl ActorFuture<ServerSocket> for AcceptLoop {
     type Output = ();
@@ -49,17 +46,17 @@ impl ActorFuture<ServerSocket> for AcceptLoop {
             return Poll::Pending;
         }
         socket.accepts_in_flight.begin_turn(cx);
-        let recovering = socket.recovering;
+        let awaited_returned = socket.awaits_returned;
         // The actor of a closed socket still answers calls, but raises no events.
-        if !socket.ended {
-            socket.turn(cx);
+        if !socket.is_closed {
+            socket.poll_loop(cx);
         }
         socket.admission.end_turn(cx);
-        if socket.recovering && !recovering {
-            socket.recover_later(ctx);
+        if socket.awaits_returned && !awaited_returned {
+            socket.start_return_timer(ctx);
         }
-        if !socket.pausing.is_empty() && socket.accepts_in_flight.are_handled() {
-            socket.pausing.answer_all(Ok(()));
+        if !socket.pending_pauses.is_empty() && socket.accepts_in_flight.are_handled() {
+            socket.pending_pauses.answer_all(Ok(()));
         }
         Poll::Pending
     }
@@ -70,292 +67,282 @@ impl ServerSocket {
         ctx.spawn(AcceptLoop);
     }
 
-    /// Whether one more `onAccept` may be raised. If events on their way are
-    /// why it may not, the actor is woken when they have been handled: the
-    /// same reading decides both.
+    /// Whether one more `onAccept` may be raised. If not, because events are in
+    /// flight, the actor is woken when one of them is handled.
     fn may_raise(&mut self) -> bool {
         if self.is_paused() || !self.accepts_in_flight.has_room() {
             return false;
         }
-        let (anybody, deaths) = self.app_listeners.on_accept.liveness();
-        if self.deaths != deaths {
-            // Its mailbox is emptied on its own thread: later clients wait
-            // until all of it has come back.
-            self.deaths = deaths;
-            self.recovering = true;
+        let (has_listener, deaths) = self.app_listeners.on_accept.liveness();
+        if self.listener_deaths != deaths {
+            // The dead listener's mailbox is emptied in its own thread. Clients
+            // keep their order only if all of its events have returned before
+            // the next one is raised.
+            self.listener_deaths = deaths;
+            self.awaits_returned = true;
         }
-        if self.recovering && self.accepts_in_flight.are_handled() {
-            self.recover();
+        if self.awaits_returned && self.accepts_in_flight.are_handled() {
+            self.finish_returns();
         }
-        anybody && !self.recovering
+        has_listener && !self.awaits_returned
     }
 
-    pub(in crate::tcp_server) fn recover_later(&self, ctx: &mut Context<Self>) {
-        ctx.run_later(RECOVERY, |socket, _| {
-            socket.recover();
-            // The loop has had its turn before the clock had.
-            socket.accepts_in_flight.nudge();
+    pub(in crate::tcp_server) fn start_return_timer(&self, ctx: &mut Context<Self>) {
+        ctx.run_later(RETURN_TIMEOUT, |socket, _| {
+            socket.finish_returns();
+            // actix polls the accept loop before its timers, so the loop needs
+            // another turn.
+            socket.accepts_in_flight.wake();
         });
     }
 
-    /// Takes up what a dead listener has left, before anything later.
-    pub(in crate::tcp_server) fn recover(&mut self) {
-        self.recovering = false;
-        self.take_returned();
+    /// Queues the events that dead listeners left, and stops waiting for more.
+    pub(in crate::tcp_server) fn finish_returns(&mut self) {
+        self.awaits_returned = false;
+        self.requeue_returned();
     }
 
-    fn take_returned(&mut self) {
+    /// Queues clients whose event reached no listener, in the order in which they
+    /// were accepted. Those at whose event a listener panicked come last, so
+    /// that they delay no other client.
+    fn requeue_returned(&mut self) {
         let returned = self.accepts_in_flight.take_returned();
         if !returned.is_empty() {
             self.undelivered.extend(returned);
             self.undelivered
                 .make_contiguous()
-                .sort_by_key(|pending_accept| {
-                    (pending_accept.is_suspect(), pending_accept.client.id())
-                });
+                .sort_by_key(|pending| (pending.is_suspect(), pending.client.id()));
         }
     }
 
-    /// The next client that was offered before. Those at whose event a listener
-    /// has panicked come last, and not at once.
-    fn next_undelivered(&mut self, cx: &mut TaskContext<'_>) -> Option<Arc<PendingAccept>> {
+    /// The next client whose event reached no listener. A suspect one is held
+    /// back for a while after each death of a listener.
+    fn pop_undelivered(&mut self, cx: &mut TaskContext<'_>) -> Option<Arc<PendingAccept>> {
         let next = self.undelivered.front()?;
         if next.is_suspect() && next.is_open() {
             let (_, deaths) = self.app_listeners.on_accept.liveness();
-            if !self.held_back.is_elapsed(deaths, cx) {
+            if !self.hold_back.is_elapsed(deaths, cx) {
                 return None;
             }
         }
         self.undelivered.pop_front()
     }
 
-    /// Accepts and raises what may be raised.
-    fn turn(&mut self, cx: &mut TaskContext<'_>) {
+    /// Raises the events of one turn, and accepts connections for them.
+    fn poll_loop(&mut self, cx: &mut TaskContext<'_>) {
         self.report_lost();
-        self.take_returned();
+        self.requeue_returned();
         self.poll_decision(cx);
         if let Some(handshakes) = &mut self.handshakes {
-            handshakes.settle(cx);
+            handshakes.poll(cx);
         }
         if self.app_shards.activity.is_suspended() {
+            // During a handover the backlog belongs to the next process, which
+            // loads the app itself.
             if self.transfer.is_none() {
-                self.accept_one_for_suspended_app(cx);
+                self.accept_one_and_request_load(cx);
             }
             return;
         }
         self.raise_accept_errors(cx);
-        let is_paused = self.is_paused();
-        if let Some(handshakes) = &mut self.handshakes
-            && !is_paused
+        if !self.is_paused()
+            && let Some(handshakes) = &mut self.handshakes
         {
-            handshakes.tell(self.id, &self.app_listeners.on_handshake_error, cx);
+            let listeners = &self.app_listeners.on_handshake_error;
+            handshakes.errors.raise(self.id, listeners, cx);
         }
-        for _ in 0..ACCEPTS_A_TURN {
-            if !self.is_paused() {
-                self.raise_refusals(cx);
-            }
-            if !self.may_raise() {
-                if self.is_missed() && self.transfer.is_none() {
-                    self.accept_one_for_suspended_app(cx);
-                }
+        for _ in 0..MAX_CLIENTS_PER_TURN {
+            if self.poll_client(cx).is_pending() {
                 return;
             }
-            if (self.transfer.is_none() || self.encrypts())
-                && let Some(pending_accept) = self.next_undelivered(cx)
-            {
-                if pending_accept.is_open() {
-                    pending_accept.dispatch(self.id, &self.app_listeners.on_accept);
-                }
-                continue;
-            }
-            if let Some(handshakes) = &mut self.handshakes {
-                if let Some(finished) = handshakes.finished(cx) {
-                    let pending_accept = self.accepted(finished);
-                    pending_accept.dispatch(self.id, &self.app_listeners.on_accept);
-                    continue;
-                }
-                if !handshakes.has_room(cx) {
-                    return;
-                }
-            }
-            if self.transfer.is_some() || self.is_undecided() {
-                return;
-            }
-            match self.poll_accept(cx) {
-                Poll::Pending => return,
-                Poll::Ready(Some(plain)) => {
-                    let pending_accept = self.accepted(plain);
-                    pending_accept.dispatch(self.id, &self.app_listeners.on_accept);
-                }
-                Poll::Ready(None) => {}
-            }
         }
-        // There may be more: after the others.
+        // There may be more clients: other actors have their turn first.
         cx.waker().wake_by_ref();
     }
 
-    /// Whether the app's listeners have died, and its event page has others.
-    fn is_missed(&self) -> bool {
-        !self.recovering
-            && self
-                .app_shards
-                .activity
-                .needs_reload(&self.app_listeners.on_accept)
+    /// Raises `onAccept` for one client, or accepts one connection that does not
+    /// become a client yet. If nothing more can be done in this turn, this is
+    /// `Pending`, and the actor is woken when something can.
+    fn poll_client(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        if !self.is_paused() {
+            self.raise_refusals(cx);
+        }
+        if !self.may_raise() {
+            // Nothing can be raised, but if the last listener has died, a waiting
+            // connection is a reason to start the event page again.
+            if self.needs_reload() && self.transfer.is_none() {
+                self.accept_one_and_request_load(cx);
+            }
+            return Poll::Pending;
+        }
+        // Older clients come first. During a handover they stay queued, because
+        // they go to the next process. A TLS connection cannot go there, so its
+        // client is raised here even then.
+        if (self.transfer.is_none() || self.uses_tls())
+            && let Some(pending_accept) = self.pop_undelivered(cx)
+        {
+            // The app may have closed it by its id meanwhile.
+            if pending_accept.is_open() {
+                pending_accept.dispatch(self.id, &self.app_listeners.on_accept);
+            }
+            return Poll::Ready(());
+        }
+        if let Some(handshakes) = &mut self.handshakes {
+            // During a handover too: see above.
+            if let Some(finished) = handshakes.pop_finished(cx) {
+                let pending_accept = self.create_client(finished);
+                pending_accept.dispatch(self.id, &self.app_listeners.on_accept);
+                return Poll::Ready(());
+            }
+            // Without room for a handshake, connections wait in the backlog.
+            if !handshakes.has_room(cx) {
+                return Poll::Pending;
+            }
+        }
+        // A handover passes the backlog on with the listener. Without `setTls`
+        // it is not known how a connection is to be encrypted.
+        if self.transfer.is_some() || self.awaits_set_tls() {
+            return Poll::Pending;
+        }
+        if let Some(pending_accept) = ready!(self.poll_accept(cx)) {
+            pending_accept.dispatch(self.id, &self.app_listeners.on_accept);
+        }
+        Poll::Ready(())
     }
 
-    /// Has an app loaded that is suspended, or whose listeners have died, if
-    /// there is something to tell. No more than one connection is accepted to know that: it is the first one that the
-    /// app then hears of. If connections are encrypted, it is the first one
-    /// whose handshake is done, and they are accepted until then.
-    fn accept_one_for_suspended_app(&mut self, cx: &mut TaskContext<'_>) {
-        self.undelivered
-            .retain(|pending_accept| pending_accept.is_open());
+    /// Whether the app's listeners have died, and its event page can add others.
+    fn needs_reload(&self) -> bool {
+        let activity = &self.app_shards.activity;
+        !self.awaits_returned && activity.needs_reload(&self.app_listeners.on_accept)
+    }
+
+    /// For an app that is suspended, or whose listeners have died: asks for it to
+    /// be loaded if there is an event for it. To find that out, at most one
+    /// connection is accepted, whose `onAccept` is then the first event of the
+    /// loaded app. With TLS, connections are accepted until the first handshake
+    /// is finished.
+    fn accept_one_and_request_load(&mut self, cx: &mut TaskContext<'_>) {
+        self.undelivered.retain(|pending| pending.is_open());
         if !self.persistent && self.app_shards.activity.is_suspended() {
+            // The suspension is about to close this socket.
             return;
         }
-        if !self.is_paused() && self.undelivered.is_empty() && self.may_knock(cx) {
+        let is_paused = self.is_paused();
+        let handshakes = self.handshakes.as_mut();
+        if !is_paused
+            && self.undelivered.is_empty()
+            && handshakes.is_none_or(|it| !it.needs_app() && it.has_room(cx))
+        {
             match self.poll_accept(cx) {
                 Poll::Pending => {}
-                Poll::Ready(Some(plain)) => {
-                    let pending_accept = self.accepted(plain);
-                    self.undelivered.push_back(pending_accept);
-                }
+                Poll::Ready(Some(client)) => self.undelivered.push_back(client),
+                // Nothing was kept: the next turn accepts another one.
                 Poll::Ready(None) => cx.waker().wake_by_ref(),
             }
         }
         let handshakes = self.handshakes.as_ref();
-        let has_clients = handshakes.is_some_and(|h| h.wants_app()) || !self.undelivered.is_empty();
-        if !self.errors.event_queue.is_empty() || (!self.is_paused() && has_clients) {
+        let has_client =
+            handshakes.is_some_and(|it| it.needs_app()) || !self.undelivered.is_empty();
+        // Accept errors are reported by a paused socket too.
+        if !self.errors.event_queue.is_empty() || (!self.is_paused() && has_client) {
             self.app_shards.activity.request_load();
         }
     }
 
-    /// The next connection, unless it is to be encrypted first: then, and if
-    /// it was refused, or accepting failed and may be tried again, `None`.
-    fn poll_accept(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<AcceptedStream>> {
-        if self.errors.is_backing_off(cx)
-            || self.listener.is_none()
-            || self.admission.poll_capacity(cx)
-        {
+    /// Accepts one connection. `None`: it was refused, or its handshake comes
+    /// first, or accepting failed and may be tried again.
+    fn poll_accept(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Arc<PendingAccept>>> {
+        if self.errors.is_backing_off(cx) {
             return Poll::Pending;
         }
         let Some(bound) = &mut self.listener else {
             return Poll::Pending;
         };
-        let accepted = match self.app_shards.is_remote() && bound.accepted_in.is_none() {
+        ready!(self.admission.poll_capacity(cx));
+        // A connection that may be placed in another arbiter registers with the
+        // event loop of that thread only.
+        let accepted = match self.app_shards.is_remote() && bound.last_arbiter.is_none() {
             true => bound.listener.poll_accept_unregistered(cx),
             false => bound.listener.poll_accept(cx),
         };
-        match ready!(accepted) {
-            Ok((stream, peer)) => {
-                let accepted_in = bound.accepted_in.as_ref().map(|it| it.load(SeqCst));
-                self.in_hand = Some(peer);
-                self.errors.accepted_one();
-                self.counts.accepted += 1;
-                let Some((stream, connection_guard)) = self.admit(stream, peer) else {
-                    self.in_hand = None;
-                    return Poll::Ready(None);
-                };
-                let mut ends = ConnectionMeta::accepted(peer, connection_guard);
-                ends.pin_to(accepted_in);
-                Poll::Ready(self.arrived((stream, ends), cx))
-            }
-            Err(error) => self.accept_failed(&error, cx).map(|()| None),
-        }
-    }
-
-    /// Whether what is accepted is to be encrypted.
-    pub(in crate::tcp_server) fn encrypts(&self) -> bool {
-        self.handshakes.as_ref().is_some_and(|h| h.encrypts())
-    }
-
-    pub(in crate::tcp_server) fn is_undecided(&self) -> bool {
-        self.handshakes.as_ref().is_some_and(|h| h.is_undecided())
-    }
-
-    fn may_knock(&mut self, cx: &mut TaskContext<'_>) -> bool {
-        match &mut self.handshakes {
-            Some(handshakes) => !handshakes.wants_app() && handshakes.has_room(cx),
-            None => true,
-        }
-    }
-
-    /// A connection is here, and is returned unless it is to be encrypted
-    /// first.
-    fn arrived(
-        &mut self,
-        accepted: AcceptedStream,
-        cx: &mut TaskContext<'_>,
-    ) -> Option<AcceptedStream> {
-        let Some(handshakes) = &mut self.handshakes else {
-            return Some(accepted);
+        let (mut stream, peer) = match ready!(accepted) {
+            Ok(accepted) => accepted,
+            Err(error) => return self.accept_failed(&error, cx).map(|()| None),
         };
-        let plain = handshakes.take(accepted, cx);
-        if plain.is_none() {
-            self.in_hand = None;
+        let arbiter = bound.last_arbiter.as_ref().map(|it| it.load(SeqCst));
+        self.accepting_from = Some(peer);
+        self.errors.attempt = 0;
+        self.counts.accepted += 1;
+        if let Some((limit, then)) = self.admission.refusal(peer.ip()) {
+            match then {
+                AtLimit::Reset => stream.reset(),
+                _ => {
+                    try_close_gracefully(&mut *stream);
+                }
+            }
+            self.record_refusal(peer, limit);
+            self.accepting_from = None;
+            return Poll::Ready(None);
         }
-        plain
+        let mut meta = ConnectionMeta::accepted(peer, self.admission.admit(peer.ip()));
+        meta.pin_to(arbiter);
+        Poll::Ready(match &mut self.handshakes {
+            Some(handshakes) if handshakes.uses_tls() => {
+                handshakes.push((stream, meta), cx);
+                self.accepting_from = None;
+                None
+            }
+            _ => Some(self.create_client((stream, meta))),
+        })
     }
 
-    fn accepted(&mut self, accepted: AcceptedStream) -> Arc<PendingAccept> {
-        let pending_accept = self.offer(self.table.allocate(), accepted);
-        self.in_hand = None;
+    /// Whether accepted connections are encrypted.
+    pub(in crate::tcp_server) fn uses_tls(&self) -> bool {
+        self.handshakes.as_ref().is_some_and(|it| it.uses_tls())
+    }
+
+    pub(in crate::tcp_server) fn awaits_set_tls(&self) -> bool {
+        let handshakes = self.handshakes.as_ref();
+        handshakes.is_some_and(|it| it.awaits_set_tls())
+    }
+
+    fn create_client(&mut self, accepted: AcceptedStream) -> Arc<PendingAccept> {
+        let pending_accept = self.create_client_with_id(self.table.allocate(), accepted);
+        self.accepting_from = None;
         pending_accept
     }
 
-    /// A client socket that nobody has heard of.
-    pub(in crate::tcp_server) fn offer(
+    /// Makes the client socket of a connection. No listener has heard of it yet.
+    pub(in crate::tcp_server) fn create_client_with_id(
         &self,
         id: ClientSocketId,
-        (stream, ends): AcceptedStream,
+        (stream, meta): AcceptedStream,
     ) -> Arc<PendingAccept> {
-        let client = ClientSocket::new(id, self.app_shards.pick_shard(&ends));
+        let client = ClientSocket::new(id, self.app_shards.pick_shard(&meta));
         let pending_accept = PendingAccept::new(client.clone(), self.accepts_in_flight.clone());
-        // The row comes first, so that every call for it finds it.
-        client.do_send(Command::Adopt(stream, ends, pending_accept.clone()));
+        // Adopted before its id is in the table, so that every call finds it.
+        client.do_send(Command::Adopt(stream, meta, pending_accept.clone()));
         self.table.insert(client);
         pending_accept
     }
 
-    /// A connection that was accepted, unless it is refused.
-    pub(in crate::tcp_server) fn admit(
-        &mut self,
-        mut stream: Box<dyn os::Stream>,
-        peer: SocketAddr,
-    ) -> Option<(Box<dyn os::Stream>, ConnectionGuard)> {
-        match self.admission.refuses(peer.ip()) {
-            None => Some((stream, self.admission.admit(peer.ip()))),
-            Some((limit, then)) => {
-                match then {
-                    AtLimit::Reset => stream.reset(),
-                    _ => {
-                        try_close_gracefully(&mut *stream);
-                    }
-                }
-                self.refused(peer, limit);
-                None
-            }
-        }
-    }
-
-    pub(in crate::tcp_server) fn refused(&mut self, peer: SocketAddr, limit: LimitKind) {
-        log::debug!("server socket {}: {peer} was refused: {limit:?}", self.id);
+    pub(in crate::tcp_server) fn record_refusal(&mut self, peer: SocketAddr, limit: LimitKind) {
+        log::debug!("server socket {}: refused {peer}: {limit:?}", self.id);
         self.counts.refused += 1;
         self.admission.event_queue.push((peer, limit));
     }
 
-    /// Tells of the refusals that may be told now.
-    pub(in crate::tcp_server) fn raise_refusals(&mut self, cx: &mut TaskContext<'_>) {
+    fn raise_refusals(&mut self, cx: &mut TaskContext<'_>) {
         let socket_id = self.id;
-        let event = |(peer, limit): (SocketAddr, _), missed, _unhandled| RefusedInfo {
+        let event = |(peer, limit): (SocketAddr, _), missed, _token| RefusedInfo {
             socket_id,
             peer_address: peer.ip(),
             peer_port: peer.port(),
             limit,
             missed,
-            _unhandled,
+            _token,
         };
-        let to = &self.app_listeners.on_refused;
-        self.admission.event_queue.raise(to, cx, event);
+        let listeners = &self.app_listeners.on_refused;
+        self.admission.event_queue.raise(listeners, cx, event);
     }
 }

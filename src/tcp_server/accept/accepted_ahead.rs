@@ -1,56 +1,59 @@
-//! Connections that one listener of a shared port has accepted ahead, between
-//! its task and the server socket.
+//! Connections that one listener of a shared port has accepted ahead of the server socket.
 
 use std::collections::VecDeque;
 use std::task::Context;
 
 use crate::sync::{AtomicWaker, Mutex};
 
-/// A bounded queue from a task that accepts to the server socket that takes.
+/// A bounded queue from the task that accepts (the acceptor) to the server
+/// socket (the consumer).
 ///
-/// The task sleeps when nothing is wanted or enough was accepted, and says so
-/// under the same lock under which [`want`](Self::want) looks. Each side registers
+/// The acceptor goes idle when nothing is requested or the queue is full, and
+/// records it under the lock under which [`request`](Self::request) looks. Each side registers
 /// its waker before it looks, so what comes after the look wakes it.
-pub(in crate::tcp_server) struct Ahead<T, E> {
+pub(in crate::tcp_server) struct AheadQueue<T, E> {
     state: Mutex<State<T, E>>,
-    taker: AtomicWaker,
+    consumer: AtomicWaker,
     acceptor: AtomicWaker,
 }
 
 struct State<T, E> {
     accepted: VecDeque<T>,
-    /// Nothing is accepted after it, until it was taken and more is wanted.
+    /// Why accepting failed. Nothing is accepted after it until the consumer
+    /// has it and makes another request.
     error: Option<E>,
-    is_wanted: bool,
-    /// Whether the task is there, and whether it waits to be wanted.
-    runs: bool,
-    is_backing_off: bool,
+    is_requested: bool,
+    /// Whether the acceptor exists.
+    is_running: bool,
+    /// Whether the acceptor waits for a request.
+    is_idle: bool,
 }
 
-impl<T, E> Ahead<T, E> {
+impl<T, E> AheadQueue<T, E> {
     pub(in crate::tcp_server) fn new() -> Self {
-        Ahead {
+        AheadQueue {
             state: Mutex::new(State {
                 accepted: VecDeque::new(),
                 error: None,
-                is_wanted: false,
-                runs: false,
-                is_backing_off: false,
+                is_requested: false,
+                is_running: false,
+                is_idle: false,
             }),
-            taker: AtomicWaker::new(),
+            consumer: AtomicWaker::new(),
             acceptor: AtomicWaker::new(),
         }
     }
 }
 
-/// For the server socket.
-impl<T, E> Ahead<T, E> {
+/// For the consumer.
+impl<T, E> AheadQueue<T, E> {
     /// Has `cx` woken for what is accepted from here on.
-    pub(in crate::tcp_server) fn begin_taking(&self, cx: &Context<'_>) {
-        self.taker.register(cx.waker());
+    pub(in crate::tcp_server) fn register_consumer(&self, cx: &Context<'_>) {
+        self.consumer.register(cx.waker());
     }
 
-    pub(in crate::tcp_server) fn take(&self) -> Option<Result<T, E>> {
+    /// The next connection, or the error after the last one.
+    pub(in crate::tcp_server) fn pop(&self) -> Option<Result<T, E>> {
         let mut state = self.state.lock();
         match state.accepted.pop_front() {
             Some(accepted) => Some(Ok(accepted)),
@@ -58,33 +61,34 @@ impl<T, E> Ahead<T, E> {
         }
     }
 
-    /// What was accepted alone.
-    pub(in crate::tcp_server) fn take_accepted(&self) -> Option<T> {
+    /// The next connection. An error stays.
+    pub(in crate::tcp_server) fn pop_accepted(&self) -> Option<T> {
         self.state.lock().accepted.pop_front()
     }
 
-    /// More is wanted. `true`: the caller starts the task, which is not there.
-    pub(in crate::tcp_server) fn want(&self) -> bool {
+    /// Requests more connections. If this is `true`, the caller has to start the
+    /// acceptor, which does not exist.
+    pub(in crate::tcp_server) fn request(&self) -> bool {
         let mut state = self.state.lock();
         if state.error.is_some() {
-            // It has come since the caller looked, and wakes it.
+            // It came after the caller looked, and has woken the caller.
             return false;
         }
-        state.is_wanted = true;
-        if !std::mem::replace(&mut state.runs, true) {
+        state.is_requested = true;
+        if !std::mem::replace(&mut state.is_running, true) {
             return true;
         }
-        if std::mem::take(&mut state.is_backing_off) {
+        if std::mem::take(&mut state.is_idle) {
             drop(state);
             self.acceptor.wake();
         }
         false
     }
 
-    /// Nothing is wanted, and no error is told.
-    pub(in crate::tcp_server) fn want_nothing(&self) {
+    /// Takes the request back, and drops an error that is not reported yet.
+    pub(in crate::tcp_server) fn cancel_request(&self) {
         let mut state = self.state.lock();
-        state.is_wanted = false;
+        state.is_requested = false;
         state.error = None;
     }
 
@@ -92,56 +96,54 @@ impl<T, E> Ahead<T, E> {
         self.state.lock().accepted.len()
     }
 
-    /// Everything that was accepted.
     pub(in crate::tcp_server) fn take_all(&self) -> VecDeque<T> {
         std::mem::take(&mut self.state.lock().accepted)
     }
 
-    /// Has the task look at its listener.
     pub(in crate::tcp_server) fn wake_acceptor(&self) {
         self.acceptor.wake();
     }
 }
 
-/// For the task.
-impl<T, E> Ahead<T, E> {
-    /// Has `cx` woken when more is wanted.
-    pub(in crate::tcp_server) fn begin_accepting(&self, cx: &Context<'_>) {
+/// For the acceptor.
+impl<T, E> AheadQueue<T, E> {
+    /// Has `cx` woken by the next request.
+    pub(in crate::tcp_server) fn register_acceptor(&self, cx: &Context<'_>) {
         self.acceptor.register(cx.waker());
     }
 
-    /// Whether to accept one more, if fewer than `most` wait. If not, the task
-    /// rests until more is wanted.
+    /// Whether to accept one more, if fewer than `most` wait. If not, the
+    /// acceptor is idle until the next request.
     pub(in crate::tcp_server) fn may_accept(&self, most: usize) -> bool {
         let mut state = self.state.lock();
-        let may = state.is_wanted && state.accepted.len() < most;
+        let may = state.is_requested && state.accepted.len() < most;
         if !may {
-            state.is_backing_off = true;
-            state.is_wanted = false;
+            state.is_idle = true;
+            state.is_requested = false;
         }
         may
     }
 
-    pub(in crate::tcp_server) fn accepted(&self, accepted: T) {
+    pub(in crate::tcp_server) fn push(&self, accepted: T) {
         self.state.lock().accepted.push_back(accepted);
     }
 
-    pub(in crate::tcp_server) fn failed(&self, error: E) {
+    pub(in crate::tcp_server) fn push_error(&self, error: E) {
         let mut state = self.state.lock();
-        // If not, another one has failed meanwhile, which is told.
-        if std::mem::take(&mut state.is_wanted) {
+        // Without a request, another listener has failed meanwhile, and its error
+        // is reported for all.
+        if std::mem::take(&mut state.is_requested) {
             state.error = Some(error);
         }
     }
 
-    /// Wakes the server socket for what was accepted, or failed.
-    pub(in crate::tcp_server) fn wake_taker(&self) {
-        self.taker.wake();
+    pub(in crate::tcp_server) fn wake_consumer(&self) {
+        self.consumer.wake();
     }
 
-    /// The task ends.
-    pub(in crate::tcp_server) fn ended(&self) {
-        self.state.lock().runs = false;
-        self.taker.wake();
+    /// The acceptor has ended: the next request starts another one.
+    pub(in crate::tcp_server) fn acceptor_ended(&self) {
+        self.state.lock().is_running = false;
+        self.consumer.wake();
     }
 }

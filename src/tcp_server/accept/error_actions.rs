@@ -1,4 +1,4 @@
-//! What a server socket does about an accept error, by its policy.
+//! Carries out what the policy, or the escalation target, says about an accept error.
 
 use std::io;
 use std::task::{Context as TaskContext, Poll};
@@ -15,19 +15,20 @@ use crate::tcp_server::actor::ServerSocket;
 use crate::tcp_server::events::AcceptErrorInfo;
 use crate::tcp_server::{AcceptAction, AcceptPolicy, LimitKind};
 
-/// What `Shed` becomes when no descriptor is left to shed a connection with.
+/// What is done instead of `Shed` when no connection could be shed.
 const SHED_BACK_OFF: AcceptAction = AcceptAction::BackOff {
     first: Duration::from_millis(10),
     last: Duration::from_secs(1),
 };
 
 impl ServerSocket {
-    /// Counts and reports the connection that was being accepted when a turn panicked.
+    /// Counts and reports the connection that was being accepted when the last
+    /// turn panicked.
     pub(in crate::tcp_server) fn report_lost(&mut self) {
-        if let Some(peer) = self.in_hand.take() {
-            log::error!("server socket {}: lost the connection from {peer}", self.id);
+        if let Some(peer) = self.accepting_from.take() {
+            log::error!("server socket {}: lost a connection from {peer}", self.id);
             self.counts.failed += 1;
-            self.errors.connection_lost();
+            self.errors.push_connection_lost();
         }
     }
 
@@ -41,17 +42,20 @@ impl ServerSocket {
             set.map_err(|error| net_error::listen(&error))?;
         }
         self.errors.policy = policy;
+        // The new policy may not back off at all.
         self.errors.end_back_off();
         Ok(())
     }
 
-    /// Handles an error of `accept`. `Pending` if the policy sheds connections and none waits.
+    /// Handles an error of `accept`. `Pending`: the policy sheds connections, and
+    /// none waits in the backlog.
     pub(in crate::tcp_server) fn accept_failed(
         &mut self,
         error: &io::Error,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
         let Some((class, result_code)) = net_error::accept(error) else {
+            // A client that gave up, or an interrupted call.
             return Poll::Ready(());
         };
         let mut action = self.errors.policy.action(class, self.errors.attempt);
@@ -62,8 +66,9 @@ impl ServerSocket {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(peer)) => {
                     self.counts.accepted += 1;
-                    self.refused(peer, LimitKind::Descriptors);
+                    self.record_refusal(peer, LimitKind::Descriptors);
                 }
+                // Memory is used up, or another thread took the descriptor.
                 Poll::Ready(Err(_)) => action = SHED_BACK_OFF,
             }
         }
@@ -82,10 +87,11 @@ impl ServerSocket {
             let target = &self.app_listeners.escalation_target;
             decision = target.ask(self.app(), self.id, failure);
             if decision.is_none() {
+                // There is no escalation target.
                 failure.action = AcceptAction::Pause;
             }
         }
-        // A socket that sheds goes on: its errors may be many.
+        // A socket that sheds keeps accepting, so there may be many errors.
         let level = match action {
             AcceptAction::Shed => log::Level::Debug,
             _ => log::Level::Warn,
@@ -95,7 +101,7 @@ impl ServerSocket {
             level,
             "server socket {id}: accept failed ({error}): {action:?}"
         );
-        if action == AcceptAction::GoOn {
+        if action == AcceptAction::Continue {
             return Poll::Ready(());
         }
         self.carry_out(failure, cx);
@@ -116,10 +122,10 @@ impl ServerSocket {
             AcceptAction::BackOff { first, last } => {
                 let delay = back_off(first, last, failure.attempt);
                 failure.next_try = Some(delay);
-                let over = Box::pin(sleep(delay));
-                AfterError::BackingOff { error, over }
+                let delay = Box::pin(sleep(delay));
+                AfterError::BackingOff { error, delay }
             }
-            AcceptAction::Shed | AcceptAction::GoOn => {
+            AcceptAction::Shed | AcceptAction::Continue => {
                 failure.next_try = Some(Duration::ZERO);
                 AfterError::None
             }
@@ -129,12 +135,14 @@ impl ServerSocket {
         };
         self.errors.set_after(after);
         self.errors.event_queue.push(failure);
+        // A suspended app is loaded first, by the end of this turn.
         if !self.app_shards.activity.is_suspended() {
             self.raise_accept_errors(cx);
         }
     }
 
-    /// Raises what listeners have room for, and closes the socket if it only waits for that.
+    /// Raises as many events as listeners have room for. Closes the socket if its
+    /// policy says so and all events were raised.
     pub(in crate::tcp_server) fn raise_accept_errors(&mut self, cx: &mut TaskContext<'_>) {
         let socket_id = self.id;
         let listeners = &self.app_listeners.on_accept_error;
@@ -142,7 +150,7 @@ impl ServerSocket {
         if has_events && self.app_shards.activity.needs_reload(listeners) {
             return self.app_shards.activity.request_load();
         }
-        let event = |failure: Failure, missed, _unhandled| AcceptErrorInfo {
+        let event = |failure: Failure, missed, _token| AcceptErrorInfo {
             socket_id,
             result_code: failure.result_code,
             errno: failure.errno,
@@ -151,16 +159,16 @@ impl ServerSocket {
             attempt: failure.attempt,
             next_try: failure.next_try,
             missed,
-            _unhandled,
+            _token,
         };
         self.errors.event_queue.raise(listeners, cx, event);
         let is_closing = matches!(self.errors.after, AfterError::Closing { .. });
-        if is_closing && !self.ended && self.errors.event_queue.is_empty() {
-            self.close_and_forget();
+        if is_closing && !self.is_closed && self.errors.event_queue.is_empty() {
+            self.close_and_report();
         }
     }
 
-    /// Carries out the decision of the actor above the apps, once it has come.
+    /// Carries out the decision of the escalation target, once it has arrived.
     pub(in crate::tcp_server) fn poll_decision(&mut self, cx: &mut TaskContext<'_>) {
         let AfterError::AwaitingDecision(decision) = &mut self.errors.after else {
             return;
@@ -169,7 +177,8 @@ impl ServerSocket {
             return;
         };
         self.errors.after = AfterError::Paused(failure.result_code);
-        if failure.action != AcceptAction::Pause && !self.ended {
+        // `Pause` was carried out when the error was escalated.
+        if failure.action != AcceptAction::Pause && !self.is_closed {
             self.errors.after = AfterError::None;
             self.carry_out(failure, cx);
         }

@@ -1,6 +1,5 @@
-//! Accept errors that somebody above the app decides on.
+//! Accept errors on which an actor of the host decides, instead of the policy.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
@@ -13,22 +12,21 @@ use crate::net_error::{AcceptErrorClass, NetError};
 use crate::tcp_server::AcceptAction;
 use crate::tcp_server::accept::failure::Failure;
 
-/// An accept error to be decided on (beyond Chrome): it is sent to whom the
-/// registry names ([`Registry::escalate_to`](crate::Registry::escalate_to)), for
-/// a server socket whose policy says
-/// [`Escalate`](crate::tcp_server::AcceptAction::Escalate).
+/// An accept error that needs a decision (beyond Chrome). A server socket whose
+/// policy says [`Escalate`](crate::tcp_server::AcceptAction::Escalate) sends it to
+/// the actor that [`Registry::escalate_to`](crate::Registry::escalate_to) has set.
 ///
-/// The answer is what the server socket does, as if its policy had said it:
-/// `Pause`, `BackOff`, `GoOn` (it tries again at once) or `Close`. It waits for
-/// that as long as it takes, paused; `setPaused(false)` takes the decision from
-/// it, and so does a [handover](crate::handover). What could not be an answer
-/// (`Escalate`, `Shed`, a rest of zero) is `Pause`, and so is the end of the
-/// actor that was asked.
+/// The server socket carries out the answer as if its policy had said it:
+/// `Pause`, `BackOff`, `Continue` (it tries again at once) or `Close`. It stays paused
+/// until the answer arrives; there is no timeout. `setPaused(false)` and a
+/// [handover](crate::handover) discard the answer. An answer that is not allowed
+/// (`Escalate`, `Shed`, a `BackOff` of zero or with `last` below `first`) counts as
+/// `Pause`, and so does an actor that stops before it has answered.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "AcceptAction")]
 #[non_exhaustive]
 pub struct Escalation {
-    /// Whose server socket it is.
+    /// The app that owns the server socket.
     pub app: AppId,
     /// The server socket.
     pub socket_id: ServerSocketId,
@@ -38,26 +36,24 @@ pub struct Escalation {
     pub errno: Option<i32>,
     /// As in [`AcceptErrorInfo`](crate::tcp_server::AcceptErrorInfo).
     pub class: AcceptErrorClass,
-    /// As in [`AcceptErrorInfo`](crate::tcp_server::AcceptErrorInfo): the errors in a row
-    /// with this one, so that it can be borne a few times.
+    /// As in [`AcceptErrorInfo`](crate::tcp_server::AcceptErrorInfo): how many
+    /// errors there were in a row, with this one.
     pub attempt: u32,
 }
 
-/// Whom a registry's server sockets ask.
+/// The actor that a registry's server sockets ask.
 #[derive(Default)]
 pub(crate) struct EscalationTarget(RwLock<Option<Recipient<Escalation>>>);
 
 impl EscalationTarget {
     pub(crate) fn set(&self, to: Option<Recipient<Escalation>>) {
-        let before = {
-            let mut current = self.0.write();
-            std::mem::replace(&mut *current, to)
-        };
-        // The last address of an actor may go here: not under the lock.
-        drop(before);
+        let previous = std::mem::replace(&mut *self.0.write(), to);
+        // This may be the last address of its actor, so it is dropped without the
+        // lock.
+        drop(previous);
     }
 
-    /// Asks the actor above the apps what to do about an error; `None` if there is no such actor.
+    /// Asks the actor what to do about an error; `None` if there is no actor.
     pub(in crate::tcp_server) fn ask(
         &self,
         app: &AppId,
@@ -81,7 +77,7 @@ impl EscalationTarget {
     }
 }
 
-/// A decision that the actor above the apps has not made yet.
+/// A decision that the escalation target has not made yet.
 pub(in crate::tcp_server) struct PendingDecision {
     socket_id: ServerSocketId,
     failure: Failure,
@@ -93,13 +89,17 @@ impl PendingDecision {
         self.failure.result_code
     }
 
-    /// The error, with the action that was decided on: `Pause` if the answer cannot be carried out.
+    /// The error with the action that was decided: `Pause` if the answer is not
+    /// allowed.
     pub(in crate::tcp_server) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Failure> {
         let answer = ready!(self.answer.as_mut().poll(cx));
         let action = match answer {
             Ok(action) if action.is_decision() => action,
             other => {
-                log::warn!("server socket {}: stays paused: {other:?}", self.socket_id);
+                log::warn!(
+                    "server socket {}: stays paused after escalation: {other:?}",
+                    self.socket_id
+                );
                 AcceptAction::Pause
             }
         };
@@ -113,7 +113,7 @@ impl PendingDecision {
 impl AcceptAction {
     fn is_decision(self) -> bool {
         match self {
-            AcceptAction::Pause | AcceptAction::GoOn | AcceptAction::Close => true,
+            AcceptAction::Pause | AcceptAction::Continue | AcceptAction::Close => true,
             AcceptAction::BackOff { first, last } => first > Duration::ZERO && first <= last,
             AcceptAction::Shed | AcceptAction::Escalate => false,
         }

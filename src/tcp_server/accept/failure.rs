@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::net_error::{AcceptErrorClass, NetError};
 use crate::tcp_server::AcceptAction;
 
-/// An accept error, and what was done about it.
+/// An accept error and what was done about it: the content of an `onAcceptError`.
 #[derive(Clone, Copy)]
 pub(in crate::tcp_server) struct Failure {
     pub(in crate::tcp_server) result_code: NetError,
@@ -14,10 +14,4 @@ pub(in crate::tcp_server) struct Failure {
     pub(in crate::tcp_server) action: AcceptAction,
     pub(in crate::tcp_server) attempt: u32,
     pub(in crate::tcp_server) next_try: Option<Duration>,
-}
-
-/// An error that the app has not heard of, for another process.
-pub(in crate::tcp_server) struct Unreported {
-    pub(in crate::tcp_server) result_code: NetError,
-    pub(in crate::tcp_server) errno: Option<i32>,
 }

@@ -1,4 +1,4 @@
-//! Accepting connections, and accept errors.
+//! The accept loop, shared ports, and accept errors.
 
 pub(super) mod accept_loop;
 pub(super) mod accepted_ahead;

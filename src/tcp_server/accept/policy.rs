@@ -1,38 +1,40 @@
-//! What a server socket does about an accept error.
+//! The policy for accept errors.
 
 use std::time::Duration;
 
 use crate::net_error::{AcceptErrorClass, NetError};
 
-/// What a server socket does when accepting fails (beyond Chrome), for each
-/// class of errors. By default it goes on after an error of one connection,
-/// and pauses, as Chrome does, for every other.
+/// What a server socket does when accepting fails (beyond Chrome), per class of
+/// errors. By default it goes on after an error of a single connection, and
+/// pauses after every other error, as Chrome does.
 ///
-/// A client that gave up before it was accepted (`ECONNABORTED`), and an
-/// interrupted call, are no errors: the next one is accepted, untold.
+/// A client that gave up before it was accepted (`ECONNABORTED`) and an
+/// interrupted call are no errors: the next connection is accepted, and nothing
+/// is reported.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AcceptPolicy {
-    /// For an error that belongs to the one connection.
+    /// For an error of a single connection.
     pub connection: AcceptAction,
-    /// For one that says that descriptors or memory are used up.
+    /// For an error that says that descriptors or memory are used up.
     pub resources: AcceptAction,
-    /// For every other: the listener itself is broken.
+    /// For every other error: the listener itself is broken.
     pub listener: AcceptAction,
 }
 
-/// What is done about an accept error. It is always counted
-/// ([`AcceptCounts::failed`](crate::tcp_server::AcceptCounts::failed)), and told
-/// ([`AcceptErrorInfo`](crate::tcp_server::AcceptErrorInfo)) unless the socket goes on.
+/// What is done about an accept error. Every error is counted
+/// ([`AcceptCounts::failed`](crate::tcp_server::AcceptCounts::failed)), and reported
+/// ([`AcceptErrorInfo`](crate::tcp_server::AcceptErrorInfo)) unless the action is
+/// [`Continue`](Self::Continue).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum AcceptAction {
-    /// The socket is paused until `setPaused(false)`, as in Chrome. Clients
-    /// wait in the backlog.
+    /// The socket is paused until `setPaused(false)`, as in Chrome. Meanwhile
+    /// clients wait in the backlog.
     #[default]
     Pause,
-    /// The socket rests and tries again by itself: after `first`, and after
-    /// twice as long for every failure that follows, up to `last`. It is not
-    /// paused meanwhile, as Chrome has the word. Clients wait in the backlog;
+    /// The socket waits and then tries again by itself: after `first`, and after
+    /// twice as long for every further failure in a row, up to `last`. Meanwhile
+    /// clients wait in the backlog, and the socket does not count as paused.
     /// `setPaused(false)` tries at once.
     BackOff {
         /// More than 0.
@@ -40,33 +42,35 @@ pub enum AcceptAction {
         /// At least `first`.
         last: Duration,
     },
-    /// The next connection is accepted and closed at once, by a descriptor
-    /// that is held in reserve: so clients learn that they are not served,
-    /// instead of waiting for it. For `resources` alone. Where a descriptor
-    /// does not help, because memory is used up or another thread was quicker,
-    /// the socket backs off, from 10 ms to 1 s.
+    /// The next connection is accepted and closed at once, with a descriptor that
+    /// is held in reserve. So clients learn that they are not served, instead of
+    /// waiting. Allowed for `resources` only. If the reserve does not help, because
+    /// memory is used up or another thread took the descriptor, the socket backs
+    /// off, from 10 ms to 1 s.
     Shed,
-    /// The next connection is accepted, and nothing is told: there is nothing
-    /// for the app to do. For `connection` alone: any other error would come
-    /// again without end. After [`UNLUCKY_ACCEPTS`] in a row it is not the
-    /// connections: what `listener` says is done.
-    GoOn,
-    /// The socket is paused, and who stands above the app decides what else is
-    /// done, which `onAcceptError` then tells of the same attempt: see
-    /// [`Escalation`](crate::tcp_server::Escalation). Where nobody does, it is `Pause`.
+    /// The next connection is accepted, and nothing is reported, because there is
+    /// nothing for the app to do. Allowed for `connection` only: any other error
+    /// would recur forever. After [`MAX_CONNECTION_ERRORS`] in a row the connections
+    /// are not the cause, and the action of `listener` is carried out.
+    Continue,
+    /// The socket is paused, and the actor of
+    /// [`Registry::escalate_to`](crate::Registry::escalate_to) decides: see
+    /// [`Escalation`](crate::tcp_server::Escalation). A second `onAcceptError` of the
+    /// same attempt reports the decision. Without such an actor this is `Pause`.
     Escalate,
-    /// The socket is closed, and its id is gone, when the error has been told:
-    /// that waits for an app that is suspended.
+    /// The socket is closed and its id becomes invalid once the error is
+    /// reported. A suspended app is loaded first.
     Close,
 }
 
-/// How many connections in a row may fail before they are accepted.
-pub const UNLUCKY_ACCEPTS: u32 = 64;
+/// How many errors of single connections in a row are ignored by
+/// [`AcceptAction::Continue`]: 64.
+pub const MAX_CONNECTION_ERRORS: u32 = 64;
 
 impl Default for AcceptPolicy {
     fn default() -> Self {
         AcceptPolicy {
-            connection: AcceptAction::GoOn,
+            connection: AcceptAction::Continue,
             resources: AcceptAction::Pause,
             listener: AcceptAction::Pause,
         }
@@ -75,38 +79,28 @@ impl Default for AcceptPolicy {
 
 impl AcceptPolicy {
     pub(in crate::tcp_server) fn check(&self) -> Result<(), NetError> {
-        let AcceptPolicy {
-            connection,
-            resources,
-            listener,
-        } = self;
-        for (action, may_shed, may_go_on) in [
-            (connection, false, true),
-            (resources, true, false),
-            (listener, false, false),
-        ] {
-            let fits = match action {
-                AcceptAction::Pause | AcceptAction::Close | AcceptAction::Escalate => true,
-                AcceptAction::BackOff { first, last } => !first.is_zero() && first <= last,
-                AcceptAction::Shed => may_shed,
-                AcceptAction::GoOn => may_go_on,
-            };
-            if !fits {
-                return Err(NetError::INVALID_ARGUMENT);
-            }
-        }
-        Ok(())
+        let is_allowed = |action: AcceptAction, may_shed: bool, may_continue: bool| match action {
+            AcceptAction::Pause | AcceptAction::Close | AcceptAction::Escalate => true,
+            AcceptAction::BackOff { first, last } => !first.is_zero() && first <= last,
+            AcceptAction::Shed => may_shed,
+            AcceptAction::Continue => may_continue,
+        };
+        let is_valid = is_allowed(self.connection, false, true)
+            && is_allowed(self.resources, true, false)
+            && is_allowed(self.listener, false, false);
+        is_valid.then_some(()).ok_or(NetError::INVALID_ARGUMENT)
     }
 
-    /// What is done about the error that comes after so many in a row.
+    /// The action for an error that follows `errors_before` others in a row.
     pub(in crate::tcp_server) fn action(
         &self,
         class: AcceptErrorClass,
-        before: u32,
+        errors_before: u32,
     ) -> AcceptAction {
         match class {
             AcceptErrorClass::Connection
-                if self.connection == AcceptAction::GoOn && before >= UNLUCKY_ACCEPTS =>
+                if self.connection == AcceptAction::Continue
+                    && errors_before >= MAX_CONNECTION_ERRORS =>
             {
                 self.listener
             }
@@ -116,12 +110,13 @@ impl AcceptPolicy {
         }
     }
 
+    /// Whether the listener has to hold a descriptor in reserve.
     pub(in crate::tcp_server) fn sheds(&self) -> bool {
         self.resources == AcceptAction::Shed
     }
 }
 
-/// How long the rest lasts after this many failures in a row, at least one.
+/// How long to wait after the failure number `attempt` in a row, 1 for the first.
 pub(in crate::tcp_server) fn back_off(first: Duration, last: Duration, attempt: u32) -> Duration {
     let doublings = attempt.saturating_sub(1).min(31);
     first.saturating_mul(1 << doublings).min(last)
@@ -134,10 +129,10 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn rests_double_up_to_the_last_and_never_overflow() {
-        let rest = |attempt| back_off(SECOND, 5 * SECOND, attempt).as_secs();
-        assert_eq!([1, 2, 3, 4, 5].map(rest), [1, 2, 4, 5, 5]);
-        assert_eq!(rest(u32::MAX), 5);
+    fn delays_double_up_to_the_last_and_never_overflow() {
+        let delay = |attempt| back_off(SECOND, 5 * SECOND, attempt).as_secs();
+        assert_eq!([1, 2, 3, 4, 5].map(delay), [1, 2, 4, 5, 5]);
+        assert_eq!(delay(u32::MAX), 5);
         assert_eq!(
             super::back_off(Duration::MAX, Duration::MAX, 9),
             Duration::MAX
@@ -145,18 +140,18 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_end_is_no_policy() {
+    fn policies_that_would_repeat_an_error_forever_are_invalid() {
         let back_off = |first, last| AcceptAction::BackOff { first, last };
         let policy = |connection, resources, listener| AcceptPolicy {
             connection,
             resources,
             listener,
         };
-        use AcceptAction::{Close, Escalate, GoOn, Pause, Shed};
+        use AcceptAction::{Close, Continue, Escalate, Pause, Shed};
         let retry = back_off(SECOND, SECOND);
         for good in [
             AcceptPolicy::default(),
-            policy(GoOn, Shed, Close),
+            policy(Continue, Shed, Close),
             policy(retry, retry, retry),
             policy(Escalate, Escalate, Escalate),
         ] {
@@ -165,8 +160,8 @@ mod tests {
         for bad in [
             policy(Shed, Pause, Pause),
             policy(Pause, Pause, Shed),
-            policy(Pause, GoOn, Pause),
-            policy(Pause, Pause, GoOn),
+            policy(Pause, Continue, Pause),
+            policy(Pause, Pause, Continue),
             policy(back_off(Duration::ZERO, SECOND), Pause, Pause),
             policy(Pause, back_off(2 * SECOND, SECOND), Pause),
         ] {

@@ -1,10 +1,10 @@
-//! The listeners of one server socket in several arbiters, as one.
+//! The listeners that one server socket has in several arbiters, as one listener.
 //!
-//! Each has a task in its arbiter that accepts, a few connections ahead. They
-//! wait here as those in the backlog do: the server socket alone takes them, and
-//! all that it decides, it decides once.
+//! Each listener has a task in its arbiter that accepts a few connections ahead
+//! of the server socket. These connections count as if they were still in the
+//! backlog: limits, events and errors concern them only when the server socket
+//! takes them.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -13,123 +13,119 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, ready};
 
+use parking_lot::Mutex;
+
 use crate::error::Error;
 use crate::net_error::{self, AcceptErrorClass, NetError};
 use crate::os::{Listener, Network, Stream};
 use crate::tcp::{AppShards, Shard};
-use crate::tcp_server::accept::accepted_ahead::Ahead;
-use crate::tcp_server::actor::{Bound, ServerSocket};
-use parking_lot::{Mutex, MutexGuard};
+use crate::tcp_server::accept::accepted_ahead::AheadQueue;
+use crate::tcp_server::actor::{BoundListener, ServerSocket};
 
-/// How many connections one arbiter accepts ahead: enough for a wake to be
-/// worth its price.
-const AHEAD: usize = 16;
+/// How many connections one arbiter accepts ahead. The server socket in its own
+/// thread has to be woken for them: a wake-up for several costs as much as for one.
+const MAX_AHEAD: usize = 16;
 
 type Accepted = (Box<dyn Stream>, SocketAddr);
 
-/// One listener an arbiter.
-struct Ports {
-    all: Vec<(Arc<Port>, Arc<Shard>)>,
-    /// Who is looked at first.
+/// One listener per arbiter, all on the same port.
+struct SharedPort {
+    listeners: Vec<(Arc<ArbiterListener>, Arc<Shard>)>,
+    /// The index of the listener that is asked first, so that all have their turn.
     next: usize,
-    /// Where the one lives that was taken last.
-    last: Arc<AtomicUsize>,
+    /// The index of the arbiter that accepted the last connection.
+    last_arbiter: Arc<AtomicUsize>,
 }
 
-/// A listener, and what it has accepted.
-struct Port {
+/// The listener of one arbiter and the connections that it has accepted ahead.
+struct ArbiterListener {
     /// `None`: it is closed.
     listener: Mutex<Option<Box<dyn Listener>>>,
-    ahead: Ahead<Accepted, io::Error>,
+    ahead: AheadQueue<Accepted, io::Error>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock()
-}
-
-impl Ports {
-    /// Listens in every arbiter, on one port.
+impl SharedPort {
     fn listen(
         network: &dyn Network,
-        address: SocketAddr,
+        mut address: SocketAddr,
         backlog: u32,
         app_shards: &AppShards,
     ) -> io::Result<Self> {
-        let mut at = address;
-        let mut all = Vec::new();
+        let mut listeners = Vec::new();
         for app_shard in app_shards.shards() {
-            let listener = network.listen_shared(at, backlog)?;
-            // The OS chooses for the first.
-            at = listener.local_addr()?;
-            let port = Port {
+            let listener = network.listen_shared(address, backlog)?;
+            // If the OS chooses the port, it does so for the first listener only.
+            address = listener.local_addr()?;
+            let listener = ArbiterListener {
                 listener: Mutex::new(Some(listener)),
-                ahead: Ahead::new(),
+                ahead: AheadQueue::new(),
             };
-            all.push((Arc::new(port), app_shard.shard.clone()));
+            listeners.push((Arc::new(listener), app_shard.shard.clone()));
         }
-        Ok(Ports {
-            all,
+        Ok(SharedPort {
+            listeners,
             next: 0,
-            last: Arc::default(),
+            last_arbiter: Arc::default(),
         })
     }
 
-    fn each<T>(&self, call: impl Fn(&mut dyn Listener) -> io::Result<T>) -> io::Result<Vec<T>> {
-        let call = |(port, _): &(Arc<Port>, _)| match &mut *lock(&port.listener) {
+    fn map_all<T>(&self, call: impl Fn(&mut dyn Listener) -> io::Result<T>) -> io::Result<Vec<T>> {
+        let call = |(it, _): &(Arc<ArbiterListener>, _)| match &mut *it.listener.lock() {
             Some(listener) => call(&mut **listener),
             None => Err(io::ErrorKind::NotConnected.into()),
         };
-        self.all.iter().map(call).collect()
+        self.listeners.iter().map(call).collect()
     }
 
-    /// What one of them has accepted, or why it could not.
-    fn take(&mut self) -> Option<io::Result<Accepted>> {
-        for at in 0..self.all.len() {
-            let at = (self.next + at) % self.all.len();
-            if let Some(taken) = self.all[at].0.ahead.take() {
-                self.last.store(at, SeqCst);
-                self.next = at + 1;
-                if let Err(error) = &taken {
-                    self.failed(error);
+    /// The next connection that was accepted ahead, or error.
+    fn pop(&mut self) -> Option<io::Result<Accepted>> {
+        for offset in 0..self.listeners.len() {
+            let index = (self.next + offset) % self.listeners.len();
+            if let Some(popped) = self.listeners[index].0.ahead.pop() {
+                self.last_arbiter.store(index, SeqCst);
+                self.next = index + 1;
+                if let Err(error) = &popped {
+                    self.stop_all_after(error);
                 }
-                return Some(taken);
+                return Some(popped);
             }
         }
         None
     }
 
-    /// What keeps one of them from accepting keeps all: it is told once, as of one
-    /// listener, and none goes on before more is wanted.
-    fn failed(&self, error: &io::Error) {
+    /// An error that is not of a single connection stops all listeners until the
+    /// next request, and drops their errors: they have the same cause, which is
+    /// reported once.
+    fn stop_all_after(&self, error: &io::Error) {
         use AcceptErrorClass::{Listener, Resources};
-        let known = net_error::accept(error);
-        if let Some((Listener | Resources, _)) = known {
-            for (port, _) in &self.all {
-                port.ahead.want_nothing();
+        if let Some((Listener | Resources, _)) = net_error::accept(error) {
+            for (it, _) in &self.listeners {
+                it.ahead.cancel_request();
             }
         }
     }
 }
 
-impl Listener for Ports {
+impl Listener for SharedPort {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
-        for (port, _) in &self.all {
-            port.ahead.begin_taking(cx);
+        for (it, _) in &self.listeners {
+            it.ahead.register_consumer(cx);
         }
-        if let Some(taken) = self.take() {
-            return Poll::Ready(taken);
+        if let Some(popped) = self.pop() {
+            return Poll::Ready(popped);
         }
-        for (port, shard) in &self.all {
-            port.want(shard);
+        for (it, shard) in &self.listeners {
+            it.request(shard);
         }
         Poll::Pending
     }
 
-    /// Takes what waits past the tasks, as the end of all of them.
+    /// For a drain, which closes this listener next: accepts from the backlog in
+    /// this thread, without the tasks.
     fn poll_accept_unregistered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
-        for (port, _) in &self.all {
-            if let Some(listener) = &mut *lock(&port.listener) {
-                if let Some(accepted) = port.ahead.take_accepted() {
+        for (it, _) in &self.listeners {
+            if let Some(listener) = &mut *it.listener.lock() {
+                if let Some(accepted) = it.ahead.pop_accepted() {
                     return Poll::Ready(Ok(accepted));
                 }
                 if let Poll::Ready(accepted) = listener.poll_accept_unregistered(cx) {
@@ -141,19 +137,19 @@ impl Listener for Ports {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        let all = self.each(|listener| listener.local_addr())?;
-        all.first()
-            .copied()
-            .ok_or(io::ErrorKind::NotConnected.into())
+        let addresses = self.map_all(|listener| listener.local_addr())?;
+        let first = addresses.first().copied();
+        first.ok_or(io::ErrorKind::NotConnected.into())
     }
 
     fn poll_shed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<SocketAddr>> {
-        if let Some(Ok((stream, peer))) = self.take() {
-            drop(stream);
+        // What was accepted ahead has a descriptor already.
+        if let Some(Ok((_, peer))) = self.pop() {
             return Poll::Ready(Ok(peer));
         }
-        // Meanwhile none accepts: what it took would be the place of a reserve.
-        let listeners = self.all.iter().map(|(port, _)| lock(&port.listener));
+        // All are locked, so that no task accepts with the descriptor that
+        // `poll_shed` has just freed from the reserve.
+        let listeners = self.listeners.iter().map(|(it, _)| it.listener.lock());
         let mut listeners: Vec<_> = listeners.collect();
         let mut shed = Poll::Pending;
         for listener in listeners.iter_mut().filter_map(|it| it.as_mut()) {
@@ -163,26 +159,27 @@ impl Listener for Ports {
             }
         }
         drop(listeners);
-        for (port, shard) in &self.all {
+        for (it, shard) in &self.listeners {
             if shed.is_pending() {
-                port.want(shard);
+                it.request(shard);
             }
-            // It is woken no more for what comes here.
-            port.ahead.wake_acceptor();
+            // `poll_shed` has replaced the waker of the task at this listener: the
+            // task has to register again.
+            it.ahead.wake_acceptor();
         }
         shed
     }
 
     fn set_reserve_fd(&mut self, reserve: bool) -> io::Result<()> {
-        self.each(|listener| listener.set_reserve_fd(reserve))
+        self.map_all(|listener| listener.set_reserve_fd(reserve))
             .map(drop)
     }
 
     fn backlog(&self) -> Option<u32> {
-        let waiting = self.each(|listener| Ok(listener.backlog())).ok()?;
-        let waiting: Option<u32> = waiting.into_iter().sum();
-        let ahead = self.all.iter().map(|(port, _)| port.ahead.count());
-        Some(waiting? + u32::try_from(ahead.sum::<usize>()).ok()?)
+        let backlogs = self.map_all(|listener| Ok(listener.backlog())).ok()?;
+        let backlog: Option<u32> = backlogs.into_iter().sum();
+        let ahead = self.listeners.iter().map(|(it, _)| it.ahead.count());
+        Some(backlog? + u32::try_from(ahead.sum::<usize>()).ok()?)
     }
 
     fn duplicate(&self) -> io::Result<OwnedFd> {
@@ -193,83 +190,83 @@ impl Listener for Ports {
     }
 }
 
-impl Drop for Ports {
-    /// Who was accepted ahead fares like those in the backlog.
+impl Drop for SharedPort {
     fn drop(&mut self) {
-        for (port, _) in &self.all {
-            *lock(&port.listener) = None;
-            let ahead = port.ahead.take_all();
+        for (it, _) in &self.listeners {
+            *it.listener.lock() = None;
+            // Reset, as the OS does with the backlog of a closed listener.
+            let ahead = it.ahead.take_all();
             ahead.into_iter().for_each(|(stream, _)| stream.reset());
-            port.ahead.wake_acceptor();
+            it.ahead.wake_acceptor();
         }
     }
 }
 
-impl Port {
-    /// Has the task accept, wherever its arbiter is now.
-    fn want(self: &Arc<Self>, shard: &Shard) {
-        if self.ahead.want() {
+impl ArbiterListener {
+    /// Requests more connections from the task, and starts it if necessary. Its
+    /// arbiter may have been replaced since the last request.
+    fn request(self: &Arc<Self>, shard: &Shard) {
+        if self.ahead.request() {
             let acceptor = Acceptor(self.clone());
-            // If the arbiter has ended, this ends it, and the taker tries again.
+            // If the arbiter has ended, the acceptor is dropped with this closure.
+            // That wakes the consumer, which requests again.
             shard.arbiter().spawn_fn(move || {
-                if acceptor.0.is_here() {
+                if acceptor.0.reregister() {
                     actix_rt::spawn(acceptor);
                 }
             });
         }
     }
 
-    /// Its listener is of this thread from now on; `false`: it cannot be.
-    fn is_here(&self) -> bool {
-        let reregister = match &mut *lock(&self.listener) {
+    /// Registers the listener with the event loop of this thread. `false`: it is
+    /// closed, or that has failed.
+    fn reregister(&self) -> bool {
+        let registered = match &mut *self.listener.lock() {
             Some(listener) => listener.reregister(),
             None => return false,
         };
-        match reregister {
-            Ok(()) => true,
-            Err(error) => {
-                self.ahead.failed(error);
-                false
-            }
-        }
+        registered
+            .map_err(|error| self.ahead.push_error(error))
+            .is_ok()
     }
 }
 
-/// The task of one listener.
-struct Acceptor(Arc<Port>);
+/// The task that accepts ahead from one listener.
+struct Acceptor(Arc<ArbiterListener>);
 
 impl Future for Acceptor {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let port = &self.0;
-        port.ahead.begin_accepting(cx);
+        let ArbiterListener { listener, ahead } = &*self.0;
+        ahead.register_acceptor(cx);
         loop {
-            if !port.ahead.may_accept(AHEAD) {
-                return match *lock(&port.listener) {
+            if !ahead.may_accept(MAX_AHEAD) {
+                return match *listener.lock() {
                     Some(_) => Poll::Pending,
                     None => Poll::Ready(()),
                 };
             }
-            let mut listener = lock(&port.listener);
+            let mut listener = listener.lock();
             let accepted = match &mut *listener {
                 Some(listener) => ready!(listener.poll_accept(cx)),
                 None => return Poll::Ready(()),
             };
-            // Who has the listener finds it here.
+            // Pushed under the lock: when another thread gets the listener, all that
+            // it has accepted is in the queue.
             match accepted {
-                Ok(accepted) => port.ahead.accepted(accepted),
-                Err(error) => port.ahead.failed(error),
+                Ok(accepted) => ahead.push(accepted),
+                Err(error) => ahead.push_error(error),
             }
             drop(listener);
-            port.ahead.wake_taker();
+            ahead.wake_consumer();
         }
     }
 }
 
 impl Drop for Acceptor {
     fn drop(&mut self) {
-        self.0.ahead.ended();
+        self.0.ahead.acceptor_ended();
     }
 }
 
@@ -282,25 +279,25 @@ impl ServerSocket {
         Ok(())
     }
 
-    /// Listens, in each arbiter if that was asked for.
+    /// Listens: in each arbiter if `set_reuse_port` says so.
     pub(in crate::tcp_server) fn bind(
         &self,
         address: SocketAddr,
         backlog: u32,
-    ) -> io::Result<Bound> {
+    ) -> io::Result<BoundListener> {
         let network = &*self.network;
         if !self.reuse_port {
-            return Bound::new(network.listen(address, backlog)?);
+            return BoundListener::new(network.listen(address, backlog)?);
         }
+        // With one arbiter, one listener is enough. Other processes may share the
+        // port too.
         if !self.app_shards.is_remote() {
-            return Bound::new(network.listen_shared(address, backlog)?);
+            return BoundListener::new(network.listen_shared(address, backlog)?);
         }
-        let ports = Ports::listen(network, address, backlog, &self.app_shards)?;
-        let accepted_in = Some(ports.last.clone());
-        let bound = Bound::new(Box::new(ports))?;
-        Ok(Bound {
-            accepted_in,
-            ..bound
-        })
+        let port = SharedPort::listen(network, address, backlog, &self.app_shards)?;
+        let last_arbiter = port.last_arbiter.clone();
+        let mut bound = BoundListener::new(Box::new(port))?;
+        bound.last_arbiter = Some(last_arbiter);
+        Ok(bound)
     }
 }

@@ -1,11 +1,9 @@
-//! Where connections come in: past the limits of the server socket, of its app
-//! and of the registry.
+//! Admission of connections: the limits of the server socket, of its app and of the registry.
 
-use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Context as TaskContext;
+use std::task::{Context as TaskContext, Poll};
 
 use actix_rt::time::{Instant, Sleep, sleep_until};
 
@@ -16,17 +14,24 @@ use crate::sync::AtomicWaker;
 use crate::tcp_server::limits::limiter::{Limiter, Reached};
 use crate::tcp_server::{AtLimit, LimitKind, LimitScope, Limits};
 
-/// A server socket's way in.
+/// Decides whether a server socket may accept a connection, and waits for its
+/// turn if connections have to queue.
+///
+/// A limiter may be shared, so it has a queue of the server sockets that wait
+/// at it. Only the first is woken when there is room; it accepts one connection
+/// and lets the next one have its turn.
 pub(in crate::tcp_server) struct Admission {
     /// The server socket's own, the app's, the registry's.
-    turnstiles: [Arc<Limiter>; 3],
-    /// Where it stands in line.
-    stands: [bool; 3],
-    /// Who stands there.
+    limiters: [Arc<Limiter>; 3],
+    /// In which limiters' queues this server socket is.
+    is_queued: [bool; 3],
+    /// Its entry in these queues.
     waker: Arc<AtomicWaker>,
-    /// Which one has held it up in this turn.
-    held_up_at: Option<usize>,
-    opens: Option<Pin<Box<Sleep>>>,
+    /// The limiter at which this turn has to wait.
+    blocked_at: Option<usize>,
+    /// Wakes the server socket when a rate limit allows one more connection.
+    rate_timer: Option<Pin<Box<Sleep>>>,
+    /// `onRefused` events.
     pub(in crate::tcp_server) event_queue: EventQueue<(SocketAddr, LimitKind)>,
 }
 
@@ -35,166 +40,170 @@ impl Admission {
         let counter = Arc::new(ConnectionCounter::with_parent(app.counter()));
         let own = Arc::new(Limiter::new(LimitScope::Socket, counter));
         Admission {
-            turnstiles: [own, app, registry],
-            stands: [false; 3],
+            limiters: [own, app, registry],
+            is_queued: [false; 3],
             waker: Arc::default(),
-            held_up_at: None,
-            opens: None,
+            blocked_at: None,
+            rate_timer: None,
             event_queue: EventQueue::default(),
         }
     }
 
-    fn own(&self) -> &Limiter {
-        &self.turnstiles[0]
-    }
-
-    /// What was accepted here and is open.
+    /// Counts the connections of this server socket.
     pub(in crate::tcp_server) fn counter(&self) -> &Arc<ConnectionCounter> {
-        self.own().counter()
+        self.limiters[0].counter()
     }
 
     pub(in crate::tcp_server) fn set(&self, limits: Limits) -> Result<(), NetError> {
-        self.own().set(limits)
+        self.limiters[0].set(limits)
     }
 
+    /// The server socket's own limits.
     pub(in crate::tcp_server) fn limits(&self) -> Limits {
-        self.own().limits()
+        self.limiters[0].limits()
     }
 
-    /// The limits that have connections wait in the backlog.
-    pub(in crate::tcp_server) fn full(&self) -> Vec<LimitKind> {
-        let reached = self.turnstiles.iter().flat_map(|it| it.reached());
-        let mut full: Vec<_> = reached.collect();
-        if full
-            .first()
-            .is_some_and(|first| first.then != AtLimit::Queue)
-        {
+    /// The limits that are reached. The first decides what becomes of a connection.
+    fn reached(&self) -> impl Iterator<Item = Reached> {
+        self.limiters.iter().flat_map(|it| it.reached())
+    }
+
+    /// The limits that keep connections in the backlog.
+    pub(in crate::tcp_server) fn blocking_limits(&self) -> Vec<LimitKind> {
+        let mut reached = self.reached().peekable();
+        let first = reached.peek();
+        // If the first one closes connections, none waits for those behind it.
+        if first.is_none_or(|first| first.then != AtLimit::Queue) {
             return Vec::new();
         }
-        full.retain(|it| it.then == AtLimit::Queue);
-        full.into_iter().map(|it| it.limit).collect()
+        let blocking = reached.filter(|it| it.then == AtLimit::Queue);
+        blocking.map(|it| it.limit).collect()
     }
 
-    fn first_reached(&self) -> Option<Reached> {
-        self.turnstiles.iter().find_map(|it| it.reached().next())
-    }
-
-    /// Whether connections have to wait; `cx` is woken when they have not.
-    pub(in crate::tcp_server) fn poll_capacity(&mut self, cx: &mut TaskContext<'_>) -> bool {
-        for at in 0..self.turnstiles.len() {
-            let limiter = &self.turnstiles[at];
+    /// `Ready` if a connection may be accepted, be it to refuse it. Otherwise
+    /// `cx` is woken when it is this server socket's turn and there is room.
+    pub(in crate::tcp_server) fn poll_capacity(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        for index in 0..self.limiters.len() {
+            let limiter = &self.limiters[index];
             match limiter.reached().next() {
-                Some(Reached { then, .. }) if then != AtLimit::Queue => return false,
-                None if !limiter.queues() || limiter.counter.wait_queue.is_first(&self.waker) => {}
+                // It is accepted and then closed by `refusal`, so it waits at
+                // none of the other limits either.
+                Some(Reached { then, .. }) if then != AtLimit::Queue => return Poll::Ready(()),
+                // There is room, and no other server socket waits for it. Where no
+                // limit queues, those that still wait queue for a former limit.
+                None if !limiter.may_queue()
+                    || limiter.counter().wait_queue.is_first(&self.waker) => {}
+                // It is full here, or others come first: each gets its turn.
                 _ => {
-                    self.enqueue(at, cx);
-                    return true;
+                    self.enqueue(index, cx);
+                    return Poll::Pending;
                 }
             }
         }
-        false
+        Poll::Ready(())
     }
 
-    /// Waits here for its turn. The first is woken when there is room, the
+    /// Waits in this limiter's queue. The first is woken when there is room, the
     /// others when they are first.
-    fn enqueue(&mut self, at: usize, cx: &mut TaskContext<'_>) {
-        self.held_up_at = Some(at);
+    fn enqueue(&mut self, index: usize, cx: &mut TaskContext<'_>) {
+        self.blocked_at = Some(index);
         self.waker.register(cx.waker());
-        let limiter = &self.turnstiles[at];
-        let line = &limiter.counter.wait_queue;
-        if !std::mem::replace(&mut self.stands[at], true) {
-            line.enqueue(&self.waker);
+        let limiter = &self.limiters[index];
+        let queue = &limiter.counter().wait_queue;
+        if !std::mem::replace(&mut self.is_queued[index], true) {
+            queue.enqueue(&self.waker);
         }
-        if !line.is_first(&self.waker) {
+        if !queue.is_first(&self.waker) {
             return;
         }
-        // There may be room since just before: another turn.
-        let opens = match line.recheck(|| limiter.reached().next()) {
+        // A connection may have ended since `poll_capacity` looked, when this
+        // server socket was not in the queue and could not be woken.
+        let allowed_at = match queue.recheck(|| limiter.reached().next()) {
             None => Some(Instant::now()),
-            Some(reached) => reached.opens,
+            Some(reached) => reached.allowed_at,
         };
-        if let Some(at) = opens {
-            let mut opens = Box::pin(sleep_until(at));
-            if opens.as_mut().poll(cx).is_ready() {
+        // Time opens a rate limit, and nothing else would wake the first.
+        if let Some(at) = allowed_at {
+            let mut timer = Box::pin(sleep_until(at));
+            if timer.as_mut().poll(cx).is_ready() {
                 cx.waker().wake_by_ref();
             }
-            self.opens = Some(opens);
+            self.rate_timer = Some(timer);
         }
     }
 
-    /// The clock that it slept by is gone with its thread.
-    pub(in crate::tcp_server) fn forget_clock(&mut self) {
-        self.opens = None;
+    /// Drops the timers, which belong to a thread that has ended.
+    pub(in crate::tcp_server) fn reset_timers(&mut self) {
+        self.rate_timer = None;
         self.event_queue.reset_hold_back();
     }
 
-    /// How many events were dropped, as too many listeners had panicked.
-    pub(in crate::tcp_server) fn dropped_events(&self) -> u64 {
-        self.event_queue.dropped()
-    }
-
-    /// A turn is over. Where it was this one's and it had no use for it, it is
-    /// the next one's. Where it stands in line still, it is woken when it is the
-    /// first: the wake that this turn came by has used up its waker.
+    /// Ends a turn of the accept loop. Where this server socket was first and had
+    /// no use for its place, the next one gets it.
     pub(in crate::tcp_server) fn end_turn(&mut self, cx: &TaskContext<'_>) {
-        if self.stands.contains(&true) {
+        // The wake-up that began this turn has used up the waker.
+        if self.is_queued.contains(&true) {
             self.waker.register(cx.waker());
         }
-        let held_up_at = self.held_up_at.take();
-        self.yield_turn(held_up_at);
+        let blocked_at = self.blocked_at.take();
+        self.yield_turn(blocked_at);
     }
 
-    fn yield_turn(&mut self, but_for: Option<usize>) {
-        for at in 0..self.turnstiles.len() {
-            let line = &self.turnstiles[at].counter.wait_queue;
-            if self.stands[at] && but_for != Some(at) && line.is_first(&self.waker) {
-                self.leave_line(at);
+    /// Leaves the queues in which this server socket is first, except the one at
+    /// which it still waits.
+    fn yield_turn(&mut self, except: Option<usize>) {
+        for index in 0..self.limiters.len() {
+            let queue = &self.limiters[index].counter().wait_queue;
+            if self.is_queued[index] && except != Some(index) && queue.is_first(&self.waker) {
+                self.dequeue(index);
             }
         }
     }
 
-    fn leave_line(&mut self, at: usize) {
-        self.stands[at] = false;
-        let limiter = &self.turnstiles[at];
-        limiter.counter.wait_queue.remove(&self.waker);
-        let is_full = |it: Reached| it.then == AtLimit::Queue && it.opens.is_none();
-        // At a rate the next one waits for the time.
+    fn dequeue(&mut self, index: usize) {
+        self.is_queued[index] = false;
+        let limiter = &self.limiters[index];
+        let queue = &limiter.counter().wait_queue;
+        queue.remove(&self.waker);
+        // At a full limit the end of a connection wakes the next one. At a rate
+        // limit the next one is woken now, because it has to start its timer.
+        let is_full = |it: Reached| it.then == AtLimit::Queue && it.allowed_at.is_none();
         if !limiter.reached().next().is_some_and(is_full) {
-            limiter.counter.wait_queue.wake_first();
+            queue.wake_first();
         }
     }
 
-    /// Waits nowhere, as long as it has no turn.
-    pub(in crate::tcp_server) fn leave_lines(&mut self) {
-        for at in 0..self.turnstiles.len() {
-            if self.stands[at] {
-                self.leave_line(at);
+    /// Leaves all queues.
+    pub(in crate::tcp_server) fn dequeue_all(&mut self) {
+        for index in 0..self.limiters.len() {
+            if self.is_queued[index] {
+                self.dequeue(index);
             }
         }
     }
 
-    /// Why this connection, which has been accepted, is refused.
-    pub(in crate::tcp_server) fn refuses(&self, peer: IpAddr) -> Option<(LimitKind, AtLimit)> {
-        let reached = self.first_reached().map(|it| (it.limit, it.then));
-        reached
-            // It has been accepted, so it cannot wait.
-            .filter(|(_, then)| *then != AtLimit::Queue)
-            .or_else(|| self.turnstiles.iter().find_map(|it| it.reached_by(peer)))
+    /// Why a connection that was just accepted is refused, if it is.
+    pub(in crate::tcp_server) fn refusal(&self, peer: IpAddr) -> Option<(LimitKind, AtLimit)> {
+        match self.reached().next() {
+            Some(it) if it.then != AtLimit::Queue => Some((it.limit, it.then)),
+            // An accepted connection can no longer wait in the backlog.
+            _ => self.limiters.iter().find_map(|it| it.reached_by(peer)),
+        }
     }
 
-    /// Lets one in that has been accepted.
+    /// Counts a connection that was accepted and not refused.
     pub(in crate::tcp_server) fn admit(&mut self, peer: IpAddr) -> ConnectionGuard {
-        let counted = [0, 1, 2].map(|at: usize| self.turnstiles[at].count());
-        let connection_guard = ConnectionGuard::accepted(self.counter().clone(), peer, counted);
-        // Others that wait have their turn before this one's next.
+        let counted_for_peer = self.limiters.each_ref().map(|it| it.count_accepted());
+        let guard = ConnectionGuard::accepted(self.counter().clone(), peer, counted_for_peer);
+        // The other server sockets in the queues come before the next connection.
         self.yield_turn(None);
-        connection_guard
+        guard
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.leave_lines();
+        self.dequeue_all();
     }
 }
 
@@ -219,27 +228,27 @@ mod tests {
         }
     }
 
-    /// A server socket that is only a gate.
-    struct Comer {
+    /// A server socket of which only the admission exists.
+    struct TestSocket {
         admission: Admission,
         wakes: Arc<Wakes>,
     }
 
-    impl Comer {
+    impl TestSocket {
         fn wakes(&self) -> usize {
             self.wakes.0.load(SeqCst)
         }
 
-        /// A turn with so many connections in the backlog.
+        /// A turn with `waiting` connections in the backlog.
         fn turn(&mut self, waiting: usize) -> Vec<ConnectionGuard> {
             let waker = waker(self.wakes.clone());
             let mut cx = TaskContext::from_waker(&waker);
-            let mut counter = Vec::new();
-            while counter.len() < waiting && !self.admission.poll_capacity(&mut cx) {
-                counter.push(self.admission.admit(PEER));
+            let mut guards = Vec::new();
+            while guards.len() < waiting && self.admission.poll_capacity(&mut cx).is_ready() {
+                guards.push(self.admission.admit(PEER));
             }
             self.admission.end_turn(&cx);
-            counter
+            guards
         }
     }
 
@@ -253,109 +262,108 @@ mod tests {
         }
     }
 
-    /// So many server sockets of one registry with these limits.
-    fn comers(limits: Limits, count: usize) -> (Arc<Limiter>, Vec<Comer>) {
+    /// `count` server sockets of one registry with these limits.
+    fn sockets(limits: Limits, count: usize) -> (Arc<Limiter>, Vec<TestSocket>) {
         let registry = Arc::new(Limiter::new(LimitScope::Registry, Arc::default()));
-        registry.set(limits).expect("limits that mean something");
-        let of_app = Arc::new(ConnectionCounter::with_parent(registry.counter()));
-        let app = Arc::new(Limiter::new(LimitScope::App, of_app));
-        let comer = || Comer {
+        registry.set(limits).expect("valid limits");
+        let app_counter = Arc::new(ConnectionCounter::with_parent(registry.counter()));
+        let app = Arc::new(Limiter::new(LimitScope::App, app_counter));
+        let socket = || TestSocket {
             admission: Admission::new([app.clone(), registry.clone()]),
             wakes: Arc::default(),
         };
-        let comers = (0..count).map(|_| comer()).collect();
-        (registry, comers)
+        let sockets = (0..count).map(|_| socket()).collect();
+        (registry, sockets)
     }
 
-    fn all_wakes(comers: &[Comer]) -> usize {
-        comers.iter().map(Comer::wakes).sum()
+    fn all_wakes(sockets: &[TestSocket]) -> usize {
+        sockets.iter().map(TestSocket::wakes).sum()
     }
 
     #[test]
-    fn one_place_wakes_one_of_a_thousand_in_the_order_of_the_line() {
-        let (_, mut comers) = comers(queue(1), 1000);
-        let mut counter = comers[0].turn(2);
-        assert_eq!(counter.len(), 1);
-        for comer in &mut comers[1..] {
-            assert!(comer.turn(2).is_empty());
+    fn one_free_place_wakes_one_of_a_thousand_sockets_in_queue_order() {
+        let (_, mut sockets) = sockets(queue(1), 1000);
+        let mut guards = sockets[0].turn(2);
+        assert_eq!(guards.len(), 1);
+        for socket in &mut sockets[1..] {
+            assert!(socket.turn(2).is_empty());
         }
-        assert_eq!(all_wakes(&comers), 0);
+        assert_eq!(all_wakes(&sockets), 0);
         for turn in 1..=3000 {
-            counter.clear();
-            assert_eq!(all_wakes(&comers), turn, "one more");
-            // The first to wait was the first.
+            guards.clear();
+            assert_eq!(all_wakes(&sockets), turn, "one wake-up a turn");
+            // The queue is in the order of arrival.
             let next = (turn - 1) % 1000;
-            assert_eq!(comers[next].wakes(), turn.div_ceil(1000), "its turn");
-            counter = comers[next].turn(2);
-            assert_eq!(counter.len(), 1, "and then behind the others");
+            assert_eq!(sockets[next].wakes(), turn.div_ceil(1000), "its turn");
+            guards = sockets[next].turn(2);
+            assert_eq!(guards.len(), 1, "then it queues behind the others");
         }
     }
 
     #[test]
-    fn a_place_that_the_first_has_no_use_for_is_the_nexts() {
-        let (_, mut comers) = comers(queue(1), 5);
-        let counter = comers[0].turn(1);
-        for comer in &mut comers[1..] {
-            comer.turn(1);
+    fn a_place_that_the_first_socket_does_not_use_goes_to_the_next() {
+        let (_, mut sockets) = sockets(queue(1), 5);
+        let guards = sockets[0].turn(1);
+        for socket in &mut sockets[1..] {
+            socket.turn(1);
         }
-        drop(counter);
-        // Its connection has gone, it was closed, it is left alone for a while.
-        assert!(comers[1].turn(0).is_empty());
-        assert_eq!(comers[2].wakes(), 1);
-        drop(comers.remove(2));
-        assert_eq!(comers[2].wakes(), 1);
-        comers[2].admission.leave_lines();
-        assert_eq!(comers[3].wakes(), 1);
-        // Nobody else takes it before.
-        assert!(comers[0].turn(1).is_empty());
-        assert_eq!(comers[3].turn(1).len(), 1);
+        drop(guards);
+        // The first has no connection, the second is closed, the third is frozen.
+        assert!(sockets[1].turn(0).is_empty());
+        assert_eq!(sockets[2].wakes(), 1);
+        drop(sockets.remove(2));
+        assert_eq!(sockets[2].wakes(), 1);
+        sockets[2].admission.dequeue_all();
+        assert_eq!(sockets[3].wakes(), 1);
+        // No other socket takes the place before.
+        assert!(sockets[0].turn(1).is_empty());
+        assert_eq!(sockets[3].turn(1).len(), 1);
     }
 
     #[test]
-    fn one_that_stands_in_two_lines_is_woken_for_the_second_after_a_turn_for_the_first() {
-        let (registry, mut comers) = comers(queue(1), 3);
-        let app = comers[0].admission.turnstiles[1].clone();
-        let first = comers[0].turn(1);
-        // Both behind the registry's limit, the last one behind the app's too.
-        assert!(comers[1].turn(1).is_empty());
-        assert!(comers[2].turn(1).is_empty());
-        app.set(queue(1)).expect("limits that mean something");
-        assert!(comers[2].turn(1).is_empty());
-        // The app's limit is gone, but it is paused just then: a turn in which
-        // it takes nothing.
-        app.set(Limits::default())
-            .expect("limits that mean something");
-        let wakes = comers[2].wakes();
-        assert!(wakes > 0, "it was the first of the app's line");
-        assert!(comers[2].turn(0).is_empty());
-        // The one before it in the registry's line has no use for its place.
+    fn a_socket_in_two_queues_is_woken_by_the_second_after_a_turn_for_the_first() {
+        let (registry, mut sockets) = sockets(queue(1), 3);
+        let app = sockets[0].admission.limiters[1].clone();
+        let first = sockets[0].turn(1);
+        // Both queue at the registry's limit, the last one then at the app's too.
+        assert!(sockets[1].turn(1).is_empty());
+        assert!(sockets[2].turn(1).is_empty());
+        app.set(queue(1)).expect("valid limits");
+        assert!(sockets[2].turn(1).is_empty());
+        // The app's limit is removed, and the socket has a turn in which it
+        // accepts nothing.
+        app.set(Limits::default()).expect("valid limits");
+        let wakes = sockets[2].wakes();
+        assert!(wakes > 0, "it was first in the app's queue");
+        assert!(sockets[2].turn(0).is_empty());
+        // The socket before it in the registry's queue does not use its place.
         drop(first);
-        assert_eq!(comers[1].wakes(), 1);
-        assert!(comers[1].turn(0).is_empty());
-        assert_eq!(comers[2].wakes(), wakes + 1, "its turn");
-        assert_eq!(comers[2].turn(1).len(), 1);
+        assert_eq!(sockets[1].wakes(), 1);
+        assert!(sockets[1].turn(0).is_empty());
+        assert_eq!(sockets[2].wakes(), wakes + 1, "its turn");
+        assert_eq!(sockets[2].turn(1).len(), 1);
         drop(registry);
     }
 
     #[test]
-    fn a_limit_that_is_raised_or_taken_away_lets_all_in_one_after_the_other() {
+    fn raising_or_removing_a_limit_wakes_all_sockets_one_after_the_other() {
         for limits in [queue(100), Limits::default()] {
-            let (registry, mut comers) = comers(queue(1), 100);
-            let mut counter = comers[0].turn(1);
-            for comer in &mut comers[1..] {
-                comer.turn(1);
+            let (registry, mut sockets) = sockets(queue(1), 100);
+            let mut guards = sockets[0].turn(1);
+            for socket in &mut sockets[1..] {
+                socket.turn(1);
             }
-            registry.set(limits).expect("limits that mean something");
-            for comer in &mut comers[1..] {
-                assert_eq!(comer.wakes(), 1);
-                counter.extend(comer.turn(1));
+            registry.set(limits).expect("valid limits");
+            for socket in &mut sockets[1..] {
+                assert_eq!(socket.wakes(), 1);
+                guards.extend(socket.turn(1));
             }
-            assert_eq!((counter.len(), all_wakes(&comers)), (100, 99));
+            assert_eq!((guards.len(), all_wakes(&sockets)), (100, 99));
         }
     }
 
     #[actix_rt::test]
-    async fn at_a_rate_only_the_first_waits_for_the_time() {
+    async fn at_a_rate_limit_only_the_first_socket_has_a_timer() {
         tokio::time::pause();
         let rate = RateLimit {
             most: 1,
@@ -366,22 +374,22 @@ mod tests {
             rate: Some(rate),
             ..Limits::default()
         };
-        let (_, mut comers) = comers(limits, 1000);
-        let mut open = comers[0].turn(2);
+        let (_, mut sockets) = sockets(limits, 1000);
+        let mut open = sockets[0].turn(2);
         assert_eq!(open.len(), 1);
-        for comer in &mut comers[1..] {
-            assert!(comer.turn(2).is_empty());
+        for socket in &mut sockets[1..] {
+            assert!(socket.turn(2).is_empty());
         }
         for next in [0, 1, 2, 3] {
             tokio::time::sleep(Duration::from_millis(1010)).await;
-            assert_eq!(comers[next].wakes(), 1);
-            open.extend(comers[next].turn(2));
+            assert_eq!(sockets[next].wakes(), 1);
+            open.extend(sockets[next].turn(2));
             assert_eq!(open.len(), next + 2);
-            // The next one is woken to look at the clock.
-            assert_eq!(comers[next + 1].wakes(), 1);
-            assert!(comers[next + 1].turn(2).is_empty());
-            comers[next + 1].wakes.0.store(0, SeqCst);
-            assert_eq!(all_wakes(&comers), next + 1);
+            // The next one is woken to start its timer.
+            assert_eq!(sockets[next + 1].wakes(), 1);
+            assert!(sockets[next + 1].turn(2).is_empty());
+            sockets[next + 1].wakes.0.store(0, SeqCst);
+            assert_eq!(all_wakes(&sockets), next + 1);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The limits of one scope, kept.
+//! The limits of one scope: of a server socket, an app or a registry.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use crate::connections::ConnectionCounter;
 use crate::net_error::NetError;
 use crate::tcp_server::{AtLimit, LimitKind, LimitScope, Limits, RateLimit};
 
-/// The limits of a server socket, or those that several share, and how far
-/// they are used up.
+/// The limits of one scope and how far they are used up. The server sockets of
+/// the scope share it.
 pub(crate) struct Limiter {
-    of: LimitScope,
-    pub(in crate::tcp_server) counter: Arc<ConnectionCounter>,
-    /// Whether there are limits at all: where there are none, nobody takes
-    /// the lock.
+    scope: LimitScope,
+    counter: Arc<ConnectionCounter>,
+    /// Whether there are any limits. Without limits, the usual case, accepting
+    /// does not take the lock.
     is_limited: AtomicBool,
     state: Mutex<State>,
 }
@@ -25,16 +25,19 @@ pub(crate) struct Limiter {
 #[derive(Default)]
 struct State {
     limits: Limits,
-    /// When the rate is even again. Connections come ahead of it by no more
-    /// than the time of the limit.
-    even: Option<Instant>,
+    /// The rate limit is a GCRA (generic cell rate algorithm). It needs one time
+    /// instead of a history: when the next connection would be due if all came
+    /// at even intervals. In the past after a quiet time.
+    theoretical_arrival: Option<Instant>,
 }
 
 impl State {
-    /// When the rate lets the next one in, if not now.
-    fn opens_at(&self, rate: RateLimit) -> Option<Instant> {
-        let ahead = rate.per - rate.per / rate.most;
-        let at = self.even?.checked_sub(ahead)?;
+    /// When the rate limit allows the next connection; `None` if it does now.
+    fn allowed_at(&self, rate: RateLimit) -> Option<Instant> {
+        // A connection may come early by so much that `most` of them may come at
+        // once after a quiet time.
+        let burst_tolerance = rate.per - rate.per / rate.most;
+        let at = self.theoretical_arrival?.checked_sub(burst_tolerance)?;
         (at > Instant::now()).then_some(at)
     }
 }
@@ -43,14 +46,14 @@ impl State {
 pub(in crate::tcp_server) struct Reached {
     pub(in crate::tcp_server) limit: LimitKind,
     pub(in crate::tcp_server) then: AtLimit,
-    /// When it opens, if the time does that.
-    pub(in crate::tcp_server) opens: Option<Instant>,
+    /// For a rate limit: when it allows the next connection.
+    pub(in crate::tcp_server) allowed_at: Option<Instant>,
 }
 
 impl Limiter {
-    pub(crate) fn new(of: LimitScope, counter: Arc<ConnectionCounter>) -> Self {
+    pub(crate) fn new(scope: LimitScope, counter: Arc<ConnectionCounter>) -> Self {
         Limiter {
-            of,
+            scope,
             counter,
             is_limited: AtomicBool::new(false),
             state: Mutex::default(),
@@ -60,13 +63,14 @@ impl Limiter {
     pub(crate) fn set(&self, limits: Limits) -> Result<(), NetError> {
         limits.check()?;
         let mut state = self.state.lock();
+        // A new rate starts with a full burst.
         if state.limits.rate != limits.rate {
-            state.even = None;
+            state.theoretical_arrival = None;
         }
         state.limits = limits;
         self.is_limited.store(limits != Limits::default(), SeqCst);
         drop(state);
-        // Those that wait look again, one after the other.
+        // There may be room now. The first in the queue wakes the others in turn.
         self.counter.wait_queue.wake_first();
         Ok(())
     }
@@ -79,63 +83,63 @@ impl Limiter {
         &self.counter
     }
 
-    /// What is reached, whoever the peer is; the first decides.
+    /// The limits that are reached for every peer. The first one decides.
     pub(in crate::tcp_server) fn reached(&self) -> impl Iterator<Item = Reached> + use<> {
-        let state = self.is_limited.load(SeqCst).then(|| self.state.lock());
-        let [mut connections, mut rate] = [None, None];
-        if let Some(state) = state {
-            let limit = state.limits.connections;
-            connections = limit
-                .filter(|limit| self.counter.accepted() >= limit.most)
-                .map(|limit| Reached {
-                    limit: LimitKind::Connections(self.of),
-                    then: limit.then,
-                    opens: None,
-                });
-            rate = state.limits.rate.and_then(|limit| {
-                let opens = state.opens_at(limit)?;
-                Some(Reached {
-                    limit: LimitKind::Rate(self.of),
-                    then: limit.then,
-                    opens: Some(opens),
-                })
-            });
-        }
-        [connections, rate].into_iter().flatten()
+        let reached = self.is_limited.load(SeqCst).then(|| {
+            let state = self.state.lock();
+            let connections = state.limits.connections;
+            let connections = connections.filter(|it| self.counter.accepted() >= it.most);
+            let rate = state.limits.rate;
+            let rate = rate.and_then(|it| Some((it.then, state.allowed_at(it)?)));
+            [
+                connections.map(|it| Reached {
+                    limit: LimitKind::Connections(self.scope),
+                    then: it.then,
+                    allowed_at: None,
+                }),
+                rate.map(|(then, allowed_at)| Reached {
+                    limit: LimitKind::Rate(self.scope),
+                    then,
+                    allowed_at: Some(allowed_at),
+                }),
+            ]
+        });
+        reached.into_iter().flatten().flatten()
     }
 
-    /// Whether connections may have to wait here.
-    pub(in crate::tcp_server) fn queues(&self) -> bool {
+    /// Whether there is a limit at which connections wait.
+    pub(in crate::tcp_server) fn may_queue(&self) -> bool {
         self.is_limited.load(SeqCst) && {
-            let Limits {
-                connections, rate, ..
-            } = self.limits();
-            let connections = connections.map(|limit| limit.then);
-            let rate = rate.map(|limit| limit.then);
+            let limits = self.limits();
+            let connections = limits.connections.map(|limit| limit.then);
+            let rate = limits.rate.map(|limit| limit.then);
             [connections, rate].contains(&Some(AtLimit::Queue))
         }
     }
 
-    /// The limit of this peer, if it is reached.
+    /// The limit per peer, if this peer has reached it.
     pub(in crate::tcp_server) fn reached_by(&self, peer: IpAddr) -> Option<(LimitKind, AtLimit)> {
         if !self.is_limited.load(SeqCst) {
             return None;
         }
         let limit = self.limits().per_peer?;
-        let reached = self.counter.accepted_from(peer) >= limit.most;
-        reached.then_some((LimitKind::PerPeer(self.of), limit.then))
+        let is_reached = self.counter.accepted_from(peer) >= limit.most;
+        is_reached.then_some((LimitKind::PerPeer(self.scope), limit.then))
     }
 
-    /// One comes in; says whether it is to be counted for its peer.
-    pub(in crate::tcp_server) fn count(&self) -> bool {
+    /// Counts an accepted connection for the rate. Returns whether it has to be
+    /// counted for its peer.
+    pub(in crate::tcp_server) fn count_accepted(&self) -> bool {
         if !self.is_limited.load(SeqCst) {
             return false;
         }
         let mut state = self.state.lock();
         if let Some(rate) = state.limits.rate {
             let now = Instant::now();
-            let even = state.even.map_or(now, |even| even.max(now));
-            state.even = Some(even + rate.per / rate.most);
+            // After a quiet time the intervals begin now: unused time beyond one
+            // burst is not saved up.
+            let arrival = state.theoretical_arrival.map_or(now, |it| it.max(now));
+            state.theoretical_arrival = Some(arrival + rate.per / rate.most);
         }
         state.limits.per_peer.is_some()
     }

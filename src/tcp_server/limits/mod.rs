@@ -1,4 +1,4 @@
-//! How many connections, and how fast: of a server socket, an app and a registry.
+//! Limits on accepted connections: of a server socket, an app and a registry.
 
 pub(super) mod admission;
 pub(super) mod limiter;

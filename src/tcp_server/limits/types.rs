@@ -1,4 +1,4 @@
-//! How much server sockets take on, and what is refused.
+//! Limits on accepted connections, and `onRefused`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -6,59 +6,57 @@ use std::time::Duration;
 use actix::Message;
 
 use crate::events::Event;
-use crate::events::redelivery;
-use crate::events::redelivery::InFlightEvent;
+use crate::events::redelivery::{self, InFlightEvent};
 use crate::ids::ServerSocketId;
 use crate::net_error::NetError;
 
-/// What is taken on by one server socket
-/// ([`set_limits`](crate::TcpServer::set_limits)), by all of an app's together
-/// ([`AppLimits`](crate::AppLimits)), or by all of a registry's
-/// ([`Registry::limits`](crate::Registry::limits)); beyond Chrome, and by
-/// default there are no limits.
+/// How many connections are accepted (beyond Chrome): by one server socket
+/// ([`set_limits`](crate::TcpServer::set_limits)), by all server sockets of an app
+/// together ([`AppLimits`](crate::AppLimits)), or by all of a registry
+/// ([`Registry::limits`](crate::Registry::limits)). By default there are no limits.
 ///
-/// A connection counts from when it is accepted, its TLS handshake included,
-/// until it is closed and its last sends have left. What the app has made by
-/// `connect` does not count. What another process has left counts for the app
-/// and the registry; for the server socket only if nobody had heard of it.
+/// A connection counts from when it is accepted, before its TLS handshake, until it
+/// is closed and its last sends have left. Connections made by `connect` do not
+/// count. A connection that another process handed over counts for the app and the
+/// registry; for the server socket only if no listener had heard of it.
 ///
-/// Where several limits are reached, one decides what becomes of a connection:
-/// the server socket's before the app's, and the app's before the registry's;
-/// of one of them `connections` before `rate`. `per_peer` comes last: who the
-/// peer is shows when it is accepted. Server sockets that wait for the same
-/// limit take turns: each accepts one connection, in the order in which they
-/// began to wait.
+/// If several limits are reached, the first decides what becomes of a connection.
+/// The order is: the server socket, the app, the registry; for each of them
+/// `connections`, then `rate`. `per_peer` comes last, because the peer is only known
+/// once the connection is accepted. Server sockets that wait at the same limit take
+/// turns: each accepts one connection, in the order in which they began to wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Limits {
-    /// Connections that are open at once.
+    /// How many connections may be open at once.
     pub connections: Option<Limit>,
-    /// Those of one peer: of an IPv4 address, or of the /64 network of an IPv6
-    /// address. Connections that were accepted before this was first set, or by
-    /// another process, do not count here. It cannot [`Queue`](AtLimit::Queue): whose turn it is
-    /// is not known before it is accepted, and others would wait behind it.
+    /// How many connections of one peer may be open at once. A peer is an IPv4
+    /// address, or the /64 network of an IPv6 address. Connections that were
+    /// accepted before this was first set, or by another process, do not count. It
+    /// cannot be [`Queue`](AtLimit::Queue): the peer is only known once the
+    /// connection is accepted, and other peers would wait behind it.
     pub per_peer: Option<Limit>,
-    /// Connections that are accepted in a time.
+    /// How many connections may be accepted per time.
     pub rate: Option<RateLimit>,
 }
 
-/// A limit on a number.
+/// A limit on a number of connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limit {
     /// At least 1.
     pub most: usize,
-    /// What becomes of those above it.
+    /// What becomes of connections above it.
     pub then: AtLimit,
 }
 
-/// A limit on a number in a time: after a quiet time that many at once, then
-/// one for each part of the time.
+/// A limit on a number of connections per time. After a quiet time, `most` of them
+/// are accepted at once, then one every `per / most`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RateLimit {
     /// At least 1.
     pub most: u32,
     /// More than 0, and at most a day.
     pub per: Duration,
-    /// What becomes of those above it.
+    /// What becomes of connections above it.
     pub then: AtLimit,
 }
 
@@ -69,25 +67,25 @@ pub enum AtLimit {
     /// It waits in the backlog, where the OS refuses more once it is full.
     #[default]
     Queue,
-    /// It is accepted and closed: it finds the end, also if it has sent something
-    /// by then.
+    /// It is accepted and closed. The peer reads the end of the stream, even if it
+    /// has already sent something.
     Close,
-    /// It is accepted and reset (closed, on a network that cannot).
+    /// It is accepted and reset, or closed on a network that cannot reset.
     Reset,
 }
 
-/// Whose limit.
+/// The scope of a limit.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum LimitScope {
-    /// The server socket's own.
+    /// One server socket.
     Socket,
-    /// That of all server sockets of the app.
+    /// All server sockets of the app.
     App,
-    /// That of all server sockets of the registry.
+    /// All server sockets of the registry.
     Registry,
 }
 
-/// Which limit.
+/// The kind of a limit, with its scope.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum LimitKind {
@@ -102,30 +100,30 @@ pub enum LimitKind {
     Descriptors,
 }
 
-/// `onRefused` (beyond Chrome): a connection was accepted and closed at a
-/// limit. A suspended app is not loaded for it, and a paused socket raises
-/// none.
+/// `onRefused` (beyond Chrome): a connection was accepted, and closed or reset
+/// because of a limit. A suspended app is not loaded for it. A paused socket raises
+/// it when it is resumed.
 #[derive(Clone, derive_more::Debug, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct RefusedInfo {
     /// The server socket.
     pub socket_id: ServerSocketId,
-    /// The other end's address.
+    /// The peer's address.
     pub peer_address: IpAddr,
-    /// The other end's port.
+    /// The peer's port.
     pub peer_port: u16,
-    /// Why.
+    /// The limit that was reached.
     pub limit: LimitKind,
-    /// How many before this one were not told, because listeners had
+    /// How many refusals before this one raised no event, because listeners had
     /// [`UNHANDLED_REFUSALS`] events to handle.
     pub missed: u64,
     #[debug(skip)]
-    pub(in crate::tcp_server) _unhandled: InFlightEvent<RefusedInfo, (SocketAddr, LimitKind)>,
+    pub(in crate::tcp_server) _token: InFlightEvent<RefusedInfo, (SocketAddr, LimitKind)>,
 }
 
 impl RefusedInfo {
-    /// `peer_address` and `peer_port` in one.
+    /// `peer_address` and `peer_port` as one address.
     pub fn peer_addr(&self) -> SocketAddr {
         (self.peer_address, self.peer_port).into()
     }
@@ -133,8 +131,8 @@ impl RefusedInfo {
 
 impl Event for RefusedInfo {}
 
-/// The most `onRefused` events of one server socket that listeners have not
-/// handled, and as many that wait; beyond it refusals are only counted.
+/// How many `onRefused` events of one server socket may be unhandled by listeners,
+/// and how many more may be queued. Refusals beyond that are only counted.
 pub const UNHANDLED_REFUSALS: usize = redelivery::MAX_UNHANDLED;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -148,9 +146,7 @@ impl Limits {
         let rate = self
             .rate
             .is_none_or(|rate| rate.most > 0 && !rate.per.is_zero() && rate.per <= DAY);
-        match connections && per_peer && rate {
-            true => Ok(()),
-            false => Err(NetError::INVALID_ARGUMENT),
-        }
+        let is_valid = connections && per_peer && rate;
+        is_valid.then_some(()).ok_or(NetError::INVALID_ARGUMENT)
     }
 }

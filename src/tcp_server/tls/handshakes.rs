@@ -1,289 +1,275 @@
-//! TLS on accepted connections: the handshakes that go on, off the accept
-//! path, and what came of them.
+//! TLS handshakes of accepted connections, each in a task of its own.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use actix_rt::time::{Instant, Sleep, sleep_until, timeout};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::answer::Reply;
-use crate::events::Listeners;
-use crate::ids::ServerSocketId;
 use crate::net_error::NetError;
 use crate::os::Stream;
 use crate::tcp::ConnectionMeta;
-use crate::tcp_server::HANDSHAKE_GRACE;
-use crate::tcp_server::tls::handshake_errors::{Failures, HandshakeErrorInfo};
+use crate::tcp_server::tls::handshake_errors::HandshakeErrors;
 use crate::tls::Server;
 
-/// A connection whose peer is known.
+/// At the limit of its handshakes, a server socket aborts the oldest for a newer
+/// one, but none that is younger than this: an honest client needs a few round
+/// trips.
+const HANDSHAKE_GRACE: Duration = Duration::from_secs(1);
+
+/// A connection and its metadata.
 pub(in crate::tcp_server) type AcceptedStream = (Box<dyn Stream>, Box<ConnectionMeta>);
 
 #[derive(Default)]
 pub(in crate::tcp_server) struct Handshakes {
-    /// How connections that are accepted from now on are encrypted, if they
-    /// are.
+    /// How connections that are accepted from now on are encrypted; `None`: they
+    /// are not.
     server: Option<Server>,
-    /// Another process has encrypted, and the app has not said yet how this
-    /// one is to: none may go on without.
-    undecided: bool,
-    /// By age.
-    going: BTreeMap<u64, Going>,
-    tasks: JoinSet<Ended>,
-    started: u64,
-    /// Accepted while there was no room for another handshake, or nobody had
-    /// said how it is to be encrypted.
-    next: Option<AcceptedStream>,
-    /// Wakes the accept loop when the oldest one may be given up.
-    grace: Option<Pin<Box<Sleep>>>,
-    /// Encrypted, and heard of by nobody.
+    /// The previous process encrypted connections, and the app has not called
+    /// `setTls` in this one. No connection may become a client without TLS.
+    awaits_set_tls: bool,
+    /// Running handshakes by number, so the oldest is first.
+    running: BTreeMap<u64, Handshake>,
+    tasks: JoinSet<TaskResult>,
+    last_number: u64,
+    /// A connection that was accepted and waits for room, or for `setTls`.
+    waiting: Option<AcceptedStream>,
+    /// Wakes the accept loop when the oldest handshake may be aborted.
+    grace_timer: Option<Pin<Box<Sleep>>>,
+    /// Connections whose handshake succeeded and that are no clients yet.
     finished: VecDeque<AcceptedStream>,
-    failures: Failures,
-    /// Who waits for an end of all that.
-    settling: Vec<Reply<()>>,
+    pub(in crate::tcp_server) errors: HandshakeErrors,
+    /// Calls that wait until there is nothing left of all that.
+    idle_replies: Vec<Reply<()>>,
 }
 
-/// Which one, and what came of it.
-type Ended = (u64, Result<AcceptedStream, NetError>);
+/// The number of a handshake, and its result.
+type TaskResult = (u64, Result<AcceptedStream, NetError>);
 
-struct Going {
-    since: Instant,
+struct Handshake {
+    started_at: Instant,
     peer: SocketAddr,
     task: AbortHandle,
 }
 
-/// What a drain's deadline has ended before `onAccept`.
+/// What the deadline of a drain ended before `onAccept`.
 #[derive(Default)]
-pub(crate) struct EndedHandshakes {
-    /// Handshakes.
+pub(crate) struct AbortedHandshakes {
+    /// Handshakes that were not finished.
     pub(crate) unfinished: usize,
-    /// Connections whose handshake was done.
+    /// Connections whose handshake was finished.
     pub(crate) undelivered: usize,
 }
 
 impl Handshakes {
-    /// Of a socket whose connections another process has encrypted.
-    pub(in crate::tcp_server) fn undecided() -> Self {
+    /// For a server socket whose connections the previous process encrypted.
+    pub(in crate::tcp_server) fn awaiting_set_tls() -> Self {
         Handshakes {
-            undecided: true,
+            awaits_set_tls: true,
             ..Handshakes::default()
         }
     }
 
     #[cfg(feature = "tls")]
-    pub(in crate::tcp_server) fn set(&mut self, server: Option<Server>) {
-        self.undecided = false;
+    pub(in crate::tcp_server) fn set_server(&mut self, server: Option<Server>) {
+        self.awaits_set_tls = false;
         self.server = server;
     }
 
-    pub(in crate::tcp_server) fn is_undecided(&self) -> bool {
-        self.undecided
+    pub(in crate::tcp_server) fn awaits_set_tls(&self) -> bool {
+        self.awaits_set_tls
     }
 
-    /// Whether what is accepted is to be encrypted.
-    pub(in crate::tcp_server) fn encrypts(&self) -> bool {
-        self.undecided || self.server.is_some()
+    /// Whether accepted connections are encrypted.
+    pub(in crate::tcp_server) fn uses_tls(&self) -> bool {
+        self.awaits_set_tls || self.server.is_some()
     }
 
-    /// How many have failed.
-    pub(in crate::tcp_server) fn failed(&self) -> u64 {
-        self.failures.count()
+    /// Replies when no handshake is running or waiting, and every finished one
+    /// has become a client.
+    pub(in crate::tcp_server) fn reply_when_idle(&mut self, reply: Reply<()>) {
+        self.idle_replies.push(reply);
     }
 
-    pub(in crate::tcp_server) fn dropped_events(&self) -> u64 {
-        self.failures.dropped()
-    }
-
-    /// Answers when every handshake has ended, and `onAccept` has been raised
-    /// for what came of it.
-    pub(in crate::tcp_server) fn when_settled(&mut self, reply: Reply<()>) {
-        self.settling.push(reply);
-    }
-
-    /// Ends every handshake, which is a failure of each, and closes what no
-    /// listener has heard of.
-    pub(in crate::tcp_server) fn abort_all(&mut self) -> EndedHandshakes {
+    /// Fails every handshake that is not finished, and closes the connections of
+    /// those that are.
+    pub(in crate::tcp_server) fn abort_all(&mut self) -> AbortedHandshakes {
         self.tasks.abort_all();
-        let going = mem::take(&mut self.going).into_values();
-        let waiting = self.next.take().map(|(_, ends)| ends.peer());
+        let running = mem::take(&mut self.running).into_values();
+        let waiting = self.waiting.take().map(|(_, meta)| meta.peer());
         let mut unfinished = 0;
-        for peer in going.map(|it| it.peer).chain(waiting) {
-            self.failures.add(peer, NetError::ABORTED);
+        for peer in running.map(|it| it.peer).chain(waiting) {
+            self.errors.push(peer, NetError::ABORTED);
             unfinished += 1;
         }
-        EndedHandshakes {
+        AbortedHandshakes {
             unfinished,
             undelivered: mem::take(&mut self.finished).len(),
         }
     }
 
-    fn is_settled(&self) -> bool {
-        self.going.is_empty() && self.next.is_none() && self.finished.is_empty()
+    fn is_idle(&self) -> bool {
+        self.running.is_empty() && self.waiting.is_none() && self.finished.is_empty()
     }
 
-    /// The thread of the handshakes is gone, and they with it. What stands
-    /// before or behind its own goes on in this one.
+    /// Moves to the current thread. Running handshakes are lost with the thread
+    /// of their tasks; waiting and finished connections register here.
     pub(in crate::tcp_server) fn reregister(&mut self) {
-        self.grace = None;
-        self.failures.forget_clock();
+        self.grace_timer = None;
+        self.errors.event_queue.reset_hold_back();
         self.tasks = JoinSet::new();
-        for going in mem::take(&mut self.going).into_values() {
-            self.failures.add(going.peer, NetError::FAILED);
+        for handshake in mem::take(&mut self.running).into_values() {
+            self.errors.push(handshake.peer, NetError::FAILED);
         }
-        let rest = self.next.take().into_iter();
-        let rest = rest.map(|it| (it, true));
-        let finished = mem::take(&mut self.finished).into_iter();
-        for ((mut stream, ends), is_next) in rest.chain(finished.map(|it| (it, false))) {
-            match stream.reregister() {
-                Ok(()) if is_next => self.next = Some((stream, ends)),
-                Ok(()) => self.finished.push_back((stream, ends)),
-                Err(_) => self.failures.add(ends.peer(), NetError::FAILED),
+        let errors = &mut self.errors;
+        let mut reregister = |(stream, meta): &mut AcceptedStream| {
+            let is_registered = stream.reregister().is_ok();
+            if !is_registered {
+                errors.push(meta.peer(), NetError::FAILED);
             }
-        }
+            is_registered
+        };
+        self.waiting = self.waiting.take_if(&mut reregister);
+        self.finished.retain_mut(reregister);
     }
 
-    /// Takes up what has come to its end. It is to be called in every turn.
-    pub(in crate::tcp_server) fn settle(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(Some(ended)) = self.tasks.poll_join_next(cx) {
-            let (number, made) = match ended {
-                Ok(ended) => ended,
-                // It was given up, which has been told.
+    /// Collects the results of tasks, and starts the handshake that waits. Called
+    /// in every turn.
+    pub(in crate::tcp_server) fn poll(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(joined)) = self.tasks.poll_join_next(cx) {
+            let (number, result) = match joined {
+                Ok(result) => result,
+                // Aborted by this server socket, which has reported it.
                 Err(error) if error.is_cancelled() => continue,
-                Err(error) => match self.number(error.id()) {
+                // The task panicked, and its number is lost with its result.
+                Err(error) => match self.number_of(error.id()) {
                     Some(number) => (number, Err(NetError::FAILED)),
                     None => continue,
                 },
             };
-            // One that was given up when it was just over is not there.
-            if let Some(Going { peer, .. }) = self.going.remove(&number) {
-                match made {
-                    Ok(peered) => self.finished.push_back(peered),
-                    Err(error) => self.failures.add(peer, error),
+            // A handshake that was aborted just when it finished is not in the
+            // map, and its failure is already reported.
+            if let Some(Handshake { peer, .. }) = self.running.remove(&number) {
+                match result {
+                    Ok(accepted) => self.finished.push_back(accepted),
+                    Err(error) => self.errors.push(peer, error),
                 }
             }
         }
-        self.start_next(cx);
-        if self.is_settled() {
-            for reply in self.settling.drain(..) {
+        self.start_waiting(cx);
+        if self.is_idle() {
+            for reply in self.idle_replies.drain(..) {
                 reply.send(Ok(()));
             }
         }
     }
 
-    fn number(&self, id: tokio::task::Id) -> Option<u64> {
-        let mut all = self.going.iter();
-        let found = all.find(|(_, going)| going.task.id() == id);
+    fn number_of(&self, id: tokio::task::Id) -> Option<u64> {
+        let mut running = self.running.iter();
+        let found = running.find(|(_, handshake)| handshake.task.id() == id);
         found.map(|(number, _)| *number)
     }
 
-    /// The next one that `onAccept` can be raised for.
-    pub(in crate::tcp_server) fn finished(&mut self, cx: &Context<'_>) -> Option<AcceptedStream> {
+    /// The next connection that can become a client.
+    pub(in crate::tcp_server) fn pop_finished(
+        &mut self,
+        cx: &Context<'_>,
+    ) -> Option<AcceptedStream> {
         let finished = self.finished.pop_front();
-        if !self.settling.is_empty() && self.finished.is_empty() {
-            // To see that it was the last.
+        // If it was the last one, the next turn answers the calls that wait.
+        if !self.idle_replies.is_empty() && self.finished.is_empty() {
             cx.waker().wake_by_ref();
         }
         finished
     }
 
-    /// Whether there is something for the app: a connection to be heard of, or
-    /// one that it has to decide on.
-    pub(in crate::tcp_server) fn wants_app(&self) -> bool {
-        !self.finished.is_empty() || (self.undecided && self.next.is_some())
+    /// Whether the app has to be loaded: for a client that it can hear of, or
+    /// because a connection waits for its `setTls`.
+    pub(in crate::tcp_server) fn needs_app(&self) -> bool {
+        !self.finished.is_empty() || (self.awaits_set_tls && self.waiting.is_some())
     }
 
     /// Whether another connection may be accepted.
     pub(in crate::tcp_server) fn has_room(&mut self, cx: &mut Context<'_>) -> bool {
-        self.start_next(cx);
-        // Where all have their end behind them, only listeners make room.
+        self.start_waiting(cx);
+        // If all handshakes are finished, none can be aborted for a newer one:
+        // only listeners make room.
         let most = self
             .server
             .as_ref()
             .map_or(usize::MAX, Server::max_handshakes);
-        self.next.is_none() && self.finished.len() < most
+        self.waiting.is_none() && self.finished.len() < most
     }
 
-    /// Takes an accepted connection, which is given back if it is not to be
-    /// encrypted.
-    pub(in crate::tcp_server) fn take(
-        &mut self,
-        accepted: AcceptedStream,
-        cx: &mut Context<'_>,
-    ) -> Option<AcceptedStream> {
-        if !self.encrypts() {
-            return Some(accepted);
-        }
-        self.next = Some(accepted);
-        self.start_next(cx);
-        None
+    /// Starts the handshake of an accepted connection, or has it wait for room.
+    pub(in crate::tcp_server) fn push(&mut self, accepted: AcceptedStream, cx: &mut Context<'_>) {
+        self.waiting = Some(accepted);
+        self.start_waiting(cx);
     }
 
-    fn start_next(&mut self, cx: &mut Context<'_>) {
-        if self.undecided || self.next.is_none() {
+    fn start_waiting(&mut self, cx: &mut Context<'_>) {
+        if self.awaits_set_tls || self.waiting.is_none() {
             return;
         }
         let Some(server) = self.server.clone() else {
-            // By now it is not to be encrypted.
-            return self.finished.extend(self.next.take());
+            // The app has turned TLS off since the connection was accepted.
+            return self.finished.extend(self.waiting.take());
         };
         if self.make_room(server.max_handshakes(), cx)
-            && let Some((stream, ends)) = self.next.take()
+            && let Some((stream, meta)) = self.waiting.take()
         {
-            self.start(stream, ends, server);
-            // The set of the tasks has to see this waker.
+            self.start(stream, meta, server);
+            // A `JoinSet` wakes the waker of its last poll only. This turn has
+            // polled it, perhaps without a task, so it needs another turn.
             cx.waker().wake_by_ref();
         }
     }
 
-    /// Whether there is room for one more, after the oldest was given up if it
-    /// is old enough.
+    /// Whether one more handshake may run. Aborts the oldest for it if that one
+    /// had its [`HANDSHAKE_GRACE`].
     fn make_room(&mut self, most: usize, cx: &mut Context<'_>) -> bool {
-        if self.going.len() + self.finished.len() < most {
+        if self.running.len() + self.finished.len() < most {
             return true;
         }
-        let Some(oldest) = self.going.first_entry() else {
+        let Some(oldest) = self.running.first_entry() else {
             return false;
         };
-        let due = oldest.get().since + HANDSHAKE_GRACE;
+        let due = oldest.get().started_at + HANDSHAKE_GRACE;
         if due <= Instant::now() {
-            let Going { peer, task, .. } = oldest.remove();
+            let Handshake { peer, task, .. } = oldest.remove();
             task.abort();
-            self.failures.add(peer, NetError::INSUFFICIENT_RESOURCES);
+            self.errors.push(peer, NetError::INSUFFICIENT_RESOURCES);
             return true;
         }
-        let mut grace = Box::pin(sleep_until(due));
-        // Registered by the poll; if it is over already, that is another turn.
-        if grace.as_mut().poll(cx).is_ready() {
+        let mut timer = Box::pin(sleep_until(due));
+        // The poll registers `cx`. If the time has passed since, another turn
+        // aborts the handshake.
+        if timer.as_mut().poll(cx).is_ready() {
             cx.waker().wake_by_ref();
         }
-        self.grace = Some(grace);
+        self.grace_timer = Some(timer);
         false
     }
 
-    fn start(&mut self, stream: Box<dyn Stream>, ends: Box<ConnectionMeta>, server: Server) {
-        self.started += 1;
-        let number = self.started;
-        let peer = ends.peer();
+    fn start(&mut self, stream: Box<dyn Stream>, meta: Box<ConnectionMeta>, server: Server) {
+        self.last_number += 1;
+        let number = self.last_number;
+        let peer = meta.peer();
         let task = self.tasks.spawn(async move {
-            let made = timeout(server.handshake_timeout(), server.handshake(stream)).await;
-            let made = made.unwrap_or(Err(NetError::TIMED_OUT));
-            (number, made.map(|stream| (stream, ends)))
+            let result = timeout(server.handshake_timeout(), server.handshake(stream)).await;
+            let result = result.unwrap_or(Err(NetError::TIMED_OUT));
+            (number, result.map(|stream| (stream, meta)))
         });
-        let since = Instant::now();
-        self.going.insert(number, Going { since, peer, task });
-    }
-
-    /// Tells of the failures that may be told now.
-    pub(in crate::tcp_server) fn tell(
-        &mut self,
-        id: ServerSocketId,
-        to: &Listeners<HandshakeErrorInfo>,
-        cx: &mut Context<'_>,
-    ) {
-        self.failures.tell(id, to, cx);
+        let handshake = Handshake {
+            started_at: Instant::now(),
+            peer,
+            task,
+        };
+        self.running.insert(number, handshake);
     }
 }

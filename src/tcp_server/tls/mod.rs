@@ -1,4 +1,4 @@
-//! TLS on accepted connections.
+//! TLS handshakes of accepted connections.
 
 pub(super) mod handshake_errors;
 pub(super) mod handshakes;

@@ -37,7 +37,7 @@ pub struct Outcome {
     /// A send failed; it may have been written in part.
     pub failed: bool,
     /// All data arrived and all of the answer was sent, as far as the app knows.
-    pub whole: bool,
+    pub complete: bool,
 }
 
 /// Counts of all connections so far.
@@ -46,7 +46,7 @@ pub struct Totals {
     /// Connections that have not ended.
     pub open: usize,
     /// Connections on which everything arrived and was answered.
-    pub whole: u64,
+    pub complete: u64,
     /// Connections that the app knows were not complete.
     pub lost: u64,
     /// Connections that were reported lost before `onAccept`.
@@ -58,14 +58,14 @@ pub struct Totals {
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Totals {
-            whole,
+            complete,
             lost,
             lost_before,
             ..
         } = self;
         write!(
             f,
-            "{whole} whole, {lost} told lost, {lost_before} before they were delivered"
+            "{complete} complete, {lost} reported lost, {lost_before} before they were delivered"
         )
     }
 }
@@ -126,15 +126,15 @@ impl Recorder {
         assert!(input.starts_with(&connection.data), "received as sent");
         let all = connection.closes || input.len() == connection.data.len();
         let ends = [None, Some(NetError::CONNECTION_CLOSED)];
-        let whole = all && !connection.failed && ends.contains(&connection.end);
-        match whole {
-            true => self.totals.whole += 1,
+        let complete = all && !connection.failed && ends.contains(&connection.end);
+        match complete {
+            true => self.totals.complete += 1,
             false => self.totals.lost += 1,
         }
         let outcome = Outcome {
             sent: connection.sent,
             failed: connection.failed,
-            whole,
+            complete,
         };
         let before = self.totals.outcome[number as usize].replace(outcome);
         assert!(before.is_none(), "it is delivered once");

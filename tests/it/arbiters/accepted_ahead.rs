@@ -172,14 +172,14 @@ async fn arbiters_that_end_leave_no_listener_open() {
     let mut first = Vec::new();
     for _ in 0..2 {
         let arbiter = within("an arbiter", arbiters.recv()).await;
-        first.push(arbiter.expect("one"));
+        first.push(arbiter.expect("one entry"));
     }
     first.iter().for_each(|arbiter| {
         arbiter.stop();
     });
     for _ in 0..2 {
         let new = within("a new arbiter", arbiters.recv()).await;
-        new.expect("one");
+        new.expect("one entry");
     }
     // Nothing else would wake the socket.
     actix_rt::time::sleep(QUIET).await;

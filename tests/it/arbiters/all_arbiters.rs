@@ -66,7 +66,7 @@ async fn a_suspension_waits_for_events_in_every_arbiter() {
         drop(info);
         let suspended = within("the answer", suspending).await;
         suspended.expect("suspend");
-        assert!(began.elapsed() < PAUSE_GRACE / 2, "at once");
+        assert!(began.elapsed() < PAUSE_GRACE / 2, "it is answered at once");
         test.app.resume().await.expect("resume");
     }
 }
@@ -147,19 +147,19 @@ async fn an_event_page_is_restarted_and_receives_every_event_once() {
     let mut first = Vec::new();
     for _ in 0..2 {
         let started = within("a listener", arbiters.recv()).await;
-        first.push(started.expect("one"));
+        first.push(started.expect("one entry"));
     }
     let mut clients = clients(&mut test, 4).await;
     // The other arbiter is the test's own.
     let other = first.into_iter().find(|(index, _)| *index == 1);
-    other.expect("one of two").1.stop();
+    other.expect("one of two results").1.stop();
     // Data arrives while the listener is dead.
     for (_, peer) in &mut clients {
         write(peer, b"once").await;
     }
     for _ in 0..2 {
         let started = within("a new listener", arbiters.recv()).await;
-        started.expect("one");
+        started.expect("one entry");
     }
     for (_, peer) in &mut clients {
         assert_eq!(read(peer, 4).await, b"once");
@@ -183,15 +183,17 @@ async fn a_shutdown_is_answered_when_the_slowest_arbiter_has_ended() {
         }
     });
     set_up.await.expect("it runs");
-    let slow = within("an arbiter", arbiters.recv()).await.expect("one");
-    let (go_on, stands_still) = channel::<()>();
+    let slow = within("an arbiter", arbiters.recv())
+        .await
+        .expect("one entry");
+    let (release, blocked) = channel::<()>();
     slow.spawn_fn(move || {
-        let _ = stands_still.recv();
+        let _ = blocked.recv();
     });
     let mut answer = Box::pin(test.registry.send(Shutdown));
     let early = actix_rt::time::timeout(QUIET, &mut answer).await;
     assert!(early.is_err(), "one of them has not ended");
-    drop(go_on);
+    drop(release);
     let ended = within("the answer", answer).await;
     ended.expect("it runs").expect("it ends");
 }

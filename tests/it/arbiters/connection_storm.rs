@@ -52,7 +52,10 @@ async fn storm(arbiters: usize, reuse_port: bool) {
     let arbiter = close_elsewhere(&server.on_accept).await;
     let created = server.create(Default::default()).await;
     let id = created.expect("create").socket_id;
-    server.set_reuse_port(id, reuse_port).await.expect("set");
+    server
+        .set_reuse_port(id, reuse_port)
+        .await
+        .expect("it is set");
     let listening = server.listen(id, "127.0.0.1", 0, Some(4096)).await;
     listening.expect("listen");
     let info = server.get_info(id).await.expect("it exists");

@@ -111,7 +111,11 @@ async fn half_close(arbiters: usize, mode: ReplyMode, clients: usize) {
     let mut short = 0;
     for number in 0..clients {
         if running.len() == AT_ONCE {
-            short += running.join_next().await.expect("some").expect("it runs");
+            short += running
+                .join_next()
+                .await
+                .expect("a running task")
+                .expect("it runs");
         }
         running.spawn_local(async move {
             let request = format!("request {number}");

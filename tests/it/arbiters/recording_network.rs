@@ -59,7 +59,7 @@ impl RecordingNetwork {
         let seen = self.threads();
         let threads = seen.get(&peer).expect("it was read");
         assert_eq!(threads.len(), 1, "{peer} was used by {threads:?}");
-        *threads.iter().next().expect("one")
+        *threads.iter().next().expect("one entry")
     }
 
     /// Number of connections of each thread, in ascending order.

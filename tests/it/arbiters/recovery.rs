@@ -51,18 +51,18 @@ async fn an_arbiter_that_ends_is_replaced_and_its_listeners_are_restarted() {
     let mut first = Vec::new();
     for _ in 0..2 {
         let started = within("an arbiter", arbiters.recv()).await;
-        first.push(started.expect("one"));
+        first.push(started.expect("one entry"));
     }
     // The other arbiter is the test's own.
     let other = first.into_iter().find(|(index, ..)| *index == 1);
-    let (index, arbiter, old) = other.expect("one of two");
+    let (index, arbiter, old) = other.expect("one of two results");
     arbiter.stop();
     // Some data arrives before the end of the arbiter, and some while there is no listener.
     for (_, peer) in &mut peers {
         write(peer, b"meanwhile").await;
     }
     let again = within("the new arbiter", arbiters.recv()).await;
-    let (again, _, new) = again.expect("one");
+    let (again, _, new) = again.expect("one entry");
     assert_eq!(again, index);
     assert_ne!(new, old);
     assert_ne!(new, std::thread::current().id(), "it has a thread too");

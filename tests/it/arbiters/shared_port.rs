@@ -186,10 +186,10 @@ async fn a_listener_whose_arbiter_ends_moves_to_another_arbiter() {
     let mut before = dial_many(at, 20).await;
     echo_all(&mut test, &mut before).await;
     let other = within("an arbiter", arbiters.recv()).await;
-    other.expect("one of two").stop();
+    other.expect("one of two results").stop();
     within("the new arbiter", arbiters.recv())
         .await
-        .expect("one");
+        .expect("one entry");
     let mut after = dial_many(at, 40).await;
     echo_all(&mut test, &mut after).await;
 }

@@ -35,10 +35,10 @@ fn rerun_on(arbiters: usize) {
         .env(ARBITERS, arbiters.to_string())
         .env("RUST_BACKTRACE", "0");
     let ran = Program::start(&mut command).ended_within(WHOLE_RUN);
-    let said = String::from_utf8_lossy(&ran.stdout);
-    assert!(ran.status.success(), "with {arbiters} arbiters:\n{said}");
-    let count = said.matches("... ok").count();
-    assert!(count > 150, "only {count} tests were run:\n{said}");
+    let output = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success(), "with {arbiters} arbiters:\n{output}");
+    let count = output.matches("... ok").count();
+    assert!(count > 150, "only {count} tests were run:\n{output}");
 }
 
 /// Tests that pause the clock, which is a different one in another thread, and tests that know

@@ -93,13 +93,13 @@ fn ctrl_c_closes_every_client() {
     echo_line(&active, "before");
     // A client that sends and does not read fills both directions.
     let non_reading = dial(server.address);
-    non_reading.set_nonblocking(true).expect("a mode");
+    non_reading.set_nonblocking(true).expect("set_nonblocking");
     while (&non_reading).write(&[b'x'; 64 * 1024]).is_ok() {}
 
     server.expect_success();
     expect_end(&idle, "the idle client");
     expect_end(&active, "the active client");
-    non_reading.set_nonblocking(false).expect("a mode");
+    non_reading.set_nonblocking(false).expect("set_nonblocking");
     // Data in flight may still arrive, and then the end: EOF or reset.
     let mut buffer = vec![0; MIB];
     while let Ok(1..) = (&non_reading).read(&mut buffer) {}
@@ -140,7 +140,7 @@ fn all_of_64_mib_comes_back_and_then_the_end() {
 fn many_small_lines_come_back_singly_and_pipelined() {
     let server = Example::echo();
     let client = dial(server.address);
-    client.set_nodelay(true).expect("an option");
+    client.set_nodelay(true).expect("the option is set");
     for i in 0..1000 {
         echo_line(&client, &format!("line {i}"));
     }

@@ -23,8 +23,8 @@ fn out_of_descriptors_at_every_50th_accept_loses_none_of_1000_clients() {
     }
     echo_line(&first, "is served still");
     // 1000 accepts, and one that is pending.
-    let said = server.stop_with_ctrl_c();
-    assert_eq!(said, "accept=EMFILE,every=50: triggered 20 of 1021\n");
+    let output = server.stop_with_ctrl_c();
+    assert_eq!(output, "accept=EMFILE,every=50: triggered 20 of 1021\n");
 }
 
 #[test]
@@ -41,11 +41,11 @@ fn clients_do_not_notice_panics_of_any_actor() {
     }
     echo_all(&dial(server.address), 4 * MIB);
     echo_line(&first, "is served still");
-    let said = server.stop_with_ctrl_c();
-    for line in said.lines() {
+    let output = server.stop_with_ctrl_c();
+    for line in output.lines() {
         assert!(injected_count(line) > 1, "{line}");
     }
-    assert_eq!(said.lines().count(), 3, "{said}");
+    assert_eq!(output.lines().count(), 3, "{output}");
 }
 
 #[test]
@@ -62,18 +62,18 @@ fn clients_do_not_notice_listeners_that_panic_stop_or_are_slow() {
     }
     echo_all(&dial(server.address), 4 * MIB);
     echo_line(&first, "is served still");
-    let said = server.stop_with_ctrl_c();
-    for line in said.lines() {
+    let output = server.stop_with_ctrl_c();
+    for line in output.lines() {
         assert!(injected_count(line) > 1, "{line}");
     }
-    assert_eq!(said.lines().count(), 3, "{said}");
+    assert_eq!(output.lines().count(), 3, "{output}");
 }
 
 /// The number of injected faults in a line of the report.
 fn injected_count(line: &str) -> u32 {
-    let struck = line.split(": triggered ").nth(1);
-    let struck = struck.and_then(|it| it.split(' ').next()?.parse().ok());
-    struck.expect(line)
+    let triggered = line.split(": triggered ").nth(1);
+    let triggered = triggered.and_then(|it| it.split(' ').next()?.parse().ok());
+    triggered.expect(line)
 }
 
 /// Sends ten lines and expects their echo. `false`: the connection ended.
@@ -99,20 +99,20 @@ fn echo_ten_lines(mut client: TcpStream) -> bool {
 fn a_connection_with_read_errors_echoes_everything_or_ends() {
     let server = echo(&["read=ECONNRESET,p=0.01"]);
     let clients = 300;
-    let whole = (0..clients)
+    let complete = (0..clients)
         .filter(|_| echo_ten_lines(dial(server.address)))
         .count();
-    let said = server.stop_with_ctrl_c();
-    let counts = said
+    let output = server.stop_with_ctrl_c();
+    let counts = output
         .trim()
         .strip_prefix("read=ECONNRESET,p=0.01: triggered ");
-    let struck = counts.and_then(|counts| counts.split(' ').next()?.parse::<usize>().ok());
-    let struck = struck.unwrap_or_else(|| panic!("{said:?}"));
-    let ended = clients - whole;
+    let triggered = counts.and_then(|counts| counts.split(' ').next()?.parse::<usize>().ok());
+    let triggered = triggered.unwrap_or_else(|| panic!("{output:?}"));
+    let ended = clients - complete;
     // A connection that breaks after its last line was echoed completely.
     assert!(
-        0 < ended && ended <= struck && struck < clients,
-        "{ended}; {said}"
+        0 < ended && ended <= triggered && triggered < clients,
+        "{ended}; {output}"
     );
 }
 
@@ -127,9 +127,9 @@ fn short_and_stalled_transfers_echo_every_byte() {
     ]);
     echo_all(&dial(server.address), 4 * MIB);
     echo_line(&dial(server.address), "and it goes on");
-    let said = server.stop_with_ctrl_c();
-    assert_eq!(said.lines().count(), 5, "{said}");
-    assert!(!said.contains("triggered 0"), "{said}");
+    let output = server.stop_with_ctrl_c();
+    assert_eq!(output.lines().count(), 5, "{output}");
+    assert!(!output.contains("triggered 0"), "{output}");
 }
 
 fn run_to_end(args: &[&str]) -> Ended {
@@ -168,11 +168,11 @@ fn fault_injection_greets_or_ends_every_client_with_any_seed() {
         let program = Program::start(Command::new(binary("fault_injection")).arg(seed));
         let ended = program.ended();
         assert!(ended.status.success(), "seed {seed}: {}", ended.stderr);
-        let said = String::from_utf8_lossy(&ended.stdout).into_owned();
+        let output = String::from_utf8_lossy(&ended.stdout).into_owned();
         assert!(
-            said.contains("accept=EMFILE,every=10: triggered 22 of"),
-            "{said}"
+            output.contains("accept=EMFILE,every=10: triggered 22 of"),
+            "{output}"
         );
-        assert!(said.contains("of 200 clients"), "{said}");
+        assert!(output.contains("of 200 clients"), "{output}");
     }
 }

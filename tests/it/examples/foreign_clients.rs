@@ -52,8 +52,8 @@ fn a_python_client_gets_all_of_64_mib_back() {
     let client = Program::start(Command::new("python3").args(["-c", PYTHON_CLIENT, &host, &port]));
     let ended = client.ended();
     assert!(ended.status.success(), "{}", ended.stderr);
-    let said = String::from_utf8_lossy(&ended.stdout).into_owned();
-    assert_eq!(said, format!("{} bytes came back\n", 64 * MIB));
+    let output = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert_eq!(output, format!("{} bytes came back\n", 64 * MIB));
     proof_of_life(server);
 }
 

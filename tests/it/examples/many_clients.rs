@@ -23,19 +23,19 @@ fn with_40_descriptors_each_of_60_clients_gets_its_echo() {
             .arg("127.0.0.1:0"),
     ));
     let address = server.address;
-    let together = Barrier::new(CLIENTS);
-    let door = RwLock::new(());
+    let start_barrier = Barrier::new(CLIENTS);
+    let exit_lock = RwLock::new(());
     thread::scope(|scope| {
         // No client leaves before the server is certainly out of descriptors.
-        let closed = door.write().expect("no panic while locked");
+        let exit_guard = exit_lock.write().expect("no panic while locked");
         for i in 0..CLIENTS {
-            let (together, door) = (&together, &door);
+            let (start_barrier, exit_lock) = (&start_barrier, &exit_lock);
             scope.spawn(move || {
-                together.wait();
+                start_barrier.wait();
                 let client = dial(address);
                 echo_line(&client, &format!("client {i}"));
-                drop(door.read());
-                client.set_nonblocking(true).expect("a mode");
+                drop(exit_lock.read());
+                client.set_nonblocking(true).expect("set_nonblocking");
                 let more = client.peek(&mut [0; 1]).map_err(|error| error.kind());
                 assert_eq!(
                     more,
@@ -46,7 +46,7 @@ fn with_40_descriptors_each_of_60_clients_gets_its_echo() {
         }
         let line = server.program.stderr.line("cannot accept");
         assert!(line.contains("INSUFFICIENT_RESOURCES"), "{line}");
-        drop(closed);
+        drop(exit_guard);
     });
     echo_line(&dial(address), "proof of life");
     server.expect_success();
@@ -75,7 +75,7 @@ async fn two_hundred_resets_and_garbage_do_not_delay_an_honest_client() {
                 // Sends what fits at once, and then resets.
                 let _ = client.try_write(garbage);
             }
-            client.set_zero_linger().expect("an option");
+            client.set_zero_linger().expect("the option is set");
         })
     });
     let mut hostile: Vec<_> = hostile.collect();
@@ -105,7 +105,7 @@ fn clients_that_reset_while_sending_endlessly_do_no_harm() {
     let honest = dial(server.address);
     for i in 0..10 {
         let non_reading = dial(server.address);
-        non_reading.set_nonblocking(true).expect("a mode");
+        non_reading.set_nonblocking(true).expect("set_nonblocking");
         // The client reads nothing, so in the end the server takes nothing.
         while (&non_reading).write(&block()[..64 * 1024]).is_ok() {}
         echo_line(&honest, &format!("beside client {i} that does not read"));

@@ -40,11 +40,11 @@ fn the_third_client_waits_until_one_of_two_leaves() {
     echo_line(&first, "still served");
     echo_line(&second, "served too");
     expect_nothing(&third);
-    let said = server.program.stdout.so_far();
-    let reported = said.matches("2 of 2 clients served").count();
+    let output = server.program.stdout.so_far();
+    let reported = output.matches("2 of 2 clients served").count();
     assert_eq!(
         reported, 1,
-        "the third waits in the backlog, not accepted: {said}"
+        "the third waits in the backlog, not accepted: {output}"
     );
 
     drop(first);
@@ -65,7 +65,7 @@ fn many_clients_at_once_are_served_two_at_a_time() {
         expect_welcome(client, i + 1);
         echo_line(client, "my turn");
         for outside in waiting.iter().skip(i + 2) {
-            outside.set_nonblocking(true).expect("a mode");
+            outside.set_nonblocking(true).expect("set_nonblocking");
             let received = outside.peek(&mut [0; 1]).map_err(|error| error.kind());
             assert_eq!(
                 received,
@@ -73,7 +73,7 @@ fn many_clients_at_once_are_served_two_at_a_time() {
                 "beside client {}",
                 i + 1
             );
-            outside.set_nonblocking(false).expect("a mode");
+            outside.set_nonblocking(false).expect("set_nonblocking");
         }
         client.shutdown(Shutdown::Both).expect("it is connected");
     }

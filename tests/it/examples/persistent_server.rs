@@ -227,7 +227,7 @@ fn a_successor_that_cannot_start_changes_nothing() {
         std::fs::write(&broken, wrong).expect("a file");
         let mut mode = std::fs::metadata(&copy).expect("it is there").permissions();
         std::os::unix::fs::PermissionsExt::set_mode(&mut mode, 0o755);
-        std::fs::set_permissions(&broken, mode).expect("a mode");
+        std::fs::set_permissions(&broken, mode).expect("set_nonblocking");
         std::fs::rename(&broken, &copy).expect("a new version");
         kill_process(pid, Signal::HUP).expect("it runs");
         let count = 1 + usize::from(wrong.contains("what"));

@@ -64,22 +64,22 @@ fn multicore_echo_echoes_on_all_its_arbiters() {
 
 #[test]
 fn scripted_faults_serves_the_client_that_came_during_the_fault() {
-    let said = output(&run("scripted_faults", &[]));
+    let text = output(&run("scripted_faults", &[]));
     assert!(
-        said.contains("cannot accept: net::ERR_INSUFFICIENT_RESOURCES"),
-        "{said}"
+        text.contains("cannot accept: net::ERR_INSUFFICIENT_RESOURCES"),
+        "{text}"
     );
-    assert!(said.contains("the client got \"welcome\""), "{said}");
+    assert!(text.contains("the client got \"welcome\""), "{text}");
 }
 
 #[test]
 fn event_page_is_suspended_when_idle_and_loaded_by_the_next_client() {
     let mut example = Example::start("event_page", &["127.0.0.1:0", "0.2"]);
     for load in 1..=3 {
-        let said = format!("load {load}\n");
+        let text = format!("load {load}\n");
         if load > 1 {
             let before = example.program.stdout.so_far();
-            assert!(!before.contains(&said), "no client has connected: {before}");
+            assert!(!before.contains(&text), "no client has connected: {before}");
         }
         let mut all = String::new();
         let mut client = dial(example.address);

@@ -178,7 +178,10 @@ fn nothing_is_stored_if_the_store_is_too_small_for_all() {
     let line = stderr.line("the sockets are not kept");
     assert!(line.contains("2 descriptors must be stored"), "{line}");
     manager.command("taken");
-    assert_eq!(manager.program.stdout.line("taken"), "taken");
+    assert_eq!(
+        manager.program.stdout.line("taken"),
+        "the incoming side succeeds"
+    );
 
     let mut manager =
         ServiceManager::with_store_size("--no-listen", Some("2")).expect("it was there");
@@ -225,7 +228,7 @@ fn systemd_socket_activate_passes_a_listener_with_a_name() {
     }
     // A free port at an address that no other test uses.
     let free = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 77), 0)).expect("a port");
-    let address = free.local_addr().expect("bound");
+    let address = free.local_addr().expect("it is bound");
     drop(free);
     let mut command = Command::new(PROGRAM);
     let arguments = ["--fdname=web", &format!("--listen={address}")];

@@ -8,7 +8,7 @@ fn reconnect_until_served(at: SocketAddr, mut client: TcpStream) -> TcpStream {
     const SOON: Option<Duration> = Some(Duration::from_millis(300));
     let until = Instant::now() + LIMIT;
     loop {
-        client.set_nonblocking(false).expect("a mode");
+        client.set_nonblocking(false).expect("set_nonblocking");
         client.set_write_timeout(SOON).expect("a limit");
         client.set_read_timeout(SOON).expect("a limit");
         if client.write_all(b"?").is_ok() && outcome(&client) == ClientOutcome::Served {
@@ -35,7 +35,7 @@ fn a_backlog_of_1_and_a_pause_lose_none_of_100_clients() {
     server.call("resume");
     let (waited, others) = clients.split_at(2);
     for mut client in waited {
-        client.set_nonblocking(false).expect("a mode");
+        client.set_nonblocking(false).expect("set_nonblocking");
         client.set_read_timeout(Some(LIMIT)).expect("a limit");
         client.write_all(b"?").expect("it was in the backlog");
         assert_eq!(outcome(client), ClientOutcome::Served);

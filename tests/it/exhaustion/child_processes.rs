@@ -161,7 +161,7 @@ async fn run_server(policy: &str, backlog: i32) {
     let resources = match policy {
         "back-off" => BACK_OFF,
         "shed" | "shed-shared" => AcceptAction::Shed,
-        "go-on" => AcceptAction::GoOn,
+        "go-on" => AcceptAction::Continue,
         "close" => AcceptAction::Close,
         "escalate" => AcceptAction::Escalate,
         // The default.
@@ -250,11 +250,11 @@ impl ServerProcess {
         writeln!(self.stdin, "{number} {call}").expect("it is alive");
         // No other line begins with it.
         let line = self.program.stdout.line(&format!("{number}: "));
-        let (_, said) = line.split_once(": ").expect("as above");
-        if said == "closed" {
+        let (_, output) = line.split_once(": ").expect("as above");
+        if output == "closed" {
             return None;
         }
-        let numbers: Vec<u64> = said.split(' ').flat_map(str::parse).collect();
+        let numbers: Vec<u64> = output.split(' ').flat_map(str::parse).collect();
         let [paused, accepted, delivered, refused, failed, backlog] = numbers[..] else {
             panic!("{line:?}");
         };
@@ -326,7 +326,7 @@ fn run_crowd(at: SocketAddr, many: usize, at_once: bool) {
 pub fn start_connect(at: SocketAddr) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let socket = socket.expect("a descriptor");
-    socket.set_nonblocking(true).expect("a mode");
+    socket.set_nonblocking(true).expect("set_nonblocking");
     match socket.connect(&at.into()) {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => panic!("{error}"),
         _ => socket.into(),
@@ -345,7 +345,7 @@ const SYN_RETRIES: Duration = Duration::from_secs(75);
 fn echo_once(clients: &[TcpStream]) {
     for some in clients.chunks(BATCH) {
         for client in some {
-            client.set_nonblocking(false).expect("a mode");
+            client.set_nonblocking(false).expect("set_nonblocking");
             client
                 .set_write_timeout(Some(SYN_RETRIES))
                 .expect("a limit");

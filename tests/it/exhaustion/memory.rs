@@ -79,9 +79,9 @@ fn enobufs_for_every_third_accept_loses_no_client() {
     echo_line(&dial(at), "proof of life");
     baseline.assert_descriptors_released();
     baseline.assert_growth(SLACK, amid);
-    let said = server.stop_with_ctrl_c();
+    let output = server.stop_with_ctrl_c();
     assert!(
-        said.starts_with("accept=ENOBUFS,every=3: triggered "),
-        "{said}"
+        output.starts_with("accept=ENOBUFS,every=3: triggered "),
+        "{output}"
     );
 }

@@ -40,13 +40,13 @@ impl Fixture {
         let info = self.server.info();
         assert_eq!(info.refused, 0);
         assert!(info.delivered <= info.accepted, "{info:?}");
-        usize::try_from(info.accepted - self.others).expect("few")
+        usize::try_from(info.accepted - self.others).expect("it fits the type")
     }
 
     /// Whether it is paused, after this many pauses.
     fn stays_paused(&mut self, lasting: &str, times: usize) -> bool {
-        let said = self.server.program.stdout.so_far();
-        said.matches(lasting).count() >= times && self.server.info().paused
+        let output = self.server.program.stdout.so_far();
+        output.matches(lasting).count() >= times && self.server.info().paused
     }
 
     /// Checks that the first clients are served and the others wait, as the counts say.
@@ -152,8 +152,8 @@ fn escalate_waits_for_a_decision_and_serves_waiting_clients_after_a_resume() {
     let mut fixture = Fixture::new("escalate");
     fixture.server.program.stdout.line("attempt 1 Escalate");
     for attempt in 1..=3 {
-        let said = format!("attempt {attempt} BackOff");
-        fixture.server.program.stdout.line(&said);
+        let output = format!("attempt {attempt} BackOff");
+        fixture.server.program.stdout.line(&output);
     }
     fixture
         .server
@@ -167,8 +167,8 @@ fn escalate_waits_for_a_decision_and_serves_waiting_clients_after_a_resume() {
 fn back_off_serves_waiting_clients_as_soon_as_descriptors_are_free() {
     let mut fixture = Fixture::new("back-off");
     for attempt in 1..=5 {
-        let said = format!("error {} attempt {attempt} BackOff", libc::EMFILE);
-        fixture.server.program.stdout.line(&said);
+        let output = format!("error {} attempt {attempt} BackOff", libc::EMFILE);
+        fixture.server.program.stdout.line(&output);
     }
     assert!(!fixture.server.info().paused, "it retries by itself");
     let served = fixture.expect_first_served();
@@ -198,10 +198,10 @@ fn shed_closes_clients_without_a_descriptor_and_none_waits() {
     assert!(0 < served && 0 < closed, "{outcomes:?}");
     assert_eq!(served + closed, CLIENTS, "{outcomes:?}");
     let info = fixture.server.info();
-    let others = usize::try_from(fixture.others).expect("few");
+    let others = usize::try_from(fixture.others).expect("it fits the type");
     let all = [info.accepted, info.delivered, info.refused].map(usize::try_from);
     assert_eq!(
-        all.map(|count| count.expect("few")),
+        all.map(|count| count.expect("it fits the type")),
         [CLIENTS + others, served + others, closed]
     );
     for client in &fixture.clients[..served] {
@@ -224,10 +224,10 @@ fn shed_on_a_shared_port_leaves_no_client_waiting_at_either_listener() {
     assert!(0 < served && 0 < closed, "{outcomes:?}");
     assert_eq!(served + closed, CLIENTS, "{outcomes:?}");
     let info = fixture.server.info();
-    let others = usize::try_from(fixture.others).expect("few");
+    let others = usize::try_from(fixture.others).expect("it fits the type");
     let all = [info.accepted, info.delivered, info.refused].map(usize::try_from);
     assert_eq!(
-        all.map(|count| count.expect("few")),
+        all.map(|count| count.expect("it fits the type")),
         [CLIENTS + others, served + others, closed]
     );
     fixture.clients.clear();

@@ -5,7 +5,9 @@ use super::*;
 /// Closes with a reset.
 fn reset(client: TcpStream) {
     let socket = socket2::SockRef::from(&client);
-    socket.set_linger(Some(Duration::ZERO)).expect("an option");
+    socket
+        .set_linger(Some(Duration::ZERO))
+        .expect("the option is set");
 }
 
 /// Thousands of such clients, from several threads; some send data first.

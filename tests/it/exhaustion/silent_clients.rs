@@ -49,7 +49,7 @@ fn ten_thousand_silent_clients_of_a_paused_server_cost_no_memory_and_none_is_los
     baseline.assert_growth(SLACK, amid);
     server.call("resume");
     crowd.expect_echoes();
-    let all = u64::try_from(MANY).expect("few") + 1;
+    let all = u64::try_from(MANY).expect("it fits the type") + 1;
     let info = server.info();
     assert_eq!((info.accepted, info.delivered), (all, all));
     assert_eq!((info.refused, info.failed), (0, 0));

@@ -21,9 +21,9 @@ impl Reader {
             self.sent += length;
         }
         let mut byte = [0];
-        self.client.set_nonblocking(false).expect("a mode");
+        self.client.set_nonblocking(false).expect("set_nonblocking");
         self.client.read_exact(&mut byte).expect("its echo");
-        self.client.set_nonblocking(true).expect("a mode");
+        self.client.set_nonblocking(true).expect("set_nonblocking");
         assert_eq!(byte[0], block()[self.read], "byte {}", self.read);
         self.read += 1;
     }

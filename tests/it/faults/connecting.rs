@@ -29,7 +29,7 @@ async fn each_connect_error_has_its_code_and_the_socket_can_connect_again() {
         let slow = fixture.test.create().await;
         let slow_peer = fixture.network.server(other);
         let slow_answer = connect(&fixture.test, slow, "192.0.2.2", 80);
-        until("the slow attempt", || hold.waiting() == 1).await;
+        until("the slow connect", || hold.waiting() == 1).await;
 
         fixture.network.connect_error(far, errno);
         let refused = connect(&fixture.test, id, "192.0.2.1", 80);
@@ -72,7 +72,7 @@ async fn disconnect_and_close_abort_a_connect_or_resolve_that_hangs() {
             };
             let id = fixture.test.create().await;
             let attempt = connect(&fixture.test, id, host, 80);
-            until("the attempt", || hold.waiting() == 1).await;
+            until("the connect", || hold.waiting() == 1).await;
             let during = fixture.dial();
 
             let tcp = fixture.test.app.tcp.clone();
@@ -82,7 +82,7 @@ async fn disconnect_and_close_abort_a_connect_or_resolve_that_hangs() {
             };
             within(&what, ended).await.expect("it is aborted");
             assert_eq!(code(&what, attempt).await, -3);
-            until("the end of the attempt", || hold.waiting() == 0).await;
+            until("the end of the connect", || hold.waiting() == 0).await;
             hold.release();
             match give_up {
                 Abort::Disconnect => {
@@ -118,7 +118,7 @@ async fn a_second_connect_while_connecting_fails_and_the_first_continues() {
         let second = connect(&fixture.test, id, host, 80);
         assert_eq!(code("the second connect", second).await, -104, "{host:?}");
     }
-    until("the attempt", || hold.waiting() == 1).await;
+    until("the connect", || hold.waiting() == 1).await;
     let attempts = fixture.network.calls();
     let attempts = attempts
         .iter()

@@ -63,7 +63,7 @@ async fn unhandled_events_of_a_dead_listener_are_raised_again_once_and_in_order(
     die.send(()).expect("it waits");
     let on_accept = fixture.test.app.tcp_server.on_accept.clone();
     // A dead listener is removed.
-    within("its death", async {
+    within("the death of the listener", async {
         while on_accept.has_listeners().await.expect("alive") {
             actix_rt::task::yield_now().await;
         }
@@ -96,7 +96,7 @@ async fn unhandled_events_of_a_dead_listener_precede_later_clients() {
         let pausing = server.set_paused(fixture.server, true);
         server.on_accept.add_listener(next).await.expect("added");
         die.send(()).expect("it waits");
-        until("its death", || !dying.connected()).await;
+        until("the death of the listener", || !dying.connected()).await;
         let resuming = server.set_paused(fixture.server, false);
         for peer in &peers[1..] {
             expect_accept(&mut fixture.test, peer).await;
@@ -134,7 +134,7 @@ async fn unhandled_events_of_a_dead_listener_are_not_raised_again_if_another_lis
         sockets.push(expect_accept(&mut fixture.test, peer).await);
     }
     die.send(()).expect("it waits");
-    until("its death", || !dying.connected()).await;
+    until("the death of the listener", || !dying.connected()).await;
     fixture.test.expect_no_event().await;
     for (client, peer) in sockets.iter().zip(&peers) {
         assert_talks(&mut fixture.test, client, peer).await;
@@ -165,7 +165,7 @@ async fn a_listener_that_keeps_its_events_does_not_block_the_others_when_one_die
     let client = expect_accept(&mut fixture.test, &first).await;
     within("its first event", handled.recv()).await;
     die.send(()).expect("it waits");
-    until("its death", || !dying.connected()).await;
+    until("the death of the listener", || !dying.connected()).await;
     fixture.assert_alive(vec![]).await;
     assert_talks(&mut fixture.test, &client, &first).await;
     assert!(keeping.connected());

@@ -19,7 +19,7 @@ async fn each_read_error_is_reported_after_the_data_before_it() {
         let before = pattern(100_000);
         peer.send(&before);
         peer.read_error(errno);
-        let (came, during) = fixture.accepted().await;
+        let (arrived, during) = fixture.accepted().await;
         client.set_paused(false).await.expect("resume");
         let received = fixture.test.received(client.id(), before.len()).await;
         assert_eq!(received, before, "before errno {errno}");
@@ -36,7 +36,7 @@ async fn each_read_error_is_reported_after_the_data_before_it() {
         let again = connect(&fixture.test, client.id(), "192.0.2.1", 80);
         within("connect", again).await.expect("connect");
         assert_talks(&mut fixture.test, &client, &peer).await;
-        assert_talks(&mut fixture.test, &came, &during).await;
+        assert_talks(&mut fixture.test, &arrived, &during).await;
         fixture.assert_alive(vec![]).await;
     }
 }
@@ -62,7 +62,7 @@ async fn each_write_error_fails_this_and_later_sends_and_earlier_input_is_still_
             assert_eq!(code(&call, by_handle).await, expected, "{call}");
         }
         assert_eq!(peer.received(), b"", "errno {errno}");
-        let (came, during) = fixture.accepted().await;
+        let (arrived, during) = fixture.accepted().await;
 
         client.set_paused(false).await.expect("resume");
         let received = fixture.test.received(client.id(), 11).await;
@@ -73,7 +73,7 @@ async fn each_write_error_fails_this_and_later_sends_and_earlier_input_is_still_
         peer.shutdown();
         let end = fixture.test.ended(client.id()).await;
         assert_eq!(end, NetError::CONNECTION_CLOSED);
-        assert_talks(&mut fixture.test, &came, &during).await;
+        assert_talks(&mut fixture.test, &arrived, &during).await;
         fixture.assert_alive(vec![]).await;
     }
 }
@@ -133,8 +133,8 @@ async fn sends_to_a_stalled_peer_are_delivered_after_close() {
         .collect();
     let during = fixture.dial();
     within("close", client.close()).await.expect("close");
-    let gone = fixture.test.app.tcp.get_info(client.id()).await;
-    assert_eq!(gone, Err(Error::SocketNotFound));
+    let closed = fixture.test.app.tcp.get_info(client.id()).await;
+    assert_eq!(closed, Err(Error::SocketNotFound));
     assert!(!peer.is_closed(), "the queue has not left");
     assert_eq!(peer.received(), &data[..10]);
 

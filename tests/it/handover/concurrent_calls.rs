@@ -23,8 +23,8 @@ use support::{LIMIT, QUIET, TestApp, within};
 /// Sends the greeting of a successor.
 pub fn send_greeting(mut there: &UnixStream) {
     const GREETING: &str = r#"{"Greeting":{"protocol":"chrome-sockets handover","version":1}}"#;
-    let said = there.write_all(&frame(0, 0, GREETING));
-    said.expect("there is room");
+    let output = there.write_all(&frame(0, 0, GREETING));
+    output.expect("there is room");
 }
 
 /// The other end of a handover that has quiesced all sockets: its first bytes have arrived.
@@ -44,7 +44,7 @@ async fn calls_wait_and_are_carried_out_if_the_handover_fails() {
     let (id, address) = persistent_server(&old, "before").await;
     let (client, mut peer) = accept_persistent(&mut old, address).await;
     let (here, there) = UnixStream::pair().expect("a pair");
-    let given = begin_handover(&old, here);
+    let outgoing = begin_handover(&old, here);
     let there = wait_until_quiesced(there).await;
 
     let renamed = SocketProperties {
@@ -61,8 +61,8 @@ async fn calls_wait_and_are_carried_out_if_the_handover_fails() {
     assert!(sent.as_mut().poll(&mut cx).is_pending());
 
     drop(there);
-    let given = within("the failure", given).await.expect("it ran");
-    assert!(matches!(given, Err(Error::Closed)), "{given:?}");
+    let outgoing = within("the failure", outgoing).await.expect("the task ran");
+    assert!(matches!(outgoing, Err(Error::Closed)), "{outgoing:?}");
     updated.await.expect("carried out");
     sent.await.expect("carried out");
     let info = old
@@ -99,9 +99,9 @@ async fn calls_that_waited_are_answered_with_socket_not_found_after_the_transfer
         let _ = gate.recv_timeout(LIMIT);
     });
     let (here, there) = socket_pair();
-    let given = begin_handover(&old, here);
+    let outgoing = begin_handover(&old, here);
     let registry = new.clone();
-    let taken = actix_rt::spawn(async move {
+    let incoming = actix_rt::spawn(async move {
         let inheritance = Inheritance::from_socket(there);
         inheritance.adopt(&registry).await
     });
@@ -118,11 +118,14 @@ async fn calls_that_waited_are_answered_with_socket_not_found_after_the_transfer
     let sent = client.send("nowhere");
     let ended = client.close();
     drop(open);
-    within("the handover", taken)
+    within("the handover", incoming)
         .await
-        .expect("it ran")
-        .expect("taken");
-    given.await.expect("it ran").expect("given");
+        .expect("the task ran")
+        .expect("the incoming side succeeds");
+    outgoing
+        .await
+        .expect("the task ran")
+        .expect("the outgoing side succeeds");
     for answer in [
         paused.await,
         closed.await,
@@ -183,13 +186,13 @@ async fn calls_of_handlers_of_earlier_events_are_transferred() {
     let writing = std::thread::spawn(move || writer.write_all(&written).expect("it reads"));
     let reading = std::thread::spawn(move || {
         let mut echoed = vec![0; LENGTH];
-        peer.read_exact(&mut echoed).expect("all of it");
+        peer.read_exact(&mut echoed).expect("everything");
         echoed
     });
     client.set_paused(false).await.expect("resumed");
     super::expect_handover(&old, &new).await;
     let echoed = tokio::task::spawn_blocking(|| reading.join().expect("it reads"));
-    let echoed = within("the echo", echoed).await.expect("it ran");
+    let echoed = within("the echo", echoed).await.expect("the task ran");
     writing.join().expect("it writes");
     assert!(echoed == data, "other bytes came back");
     elsewhere.stop();
@@ -200,13 +203,13 @@ async fn a_shutdown_does_not_wait_for_a_handover() {
     let old = TestApp::new().await;
     let (_, address) = persistent_server(&old, "").await;
     let (here, there) = UnixStream::pair().expect("a pair");
-    let given = begin_handover(&old, here);
+    let outgoing = begin_handover(&old, here);
     let there = wait_until_quiesced(there).await;
     let stopped = within("the end", old.registry.send(Shutdown)).await;
     stopped.expect("it runs").expect("stopped");
     drop(there);
-    let given = within("the failure", given).await.expect("it ran");
-    assert!(given.is_err(), "{given:?}");
+    let outgoing = within("the failure", outgoing).await.expect("the task ran");
+    assert!(outgoing.is_err(), "{outgoing:?}");
     port_is_free(address).await;
 }
 
@@ -215,8 +218,8 @@ async fn cancelling_a_handover_lets_everything_continue() {
     let mut old = TestApp::new().await;
     let (_, address) = persistent_server(&old, "").await;
     let (here, there) = UnixStream::pair().expect("a pair");
-    let given = begin_handover(&old, here);
+    let outgoing = begin_handover(&old, here);
     let _there = wait_until_quiesced(there).await;
-    given.abort();
+    outgoing.abort();
     expect_service(&mut old, address).await;
 }

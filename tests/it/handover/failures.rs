@@ -30,8 +30,8 @@ async fn a_successor_that_dies_at_once_changes_nothing() {
     let (_, address) = persistent_server(&old, "").await;
     let (here, there) = socket_pair();
     drop(there);
-    let given = hand_over(&old.registry, Successor::from_socket(here)).await;
-    assert!(matches!(given, Err(Error::Closed)), "{given:?}");
+    let outgoing = hand_over(&old.registry, Successor::from_socket(here)).await;
+    assert!(matches!(outgoing, Err(Error::Closed)), "{outgoing:?}");
     expect_unchanged(&mut old, address).await;
 }
 
@@ -46,10 +46,10 @@ async fn a_program_that_is_not_a_successor_changes_nothing() {
             .args(&program[1..])
             .stdout(std::process::Stdio::null());
         let successor = Successor::spawn(command).expect("it starts");
-        let given = within("the failure", hand_over(&old.registry, successor)).await;
+        let outgoing = within("the failure", hand_over(&old.registry, successor)).await;
         assert!(
-            matches!(given, Err(Error::Closed | Error::Malformed(_))),
-            "{program:?}: {given:?}"
+            matches!(outgoing, Err(Error::Closed | Error::Malformed(_))),
+            "{program:?}: {outgoing:?}"
         );
     }
     peer.write_all(b"unharmed").expect("it reads");
@@ -71,9 +71,9 @@ async fn an_id_in_use_in_the_successor_is_refused_and_changes_nothing() {
     let (id, address) = persistent_server(&old, "").await;
     let (theirs, _) = new.listen().await;
     assert_eq!(id, theirs);
-    let (given, taken) = hand_over_to(&old, &new).await;
-    for answer in [given, taken] {
-        let error = answer.expect_err("refused").to_string();
+    let (outgoing, incoming) = hand_over_to(&old, &new).await;
+    for answer in [outgoing, incoming] {
+        let error = answer.expect_err("it is refused").to_string();
         assert!(error.contains("server socket 1 is in use"), "{error}");
     }
     let sockets = new.app.tcp_server.get_sockets().await.expect("it runs");
@@ -88,8 +88,8 @@ async fn a_client_id_in_use_in_the_successor_is_refused_and_changes_nothing() {
     let (_, address) = persistent_server(&old, "").await;
     let (_client, _peer) = accept_persistent(&mut old, address).await;
     assert_eq!(new.create().await, ClientSocketId::new(1));
-    let (given, _) = hand_over_to(&old, &new).await;
-    let error = given.expect_err("refused").to_string();
+    let (outgoing, _) = hand_over_to(&old, &new).await;
+    let error = outgoing.expect_err("it is refused").to_string();
     assert!(error.contains("client socket 1 is in use"), "{error}");
     let sockets = new.app.tcp_server.get_sockets().await;
     assert_eq!(sockets, Ok(Vec::new()), "nothing of it came");
@@ -103,9 +103,9 @@ async fn a_successor_that_has_stopped_is_refused() {
     let (_, address) = persistent_server(&old, "").await;
     let stopped = new.registry.send(chrome_sockets::Shutdown).await;
     stopped.expect("it runs").expect("stopped");
-    let (given, taken) = hand_over_to(&old, &new).await;
-    assert!(matches!(taken, Err(Error::Stopped)), "{taken:?}");
-    assert!(matches!(given, Err(Error::Refused(_))), "{given:?}");
+    let (outgoing, incoming) = hand_over_to(&old, &new).await;
+    assert!(matches!(incoming, Err(Error::Stopped)), "{incoming:?}");
+    assert!(matches!(outgoing, Err(Error::Refused(_))), "{outgoing:?}");
     expect_unchanged(&mut old, address).await;
 }
 
@@ -129,8 +129,11 @@ async fn a_successor_of_another_version_changes_nothing() {
         (&there)
             .write_all(&super::hostile_records::frame(0, 0, &record))
             .expect("there is room");
-        let given = within("the failure", begin_handover(&old, here_end)).await;
-        let error = given.expect("it ran").expect_err("refused").to_string();
+        let outgoing = within("the failure", begin_handover(&old, here_end)).await;
+        let error = outgoing
+            .expect("the task ran")
+            .expect_err("it is refused")
+            .to_string();
         assert!(error.contains(reason), "{error}");
     }
     expect_unchanged(&mut old, address).await;
@@ -141,11 +144,14 @@ async fn a_successor_that_starts_slowly_delays_nothing() {
     let mut old = TestApp::new().await;
     let (_, address) = persistent_server(&old, "").await;
     let (here, there) = socket_pair();
-    let given = begin_handover(&old, here);
+    let outgoing = begin_handover(&old, here);
     old.expect_no_event().await;
     expect_service(&mut old, address).await;
     drop(there);
-    assert!(matches!(given.await.expect("it ran"), Err(Error::Closed)));
+    assert!(matches!(
+        outgoing.await.expect("the task ran"),
+        Err(Error::Closed)
+    ));
 }
 
 #[actix_rt::test]
@@ -153,13 +159,13 @@ async fn a_successor_that_does_not_answer_in_time_changes_nothing() {
     let mut old = TestApp::new().await;
     let (_, address) = persistent_server(&old, "").await;
     let (here, there) = UnixStream::pair().expect("a pair");
-    let given = begin_handover(&old, here);
+    let outgoing = begin_handover(&old, here);
     let there = wait_until_quiesced(there).await;
     tokio::time::pause();
     tokio::time::advance(TIMEOUT).await;
     tokio::time::resume();
-    let given = within("the failure", given).await.expect("it ran");
-    assert!(matches!(given, Err(Error::TimedOut)), "{given:?}");
+    let outgoing = within("the failure", outgoing).await.expect("the task ran");
+    assert!(matches!(outgoing, Err(Error::TimedOut)), "{outgoing:?}");
     drop(there);
     expect_unchanged(&mut old, address).await;
 }
@@ -175,10 +181,10 @@ async fn a_second_handover_at_the_same_time_is_refused() {
     send_greeting(&other);
     let second = within("the second", begin_handover(&old, here))
         .await
-        .expect("it ran");
+        .expect("the task ran");
     assert!(matches!(second, Err(Error::Busy)), "{second:?}");
     drop(there);
-    let first = within("the first", first).await.expect("it ran");
+    let first = within("the first", first).await.expect("the task ran");
     assert!(matches!(first, Err(Error::Closed)), "{first:?}");
     expect_unchanged(&mut old, address).await;
 }
@@ -197,9 +203,12 @@ async fn sockets_that_cannot_be_transferred_are_reported_and_stay() {
     };
     client.update(properties).await.expect("update");
 
-    let (given, taken) = hand_over_to(&old, &new).await;
-    let receipt = given.expect("given");
-    assert_eq!(taken.expect("taken"), Default::default());
+    let (outgoing, incoming) = hand_over_to(&old, &new).await;
+    let receipt = outgoing.expect("the outgoing side succeeds");
+    assert_eq!(
+        incoming.expect("the incoming side succeeds"),
+        Default::default()
+    );
     let left: Vec<_> = receipt
         .not_transferred
         .iter()

@@ -49,8 +49,10 @@ async fn expect_refused(test: &TestApp, say: impl FnOnce(&UnixStream)) -> String
     let (mut old, new) = UnixStream::pair().expect("a pair");
     say(&old);
     old.shutdown(std::net::Shutdown::Write).expect("shutdown");
-    let taken = Inheritance::from_socket(new.into()).adopt(&test.registry);
-    let error = within("the refusal", taken).await.expect_err("refused");
+    let incoming = Inheritance::from_socket(new.into()).adopt(&test.registry);
+    let error = within("the refusal", incoming)
+        .await
+        .expect_err("it is refused");
     assert!(
         matches!(
             error,
@@ -164,7 +166,7 @@ fn with_id(record: &str) -> String {
 async fn unexpected_descriptors_are_closed() {
     let test = TestApp::new().await;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    let address = listener.local_addr().expect("bound");
+    let address = listener.local_addr().expect("it is bound");
     let file = std::fs::File::open("/dev/null").expect("it is there");
     let (one, other) = UnixStream::pair().expect("a pair");
     let udp = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
@@ -222,7 +224,7 @@ async fn a_predecessor_that_never_commits_transfers_nothing() {
     let (mut old, new) = UnixStream::pair().expect("a pair");
     old.write_all(&inventory(1, 0)).expect("there is room");
     send(&old, &frame(1, 0, SERVER), &[listener.as_fd()]);
-    let taken = actix_rt::spawn({
+    let incoming = actix_rt::spawn({
         let registry = test.registry.clone();
         async move { Inheritance::from_socket(new.into()).adopt(&registry).await }
     });
@@ -238,7 +240,7 @@ async fn a_predecessor_that_never_commits_transfers_nothing() {
         let header = next();
         (old, header)
     });
-    let (old, header) = within("readiness", ready).await.expect("it ran");
+    let (old, header) = within("readiness", ready).await.expect("the task ran");
     assert!(header.contains("Ready"), "{header}");
     let sockets = test.app.tcp_server.get_sockets().await;
     assert_eq!(sockets, Ok(Vec::new()), "it is not ours yet");
@@ -248,8 +250,8 @@ async fn a_predecessor_that_never_commits_transfers_nothing() {
         assert_eq!(created.expect("create").socket_id.get(), id);
     }
     drop(old);
-    let taken = within("the refusal", taken).await.expect("it ran");
-    assert!(matches!(taken, Err(Error::Closed)), "{taken:?}");
+    let incoming = within("the refusal", incoming).await.expect("the task ran");
+    assert!(matches!(incoming, Err(Error::Closed)), "{incoming:?}");
     // The predecessor had allocated ids up to 9, which do not count here.
     let (id, address) = test.listen().await;
     assert_eq!(id.get(), 5);

@@ -28,7 +28,7 @@ async fn of_many_closes_at_once_one_succeeds_and_the_others_find_no_socket() {
         );
         let mut nothing = [0];
         let end = within("the end", peer.read(&mut nothing)).await;
-        assert_eq!(end.expect("closed in order"), 0);
+        assert_eq!(end.expect("a clean end"), 0);
 
         let closes = (0..10).map(|_| app.tcp_server.close(server));
         let answers = within("the answers", join_all(closes)).await;
@@ -65,7 +65,7 @@ async fn of_many_closes_from_many_threads_one_succeeds() {
         let closed = answers.iter().filter(|answer| answer.is_ok()).count();
         assert_eq!(closed, 1, "{answers:?}");
         let end = within("the end", peer.read(&mut [0])).await;
-        assert_eq!(end.expect("closed in order"), 0);
+        assert_eq!(end.expect("a clean end"), 0);
     }
     fixture.assert_alive().await;
 }

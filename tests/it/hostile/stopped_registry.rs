@@ -208,7 +208,7 @@ async fn a_registry_without_an_address_ends_and_its_handles_answer_stopped() {
     let at = fixture.at;
     drop(fixture);
     let end = within("the end", peer.read(&mut [0])).await;
-    assert_eq!(end.expect("closed in order"), 0);
+    assert_eq!(end.expect("a clean end"), 0);
     for (function, answer) in handle_functions(&client).await {
         assert_eq!(answer, Err(Error::Stopped), "{function}");
     }

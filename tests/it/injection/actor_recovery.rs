@@ -342,7 +342,10 @@ async fn a_suspended_app_is_loaded_even_if_its_server_socket_panics() {
         let listener = listener.clone();
         async move { support::subscribe(&app, &listener).await }
     });
-    test.app.set_event_page(Some(page)).await.expect("set");
+    test.app
+        .set_event_page(Some(page))
+        .await
+        .expect("it is set");
     test.app.suspend().await.expect("suspend");
     let rule = faulty.inject(rule("panic=server,times=2"));
     let peer = network.client(at).expect("it listens");

@@ -34,7 +34,7 @@ async fn in_own_arbiter() -> (Fixture, Arbiter) {
 /// Ends the arbiter, and waits until its thread has ended.
 fn end_arbiter(arbiter: Arbiter) {
     arbiter.stop();
-    arbiter.join().expect("it ends in order");
+    arbiter.join().expect("a clean end");
 }
 
 /// Waits until the registry runs again.
@@ -67,7 +67,7 @@ async fn everything_of_an_app_survives_the_end_of_its_arbiter() {
     let send = full.send(unsent.clone());
     let (paused, paused_at) = fixture.test.listen().await;
     tcp_server.set_paused(paused, true).await.expect("pause");
-    let waits = dial(paused_at).await;
+    let waiting = dial(paused_at).await;
     let before = tcp_server.get_sockets().await.expect("it runs");
     let mut restarts = RestartEvents::of(&fixture.test.app).await;
     let old_address = fixture.test.registry.clone();
@@ -95,7 +95,7 @@ async fn everything_of_an_app_survives_the_end_of_its_arbiter() {
     full.set_paused(false).await.expect("resume");
     assert_eq!(fixture.test.received(full.id(), 6).await, b"unread");
     tcp_server.set_paused(paused, false).await.expect("resume");
-    expect_accept(&mut fixture.test, &waits).await;
+    expect_accept(&mut fixture.test, &waiting).await;
 }
 
 #[actix_rt::test]
@@ -115,7 +115,7 @@ async fn pending_calls_are_answered_when_the_arbiter_ends() {
         let answer = within("the answer", answer).await;
         assert!(matches!(answer, Ok(_) | Err(Error::Stopped)), "{answer:?}");
     }
-    arbiter.join().expect("it ends in order");
+    arbiter.join().expect("a clean end");
     wait_until_running(&fixture).await;
 }
 
@@ -125,7 +125,7 @@ async fn a_pending_connect_fails_when_the_arbiter_ends_and_can_be_retried() {
     let id = fixture.test.create().await;
     let rule = fixture.inject("connect=stall");
     let connecting = connect(&fixture.test, id, fixture.at);
-    until("the stall", || fixture.network.stalled(rule) == 1).await;
+    until("the stalled call", || fixture.network.stalled(rule) == 1).await;
     end_arbiter(arbiter);
     assert_eq!(code("connect", connecting).await, NetError::FAILED.code());
     fixture.network.remove(rule);
@@ -143,7 +143,7 @@ async fn a_pause_and_timeouts_stay_in_force_after_the_end_of_the_arbiter() {
         idle: Some(Duration::from_millis(300)),
         ..Timeouts::default()
     };
-    client.set_timeouts(timeouts).await.expect("set");
+    client.set_timeouts(timeouts).await.expect("it is set");
     client.set_paused(false).await.expect("resume");
     end_arbiter(arbiter);
     wait_until_running(&fixture).await;
@@ -167,7 +167,7 @@ async fn a_suspended_app_is_loaded_after_the_end_of_the_arbiter() {
         let listener = listener.clone();
         async move { support::subscribe(&app, &listener).await }
     });
-    app.set_event_page(Some(page)).await.expect("set");
+    app.set_event_page(Some(page)).await.expect("it is set");
     app.suspend().await.expect("suspend");
     end_arbiter(arbiter);
     wait_until_running(&fixture).await;
@@ -183,7 +183,7 @@ async fn injected_ends_of_two_arbiters_in_a_row_are_survived() {
     let (mut fixture, arbiter) = in_own_arbiter().await;
     fixture.inject("arbiter=server,times=1");
     let during = vec![dial(fixture.at).await];
-    arbiter.join().expect("it ends in order");
+    arbiter.join().expect("a clean end");
     wait_until_running(&fixture).await;
     fixture.assert_alive(during).await;
 }

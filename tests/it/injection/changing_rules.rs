@@ -37,10 +37,10 @@ async fn rules_can_be_sent_from_another_arbiter() {
     let error = error.expect("it runs");
 
     let during = dial(fixture.at).await;
-    until("the stall", || fixture.network.stalled(stall) == 1).await;
+    until("the stalled call", || fixture.network.stalled(stall) == 1).await;
     assert_eq!(actor.send(Release(stall)).await, Ok(true));
     // It has passed both rules; the next one fails.
-    let came = expect_accept(&mut fixture.test, &during).await;
+    let arrived = expect_accept(&mut fixture.test, &during).await;
     assert_eq!(fixture.accept_error().await.code(), -12);
     let removed = actor.send(Remove(error)).await.expect("it runs");
     assert_eq!(removed.map(|report| report.triggered), Some(1));
@@ -50,7 +50,7 @@ async fn rules_can_be_sent_from_another_arbiter() {
     assert_eq!(cleared, ["accept=stall,times=1: triggered 1 of 2"]);
     fixture.resume().await;
     let mut during = during;
-    assert_talks(&mut fixture.test, &came, &mut during).await;
+    assert_talks(&mut fixture.test, &arrived, &mut during).await;
     fixture.assert_alive(vec![]).await;
     arbiter.stop();
 }

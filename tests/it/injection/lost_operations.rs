@@ -203,7 +203,10 @@ async fn an_accepted_connection_that_is_lost_is_reported() {
         ..Limits::default()
     };
     let tcp_server = test.app.tcp_server.clone();
-    tcp_server.set_limits(server, no_other).await.expect("set");
+    tcp_server
+        .set_limits(server, no_other)
+        .await
+        .expect("it is set");
     network.client(at).expect("it listens");
     match test.next().await {
         ListenerEvent::AcceptError(from, code) => {
@@ -217,7 +220,7 @@ async fn an_accepted_connection_that_is_lost_is_reported() {
     tcp_server
         .set_limits(server, Limits::default())
         .await
-        .expect("set");
+        .expect("it is set");
     network.client(at).expect("it listens");
     test.accepted().await;
 }

@@ -357,10 +357,10 @@ async fn each_connect_error() {
         let (mut peer, _) = far.accept().await.expect("it connected");
         let client = fixture.test.app.tcp.socket(id).await.expect("it exists");
         // The accept event precedes all events of this connection.
-        let came = expect_accept(&mut fixture.test, &during).await;
+        let arrived = expect_accept(&mut fixture.test, &during).await;
         assert_talks(&mut fixture.test, &client, &mut peer).await;
         let mut during = during;
-        assert_talks(&mut fixture.test, &came, &mut during).await;
+        assert_talks(&mut fixture.test, &arrived, &mut during).await;
         fixture.assert_alive(vec![]).await;
     }
 }

@@ -49,7 +49,7 @@ async fn a_stalled_accept_leaves_its_clients_in_the_backlog() {
     let mut fixture = Fixture::new().await;
     let id = fixture.inject("accept=stall,times=1");
     let during = vec![dial(fixture.at).await, dial(fixture.at).await];
-    until("the stall", || fixture.network.stalled(id) == 1).await;
+    until("the stalled call", || fixture.network.stalled(id) == 1).await;
     fixture.test.expect_no_event().await;
     fixture.assert_paused(false).await;
     assert!(fixture.network.release(id));
@@ -82,7 +82,7 @@ async fn a_stalled_read_and_write_continue_when_released() {
     .await;
     fixture.test.expect_no_event().await;
     let during = dial(fixture.at).await;
-    let came = expect_accept(&mut fixture.test, &during).await;
+    let arrived = expect_accept(&mut fixture.test, &during).await;
 
     fixture.network.remove(read_rule);
     assert_eq!(fixture.test.received(client.id(), 2).await, b"in");
@@ -93,7 +93,7 @@ async fn a_stalled_read_and_write_continue_when_released() {
     assert_eq!(read(&mut peer, 12).await, b"first second");
     assert_talks(&mut fixture.test, &client, &mut peer).await;
     let mut during = during;
-    assert_talks(&mut fixture.test, &came, &mut during).await;
+    assert_talks(&mut fixture.test, &arrived, &mut during).await;
     fixture.assert_alive(vec![]).await;
 }
 
@@ -111,7 +111,7 @@ async fn a_stalled_connect_or_resolve_is_aborted_or_continues() {
         let id = fixture.test.create().await;
         let begin = || tcp.connect(id, host, port.into(), DnsQueryType::Ipv4);
         let attempt = begin();
-        until("the stall", || fixture.network.stalled(rule) == 1).await;
+        until("the stalled call", || fixture.network.stalled(rule) == 1).await;
         within("disconnect", tcp.disconnect(id))
             .await
             .expect("it is aborted");
@@ -119,7 +119,7 @@ async fn a_stalled_connect_or_resolve_is_aborted_or_continues() {
         until("its end", || fixture.network.stalled(rule) == 0).await;
 
         let attempt = begin();
-        until("the stall", || fixture.network.stalled(rule) == 1).await;
+        until("the stalled call", || fixture.network.stalled(rule) == 1).await;
         let during = dial(fixture.at).await;
         fixture.assert_alive(vec![during]).await;
         fixture.network.release(rule);
@@ -191,7 +191,7 @@ async fn errors_of_a_closed_listener_are_not_reported() {
     let fixture = Fixture::new().await;
     let rule = fixture.inject("accept=stall");
     let during = dial(fixture.at).await;
-    until("the stall", || fixture.network.stalled(rule) == 1).await;
+    until("the stalled call", || fixture.network.stalled(rule) == 1).await;
     let server = fixture.test.app.tcp_server.clone();
     server.close(fixture.server).await.expect("close");
     until("its end", || fixture.network.stalled(rule) == 0).await;

@@ -42,7 +42,7 @@ impl ScriptedFixture {
     }
 
     async fn assert_alive(&mut self, during: Vec<Peer>) {
-        let mut came = Vec::new();
+        let mut arrived = Vec::new();
         for peer in during {
             let client = self.test.accepted().await;
             let info = client.get_info().await.expect("it exists");
@@ -51,11 +51,11 @@ impl ScriptedFixture {
                 Some(peer.addr()),
                 "the other socket's turn"
             );
-            came.push((client, peer));
+            arrived.push((client, peer));
         }
         let (client, peer) = &self.old;
         assert_talks(&mut self.test, client, peer).await;
-        for (client, peer) in &came {
+        for (client, peer) in &arrived {
             assert_talks(&mut self.test, client, peer).await;
         }
         let (client, peer) = self.accepted().await;
@@ -91,7 +91,7 @@ async fn an_accept_error_or_stall_keeps_waiting_clients() {
         .tcp_server
         .set_paused(fixture.server, false);
     resumed.await.expect("resume");
-    until("the stall", || fixture.network.stalled(stall) == 1).await;
+    until("the stalled call", || fixture.network.stalled(stall) == 1).await;
     assert_eq!(fixture.scripted.waiting(fixture.at), 2);
     fixture.network.release(stall);
     fixture.assert_alive(during).await;

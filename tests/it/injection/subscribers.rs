@@ -155,17 +155,17 @@ async fn check_dying_subscriber(text: &str) {
     let fault = fixture.inject(&format!("{text},after=1,times=1"));
     let peers = [0; 4].map(|_| fixture.dial());
     fixture.wait_for_fault(fault, 1).await;
-    let mut came = vec![fixture.test.accepted().await];
+    let mut arrived = vec![fixture.test.accepted().await];
     fixture.test.expect_no_event().await;
     fixture.subscribe(&app.tcp_server.on_accept).await;
-    while came.len() < peers.len() {
-        came.push(fixture.test.accepted().await);
+    while arrived.len() < peers.len() {
+        arrived.push(fixture.test.accepted().await);
     }
     if text.starts_with("panic") {
         // The client at which it panicked comes last.
-        came[1..].rotate_right(1);
+        arrived[1..].rotate_right(1);
     }
-    for (client, peer) in came.iter().zip(&peers) {
+    for (client, peer) in arrived.iter().zip(&peers) {
         let info = client.get_info().await.expect("it exists");
         assert_eq!(info.peer_addr(), Some(peer.addr()), "in order");
     }

@@ -39,10 +39,10 @@ async fn sockets_that_are_not_persistent_are_closed_in_both_namespaces() {
     );
     assert_eq!(server_sockets(&test.app).await, []);
     assert_eq!(client_sockets(&test.app).await, []);
-    let gone = Err(Error::SocketNotFound);
-    assert_eq!(test.app.tcp_server.set_paused(server, false).await, gone);
-    assert_eq!(test.app.tcp.set_paused(made, false).await, gone);
-    assert_eq!(first.set_paused(false).await, gone);
+    let closed = Err(Error::SocketNotFound);
+    assert_eq!(test.app.tcp_server.set_paused(server, false).await, closed);
+    assert_eq!(test.app.tcp.set_paused(made, false).await, closed);
+    assert_eq!(first.set_paused(false).await, closed);
     // Their ids are not allocated again.
     let (later, _) = test.listen().await;
     assert!(later > server);
@@ -335,7 +335,7 @@ async fn a_client_of_a_suspended_app_receives_all_pending_sends() {
     suspend(&test.app).await;
     let mut all = Vec::new();
     let read = within("the end of what was sent", peer.read_to_end(&mut all)).await;
-    read.expect("it ends in order");
+    read.expect("a clean end");
     assert!(all.len() == LENGTH && all.iter().all(|byte| *byte == 7));
 }
 
@@ -389,8 +389,8 @@ async fn suspend_with_undelivered_error(fault: Option<&str>) -> (TestApp, u64) {
     resume(&test.app).await;
     let rule = fault.map(|fault| faulty.inject(fault.parse().expect("it is right")));
     tokio::time::sleep(REST * 2).await;
-    let struck = rule.map(|rule| faulty.triggered(rule));
-    (test, struck.unwrap_or(0))
+    let triggered = rule.map(|rule| faulty.triggered(rule));
+    (test, triggered.unwrap_or(0))
 }
 
 #[actix_rt::test]

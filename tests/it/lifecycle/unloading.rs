@@ -31,11 +31,11 @@ async fn unload_closes_all_sockets_and_frees_their_ports() {
     expect_end(peer).await;
     assert_eq!(server_sockets(app).await, []);
     assert_eq!(client_sockets(app).await, []);
-    let gone = Err(Error::SocketNotFound);
-    assert_eq!(first.set_paused(false).await, gone);
-    assert_eq!(app.tcp.set_paused(client, false).await, gone);
+    let closed = Err(Error::SocketNotFound);
+    assert_eq!(first.set_paused(false).await, closed);
+    assert_eq!(app.tcp.set_paused(client, false).await, closed);
     for server in [server, other_server] {
-        assert_eq!(app.tcp_server.set_paused(server, false).await, gone);
+        assert_eq!(app.tcp_server.set_paused(server, false).await, closed);
     }
 }
 

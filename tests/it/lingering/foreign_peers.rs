@@ -105,8 +105,8 @@ async fn wait_for_request(mut program: Program) -> Program {
 /// Checks that the peer received everything, and a clean end.
 async fn expect_everything(program: Program, length: usize, what: &str) {
     let ended = blocking("its end", || program.ended()).await;
-    let said = String::from_utf8_lossy(&ended.stdout).into_owned();
-    let last = said.lines().last().unwrap_or_default().to_owned();
+    let output = String::from_utf8_lossy(&ended.stdout).into_owned();
+    let last = output.lines().last().unwrap_or_default().to_owned();
     assert_eq!(
         last,
         format!("{length} right end"),

@@ -69,7 +69,7 @@ async fn a_send_timeout_does_not_end_a_slow_but_steady_reader() {
                 .is_err(),
             "the kernel has taken all: the test shows nothing"
         );
-        let (got, _peer) = within("all of it", reader).await.expect("it is not reset");
+        let (got, _peer) = within("everything", reader).await.expect("it is not reset");
         assert!(got == content(LENGTH));
         assert_eq!(
             sent.await.map(|it| it.bytes_sent),

@@ -207,7 +207,7 @@ fn the_echo_of_a_peer_that_never_reads_does_not_grow_the_process() {
     let mut written = 0;
     // Without progress for this long, everything has stalled.
     let stall = Some(Duration::from_millis(500));
-    peer.set_write_timeout(stall).expect("an option");
+    peer.set_write_timeout(stall).expect("the option is set");
     loop {
         match (&peer).write(&all[written..]) {
             Ok(count) => written += count,
@@ -218,7 +218,7 @@ fn the_echo_of_a_peer_that_never_reads_does_not_grow_the_process() {
     }
     process.send_line("stalled");
     process.wait_for("read");
-    peer.set_write_timeout(None).expect("an option");
+    peer.set_write_timeout(None).expect("the option is set");
     thread::scope(|scope| {
         scope.spawn(|| (&peer).write_all(&all[written..]).expect("write"));
         read(WARM, ALL);

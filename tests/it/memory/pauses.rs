@@ -77,12 +77,12 @@ fn a_hundred_thousand_pauses_and_resumes_do_not_grow_the_process() {
             for grown in [server, client] {
                 assert!(grown <= 4 * MIB, "grown by {}", format_kib(grown));
             }
-            let said = format!(
+            let output = format!(
                 "{} server socket, {} client socket",
                 format_kib(server),
                 format_kib(client)
             );
-            child_app.report_success(&said).await;
+            child_app.report_success(&output).await;
         });
     }
     let process = MeasuredProcess::start(

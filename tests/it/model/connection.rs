@@ -344,9 +344,9 @@ impl Connection {
     /// Whether the peer and the callers of `send` saw what they should.
     pub fn is_consistent(&self, seen: &Seen) -> bool {
         let mut queue = self.queue.iter();
-        let waits = queue.all(|sending| seen.answer(sending.call).is_none());
+        let waiting = queue.all(|sending| seen.answer(sending.call).is_none());
         let peer = seen.peers.get(&self.number);
-        waits
+        waiting
             && peer.is_none_or(|peer| self.is_consistent_with(peer) && peer.closed == self.released)
     }
 

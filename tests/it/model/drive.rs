@@ -438,7 +438,7 @@ fn real_policy(policy: Option<Policy>) -> AcceptPolicy {
             ..AcceptPolicy::default()
         },
         None => AcceptPolicy {
-            listener: AcceptAction::GoOn,
+            listener: AcceptAction::Continue,
             ..AcceptPolicy::default()
         },
     }

@@ -192,7 +192,7 @@ impl Harness {
         let number = self.conns.len();
         let app = self.clients[place].app;
         let permissions = self.apps[app].permissions;
-        let port = FIRST_PORT + u16::try_from(number).expect("few");
+        let port = FIRST_PORT + u16::try_from(number).expect("it fits the type");
         let at = SocketAddr::new(V4, port);
         let mut wrong = None;
         let mut port = i32::from(port);

@@ -255,7 +255,7 @@ impl<S: Socket> Possible<S> {
         }
         for (listener, events) in seen.events.iter().enumerate() {
             for events in events {
-                line(&format!("heard by {listener}"), events);
+                line(&format!("events of listener {listener}"), events);
             }
         }
         for (conn, peer) in seen.peers {

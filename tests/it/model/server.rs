@@ -247,7 +247,7 @@ impl Server {
     /// Whether `getInfo` may answer this.
     fn allows_info(&self, info: &SocketInfo) -> bool {
         let listening = self.listening.as_ref();
-        let clients = listening.map(|l| u32::try_from(l.clients()).expect("few"));
+        let clients = listening.map(|l| u32::try_from(l.clients()).expect("it fits the type"));
         info.socket_id.get() == self.id
             && info.persistent == self.persistent
             && info.name.as_deref() == self.name

@@ -91,7 +91,7 @@ async fn calls_that_end_a_connection_are_carried_out_after_earlier_sends() {
     let late = within("the late send", late).await;
     assert_eq!(late, Err(Error::SocketNotFound));
     let end = within("the end", peer.read(&mut [0])).await;
-    assert_eq!(end.expect("closed in order"), 0);
+    assert_eq!(end.expect("a clean end"), 0);
 
     let (by_handle, mut peer) = pair(&mut test).await;
     for number in 0..SENDS {
@@ -104,5 +104,5 @@ async fn calls_that_end_a_connection_are_carried_out_after_earlier_sends() {
     let late = within("the late send", late).await;
     assert_eq!(late, Err(NetError::SOCKET_NOT_CONNECTED.into()));
     let end = within("the end", peer.read(&mut [0])).await;
-    assert_eq!(end.expect("closed in order"), 0);
+    assert_eq!(end.expect("a clean end"), 0);
 }

@@ -253,9 +253,9 @@ async fn events_of_a_socket_reach_every_listener_in_order_on_any_arbiter() {
     const LENGTH: usize = 3_000_000;
     let arbiter = Arbiter::new();
     let (app, at) = listening_app_in(&arbiter).await;
-    let mut ears = Vec::new();
+    let mut listeners = Vec::new();
     for resumes in [true, false, false] {
-        ears.push(ThreadListener::of(&app, false, resumes).await);
+        listeners.push(ThreadListener::of(&app, false, resumes).await);
     }
     let data: Vec<u8> = (0..LENGTH)
         .map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8)
@@ -265,7 +265,7 @@ async fn events_of_a_socket_reach_every_listener_in_order_on_any_arbiter() {
         let mut peer = dial(at).await;
         peer.write_all(&sent).await.expect("write");
     });
-    for (i, listener) in ears.iter_mut().enumerate() {
+    for (i, listener) in listeners.iter_mut().enumerate() {
         let client = match listener.next().await {
             NotedEvent::Accept(client) => client,
             other => panic!("listener {i}: expected onAccept, not {other:?}"),

@@ -73,13 +73,13 @@ impl Fixture {
     ) where
         Registry: Handler<AddListener<E>>,
     {
-        until("the first death", || !first.connected()).await;
+        until("the death of the first listener", || !first.connected()).await;
         for _ in 1..MAX_PANICS {
             assert_eq!(dropped().await, 0);
             let listener = self.panicking_listener(event).await;
-            until("another death", || !listener.connected()).await;
+            until("the death of another listener", || !listener.connected()).await;
         }
-        within("the drop", async {
+        within("the dropped event", async {
             while dropped().await == 0 {
                 actix_rt::task::yield_now().await;
             }
@@ -128,7 +128,7 @@ async fn clients_that_waited_behind_a_poisonous_accept_are_raised_before_it_is_r
         .collect();
     let app = fixture.test.app.clone();
     let listener = fixture.panicking_listener(&app.tcp_server.on_accept).await;
-    until("its death", || !listener.connected()).await;
+    until("the death of the listener", || !listener.connected()).await;
     fixture.hear_accepts().await;
     let mut ids = Vec::new();
     for _ in 0..3 {
@@ -206,7 +206,7 @@ async fn a_failed_handshake_at_which_three_listeners_panicked_is_dropped_and_cou
     assert!(listener.connected(), "nothing is left of the first");
     let next = fixture.network.client(fixture.at).expect("it listens");
     next.shutdown();
-    until("the death of the next failure", || !listener.connected()).await;
+    until("the death at the next failure", || !listener.connected()).await;
     let decrypted = app.tcp_server.set_tls(fixture.id, None).await;
     decrypted.expect("it exists");
     let _good = fixture.network.client(fixture.at).expect("it listens");
@@ -261,7 +261,7 @@ async fn panics_at_the_end_of_the_previous_connection_do_not_count() {
     first.shutdown();
     for _ in 1..MAX_PANICS {
         let listener = fixture.panicking_listener(ends).await;
-        until("a death", || !listener.connected()).await;
+        until("the death of a listener", || !listener.connected()).await;
     }
     fixture.test.create().await;
 

@@ -136,7 +136,7 @@ impl Fixture {
     async fn assert_panics_at(&self, steps: &[ListenerStep]) {
         self.plan(steps);
         let listener = self.start().await;
-        until("its death", move || !listener.connected()).await;
+        until("the death of the listener", move || !listener.connected()).await;
     }
 
     async fn expect_handled(&self, texts: &[&str]) {
@@ -189,7 +189,7 @@ async fn an_event_that_is_handled_between_two_panics_resets_the_count() {
         handled.push(text);
         fixture.expect_handled(&handled).await;
         listener.do_send(support::Stop);
-        until("its death", || !listener.connected()).await;
+        until("the death of the listener", || !listener.connected()).await;
     }
     assert!(fixture.ends().is_empty());
 }
@@ -232,7 +232,7 @@ async fn a_kept_event_does_not_count_when_the_listener_panics_at_another() {
         if poisonous_event_waits(&fixture) {
             bad.send("bad");
         }
-        until("its death", move || !listener.connected()).await;
+        until("the death of the listener", move || !listener.connected()).await;
         // Only the poisonous event counts.
     }
     fixture.fails().await;
@@ -286,7 +286,7 @@ async fn data_that_one_of_two_listeners_handles_does_not_count() {
         fixture.plan(&[(text, Panic)]);
         let listener = fixture.start().await;
         peer.send(text);
-        until("its death", move || !listener.connected()).await;
+        until("the death of the listener", move || !listener.connected()).await;
     }
     calm.expect_handled(&["a", "b", "c", "d"]).await;
     assert!(fixture.ends().is_empty() && calm.ends().is_empty());

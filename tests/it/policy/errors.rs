@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use chrome_sockets::tcp_server::{
-    AcceptAction, AcceptErrorClass, AcceptErrorInfo, AcceptPolicy, BlockReason, SocketProperties,
-    UNHANDLED_ACCEPT_ERRORS, UNLUCKY_ACCEPTS,
+    AcceptAction, AcceptErrorClass, AcceptErrorInfo, AcceptPolicy, BlockReason,
+    MAX_CONNECTION_ERRORS, SocketProperties, UNHANDLED_ACCEPT_ERRORS,
 };
 use chrome_sockets::{Error, NetError};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -106,8 +106,8 @@ async fn a_socket_that_backs_off_retries_by_itself_and_is_not_paused() {
         assert_eq!((info.attempt, info.action), (attempt, BACK_OFF));
         assert_eq!(info.next_try, Some(Duration::from_millis(rest)));
         let info = fixture.info().await;
-        let resting = BlockReason::BackingOff(NetError::INSUFFICIENT_RESOURCES);
-        assert_eq!(info.blocked_by, [resting]);
+        let backing_off = BlockReason::BackingOff(NetError::INSUFFICIENT_RESOURCES);
+        assert_eq!(info.blocked_by, [backing_off]);
         assert!(!info.paused, "in Chrome's sense");
         assert_eq!(fixture.network.waiting(fixture.at), 1, "it waits");
     }
@@ -149,7 +149,7 @@ async fn set_paused_or_another_policy_ends_a_back_off() {
     fixture
         .set_policy(AcceptPolicy::default())
         .await
-        .expect("set");
+        .expect("it is set");
     fixture.test.accepted().await;
     assert!(!first.is_closed() && !second.is_closed());
 }
@@ -161,8 +161,11 @@ async fn a_pause_during_a_back_off_holds_and_both_are_reported() {
     fixture.fail(libc::EMFILE);
     next_error(&mut errors).await;
     fixture.set_paused(true).await;
-    let resting = BlockReason::BackingOff(NetError::INSUFFICIENT_RESOURCES);
-    assert_eq!(fixture.info().await.blocked_by, [BlockReason::App, resting]);
+    let backing_off = BlockReason::BackingOff(NetError::INSUFFICIENT_RESOURCES);
+    assert_eq!(
+        fixture.info().await.blocked_by,
+        [BlockReason::App, backing_off]
+    );
     let _peer = fixture.dial();
     tokio::time::sleep(10 * LAST).await;
     assert!(fixture.test.try_next().is_none(), "it is paused");
@@ -208,13 +211,13 @@ async fn without_a_connection_to_shed_the_socket_backs_off() {
 #[actix_rt::test]
 async fn an_error_of_one_connection_is_counted_but_not_reported() {
     let (mut fixture, mut errors) = Fixture::with(AcceptPolicy::default()).await;
-    for _ in 0..UNLUCKY_ACCEPTS {
+    for _ in 0..MAX_CONNECTION_ERRORS {
         fixture.fail(libc::EPROTO);
     }
     let _peer = fixture.dial();
     fixture.test.accepted().await;
     let info = fixture.info().await;
-    assert_eq!(info.counts.failed, u64::from(UNLUCKY_ACCEPTS));
+    assert_eq!(info.counts.failed, u64::from(MAX_CONNECTION_ERRORS));
     assert!(!info.paused);
     assert!(errors.try_recv().is_err());
 }
@@ -288,8 +291,8 @@ async fn a_socket_that_closes_by_policy_reports_it_and_is_not_found() {
     })
     .await;
     let server = fixture.test.app.tcp_server.clone();
-    let gone = server.get_info(fixture.id).await;
-    assert_eq!(gone, Err(Error::SocketNotFound));
+    let closed = server.get_info(fixture.id).await;
+    assert_eq!(closed, Err(Error::SocketNotFound));
     assert_eq!(server.get_sockets().await, Ok(vec![]));
     assert_eq!(server.close(fixture.id).await, Err(Error::SocketNotFound));
 
@@ -327,14 +330,14 @@ async fn a_socket_of_a_suspended_app_is_closed_by_policy_after_loading() {
     let mut errors = fixture.add_error_listener().await;
     within("resume", app.resume()).await.expect("resume");
     assert_eq!(next_error(&mut errors).await.action, AcceptAction::Close);
-    let gone = app.tcp_server.get_info(fixture.id).await;
-    assert_eq!(gone, Err(Error::SocketNotFound));
+    let closed = app.tcp_server.get_info(fixture.id).await;
+    assert_eq!(closed, Err(Error::SocketNotFound));
 }
 
 #[actix_rt::test]
 async fn a_policy_that_would_retry_forever_is_refused_and_the_old_one_stays() {
     let (mut fixture, mut errors) = Fixture::with(resources(AcceptAction::Shed)).await;
-    let refused = fixture.set_policy(resources(AcceptAction::GoOn)).await;
+    let refused = fixture.set_policy(resources(AcceptAction::Continue)).await;
     assert_eq!(refused, Err(NetError::INVALID_ARGUMENT.into()));
     fixture.fail(libc::EMFILE);
     let _shed = fixture.dial();

@@ -83,7 +83,7 @@ async fn a_socket_waits_paused_for_the_decision_and_carries_it_out() {
         last: 10 * rest,
     };
     for (attempt, decision, next_try) in [
-        (1, AcceptAction::GoOn, Duration::ZERO),
+        (1, AcceptAction::Continue, Duration::ZERO),
         (2, back_off, 2 * rest),
         (3, back_off, 4 * rest),
     ] {
@@ -221,7 +221,7 @@ async fn an_app_that_resumes_its_socket_decides() {
     next_error(&mut errors).await;
     let (_, reply) = next_question(&mut questions).await;
     fixture.set_paused(true).await;
-    reply.send(AcceptAction::GoOn).expect("it waits");
-    assert_eq!(next_error(&mut errors).await.action, AcceptAction::GoOn);
+    reply.send(AcceptAction::Continue).expect("it waits");
+    assert_eq!(next_error(&mut errors).await.action, AcceptAction::Continue);
     assert_eq!(fixture.info().await.blocked_by, [BlockReason::App]);
 }

@@ -176,21 +176,24 @@ async fn a_rate_limit_admits_a_burst_and_then_one_connection_per_interval() {
         .await;
     let _peers: Vec<_> = (0..7).map(|_| fixture.peer()).collect();
     let started = Instant::now();
-    let mut came = Vec::new();
+    let mut arrived = Vec::new();
     for _ in 0..7 {
         fixture.test.next_before(LIMIT).await;
-        came.push(started.elapsed().as_millis());
-        if came.len() == 4 {
-            let held_up = fixture.info().await.blocked_by;
+        arrived.push(started.elapsed().as_millis());
+        if arrived.len() == 4 {
+            let blocked_by = fixture.info().await.blocked_by;
             assert_eq!(
-                held_up,
+                blocked_by,
                 [BlockReason::Limit(LimitKind::Rate(LimitScope::Socket))]
             );
         }
     }
     // The clock has a resolution of milliseconds.
-    for (came, due) in came.iter().zip([0, 0, 0, 0, 500, 1000, 1500]) {
-        assert!((due..due + 50).contains(came), "after {came}, not {due} ms");
+    for (arrived, due) in arrived.iter().zip([0, 0, 0, 0, 500, 1000, 1500]) {
+        assert!(
+            (due..due + 50).contains(arrived),
+            "after {arrived}, not {due} ms"
+        );
     }
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(fixture.info().await.blocked_by, []);
@@ -233,7 +236,9 @@ fn dial_from(from: [u8; 4], to: SocketAddr) -> std::net::TcpStream {
         .expect("an address of this machine");
     socket.connect(&to.into()).expect("it listens");
     let stream = std::net::TcpStream::from(socket);
-    stream.set_read_timeout(Some(LIMIT)).expect("an option");
+    stream
+        .set_read_timeout(Some(LIMIT))
+        .expect("the option is set");
     stream
 }
 

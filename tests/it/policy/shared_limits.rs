@@ -126,9 +126,9 @@ async fn all_apps_share_the_registrys_limit_which_can_change_at_any_time() {
     apps.accepted().await;
     let (_, client) = apps.accepted().await;
     apps.test.expect_no_event().await;
-    let held_up = [full(LimitScope::Registry)];
-    assert_eq!(apps.blocked_by(&app, one).await, held_up);
-    assert_eq!(apps.blocked_by(&apps.other, two).await, held_up);
+    let blocked = [full(LimitScope::Registry)];
+    assert_eq!(apps.blocked_by(&app, one).await, blocked);
+    assert_eq!(apps.blocked_by(&apps.other, two).await, blocked);
     client.close().await.expect("it is open");
     apps.accepted().await;
     apps.test.expect_no_event().await;
@@ -139,7 +139,7 @@ async fn all_apps_share_the_registrys_limit_which_can_change_at_any_time() {
     apps.test.expect_no_event().await;
     let refused = apps.limit_registry(connections(0, AtLimit::Close)).await;
     assert_eq!(refused, Err(NetError::INVALID_ARGUMENT.into()));
-    assert_eq!(apps.blocked_by(&app, one).await, held_up, "as before");
+    assert_eq!(apps.blocked_by(&app, one).await, blocked, "as before");
     let none = apps.limit_registry(Limits::default()).await;
     none.expect("valid limits");
     apps.accepted().await;
@@ -280,7 +280,7 @@ async fn the_narrowest_limit_applies_and_is_named() {
     // The app's limit is reached too, and applies where the socket's own is not reached.
     let _second = apps.dial(other_at);
     apps.accepted().await;
-    let waits = apps.dial(other_at);
+    let waiting_peer = apps.dial(other_at);
     apps.test.expect_no_event().await;
     assert_eq!(
         apps.blocked_by(&app, other_id).await,
@@ -290,7 +290,7 @@ async fn the_narrowest_limit_applies_and_is_named() {
     let refused = apps.dial(at);
     let info = next_refusal(&mut refusals).await;
     assert_eq!(info.limit, LimitKind::Connections(LimitScope::Socket));
-    assert!(refused.is_closed() && !waits.is_closed());
+    assert!(refused.is_closed() && !waiting_peer.is_closed());
 
     // And so on.
     let (third_id, third_at) = apps.listen(&apps.other).await;
@@ -299,8 +299,8 @@ async fn the_narrowest_limit_applies_and_is_named() {
     apps.limit_app(Limits::default()).await;
     let info = next_refusal(&mut refusals).await;
     assert_eq!(info.limit, LimitKind::Connections(LimitScope::Registry));
-    assert_eq!(info.peer_addr(), waits.addr());
-    assert!(waits.is_closed());
+    assert_eq!(info.peer_addr(), waiting_peer.addr());
+    assert!(waiting_peer.is_closed());
     let info = app.tcp_server.get_info(other_id).await;
     assert_eq!(info.expect("it is open").counts.refused, 1);
 }

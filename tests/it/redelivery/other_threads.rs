@@ -81,7 +81,7 @@ impl DyingListenerThread {
 
     async fn wait_for_death(&self) {
         self.die.send(()).expect("it waits");
-        within("its death", async {
+        within("the death of the listener", async {
             while self.scripted_listener.connected() {
                 actix_rt::task::yield_now().await;
             }

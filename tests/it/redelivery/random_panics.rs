@@ -169,7 +169,7 @@ async fn server(app: &App) -> (ServerSocketId, std::net::SocketAddr) {
 async fn a_listener_that_panics_at_random_receives_every_byte_in_order() {
     // The registry runs in this thread, the listeners in another one.
     let registry = chrome_sockets::Registry::new().start();
-    let app = App::new("mortal", &registry);
+    let app = App::new("panicking", &registry);
     let (_, at) = server(&app).await;
     let arbiter = Arbiter::new();
     let (events, mut noted) = unbounded_channel();

@@ -59,7 +59,7 @@ impl Peers {
     pub async fn reset(&mut self, step: &Step<'_>, name: &str) {
         let peer = self.peer(step, name).await;
         peer.read();
-        peer.stream.set_zero_linger().expect("an option");
+        peer.stream.set_zero_linger().expect("the option is set");
         let received = std::mem::take(&mut peer.received);
         self.peers.remove(name);
         self.closed.insert(name.to_owned(), received);

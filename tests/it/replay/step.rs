@@ -26,7 +26,7 @@ impl<'a> Step<'a> {
 
     /// Fails with everything that is needed to find the step.
     #[track_caller]
-    #[expect(clippy::panic, reason = "this is how a test fails")]
+    #[expect(clippy::panic, reason = "tests fail by panics")]
     pub fn fail(&self, why: impl Display) -> ! {
         panic!("{self}: {why}")
     }

@@ -225,7 +225,7 @@ async fn a_second_connect_fails_while_the_first_is_pending() {
     let mut first = tcp.connect(id, "127.0.0.1", 1, Any);
     let second = tcp.connect(id, "127.0.0.1", 1, Any);
     assert_eq!(code("connect", second).await, -104);
-    let began = within("the first attempt", attempts.recv()).await;
+    let began = within("the first connect", attempts.recv()).await;
     assert_eq!(began, Some(Attempt::Started));
     assert!((&mut first).now_or_never().is_none(), "it has no answer");
     assert!(!tcp.get_info(id).await.expect("it exists").connected);
@@ -240,12 +240,12 @@ async fn close_during_connect_aborts_it_and_removes_the_socket() {
     let id = test.create().await;
     let tcp = test.app.tcp.clone();
     let connecting = tcp.connect(id, "127.0.0.1", 1, Any);
-    within("the attempt", attempts.recv()).await;
+    within("the connect", attempts.recv()).await;
     assert_eq!(tcp.close(id).await, Ok(()));
     assert_eq!(code("connect", connecting).await, -3);
     assert_eq!(tcp.get_info(id).await, Err(Error::SocketNotFound));
-    let given_up = within("the end of the attempt", attempts.recv()).await;
-    assert_eq!(given_up, Some(Attempt::Aborted));
+    let aborted = within("the end of the connect", attempts.recv()).await;
+    assert_eq!(aborted, Some(Attempt::Aborted));
     test.expect_no_event().await;
 }
 
@@ -256,12 +256,12 @@ async fn disconnect_during_connect_aborts_it_and_the_socket_can_connect_again() 
     let tcp = test.app.tcp.clone();
     let before = tcp.get_info(id).await;
     let connecting = tcp.connect(id, "127.0.0.1", 1, Any);
-    within("the attempt", attempts.recv()).await;
+    within("the connect", attempts.recv()).await;
     assert_eq!(tcp.disconnect(id).await, Ok(()));
     assert_eq!(code("connect", connecting).await, -3);
     assert_eq!(tcp.get_info(id).await, before, "nothing was connected");
-    let given_up = within("the end of the attempt", attempts.recv()).await;
-    assert_eq!(given_up, Some(Attempt::Aborted));
+    let aborted = within("the end of the connect", attempts.recv()).await;
+    assert_eq!(aborted, Some(Attempt::Aborted));
     test.expect_no_event().await;
     assert_connects(&mut test, id).await;
 }

@@ -24,10 +24,10 @@ struct SocketOptions {
 
 fn options(socket: &Socket) -> SocketOptions {
     SocketOptions {
-        no_delay: socket.tcp_nodelay().expect("an option"),
-        keep_alive: socket.keepalive().expect("an option"),
-        idle: socket.tcp_keepalive_time().expect("an option"),
-        interval: socket.tcp_keepalive_interval().expect("an option"),
+        no_delay: socket.tcp_nodelay().expect("the option is set"),
+        keep_alive: socket.keepalive().expect("the option is set"),
+        idle: socket.tcp_keepalive_time().expect("the option is set"),
+        interval: socket.tcp_keepalive_interval().expect("the option is set"),
     }
 }
 
@@ -82,7 +82,9 @@ async fn connected_sockets_have_chromiums_options_until_the_app_sets_others() {
     let now = || options(&descriptors::find(local, at));
     assert_eq!(now(), DEFAULTS);
 
-    tcp.set_keep_alive(id, true, Some(7)).await.expect("set");
+    tcp.set_keep_alive(id, true, Some(7))
+        .await
+        .expect("it is set");
     let seven = Duration::from_secs(7);
     let set = SocketOptions {
         idle: seven,
@@ -92,12 +94,16 @@ async fn connected_sockets_have_chromiums_options_until_the_app_sets_others() {
     assert_eq!(now(), set);
     // Neither sets a delay, so the one before stays.
     for delay in [None, Some(0)] {
-        tcp.set_keep_alive(id, false, delay).await.expect("set");
+        tcp.set_keep_alive(id, false, delay)
+            .await
+            .expect("it is set");
         assert!(!now().keep_alive);
-        tcp.set_keep_alive(id, true, delay).await.expect("set");
+        tcp.set_keep_alive(id, true, delay)
+            .await
+            .expect("it is set");
         assert_eq!(now(), set);
     }
-    tcp.set_no_delay(id, false).await.expect("set");
+    tcp.set_no_delay(id, false).await.expect("it is set");
     assert!(!now().no_delay);
 }
 
@@ -123,9 +129,9 @@ async fn connections_that_waited_at_an_inherited_listener_have_chromiums_options
         let at = theirs.local_addr().expect("its address");
         let own = socket2::SockRef::from(&theirs);
         own.set_tcp_nodelay(has_set == "no delay")
-            .expect("an option");
+            .expect("the option is set");
         own.set_keepalive(has_set == "keep-alive")
-            .expect("an option");
+            .expect("the option is set");
         let before = [dial(at).await, dial(at).await];
         let adopted = TokioNetwork.adopt_listener(OwnedFd::from(theirs));
         let mut adopted = adopted.expect("a listener");
@@ -157,11 +163,15 @@ async fn inherited_descriptors_are_not_inherited_by_child_processes() {
     let stream = std::net::TcpStream::connect(at).expect("it listens");
     let (listener, stream) = (Socket::from(listener), Socket::from(stream));
     for socket in [&listener, &stream] {
-        socket.set_cloexec(false).expect("an option");
+        socket.set_cloexec(false).expect("the option is set");
     }
     let numbers = [listener.as_raw_fd(), stream.as_raw_fd()];
-    let _listener = TokioNetwork.adopt_listener(listener.into()).expect("one");
-    let _stream = TokioNetwork.adopt_stream(stream.into()).expect("one");
+    let _listener = TokioNetwork
+        .adopt_listener(listener.into())
+        .expect("one entry");
+    let _stream = TokioNetwork
+        .adopt_stream(stream.into())
+        .expect("it is adopted");
     for number in numbers {
         let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}"));
         let info = info.expect("it is open");

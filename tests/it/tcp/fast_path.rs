@@ -167,11 +167,11 @@ async fn fast_sends_of_several_threads_are_complete_and_in_order() {
     const SENDS: usize = 300;
     let test = TestApp::new().await;
     let (client, mut peer) = connected(&test).await;
-    let whole: Arc<[Bytes]> = (0..SENDS).map(|i| pattern(1 + i * 37)).collect();
+    let messages: Arc<[Bytes]> = (0..SENDS).map(|i| pattern(1 + i * 37)).collect();
     let sending = (0..THREADS).map(|thread| {
-        let (client, whole) = (client.clone(), whole.clone());
+        let (client, messages) = (client.clone(), messages.clone());
         tokio::task::spawn_blocking(move || {
-            for (i, data) in whole.iter().enumerate() {
+            for (i, data) in messages.iter().enumerate() {
                 let mut send = vec![thread as u8, (i >> 8) as u8, i as u8];
                 send.extend_from_slice(data);
                 client.try_send(send).expect("it is connected");
@@ -187,7 +187,7 @@ async fn fast_sends_of_several_threads_are_complete_and_in_order() {
             assert_eq!(next[thread], i, "of thread {thread}");
             next[thread] += 1;
             assert!(
-                read(&mut peer, whole[i].len()).await == whole[i],
+                read(&mut peer, messages[i].len()).await == messages[i],
                 "send {i}"
             );
         }

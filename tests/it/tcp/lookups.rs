@@ -160,9 +160,9 @@ async fn a_lookup_that_outlives_its_socket_keeps_its_place() {
         assert!(within("the answer", answer).await.is_err());
     }
     let (listener, at) = foreign_listener().await;
-    let (_, waits) = dial_name(&app, "quick.example", at.port()).await;
+    let (_, waiting_peer) = dial_name(&app, "quick.example", at.port()).await;
     network.0.open();
-    assert_eq!(within("the answer", waits).await, Ok(()));
+    assert_eq!(within("the answer", waiting_peer).await, Ok(()));
     within("the peer", listener.accept()).await.expect("accept");
     // Lookups that were aborted before their turn never began.
     assert_eq!(network.0.most.load(SeqCst), LOOKUPS_OF_APP);

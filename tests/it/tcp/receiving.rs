@@ -105,7 +105,7 @@ async fn all_of_a_large_transfer_arrives_in_order() {
     assert!(test.received(client.id(), LARGE).await == data);
     within("the end of the write", writing)
         .await
-        .expect("written");
+        .expect("it is written");
 }
 
 #[actix_rt::test]
@@ -178,7 +178,7 @@ async fn without_an_on_receive_listener_nothing_is_read_and_the_next_listener_re
     assert!(test.received(client.id(), data.len()).await == data);
     let mut peer = within("the end of the write", writing)
         .await
-        .expect("written");
+        .expect("it is written");
     client.send(&b"thanks"[..]).await.expect("send");
     assert_eq!(read(&mut peer, 6).await, b"thanks");
 }
@@ -228,6 +228,6 @@ async fn a_kept_event_does_not_block_other_sockets() {
     }
     within("the end of the write", writing)
         .await
-        .expect("written");
+        .expect("it is written");
     assert_eq!(kept.expect("it came").socket_id, client.id());
 }

@@ -272,6 +272,6 @@ async fn both_directions_carry_data_at_once() {
     let sending = client.send(pattern(LARGE));
     assert!(test.received(client.id(), LARGE).await == pattern(LARGE));
     assert_eq!(within("the send", sending).await, sent(LARGE));
-    within("the write", writing).await.expect("written");
+    within("the write", writing).await.expect("it is written");
     assert!(within("the read", reading).await.expect("read") == pattern(LARGE));
 }

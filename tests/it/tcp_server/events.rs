@@ -118,8 +118,8 @@ async fn removing_a_listener_that_never_listened_does_nothing() {
     let removed = on_accept.remove_listener(stranger.recipient());
     assert_eq!(removed.await, Ok(()));
     // Nor for an app that the registry does not know.
-    let unheard = App::new("unheard", &test.registry);
-    let on_accept = unheard.tcp_server.on_accept.clone();
+    let unknown = App::new("unheard", &test.registry);
+    let on_accept = unknown.tcp_server.on_accept.clone();
     let removed = on_accept.remove_listener(stranger.recipient());
     assert_eq!(removed.await, Ok(()));
     let (_, at) = test.listen().await;

@@ -140,16 +140,19 @@ async fn get_info_reports_address_and_port_only_while_listening() {
     let test = TestApp::new().await;
     let server = &test.app.tcp_server;
     let id = create(&test.app).await;
-    assert_eq!(server.get_info(id).await.expect("info").local_addr(), None);
+    assert_eq!(
+        server.get_info(id).await.expect("getInfo").local_addr(),
+        None
+    );
     server
         .listen(id, "127.0.0.1", 0, None)
         .await
         .expect("listen");
-    let info = server.get_info(id).await.expect("info");
+    let info = server.get_info(id).await.expect("getInfo");
     assert_eq!(info.local_address, "127.0.0.1".parse().ok());
     assert!(info.local_port.is_some_and(|port| port != 0), "{info:?}");
     server.disconnect(id).await.expect("disconnect");
-    let info = server.get_info(id).await.expect("info");
+    let info = server.get_info(id).await.expect("getInfo");
     assert_eq!((info.local_address, info.local_port), (None, None));
 }
 

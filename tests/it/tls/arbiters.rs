@@ -16,19 +16,21 @@ async fn a_connection_outlives_the_thread_of_its_handshake() {
     arbiter.spawn_fn(move || drop(sender.send(registry.start())));
     let started = within("the registry", started).await;
     let test = TestApp::at(started.expect("it starts")).await;
-    let mut t = TlsFixture { test, authority };
-    let server = t.authority.issue("localhost").server();
-    let (_, at) = t.serve(server).await;
+    let mut fixture = TlsFixture { test, authority };
+    let server = fixture.authority.issue("localhost").server();
+    let (_, at) = fixture.serve(server).await;
     let mut clients = Vec::new();
     for _ in 0..4 {
-        let mut peer = connect(at, &t.authority).await.expect("the handshake");
-        let client = t.test.accepted().await;
-        assert_talks(&mut t.test, &client, &mut peer).await;
+        let mut peer = connect(at, &fixture.authority)
+            .await
+            .expect("the handshake");
+        let client = fixture.test.accepted().await;
+        assert_talks(&mut fixture.test, &client, &mut peer).await;
         clients.push((client, peer));
     }
     arbiter.stop();
-    arbiter.join().expect("it ends in order");
+    arbiter.join().expect("a clean end");
     for (client, peer) in &mut clients {
-        assert_talks(&mut t.test, client, peer).await;
+        assert_talks(&mut fixture.test, client, peer).await;
     }
 }

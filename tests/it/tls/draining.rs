@@ -12,14 +12,18 @@ use support::within;
 
 #[actix_rt::test]
 async fn unfinished_handshakes_are_counted_separately_and_reported() {
-    let mut t = TlsFixture::new().await;
-    let mut failures = HandshakeErrors::of(&t.test).await;
-    let (server, at) = t.serve(t.authority.issue("localhost").server()).await;
+    let mut fixture = TlsFixture::new().await;
+    let mut failures = HandshakeErrors::of(&fixture.test).await;
+    let (server, at) = fixture
+        .serve(fixture.authority.issue("localhost").server())
+        .await;
     // Two clients send nothing; the server socket has accepted them.
     let mut silent = [dial(at).await, dial(at).await];
-    let mut served = connect(at, &t.authority).await.expect("the handshake");
-    let client = t.test.accepted().await;
-    let drain = t
+    let mut served = connect(at, &fixture.authority)
+        .await
+        .expect("the handshake");
+    let client = fixture.test.accepted().await;
+    let drain = fixture
         .test
         .app
         .tcp_server
@@ -43,9 +47,11 @@ async fn unfinished_handshakes_are_counted_separately_and_reported() {
 
 #[actix_rt::test]
 async fn unreported_encrypted_clients_are_counted_separately() {
-    let t = TlsFixture::new().await;
-    let (server, at) = t.serve(t.authority.issue("localhost").server()).await;
-    let tcp_server = &t.test.app.tcp_server;
+    let fixture = TlsFixture::new().await;
+    let (server, at) = fixture
+        .serve(fixture.authority.issue("localhost").server())
+        .await;
+    let tcp_server = &fixture.test.app.tcp_server;
     let stream = dial(at).await;
     within("the accept", async {
         loop {
@@ -59,7 +65,7 @@ async fn unreported_encrypted_clients_are_counted_separately() {
     // The handshake continues while the server socket is paused.
     let paused = tcp_server.set_paused(server, true).await;
     paused.expect("it is open");
-    let config = t.authority.config(&[&rustls::version::TLS13]);
+    let config = fixture.authority.config(&[&rustls::version::TLS13]);
     let mut peer = connect_as(stream, config).await.expect("the handshake");
     let drained = tcp_server.drain(server, Duration::from_millis(300));
     let drained = within("the receipt", drained).await.expect("drained");

@@ -11,15 +11,15 @@ use support::{TestApp, code, within};
 
 /// Asserts that a socket is not found, by handle and by id.
 async fn assert_gone(test: &TestApp, id: ClientSocketId) {
-    let gone = Err(Error::SocketNotFound);
-    assert_eq!(test.app.tcp.get_info(id).await, gone);
+    let closed = Err(Error::SocketNotFound);
+    assert_eq!(test.app.tcp.get_info(id).await, closed);
     let open = test.app.tcp.get_sockets().await.expect("alive");
     assert!(open.iter().all(|info| info.socket_id != id));
 }
 
 /// The answer of a handshake with this certificate and name.
-async fn code_for(t: &mut TlsFixture, host: &str, issued: &Issued) -> i32 {
-    let (client, peer) = t.dial(host).await;
+async fn code_for(fixture: &mut TlsFixture, host: &str, issued: &Issued) -> i32 {
+    let (client, peer) = fixture.dial(host).await;
     let answer = client.secure(SecureOptions::default());
     let sending = client.send(&b"secret"[..]);
     let peers = accept(peer, issued).await;
@@ -29,7 +29,7 @@ async fn code_for(t: &mut TlsFixture, host: &str, issued: &Issued) -> i32 {
         number,
         "waiting sends fail too"
     );
-    assert_gone(&t.test, client.id()).await;
+    assert_gone(&fixture.test, client.id()).await;
     assert!(client.try_send(&b"more"[..]).is_err());
     // With TLS 1.3 the server sees the failure at its first read.
     if let Ok(mut peer) = peers {
@@ -39,24 +39,24 @@ async fn code_for(t: &mut TlsFixture, host: &str, issued: &Issued) -> i32 {
     number
 }
 
-async fn proof_of_life(mut t: TlsFixture) {
-    t.test.expect_no_event().await;
-    let (client, mut peer) = t.secured().await;
-    assert_talks(&mut t.test, &client, &mut peer).await;
+async fn proof_of_life(mut fixture: TlsFixture) {
+    fixture.test.expect_no_event().await;
+    let (client, mut peer) = fixture.secured().await;
+    assert_talks(&mut fixture.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
 async fn certificate_errors_have_chromiums_codes() {
-    let mut t = TlsFixture::new().await;
-    let good = t.authority.issue("localhost");
-    let other_name = t.authority.issue("localhost.example");
-    let expired = t.authority.issue_with("localhost", |params| {
+    let mut fixture = TlsFixture::new().await;
+    let good = fixture.authority.issue("localhost");
+    let other_name = fixture.authority.issue("localhost.example");
+    let expired = fixture.authority.issue_with("localhost", |params| {
         params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     });
-    let early = t.authority.issue_with("localhost", |params| {
+    let early = fixture.authority.issue_with("localhost", |params| {
         params.not_before = rcgen::date_time_ymd(3000, 1, 1);
     });
-    let for_clients = t.authority.issue_with("localhost", |params| {
+    let for_clients = fixture.authority.issue_with("localhost", |params| {
         params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
     });
     let unknown = Authority::new().issue("localhost");
@@ -80,32 +80,32 @@ async fn certificate_errors_have_chromiums_codes() {
         ),
         ("for another purpose", "localhost", &for_clients, -207),
     ] {
-        assert_eq!(code_for(&mut t, host, issued).await, number, "{what}");
+        assert_eq!(code_for(&mut fixture, host, issued).await, number, "{what}");
     }
-    proof_of_life(t).await;
+    proof_of_life(fixture).await;
 }
 
 #[actix_rt::test]
 async fn a_peer_that_does_not_speak_tls_is_a_protocol_error() {
-    let t = TlsFixture::new().await;
+    let fixture = TlsFixture::new().await;
     let long = [b'x'; 100_000];
     for said in [&b"HTTP/1.0 400 Bad Request\r\n\r\n"[..], &[0; 2048], &long] {
-        let (client, mut peer) = t.dial("localhost").await;
+        let (client, mut peer) = fixture.dial("localhost").await;
         let answer = client.secure(SecureOptions::default());
         read(&mut peer, 1).await;
         // The other side may close before it has written everything.
         let _ = tokio::io::AsyncWriteExt::write_all(&mut peer, said).await;
         assert_eq!(code("secure", answer).await, -107);
-        assert_gone(&t.test, client.id()).await;
+        assert_gone(&fixture.test, client.id()).await;
     }
-    proof_of_life(t).await;
+    proof_of_life(fixture).await;
 }
 
 #[actix_rt::test]
 async fn a_peer_that_aborts_the_handshake_has_closed_or_reset_the_connection() {
-    let t = TlsFixture::new().await;
+    let fixture = TlsFixture::new().await;
     for (reset, number) in [(false, -100), (true, -101)] {
-        let (client, mut peer) = t.dial("localhost").await;
+        let (client, mut peer) = fixture.dial("localhost").await;
         let answer = client.secure(SecureOptions::default());
         // Reads all of the ClientHello, because with unread input the close would be a reset.
         let mut header = [0; 5];
@@ -115,19 +115,19 @@ async fn a_peer_that_aborts_the_handshake_has_closed_or_reset_the_connection() {
         if reset {
             socket2::SockRef::from(&peer)
                 .set_linger(Some(std::time::Duration::ZERO))
-                .expect("an option");
+                .expect("the option is set");
         }
         drop(peer);
         assert_eq!(code("secure", answer).await, number);
-        assert_gone(&t.test, client.id()).await;
+        assert_gone(&fixture.test, client.id()).await;
     }
-    proof_of_life(t).await;
+    proof_of_life(fixture).await;
 }
 
 #[actix_rt::test]
 async fn a_peer_that_ends_in_the_middle_of_its_first_record_has_closed() {
-    let t = TlsFixture::new().await;
-    let (client, mut peer) = t.dial("localhost").await;
+    let fixture = TlsFixture::new().await;
+    let (client, mut peer) = fixture.dial("localhost").await;
     let answer = client.secure(SecureOptions::default());
     // The header of a ServerHello without its body, and then the end of the peer's side.
     write(&mut peer, &[22, 3, 3, 0, 100, 2, 0]).await;
@@ -135,22 +135,22 @@ async fn a_peer_that_ends_in_the_middle_of_its_first_record_has_closed() {
         .await
         .expect("shutdown");
     assert_eq!(code("secure", answer).await, -100);
-    assert_gone(&t.test, client.id()).await;
-    proof_of_life(t).await;
+    assert_gone(&fixture.test, client.id()).await;
+    proof_of_life(fixture).await;
 }
 
 #[actix_rt::test]
 async fn an_end_during_a_handshake_while_resumed_is_reported_like_a_close() {
-    let mut t = TlsFixture::new().await;
-    let (client, peer) = t.dial("localhost").await;
+    let mut fixture = TlsFixture::new().await;
+    let (client, peer) = fixture.dial("localhost").await;
     let answer = client.secure(SecureOptions::default());
     client.set_paused(false).await.expect("resume");
     drop(peer);
     let number = code("secure", answer).await;
     assert!([-100, -101].contains(&number), "{number}");
-    assert_eq!(t.test.ended(client.id()).await.code(), -100);
-    assert_gone(&t.test, client.id()).await;
-    proof_of_life(t).await;
+    assert_eq!(fixture.test.ended(client.id()).await.code(), -100);
+    assert_gone(&fixture.test, client.id()).await;
+    proof_of_life(fixture).await;
 }
 
 #[actix_rt::test]
@@ -226,13 +226,13 @@ async fn a_handshake_behind_sends_that_the_peer_does_not_read_times_out() {
 
 #[actix_rt::test]
 async fn by_default_only_the_systems_authorities_are_trusted() {
-    let mut t = TlsFixture {
+    let mut fixture = TlsFixture {
         test: TestApp::new().await,
         authority: Authority::new(),
     };
-    let issued = t.authority.issue("localhost");
+    let issued = fixture.authority.issue("localhost");
     // On a machine without any authority the first handshake is the same as the second.
     for _ in 0..2 {
-        assert_eq!(code_for(&mut t, "localhost", &issued).await, -202);
+        assert_eq!(code_for(&mut fixture, "localhost", &issued).await, -202);
     }
 }

@@ -40,13 +40,15 @@ async fn s_client_exchanges_data_and_sees_a_clean_end() {
     if !openssl() {
         return;
     }
-    let mut t = TlsFixture::new().await;
-    let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
+    let mut fixture = TlsFixture::new().await;
+    let (_, at) = fixture
+        .serve(fixture.authority.issue("localhost").server())
+        .await;
     for version in ["-tls1_2", "-tls1_3"] {
         let folder = Folder::new();
-        let mut command = s_client(&folder, &t.authority, at.port());
+        let mut command = s_client(&folder, &fixture.authority, at.port());
         let program = Program::start(command.arg(version));
-        let client: ClientSocket = t.test.accepted().await;
+        let client: ClientSocket = fixture.test.accepted().await;
         client
             .send(&b"hello from the server\n"[..])
             .await
@@ -111,25 +113,37 @@ async fn s_client_is_refused_renegotiation_at_once() {
     if !openssl() {
         return;
     }
-    let mut t = TlsFixture::new().await;
-    let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
+    let mut fixture = TlsFixture::new().await;
+    let (_, at) = fixture
+        .serve(fixture.authority.issue("localhost").server())
+        .await;
     // For a socket that is read, and for one without listeners.
-    for is_heard in [true, false] {
-        if !is_heard {
-            let listener = t.test.listener.clone().recipient();
-            let removed = t.test.app.tcp.on_receive.remove_listener(listener).await;
+    for has_listener in [true, false] {
+        if !has_listener {
+            let listener = fixture.test.listener.clone().recipient();
+            let removed = fixture
+                .test
+                .app
+                .tcp
+                .on_receive
+                .remove_listener(listener)
+                .await;
             removed.expect("it was there");
         }
         let mut command = Command::new("openssl");
         let command = command.args(["s_client", "-tls1_2", "-connect", &at.to_string()]);
         let mut program = Program::start(command);
-        let client: ClientSocket = t.test.accepted().await;
+        let client: ClientSocket = fixture.test.accepted().await;
         client.set_paused(false).await.expect("resume");
         program.feed(b"R\n");
         let ended = tokio::task::spawn_blocking(|| program.ended());
         let ended = within("its end", ended).await.expect("no panic");
         let reported = ended.stderr.contains("no renegotiation");
-        assert!(reported, "heard: {is_heard}: {}", ended.stderr);
-        t.test.ended(client.id()).await;
+        assert!(
+            reported,
+            "with a listener: {has_listener}: {}",
+            ended.stderr
+        );
+        fixture.test.ended(client.id()).await;
     }
 }

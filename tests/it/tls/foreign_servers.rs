@@ -37,8 +37,8 @@ impl Server {
         }
     }
 
-    async fn dial(&self, t: &TlsFixture, host: &str) -> ClientSocket {
-        dialled(&t.test, host, self.port).await
+    async fn dial(&self, fixture: &TlsFixture, host: &str) -> ClientSocket {
+        dialled(&fixture.test, host, self.port).await
     }
 }
 
@@ -53,10 +53,10 @@ fn versions(min: Option<&str>, max: Option<&str>) -> SecureOptions {
 }
 
 /// Asserts that the server reverses what it receives.
-async fn assert_reversed(t: &mut TlsFixture, client: &ClientSocket) {
+async fn assert_reversed(fixture: &mut TlsFixture, client: &ClientSocket) {
     client.set_paused(false).await.expect("resume");
     client.send(&b"stressed\n"[..]).await.expect("send");
-    let reversed = t.test.received(client.id(), 9).await;
+    let reversed = fixture.test.received(client.id(), 9).await;
     assert_eq!(reversed, b"desserts\n");
 }
 
@@ -65,8 +65,8 @@ async fn the_requested_tls_versions_are_used() {
     if !openssl() {
         return;
     }
-    let mut t = TlsFixture::new().await;
-    let issued = t.authority.issue("localhost");
+    let mut fixture = TlsFixture::new().await;
+    let issued = fixture.authority.issue("localhost");
     for (only, min, max, outcome) in [
         ("-tls1_2", None, None, 0),
         ("-tls1_3", None, None, 0),
@@ -77,13 +77,13 @@ async fn the_requested_tls_versions_are_used() {
     ] {
         let what = format!("{only} and {min:?} to {max:?}");
         let server = Server::start(&issued, &["-rev", only]);
-        let client = server.dial(&t, "localhost").await;
+        let client = server.dial(&fixture, "localhost").await;
         let answer = client.secure(versions(min, max));
         if outcome == 0 {
             within(&what, answer).await.expect(&what);
-            assert_reversed(&mut t, &client).await;
+            assert_reversed(&mut fixture, &client).await;
             client.close().await.expect("close");
-            assert_eq!(t.test.ended(client.id()).await.code(), -100);
+            assert_eq!(fixture.test.ended(client.id()).await.code(), -100);
         } else {
             assert_eq!(code(&what, answer).await, outcome, "{what}");
         }
@@ -95,9 +95,9 @@ async fn certificates_are_verified() {
     if !openssl() {
         return;
     }
-    let mut t = TlsFixture::new().await;
-    let good = t.authority.issue("localhost");
-    let expired = t.authority.issue_with("localhost", |params| {
+    let mut fixture = TlsFixture::new().await;
+    let good = fixture.authority.issue("localhost");
+    let expired = fixture.authority.issue_with("localhost", |params| {
         params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     });
     for (what, host, issued, outcome) in [
@@ -118,13 +118,13 @@ async fn certificates_are_verified() {
         ),
     ] {
         let server = Server::start(issued, &["-rev"]);
-        let client = server.dial(&t, host).await;
+        let client = server.dial(&fixture, host).await;
         let answer = client.secure(SecureOptions::default());
         if outcome == 0 {
             within(what, answer).await.expect(what);
-            assert_reversed(&mut t, &client).await;
+            assert_reversed(&mut fixture, &client).await;
             client.close().await.expect("close");
-            assert_eq!(t.test.ended(client.id()).await.code(), -100);
+            assert_eq!(fixture.test.ended(client.id()).await.code(), -100);
         } else {
             assert_eq!(code(what, answer).await, outcome, "{what}");
         }
@@ -136,15 +136,15 @@ async fn a_server_that_requires_a_client_certificate_is_reported() {
     if !openssl() {
         return;
     }
-    let mut t = TlsFixture::new().await;
-    let issued = t.authority.issue("localhost");
+    let mut fixture = TlsFixture::new().await;
+    let issued = fixture.authority.issue("localhost");
     let server = Server::start(&issued, &["-rev", "-tls1_3", "-Verify", "1"]);
-    let client = server.dial(&t, "localhost").await;
+    let client = server.dial(&fixture, "localhost").await;
     // With TLS 1.3 this side completes before the server has checked.
     let answer = client.secure(SecureOptions::default());
     within("secure", answer).await.expect("secure");
     client.set_paused(false).await.expect("resume");
-    assert_eq!(t.test.ended(client.id()).await.code(), -110);
+    assert_eq!(fixture.test.ended(client.id()).await.code(), -110);
 }
 
 #[actix_rt::test]
@@ -153,13 +153,13 @@ async fn a_file_of_megabytes_arrives_completely_and_its_end_is_reported() {
         return;
     }
     const LENGTH: usize = 5 * 1024 * 1024 + 3;
-    let mut t = TlsFixture::new().await;
-    let issued = t.authority.issue("localhost");
+    let mut fixture = TlsFixture::new().await;
+    let issued = fixture.authority.issue("localhost");
     for version in ["-tls1_2", "-tls1_3"] {
         let server = Server::start(&issued, &["-HTTP", version]);
         let data = pattern(LENGTH);
         server.folder.file("file", &data);
-        let client = server.dial(&t, "localhost").await;
+        let client = server.dial(&fixture, "localhost").await;
         let answer = client.secure(SecureOptions::default());
         within("secure", answer).await.expect("secure");
         let properties = tcp::SocketProperties {
@@ -172,8 +172,8 @@ async fn a_file_of_megabytes_arrives_completely_and_its_end_is_reported() {
             .send(&b"GET /file HTTP/1.0\r\n\r\n"[..])
             .await
             .expect("send");
-        let came = t.test.received(client.id(), LENGTH).await;
-        assert!(came == data, "{version}: other bytes came");
-        assert_eq!(t.test.ended(client.id()).await.code(), -100);
+        let arrived = fixture.test.received(client.id(), LENGTH).await;
+        assert!(arrived == data, "{version}: other bytes came");
+        assert_eq!(fixture.test.ended(client.id()).await.code(), -100);
     }
 }

@@ -87,23 +87,26 @@ async fn a_pending_handshake_finishes_in_the_old_process() {
     old.test.accepted().await;
 
     let (here, there) = socket_pair();
-    let given = begin_handover(&old.test, here);
+    let outgoing = begin_handover(&old.test, here);
     let registry = new.registry.clone();
-    let taken = actix_rt::spawn(async move {
+    let incoming = actix_rt::spawn(async move {
         let left = Inheritance::from_socket(there);
         left.adopt(&registry).await
     });
     // By then the handover waits for the handshake.
     old.test.expect_no_event().await;
-    assert!(!given.is_finished());
+    assert!(!outgoing.is_finished());
     let mut peer = old.handshake(begun).await;
     let client = old.test.accepted().await;
-    let given = within("the handover", given).await.expect("it runs");
-    within("the takeover", taken)
+    let outgoing = within("the handover", outgoing).await.expect("it runs");
+    within("the takeover", incoming)
         .await
         .expect("it runs")
-        .expect("taken");
-    assert_eq!(given.expect("given").servers, [("test".into(), id)]);
+        .expect("the incoming side succeeds");
+    assert_eq!(
+        outgoing.expect("the outgoing side succeeds").servers,
+        [("test".into(), id)]
+    );
     assert_talks(&mut old.test, &client, &mut peer).await;
 
     let set = new.app.tcp_server.set_tls(id, Some(old.server()));

@@ -13,9 +13,11 @@ use support::{TestApp, within};
 
 #[actix_rt::test]
 async fn a_thousand_stalled_handshakes_delay_no_other_client() {
-    let mut t = TlsFixture::new().await;
-    let mut failures = HandshakeErrors::of(&t.test).await;
-    let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
+    let mut fixture = TlsFixture::new().await;
+    let mut failures = HandshakeErrors::of(&fixture.test).await;
+    let (_, at) = fixture
+        .serve(fixture.authority.issue("localhost").server())
+        .await;
     let mut stalled = Vec::new();
     for i in 0..1000 {
         let mut peer = dial(at).await;
@@ -28,9 +30,11 @@ async fn a_thousand_stalled_handshakes_delay_no_other_client() {
     }
     for _ in 0..3 {
         let began = std::time::Instant::now();
-        let mut peer = connect(at, &t.authority).await.expect("the handshake");
-        let client = t.test.accepted().await;
-        assert_talks(&mut t.test, &client, &mut peer).await;
+        let mut peer = connect(at, &fixture.authority)
+            .await
+            .expect("the handshake");
+        let client = fixture.test.accepted().await;
+        assert_talks(&mut fixture.test, &client, &mut peer).await;
         let took = began.elapsed();
         assert!(took < tls::DEFAULT_TIMEOUT / 2, "at once, not {took:?}");
     }
@@ -40,19 +44,25 @@ async fn a_thousand_stalled_handshakes_delay_no_other_client() {
         assert_eq!(info.result_code.code(), -7, "{i}");
     }
     drop(stalled);
-    let mut peer = connect(at, &t.authority).await.expect("the handshake");
-    let client = t.test.accepted().await;
-    assert_talks(&mut t.test, &client, &mut peer).await;
+    let mut peer = connect(at, &fixture.authority)
+        .await
+        .expect("the handshake");
+    let client = fixture.test.accepted().await;
+    assert_talks(&mut fixture.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
 async fn a_flood_of_garbage_is_counted_and_changes_nothing() {
     const FLOOD: u64 = 2000;
-    let mut t = TlsFixture::new().await;
-    let mut failures = HandshakeErrors::of(&t.test).await;
-    let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
-    let mut old = connect(at, &t.authority).await.expect("the handshake");
-    let client = t.test.accepted().await;
+    let mut fixture = TlsFixture::new().await;
+    let mut failures = HandshakeErrors::of(&fixture.test).await;
+    let (_, at) = fixture
+        .serve(fixture.authority.issue("localhost").server())
+        .await;
+    let mut old = connect(at, &fixture.authority)
+        .await
+        .expect("the handshake");
+    let client = fixture.test.accepted().await;
     let flood = actix_rt::spawn(async move {
         for i in 0..FLOOD {
             let mut peer = dial(at).await;
@@ -72,10 +82,12 @@ async fn a_flood_of_garbage_is_counted_and_changes_nothing() {
     within("the end of the flood", flood)
         .await
         .expect("no panic");
-    assert_talks(&mut t.test, &client, &mut old).await;
-    let mut new = connect(at, &t.authority).await.expect("the handshake");
-    let client = t.test.accepted().await;
-    assert_talks(&mut t.test, &client, &mut new).await;
+    assert_talks(&mut fixture.test, &client, &mut old).await;
+    let mut new = connect(at, &fixture.authority)
+        .await
+        .expect("the handshake");
+    let client = fixture.test.accepted().await;
+    assert_talks(&mut fixture.test, &client, &mut new).await;
 }
 
 /// A test app with a paused clock, whose server socket allows two concurrent handshakes.

@@ -103,7 +103,7 @@ async fn a_small_send_is_answered_when_its_last_encrypted_byte_is_written() {
     let mut first = client.send(&b"sixteen bytes of"[..]);
     let mut second = client.send(&b" two sends"[..]);
     settle().await;
-    assert_eq!((&mut first).now_or_never(), None, "it is not whole");
+    assert_eq!((&mut first).now_or_never(), None, "it is incomplete");
     assert_eq!((&mut second).now_or_never(), None);
     assert_eq!(tls_peer.process(), b"");
     tls_peer.peer.unlimit_writes();

@@ -12,15 +12,15 @@ const LARGE: usize = 8 * 1024 * 1024;
 
 #[actix_rt::test]
 async fn data_goes_both_ways() {
-    let mut t = TlsFixture::new().await;
-    let (client, mut peer) = t.secured().await;
-    assert_talks(&mut t.test, &client, &mut peer).await;
+    let mut fixture = TlsFixture::new().await;
+    let (client, mut peer) = fixture.secured().await;
+    assert_talks(&mut fixture.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
 async fn megabytes_are_echoed_byte_for_byte() {
-    let mut t = TlsFixture::new().await;
-    let (client, peer) = t.secured().await;
+    let mut fixture = TlsFixture::new().await;
+    let (client, peer) = fixture.secured().await;
     let properties = tcp::SocketProperties {
         buffer_size: Some(65536),
         ..Default::default()
@@ -42,7 +42,7 @@ async fn megabytes_are_echoed_byte_for_byte() {
             break;
         }
     }
-    let back = t.test.received(client.id(), LARGE).await;
+    let back = fixture.test.received(client.id(), LARGE).await;
     assert!(back == data, "other bytes came back");
     let mut sent = 0;
     for answer in answers {
@@ -56,9 +56,9 @@ async fn megabytes_are_echoed_byte_for_byte() {
 
 #[actix_rt::test]
 async fn sends_before_secure_are_plain_and_later_ones_encrypted() {
-    let mut t = TlsFixture::new().await;
-    let (client, mut peer) = t.dial("localhost").await;
-    let issued = t.authority.issue("localhost");
+    let mut fixture = TlsFixture::new().await;
+    let (client, mut peer) = fixture.dial("localhost").await;
+    let issued = fixture.authority.issue("localhost");
     // More than the kernel buffers, so it waits.
     let plain = pattern(LARGE);
     let before = client.send(plain.clone());
@@ -72,13 +72,13 @@ async fn sends_before_secure_are_plain_and_later_ones_encrypted() {
     secured.await.expect("secure");
     assert_eq!(after.await.expect("send").bytes_sent, 6);
     assert_eq!(empty.await.expect("send").bytes_sent, 0);
-    assert_talks(&mut t.test, &client, &mut peer).await;
+    assert_talks(&mut fixture.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
 async fn a_send_is_answered_when_the_os_has_all_of_it() {
-    let t = TlsFixture::new().await;
-    let (client, mut peer) = t.secured().await;
+    let fixture = TlsFixture::new().await;
+    let (client, mut peer) = fixture.secured().await;
     let data = pattern(LARGE);
     let mut answer = client.send(data.clone());
     actix_rt::time::sleep(QUIET).await;
@@ -90,9 +90,9 @@ async fn a_send_is_answered_when_the_os_has_all_of_it() {
 
 #[actix_rt::test]
 async fn close_and_disconnect_send_close_notify() {
-    let t = TlsFixture::new().await;
+    let fixture = TlsFixture::new().await;
     for close in [true, false] {
-        let (client, mut peer) = t.secured().await;
+        let (client, mut peer) = fixture.secured().await;
         // Earlier sends are still delivered, although the peer does not read yet.
         let data = pattern(LARGE);
         client.try_send(data.clone()).expect("it is open");
@@ -107,18 +107,18 @@ async fn close_and_disconnect_send_close_notify() {
 
 #[actix_rt::test]
 async fn an_end_is_reported_after_all_data_with_or_without_close_notify() {
-    let mut t = TlsFixture::new().await;
+    let mut fixture = TlsFixture::new().await;
     for meant in [true, false] {
-        let (client, mut peer) = t.secured().await;
+        let (client, mut peer) = fixture.secured().await;
         write(&mut peer, b"the last words").await;
         if meant {
             peer.shutdown().await.expect("close_notify");
         }
         drop(peer);
         client.set_paused(false).await.expect("resume");
-        let last = t.test.received(client.id(), 14).await;
+        let last = fixture.test.received(client.id(), 14).await;
         assert_eq!(last, b"the last words");
-        assert_eq!(t.test.ended(client.id()).await.code(), -100);
+        assert_eq!(fixture.test.ended(client.id()).await.code(), -100);
         let info = client.get_info().await.expect("it exists");
         assert!(!info.connected && info.paused, "{info:?}");
     }
@@ -126,14 +126,14 @@ async fn an_end_is_reported_after_all_data_with_or_without_close_notify() {
 
 #[actix_rt::test]
 async fn an_invalid_record_ends_the_connection_with_its_code() {
-    let mut t = TlsFixture::new().await;
-    let (client, mut peer) = t.secured().await;
+    let mut fixture = TlsFixture::new().await;
+    let (client, mut peer) = fixture.secured().await;
     write(&mut peer, b"good").await;
     let (wire, _) = peer.get_mut();
     write(wire, b"this is no record of TLS").await;
     client.set_paused(false).await.expect("resume");
-    assert_eq!(t.test.received(client.id(), 4).await, b"good");
-    assert_eq!(t.test.ended(client.id()).await.code(), -107);
+    assert_eq!(fixture.test.received(client.id(), 4).await, b"good");
+    assert_eq!(fixture.test.ended(client.id()).await.code(), -107);
     // The peer receives an alert.
     let error = within("an alert", peer.read(&mut [0; 1])).await;
     assert!(error.is_err(), "{error:?}");
@@ -141,30 +141,30 @@ async fn an_invalid_record_ends_the_connection_with_its_code() {
 
 #[actix_rt::test]
 async fn a_paused_secured_socket_is_not_read() {
-    let mut t = TlsFixture::new().await;
-    let (client, mut peer) = t.secured().await;
+    let mut fixture = TlsFixture::new().await;
+    let (client, mut peer) = fixture.secured().await;
     client.set_paused(false).await.expect("resume");
     write(&mut peer, b"one").await;
-    assert_eq!(t.test.received(client.id(), 3).await, b"one");
+    assert_eq!(fixture.test.received(client.id(), 3).await, b"one");
     client.set_paused(true).await.expect("pause");
     write(&mut peer, b"two").await;
-    t.test.expect_no_event().await;
+    fixture.test.expect_no_event().await;
     client.set_paused(false).await.expect("resume");
-    assert_eq!(t.test.received(client.id(), 3).await, b"two");
+    assert_eq!(fixture.test.received(client.id(), 3).await, b"two");
 }
 
 #[actix_rt::test]
 async fn get_info_reports_the_same_addresses_before_and_after_secure() {
-    let t = TlsFixture::new().await;
-    let (client, peer) = t.dial("localhost").await;
+    let fixture = TlsFixture::new().await;
+    let (client, peer) = fixture.dial("localhost").await;
     let before = client.get_info().await.expect("it exists");
     let answer = client.secure(SecureOptions::default());
     assert_eq!(client.get_info().await, Ok(before.clone()), "meanwhile");
-    let issued = t.authority.issue("localhost");
+    let issued = fixture.authority.issue("localhost");
     let _peer = accept(peer, &issued).await.expect("the handshake");
     answer.await.expect("secure");
     assert_eq!(client.get_info().await, Ok(before));
-    client.set_no_delay(true).await.expect("an option");
+    client.set_no_delay(true).await.expect("the option is set");
     client
         .set_keep_alive(true, Some(60))
         .await
@@ -173,11 +173,11 @@ async fn get_info_reports_the_same_addresses_before_and_after_secure() {
 
 #[actix_rt::test]
 async fn a_certificate_for_an_ip_address_is_verified_by_the_address() {
-    let mut t = TlsFixture::new().await;
-    let (client, peer) = t.dial("127.0.0.1").await;
+    let mut fixture = TlsFixture::new().await;
+    let (client, peer) = fixture.dial("127.0.0.1").await;
     let answer = client.secure(SecureOptions::default());
-    let issued = t.authority.issue("127.0.0.1");
+    let issued = fixture.authority.issue("127.0.0.1");
     let mut peer = accept(peer, &issued).await.expect("the handshake");
     answer.await.expect("secure");
-    assert_talks(&mut t.test, &client, &mut peer).await;
+    assert_talks(&mut fixture.test, &client, &mut peer).await;
 }

@@ -44,31 +44,37 @@ impl HandshakeErrors {
 
 #[actix_rt::test]
 async fn an_accepted_client_is_encrypted_and_paused() {
-    let mut t = TlsFixture::new().await;
-    let issued = t.authority.issue("localhost");
-    let (_, at) = t.serve(issued.server()).await;
-    let mut peer = connect(at, &t.authority).await.expect("the handshake");
-    let client = t.test.accepted().await;
+    let mut fixture = TlsFixture::new().await;
+    let issued = fixture.authority.issue("localhost");
+    let (_, at) = fixture.serve(issued.server()).await;
+    let mut peer = connect(at, &fixture.authority)
+        .await
+        .expect("the handshake");
+    let client = fixture.test.accepted().await;
     let info = client.get_info().await.expect("it exists");
     assert!(info.paused && info.connected, "{info:?}");
     assert_eq!(info.local_addr(), None, "as every accepted one");
     let from = peer.get_ref().0.local_addr().expect("its address");
     assert_eq!(info.peer_addr(), Some(from));
     write(&mut peer, b"early").await;
-    t.test.expect_no_event().await;
+    fixture.test.expect_no_event().await;
     client.set_paused(false).await.expect("resume");
-    assert_eq!(t.test.received(client.id(), 5).await, b"early");
-    assert_talks(&mut t.test, &client, &mut peer).await;
+    assert_eq!(fixture.test.received(client.id(), 5).await, b"early");
+    assert_talks(&mut fixture.test, &client, &mut peer).await;
     client.close().await.expect("close");
     expect_clean_end(&mut peer).await;
 }
 
 #[actix_rt::test]
 async fn an_accepted_client_cannot_be_secured_again() {
-    let mut t = TlsFixture::new().await;
-    let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
-    let mut peer = connect(at, &t.authority).await.expect("the handshake");
-    let client = t.test.accepted().await;
+    let mut fixture = TlsFixture::new().await;
+    let (_, at) = fixture
+        .serve(fixture.authority.issue("localhost").server())
+        .await;
+    let mut peer = connect(at, &fixture.authority)
+        .await
+        .expect("the handshake");
+    let client = fixture.test.accepted().await;
     let again = client.secure(SecureOptions::default());
     assert_eq!(code("secure", again).await, -2);
     assert_eq!(client.get_info().await, Err(Error::SocketNotFound));
@@ -77,30 +83,34 @@ async fn an_accepted_client_cannot_be_secured_again() {
 
 #[actix_rt::test]
 async fn a_stalled_handshake_delays_no_other_client() {
-    let mut t = TlsFixture::new().await;
-    let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
+    let mut fixture = TlsFixture::new().await;
+    let (_, at) = fixture
+        .serve(fixture.authority.issue("localhost").server())
+        .await;
     let silent = dial(at).await;
     let mut slow = dial(at).await;
     write(&mut slow, &[22, 3, 1, 1]).await;
     for _ in 0..3 {
-        let mut peer = connect(at, &t.authority).await.expect("the handshake");
-        let client = t.test.accepted().await;
-        assert_talks(&mut t.test, &client, &mut peer).await;
+        let mut peer = connect(at, &fixture.authority)
+            .await
+            .expect("the handshake");
+        let client = fixture.test.accepted().await;
+        assert_talks(&mut fixture.test, &client, &mut peer).await;
     }
     // The client that was silent at first sends at last.
-    let config = t.authority.config(&[&TLS13]);
+    let config = fixture.authority.config(&[&TLS13]);
     let mut peer = connect_as(silent, config).await.expect("the handshake");
-    let client = t.test.accepted().await;
-    assert_talks(&mut t.test, &client, &mut peer).await;
+    let client = fixture.test.accepted().await;
+    assert_talks(&mut fixture.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
 async fn each_handshake_failure_is_reported_with_its_code_and_the_socket_continues() {
-    let mut t = TlsFixture::new().await;
-    let mut failures = HandshakeErrors::of(&t.test).await;
-    let issued = t.authority.issue("localhost");
+    let mut fixture = TlsFixture::new().await;
+    let mut failures = HandshakeErrors::of(&fixture.test).await;
+    let issued = fixture.authority.issue("localhost");
     let server = tls::Server::new(issued.config_of(&[&TLS13]));
-    let (id, at) = t.serve(server).await;
+    let (id, at) = fixture.serve(server).await;
     let stranger = Authority::new();
     for (what, number) in [
         ("garbage", -107),
@@ -120,7 +130,7 @@ async fn each_handshake_failure_is_reported_with_its_code_and_the_socket_continu
                 None
             }
             "TLS 1.2 alone" => {
-                let config = t.authority.config(&[&TLS12]);
+                let config = fixture.authority.config(&[&TLS12]);
                 connect_as(peer, config).await.expect_err(what);
                 None
             }
@@ -136,132 +146,154 @@ async fn each_handshake_failure_is_reported_with_its_code_and_the_socket_continu
         assert_eq!((info.peer_addr(), info.missed), (from, 0), "{what}");
         drop(kept);
     }
-    t.test.expect_no_event().await;
+    fixture.test.expect_no_event().await;
     failures.expect_none();
-    let mut peer = connect(at, &t.authority).await.expect("the handshake");
-    let client = t.test.accepted().await;
-    assert_talks(&mut t.test, &client, &mut peer).await;
+    let mut peer = connect(at, &fixture.authority)
+        .await
+        .expect("the handshake");
+    let client = fixture.test.accepted().await;
+    assert_talks(&mut fixture.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
 async fn a_handshake_that_takes_too_long_is_dropped_and_reported() {
-    let mut t = TlsFixture::new().await;
-    let mut failures = HandshakeErrors::of(&t.test).await;
-    let issued = t.authority.issue("localhost");
+    let mut fixture = TlsFixture::new().await;
+    let mut failures = HandshakeErrors::of(&fixture.test).await;
+    let issued = fixture.authority.issue("localhost");
     let server = issued.server().timeout(Duration::from_millis(50));
-    let (_, at) = t.serve(server).await;
+    let (_, at) = fixture.serve(server).await;
     let mut silent = dial(at).await;
     assert_eq!(failures.next().await.result_code.code(), -7);
     expect_clean_end(&mut silent).await;
-    t.test.expect_no_event().await;
+    fixture.test.expect_no_event().await;
 }
 
 #[actix_rt::test]
 async fn a_paused_server_socket_raises_no_event_and_loses_no_client() {
-    let mut t = TlsFixture::new().await;
-    let mut failures = HandshakeErrors::of(&t.test).await;
-    let (id, at) = t.serve(t.authority.issue("localhost").server()).await;
+    let mut fixture = TlsFixture::new().await;
+    let mut failures = HandshakeErrors::of(&fixture.test).await;
+    let (id, at) = fixture
+        .serve(fixture.authority.issue("localhost").server())
+        .await;
     let silent = dial(at).await;
     let mut bad = dial(at).await;
     // Both have been accepted, since a later client is served.
-    let _third = connect(at, &t.authority).await.expect("the handshake");
-    t.test.accepted().await;
-    let server = t.test.app.tcp_server.clone();
+    let _third = connect(at, &fixture.authority)
+        .await
+        .expect("the handshake");
+    fixture.test.accepted().await;
+    let server = fixture.test.app.tcp_server.clone();
     server.set_paused(id, true).await.expect("pause");
 
     write(&mut bad, &[b'x'; 2048]).await;
-    let config = t.authority.config(&[&TLS13]);
+    let config = fixture.authority.config(&[&TLS13]);
     let mut peer = connect_as(silent, config).await.expect("it continues");
-    t.test.expect_no_event().await;
+    fixture.test.expect_no_event().await;
     failures.expect_none();
     server.set_paused(id, false).await.expect("resume");
-    let client = t.test.accepted().await;
-    assert_talks(&mut t.test, &client, &mut peer).await;
+    let client = fixture.test.accepted().await;
+    assert_talks(&mut fixture.test, &client, &mut peer).await;
     assert_eq!(failures.next().await.result_code.code(), -107);
 }
 
 #[actix_rt::test]
 async fn disconnect_keeps_pending_handshakes_and_close_ends_them() {
-    let mut t = TlsFixture::new().await;
-    let mut failures = HandshakeErrors::of(&t.test).await;
-    let (id, at) = t.serve(t.authority.issue("localhost").server()).await;
-    let goes_on = dial(at).await;
+    let mut fixture = TlsFixture::new().await;
+    let mut failures = HandshakeErrors::of(&fixture.test).await;
+    let (id, at) = fixture
+        .serve(fixture.authority.issue("localhost").server())
+        .await;
+    let completes = dial(at).await;
     let mut ends = dial(at).await;
-    let _third = connect(at, &t.authority).await.expect("the handshake");
-    t.test.accepted().await;
-    let server = t.test.app.tcp_server.clone();
+    let _third = connect(at, &fixture.authority)
+        .await
+        .expect("the handshake");
+    fixture.test.accepted().await;
+    let server = fixture.test.app.tcp_server.clone();
     server.disconnect(id).await.expect("disconnect");
-    let config = t.authority.config(&[&TLS13]);
-    let mut peer = connect_as(goes_on, config).await.expect("it continues");
-    let client = t.test.accepted().await;
-    assert_talks(&mut t.test, &client, &mut peer).await;
+    let config = fixture.authority.config(&[&TLS13]);
+    let mut peer = connect_as(completes, config).await.expect("it continues");
+    let client = fixture.test.accepted().await;
+    assert_talks(&mut fixture.test, &client, &mut peer).await;
     server.close(id).await.expect("close");
     expect_clean_end(&mut ends).await;
-    assert_talks(&mut t.test, &client, &mut peer).await;
+    assert_talks(&mut fixture.test, &client, &mut peer).await;
     failures.expect_none();
 }
 
 #[actix_rt::test]
 async fn tls_can_be_switched_on_and_off_and_survives_disconnect() {
-    let mut t = TlsFixture::new().await;
-    let (id, at) = t.test.listen().await;
-    let server = t.test.app.tcp_server.clone();
-    let issued = t.authority.issue("localhost");
+    let mut fixture = TlsFixture::new().await;
+    let (id, at) = fixture.test.listen().await;
+    let server = fixture.test.app.tcp_server.clone();
+    let issued = fixture.authority.issue("localhost");
     let tls = issued.server();
     for _ in 0..2 {
         let mut plain = dial(at).await;
-        let client = t.test.accepted().await;
-        assert_talks(&mut t.test, &client, &mut plain).await;
-        server.set_tls(id, Some(tls.clone())).await.expect("on");
-        let mut peer = connect(at, &t.authority).await.expect("the handshake");
-        let client = t.test.accepted().await;
-        assert_talks(&mut t.test, &client, &mut peer).await;
-        server.set_tls(id, None).await.expect("off");
+        let client = fixture.test.accepted().await;
+        assert_talks(&mut fixture.test, &client, &mut plain).await;
+        server.set_tls(id, Some(tls.clone())).await.expect("TLS on");
+        let mut peer = connect(at, &fixture.authority)
+            .await
+            .expect("the handshake");
+        let client = fixture.test.accepted().await;
+        assert_talks(&mut fixture.test, &client, &mut peer).await;
+        server.set_tls(id, None).await.expect("TLS off");
     }
-    server.set_tls(id, Some(tls)).await.expect("on");
+    server.set_tls(id, Some(tls)).await.expect("TLS on");
     server.disconnect(id).await.expect("disconnect");
     let again = server.listen(id, "127.0.0.1", 0, None);
     again.await.expect("listen");
     let info = server.get_info(id).await.expect("it exists");
     let at = info.local_addr().expect("it listens");
-    connect(at, &t.authority).await.expect("the handshake");
+    connect(at, &fixture.authority)
+        .await
+        .expect("the handshake");
     let unknown = server.set_tls(99.into(), None).await;
     assert_eq!(unknown, Err(Error::SocketNotFound));
 }
 
 #[actix_rt::test]
 async fn encrypted_clients_wait_for_a_listener() {
-    let mut t = TlsFixture::new().await;
-    let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
+    let mut fixture = TlsFixture::new().await;
+    let (_, at) = fixture
+        .serve(fixture.authority.issue("localhost").server())
+        .await;
     let silent = dial(at).await;
-    let _second = connect(at, &t.authority).await.expect("the handshake");
-    t.test.accepted().await;
-    let on_accept = &t.test.app.tcp_server.on_accept;
-    let listener = t.test.listener.clone();
+    let _second = connect(at, &fixture.authority)
+        .await
+        .expect("the handshake");
+    fixture.test.accepted().await;
+    let on_accept = &fixture.test.app.tcp_server.on_accept;
+    let listener = fixture.test.listener.clone();
     let removed = on_accept.remove_listener(listener.clone().recipient());
     removed.await.expect("removed");
-    let config = t.authority.config(&[&TLS13]);
+    let config = fixture.authority.config(&[&TLS13]);
     let mut peer = connect_as(silent, config).await.expect("it continues");
     actix_rt::time::sleep(QUIET).await;
     let added = on_accept.add_listener(listener.recipient());
     added.await.expect("added");
-    let client = t.test.accepted().await;
-    assert_talks(&mut t.test, &client, &mut peer).await;
+    let client = fixture.test.accepted().await;
+    assert_talks(&mut fixture.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
 async fn a_client_that_ends_only_its_own_side_still_receives() {
-    let mut t = TlsFixture::new().await;
-    let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
-    let mut peer = connect(at, &t.authority).await.expect("the handshake");
-    let client = t.test.accepted().await;
+    let mut fixture = TlsFixture::new().await;
+    let (_, at) = fixture
+        .serve(fixture.authority.issue("localhost").server())
+        .await;
+    let mut peer = connect(at, &fixture.authority)
+        .await
+        .expect("the handshake");
+    let client = fixture.test.accepted().await;
     write(&mut peer, b"the last").await;
     peer.shutdown().await.expect("close_notify");
     client.try_send(&b"answer"[..]).expect("it is open");
     assert_eq!(read(&mut peer, 6).await, b"answer");
     client.set_paused(false).await.expect("resume");
-    assert_eq!(t.test.received(client.id(), 8).await, b"the last");
-    assert_eq!(t.test.ended(client.id()).await.code(), -100);
+    assert_eq!(fixture.test.received(client.id(), 8).await, b"the last");
+    assert_eq!(fixture.test.ended(client.id()).await.code(), -100);
 }
 
 #[test]

@@ -34,7 +34,7 @@ async fn a_socket_that_is_connecting_cannot_be_secured_and_continues() {
     let tcp = &test.app.tcp;
     tcp.set_paused(id, true).await.expect("pause");
     let connecting = tcp.connect(id, "127.0.0.1", 1, Default::default());
-    within("the attempt", attempts.recv()).await;
+    within("the connect", attempts.recv()).await;
     assert_eq!(code("secure", tcp.secure(id, default())).await, -4);
     assert!(attempts.try_recv().is_err(), "it continues");
     tcp.disconnect(id).await.expect("disconnect");
@@ -44,14 +44,14 @@ async fn a_socket_that_is_connecting_cannot_be_secured_and_continues() {
 
 #[actix_rt::test]
 async fn secure_closes_a_socket_that_is_not_paused() {
-    let mut t = TlsFixture::new().await;
-    let (client, mut peer) = t.dial("localhost").await;
+    let mut fixture = TlsFixture::new().await;
+    let (client, mut peer) = fixture.dial("localhost").await;
     client.set_paused(false).await.expect("resume");
     client.try_send(&b"sent before"[..]).expect("it is open");
     assert_eq!(code("secure", client.secure(default())).await, -2);
-    assert_eq!(t.test.ended(client.id()).await.code(), -100);
+    assert_eq!(fixture.test.ended(client.id()).await.code(), -100);
     assert_eq!(client.get_info().await, Err(Error::SocketNotFound));
-    let by_id = t.test.app.tcp.get_info(client.id()).await;
+    let by_id = fixture.test.app.tcp.get_info(client.id()).await;
     assert_eq!(by_id, Err(Error::SocketNotFound));
     assert_eq!(read(&mut peer, 11).await, b"sent before");
     super::expect_clean_end(&mut peer).await;
@@ -59,10 +59,10 @@ async fn secure_closes_a_socket_that_is_not_paused() {
 
 #[actix_rt::test]
 async fn secure_closes_an_accepted_socket() {
-    let mut t = TlsFixture::new().await;
-    let (_, at) = t.test.listen().await;
+    let mut fixture = TlsFixture::new().await;
+    let (_, at) = fixture.test.listen().await;
     let mut peer = dial(at).await;
-    let client = t.test.accepted().await;
+    let client = fixture.test.accepted().await;
     assert_eq!(code("secure", client.secure(default())).await, -2);
     assert_eq!(client.get_info().await, Err(Error::SocketNotFound));
     super::expect_clean_end(&mut peer).await;
@@ -70,8 +70,8 @@ async fn secure_closes_an_accepted_socket() {
 
 #[actix_rt::test]
 async fn a_minimum_version_above_the_maximum_is_refused_and_changes_nothing() {
-    let mut t = TlsFixture::new().await;
-    let (client, peer) = t.dial("localhost").await;
+    let mut fixture = TlsFixture::new().await;
+    let (client, peer) = fixture.dial("localhost").await;
     for (min, max) in [
         (Some(TlsVersion::Tls1_3), Some(TlsVersion::Tls1_2)),
         // No peer speaks these versions, and no newer one was requested.
@@ -84,33 +84,33 @@ async fn a_minimum_version_above_the_maximum_is_refused_and_changes_nothing() {
         assert_eq!(code("secure", client.secure(none)).await, -112);
     }
     let answer = client.secure(default());
-    let issued = t.authority.issue("localhost");
+    let issued = fixture.authority.issue("localhost");
     let mut peer = accept(peer, &issued).await.expect("the handshake");
     answer.await.expect("secure");
-    assert_talks(&mut t.test, &client, &mut peer).await;
+    assert_talks(&mut fixture.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
 async fn a_second_secure_is_refused_and_the_first_continues() {
-    let mut t = TlsFixture::new().await;
-    let (client, peer) = t.dial("localhost").await;
+    let mut fixture = TlsFixture::new().await;
+    let (client, peer) = fixture.dial("localhost").await;
     let first = client.secure(default());
     let second = client.secure(default());
     assert_eq!(code("secure", second).await, -4);
-    let issued = t.authority.issue("localhost");
+    let issued = fixture.authority.issue("localhost");
     let mut peer = accept(peer, &issued).await.expect("the handshake");
     first.await.expect("secure");
     assert_eq!(code("secure", client.secure(default())).await, -4);
-    assert_talks(&mut t.test, &client, &mut peer).await;
+    assert_talks(&mut fixture.test, &client, &mut peer).await;
     // Unlike an error on a resumed socket, it does not close the socket.
     assert_eq!(code("secure", client.secure(default())).await, -4);
-    assert_talks(&mut t.test, &client, &mut peer).await;
+    assert_talks(&mut fixture.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
 async fn disconnect_ends_a_handshake_and_the_socket_can_connect_again() {
-    let mut t = TlsFixture::new().await;
-    let (client, mut peer) = t.dial("localhost").await;
+    let mut fixture = TlsFixture::new().await;
+    let (client, mut peer) = fixture.dial("localhost").await;
     let securing = client.secure(default());
     let sending = client.send(&b"secret"[..]);
     // The ClientHello has arrived, so the handshake is in progress.
@@ -127,7 +127,7 @@ async fn disconnect_ends_a_handshake_and_the_socket_can_connect_again() {
         !rest.windows(6).any(|six| six == b"secret"),
         "it left plain"
     );
-    t.test.expect_no_event().await;
+    fixture.test.expect_no_event().await;
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
     let listener = listener.expect("bind");
@@ -135,13 +135,13 @@ async fn disconnect_ends_a_handshake_and_the_socket_can_connect_again() {
     let again = client.connect("127.0.0.1", port.into(), Default::default());
     again.await.expect("connect");
     let (mut peer, _) = listener.accept().await.expect("accept");
-    assert_talks(&mut t.test, &client, &mut peer).await;
+    assert_talks(&mut fixture.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
 async fn close_ends_a_handshake() {
-    let t = TlsFixture::new().await;
-    let (client, mut peer) = t.dial("localhost").await;
+    let fixture = TlsFixture::new().await;
+    let (client, mut peer) = fixture.dial("localhost").await;
     let securing = client.secure(default());
     assert_eq!(read(&mut peer, 1).await, [22]);
     client.close().await.expect("close");
@@ -154,21 +154,21 @@ async fn close_ends_a_handshake() {
 
 #[actix_rt::test]
 async fn a_socket_resumed_during_a_handshake_receives_after_it() {
-    let mut t = TlsFixture::new().await;
-    let (client, peer) = t.dial("localhost").await;
+    let mut fixture = TlsFixture::new().await;
+    let (client, peer) = fixture.dial("localhost").await;
     let answer = client.secure(default());
     client.set_paused(false).await.expect("resume");
-    let issued = t.authority.issue("localhost");
+    let issued = fixture.authority.issue("localhost");
     let mut peer = accept(peer, &issued).await.expect("the handshake");
     answer.await.expect("secure");
     write(&mut peer, b"hello").await;
-    assert_eq!(t.test.received(client.id(), 5).await, b"hello");
+    assert_eq!(fixture.test.received(client.id(), 5).await, b"hello");
 }
 
 #[actix_rt::test]
 async fn other_calls_during_a_handshake_do_as_documented() {
-    let mut t = TlsFixture::new().await;
-    let (client, peer) = t.dial("localhost").await;
+    let mut fixture = TlsFixture::new().await;
+    let (client, peer) = fixture.dial("localhost").await;
     let answer = client.secure(default());
     assert_eq!(code("setNoDelay", client.set_no_delay(true)).await, -2);
     let keep_alive = client.set_keep_alive(true, None);
@@ -176,19 +176,19 @@ async fn other_calls_during_a_handshake_do_as_documented() {
     let connect = client.connect("127.0.0.1", 1, Default::default());
     assert_eq!(code("connect", connect).await, -23);
     client.set_paused(true).await.expect("pause");
-    let issued = t.authority.issue("localhost");
+    let issued = fixture.authority.issue("localhost");
     let mut peer = accept(peer, &issued).await.expect("the handshake");
     answer.await.expect("secure");
-    assert_talks(&mut t.test, &client, &mut peer).await;
+    assert_talks(&mut fixture.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
 async fn the_end_of_the_registry_answers_a_pending_secure() {
-    let t = TlsFixture::new().await;
-    let (client, mut peer) = t.dial("localhost").await;
+    let fixture = TlsFixture::new().await;
+    let (client, mut peer) = fixture.dial("localhost").await;
     let securing = client.secure(default());
     assert_eq!(read(&mut peer, 1).await, [22]);
-    let ended = t.test.registry.send(chrome_sockets::Shutdown).await;
+    let ended = fixture.test.registry.send(chrome_sockets::Shutdown).await;
     ended.expect("it runs").expect("shutdown");
     let answer = within("the answer", securing).await;
     assert_eq!(answer, Err(NetError::ABORTED.into()));

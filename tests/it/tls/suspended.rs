@@ -30,51 +30,57 @@ impl TlsFixture {
 
 #[actix_rt::test]
 async fn a_completed_handshake_loads_the_app_and_a_stalled_or_failed_one_does_not() {
-    let mut t = TlsFixture::new().await;
-    let (id, at) = t.serve(t.authority.issue("localhost").server()).await;
+    let mut fixture = TlsFixture::new().await;
+    let (id, at) = fixture
+        .serve(fixture.authority.issue("localhost").server())
+        .await;
     let persistent = tcp_server::SocketProperties {
         persistent: Some(true),
         ..Default::default()
     };
-    let updated = t.test.app.tcp_server.update(id, persistent);
+    let updated = fixture.test.app.tcp_server.update(id, persistent);
     updated.await.expect("it exists");
-    let starts = t.suspend().await;
+    let starts = fixture.suspend().await;
     let _silent = dial(at).await;
     let mut bad = dial(at).await;
     write(&mut bad, &[b'x'; 2048]).await;
     super::expect_any_end(&mut bad).await;
-    t.test.expect_no_event().await;
+    fixture.test.expect_no_event().await;
     assert_eq!(starts.load(SeqCst), 0);
-    let mut peer = connect(at, &t.authority).await.expect("the handshake");
-    let client = t.test.accepted().await;
+    let mut peer = connect(at, &fixture.authority)
+        .await
+        .expect("the handshake");
+    let client = fixture.test.accepted().await;
     assert_eq!(starts.load(SeqCst), 1);
-    assert_talks(&mut t.test, &client, &mut peer).await;
-    let mut peer = connect(at, &t.authority).await.expect("the handshake");
-    let client = t.test.accepted().await;
-    assert_talks(&mut t.test, &client, &mut peer).await;
+    assert_talks(&mut fixture.test, &client, &mut peer).await;
+    let mut peer = connect(at, &fixture.authority)
+        .await
+        .expect("the handshake");
+    let client = fixture.test.accepted().await;
+    assert_talks(&mut fixture.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
 async fn data_of_a_secured_client_loads_the_app_and_a_key_update_does_not() {
-    let mut t = TlsFixture::new().await;
-    let (client, mut peer) = t.secured().await;
+    let mut fixture = TlsFixture::new().await;
+    let (client, mut peer) = fixture.secured().await;
     let persistent = tcp::SocketProperties {
         persistent: Some(true),
         ..Default::default()
     };
     client.update(persistent).await.expect("update");
     client.set_paused(false).await.expect("resume");
-    let starts = t.suspend().await;
+    let starts = fixture.suspend().await;
     let (_, tls) = peer.get_mut();
     tls.refresh_traffic_keys().expect("TLS 1.3");
     peer.flush().await.expect("flush");
-    t.test.expect_no_event().await;
+    fixture.test.expect_no_event().await;
     assert_eq!(starts.load(SeqCst), 0);
     write(&mut peer, b"wake up").await;
-    assert_eq!(t.test.received(client.id(), 7).await, b"wake up");
+    assert_eq!(fixture.test.received(client.id(), 7).await, b"wake up");
     assert_eq!(starts.load(SeqCst), 1);
-    let starts = t.suspend().await;
+    let starts = fixture.suspend().await;
     peer.shutdown().await.expect("close_notify");
-    assert_eq!(t.test.ended(client.id()).await.code(), -100);
+    assert_eq!(fixture.test.ended(client.id()).await.code(), -100);
     assert_eq!(starts.load(SeqCst), 1);
 }

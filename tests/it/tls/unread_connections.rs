@@ -9,30 +9,38 @@ use crate::tcp_server::dial;
 
 #[actix_rt::test]
 async fn an_end_is_reported_without_an_on_receive_listener_and_data_before_it_is_kept() {
-    let mut t = TlsFixture::new().await;
-    let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
-    let on_receive = t.test.app.tcp.on_receive.clone();
-    let receiver = t.test.listener.clone();
+    let mut fixture = TlsFixture::new().await;
+    let (_, at) = fixture
+        .serve(fixture.authority.issue("localhost").server())
+        .await;
+    let on_receive = fixture.test.app.tcp.on_receive.clone();
+    let receiver = fixture.test.listener.clone();
     for (data, resets) in [("", false), ("", true), ("kept", false), ("kept", true)] {
         let removed = on_receive.remove_listener(receiver.clone().recipient());
         removed.await.expect("it is gone");
-        let mut peer = connect(at, &t.authority).await.expect("the handshake");
-        let client = t.test.accepted().await;
+        let mut peer = connect(at, &fixture.authority)
+            .await
+            .expect("the handshake");
+        let client = fixture.test.accepted().await;
         client.set_paused(false).await.expect("resume");
         write(&mut peer, data.as_bytes()).await;
         match resets {
-            true => peer.get_ref().0.set_zero_linger().expect("an option"),
+            true => peer
+                .get_ref()
+                .0
+                .set_zero_linger()
+                .expect("the option is set"),
             false => peer.shutdown().await.expect("close_notify"),
         }
         drop(peer);
         if !data.is_empty() {
-            t.test.expect_no_event().await;
+            fixture.test.expect_no_event().await;
             let added = on_receive.add_listener(receiver.clone().recipient());
             added.await.expect("it is added");
-            let received = t.test.received(client.id(), data.len()).await;
+            let received = fixture.test.received(client.id(), data.len()).await;
             assert_eq!(received, data.as_bytes());
         }
-        let end = t.test.ended(client.id()).await;
+        let end = fixture.test.ended(client.id()).await;
         assert_eq!(end, NetError::CONNECTION_CLOSED, "{data:?}, {resets}");
         client.close().await.expect("it is open");
     }
@@ -40,8 +48,10 @@ async fn an_end_is_reported_without_an_on_receive_listener_and_data_before_it_is
 
 #[actix_rt::test]
 async fn a_paused_socket_whose_peer_reset_frees_its_place_and_keeps_received_data() {
-    let mut t = TlsFixture::new().await;
-    let (id, at) = t.serve(t.authority.issue("localhost").server()).await;
+    let mut fixture = TlsFixture::new().await;
+    let (id, at) = fixture
+        .serve(fixture.authority.issue("localhost").server())
+        .await;
     let limits = Limits {
         connections: Some(Limit {
             most: 1,
@@ -49,25 +59,31 @@ async fn a_paused_socket_whose_peer_reset_frees_its_place_and_keeps_received_dat
         }),
         ..Default::default()
     };
-    let set = t.test.app.tcp_server.set_limits(id, limits).await;
+    let set = fixture.test.app.tcp_server.set_limits(id, limits).await;
     set.expect("valid limits");
     for data in ["", "kept"] {
-        let mut peer = connect(at, &t.authority).await.expect("the handshake");
-        let client = t.test.accepted().await;
+        let mut peer = connect(at, &fixture.authority)
+            .await
+            .expect("the handshake");
+        let client = fixture.test.accepted().await;
         write(&mut peer, data.as_bytes()).await;
-        let waits = dial(at).await;
-        peer.get_ref().0.set_zero_linger().expect("an option");
+        let waiting = dial(at).await;
+        peer.get_ref()
+            .0
+            .set_zero_linger()
+            .expect("the option is set");
         drop(peer);
-        let authority = &t.authority;
-        let second = super::connect_as(waits, authority.config(&[&super::rustls::version::TLS13]));
+        let authority = &fixture.authority;
+        let second =
+            super::connect_as(waiting, authority.config(&[&super::rustls::version::TLS13]));
         let second_peer = second.await.expect("its turn has come");
-        let second = t.test.accepted().await;
+        let second = fixture.test.accepted().await;
         client.set_paused(false).await.expect("resume");
         if !data.is_empty() {
-            let received = t.test.received(client.id(), data.len()).await;
+            let received = fixture.test.received(client.id(), data.len()).await;
             assert_eq!(received, data.as_bytes());
         }
-        let end = t.test.ended(client.id()).await;
+        let end = fixture.test.ended(client.id()).await;
         assert_eq!(end, NetError::CONNECTION_CLOSED, "{data:?}");
         second.close().await.expect("it was open");
         drop(second_peer);

@@ -8,8 +8,8 @@ use chrome_sockets::tcp::{ClientSocket, ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::AcceptInfo;
 use chrome_sockets::{App, ClientSocketId, Error};
 
-use super::super::{PAYLOAD, RECEIVED, Received, not_compared};
-use super::{hear_all, welcome};
+use super::super::{MibCounter, PAYLOAD, RECEIVED, not_compared};
+use super::{resume, subscribe_all};
 use crate::Result;
 use crate::plan::Mode;
 
@@ -29,7 +29,7 @@ pub async fn start(app: &App, mode: Mode) -> Result<()> {
         mode,
         clients: HashMap::new(),
     };
-    hear_all(app, &server.start()).await
+    subscribe_all(app, &server.start()).await
 }
 
 /// A listener besides the one that answers.
@@ -47,7 +47,7 @@ impl Handler<ReceiveInfo> for Subscriber {
 
 struct Server {
     mode: Mode,
-    clients: HashMap<ClientSocketId, (ClientSocket, Received)>,
+    clients: HashMap<ClientSocketId, (ClientSocket, MibCounter)>,
 }
 
 impl Actor for Server {
@@ -64,9 +64,9 @@ impl Handler<AcceptInfo> for Server {
             client.close();
             return;
         }
-        welcome(&info);
+        resume(&info);
         if matches!(self.mode, Mode::Receive | Mode::FanOut) {
-            let entry = (client.clone(), Received::default());
+            let entry = (client.clone(), MibCounter::default());
             self.clients.insert(client.id(), entry);
         }
     }

@@ -159,14 +159,14 @@ impl Socket for Client {
     }
 
     fn is_at_rest(&self, seen: &Seen) -> bool {
-        let waits = match &self.link {
+        let waiting = match &self.link {
             Link::None => true,
             Link::Connecting(call, _) => seen.answer(*call).is_none(),
             Link::Connected(connection) => connection.is_consistent(seen),
         };
         let gives_up = self.cancelled && self.open;
         let tells_again = self.unreported.is_some() && self.can_report_waiting_end();
-        waits
+        waiting
             && !gives_up
             && !self.is_busy()
             && !tells_again
