@@ -17,6 +17,8 @@ mod shards;
 mod socket;
 mod types;
 
+use std::time::Duration;
+
 pub use events::{ReceiveErrorInfo, ReceiveInfo};
 pub use messages::{
     Close, Connect, Create, Disconnect, GetInfo, GetSocket, GetSockets, Secure, Send, SetKeepAlive,
@@ -28,22 +30,20 @@ pub use types::{
     SocketProperties, Timeouts, TlsVersion, TlsVersionConstraints,
 };
 
-pub(crate) use crate::tcp::bulk::{AwaitDelivery, GetInfos, ListenersChanged, Stop};
-pub(crate) use crate::tcp::command_queue::CommandQueue;
-pub(crate) use crate::tcp::connection::ConnectionMeta;
-pub(crate) use crate::tcp::connection::connect::Target;
-pub(crate) use crate::tcp::connection::secure::Secure as SecureStep;
-pub(crate) use crate::tcp::connection::timeouts::closed_stream;
-pub(crate) use crate::tcp::draining::{FlushCalls, ForceClose};
-pub(crate) use crate::tcp::handover::{Export, Inherited, InheritedConnection, Quiesce};
-pub(crate) use crate::tcp::shards::id_table::IdTable;
-pub(crate) use crate::tcp::shards::lookups::Lookups;
-pub(crate) use crate::tcp::shards::placement::{AppShards, Shard};
-pub(crate) use crate::tcp::shards::shard::AppContext;
 pub(crate) use actor::SocketTable;
+pub(crate) use bulk::{AwaitDelivery, GetInfos, ListenersChanged, Stop};
 pub(crate) use command::{AcceptNotifier, Command};
-
-use std::time::Duration;
+pub(crate) use command_queue::CommandQueue;
+pub(crate) use connection::ConnectionMeta;
+pub(crate) use connection::connect::Target;
+pub(crate) use connection::secure::Secure as SecureStep;
+pub(crate) use connection::timeouts::closed_stream;
+pub(crate) use draining::{FlushCalls, ForceClose};
+pub(crate) use handover::{Export, Inherited, InheritedConnection, Quiesce};
+pub(crate) use shards::id_table::IdTable;
+pub(crate) use shards::lookups::Lookups;
+pub(crate) use shards::placement::{AppShards, Shard};
+pub(crate) use shards::shard::AppContext;
 
 /// The most received bytes of one socket that its listeners may hold: 65,536, one full read from
 /// the kernel. The socket is not read while they hold this much.

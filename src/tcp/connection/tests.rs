@@ -146,7 +146,7 @@ impl Writer for NoWriter {
 }
 
 /// A socket, the script of its stream, and the unanswered sends.
-struct World {
+struct Fixture {
     state: SocketState,
     script: Arc<Mutex<Script>>,
     pool: BufferPool,
@@ -154,7 +154,7 @@ struct World {
     answered: usize,
 }
 
-impl World {
+impl Fixture {
     fn new(socket: &ClientSocket) -> Self {
         let script = Arc::new(Mutex::new(Script {
             network: Network::TakesAll,
@@ -169,7 +169,7 @@ impl World {
         let meta = ConnectionMeta::accepted(peer, guard);
         state.link = Link::Connected(Connection::new(stream, meta));
         state.claim = Claim::Offered(Arc::new(NoAccept));
-        World {
+        Fixture {
             state,
             script,
             pool: BufferPool::new(),
@@ -178,7 +178,7 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, step: Step) {
+    fn run_step(&mut self, step: Step) {
         let state = &mut self.state;
         let is_frozen = state.transfer == Transfer::Frozen;
         match step {
@@ -237,7 +237,7 @@ impl World {
     }
 
     /// Checks the invariants of the state.
-    fn check(&mut self, before: &Seen) -> Seen {
+    fn check(&mut self, before: &Observation) -> Observation {
         let pending = self.answers.len();
         // Outside tokio's budget of 128 operations.
         self.answers
@@ -292,12 +292,12 @@ impl World {
         if before.error.is_some() || state.transfer == Transfer::Frozen {
             assert_eq!(writes, before.writes, "no write is allowed");
         }
-        Seen { end, error, writes }
+        Observation { end, error, writes }
     }
 }
 
 #[derive(Default)]
-struct Seen {
+struct Observation {
     end: Option<NetError>,
     error: Option<NetError>,
     writes: usize,
@@ -331,14 +331,14 @@ async fn no_order_of_steps_reaches_an_illegal_state() {
     for order in 0..count.pow(LENGTH) {
         let steps = (0..LENGTH).map(|at| STEPS[order / count.pow(at) % count]);
         let steps: Vec<Step> = steps.collect();
-        let mut world = World::new(&socket);
-        let mut seen = Seen::default();
+        let mut fixture = Fixture::new(&socket);
+        let mut observed = Observation::default();
         let run = std::panic::AssertUnwindSafe(|| {
             for step in &steps {
-                world.carry_out(*step);
-                seen = world.check(&seen);
+                fixture.run_step(*step);
+                observed = fixture.check(&observed);
             }
-            answered += world.answered;
+            answered += fixture.answered;
         });
         assert!(std::panic::catch_unwind(run).is_ok(), "after {steps:?}");
     }
