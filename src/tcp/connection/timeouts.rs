@@ -179,6 +179,35 @@ impl TimeoutState {
         let before = self.unacknowledged.replace(now).flatten();
         now.zip(before).is_some_and(|(now, before)| now < before)
     }
+
+    /// Counts bytes that the peer has acknowledged as progress, if the idle timeout (`is_idle`) or
+    /// the send timeout (`is_stalled`) has elapsed.
+    fn check_acknowledged(
+        &mut self,
+        stream: &dyn Stream,
+        now: Instant,
+        is_idle: bool,
+        is_stalled: bool,
+    ) {
+        if self.unacknowledged.is_some() {
+            if (is_idle || is_stalled) && self.has_acknowledged(stream) {
+                self.progress_at = now;
+                self.active_at = now;
+            }
+            return;
+        }
+        // The first check only notes how much is unacknowledged. It may be late, and the peer may
+        // have acknowledged bytes before it, so an elapsed timeout starts anew.
+        self.has_acknowledged(stream);
+        if self.unacknowledged.flatten().is_some() {
+            if is_stalled {
+                self.progress_at = now;
+            }
+            if is_idle {
+                self.active_at = now;
+            }
+        }
+    }
 }
 
 /// What a timeout ends.
@@ -251,8 +280,8 @@ impl SocketState {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        let timeout_state = self.timeout_state.as_ref()?;
-        let Timeouts { claim, idle, send } = timeout_state.settings;
+        let timeouts = self.timeout_state.as_ref()?;
+        let Timeouts { claim, idle, send } = timeouts.settings;
         let deadline = |since: Instant, limit: Option<Duration>, runs: bool| {
             // A time beyond the clock's range never comes.
             limit
@@ -264,18 +293,18 @@ impl SocketState {
             _ => None,
         };
         let has_unsent = connection.is_some_and(|connection| !connection.queue.is_empty());
-        let send = match timeout_state.unacknowledged {
+        let send = match timeouts.unacknowledged {
             None => send.map(|send| send / SEND_CHECKS),
             Some(_) => send,
         };
         let times = [
-            deadline(timeout_state.offered_at, claim, self.is_unclaimed()),
+            deadline(timeouts.offered_at, claim, self.is_unclaimed()),
             deadline(
-                timeout_state.active_at,
+                timeouts.active_at,
                 idle,
                 connection.is_some() && !self.paused,
             ),
-            deadline(timeout_state.progress_at, send, has_unsent),
+            deadline(timeouts.progress_at, send, has_unsent),
         ];
         times.into_iter().flatten().min()
     }
@@ -284,24 +313,22 @@ impl SocketState {
     fn check_timeouts(&mut self, now: Instant) -> Option<Expired> {
         let is_in_handover = self.transfer != Transfer::None;
         let is_unclaimed = self.is_unclaimed();
-        let Some(timeout_state) = &mut self.timeout_state else {
-            return None;
-        };
+        let timeouts = self.timeout_state.as_mut()?;
         let is_elapsed = |since: Instant, limit: Option<Duration>| {
             limit.is_some_and(|limit| since.checked_add(limit).is_some_and(|end| end <= now))
         };
-        let Timeouts { claim, idle, send } = timeout_state.settings;
-        timeout_state.timer.mark_fired();
+        let Timeouts { claim, idle, send } = timeouts.settings;
+        timeouts.timer.mark_fired();
         if is_in_handover {
             // Otherwise an elapsed send timeout would be due again at once, without end.
-            timeout_state.progress_at = now;
+            timeouts.progress_at = now;
         }
         // The app cannot act now, so these times start anew.
         if is_in_handover || self.socket.app_shard().activity.is_suspended() {
-            timeout_state.offered_at = now;
-            timeout_state.active_at = now;
+            timeouts.offered_at = now;
+            timeouts.active_at = now;
         }
-        if is_unclaimed && is_elapsed(timeout_state.offered_at, claim) {
+        if is_unclaimed && is_elapsed(timeouts.offered_at, claim) {
             // If the id is gone already, the app's own `close` is in the command queue.
             return self.socket.mark_closed().then_some(Expired::Claim);
         }
@@ -310,33 +337,16 @@ impl SocketState {
             && !is_in_handover
         {
             let has_unsent = !connection.queue.is_empty();
-            let is_idle = !self.paused && is_elapsed(timeout_state.active_at, idle);
-            // The first check only notes how much is unacknowledged.
-            if has_unsent && timeout_state.unacknowledged.is_none() {
-                timeout_state.has_acknowledged(&*connection.stream);
-                if timeout_state.unacknowledged.flatten().is_some() {
-                    // What the peer acknowledges is known only from here on, and this check may be
-                    // late.
-                    if is_elapsed(timeout_state.progress_at, send) {
-                        timeout_state.progress_at = now;
-                    }
-                    if is_idle {
-                        timeout_state.active_at = now;
-                    }
-                }
-            // From then on, bytes that the peer has acknowledged are progress for both timeouts.
-            } else if has_unsent
-                && (is_idle || is_elapsed(timeout_state.progress_at, send))
-                && timeout_state.has_acknowledged(&*connection.stream)
-            {
-                timeout_state.progress_at = now;
-                timeout_state.active_at = now;
+            if has_unsent {
+                let is_idle = !self.paused && is_elapsed(timeouts.active_at, idle);
+                let is_stalled = is_elapsed(timeouts.progress_at, send);
+                timeouts.check_acknowledged(&*connection.stream, now, is_idle, is_stalled);
             }
             // Neither the kernel nor the peer has taken anything.
-            if has_unsent && is_elapsed(timeout_state.progress_at, send) {
+            if has_unsent && is_elapsed(timeouts.progress_at, send) {
                 return Some(Expired::Connection);
             }
-            if !self.paused && is_elapsed(timeout_state.active_at, idle) {
+            if !self.paused && is_elapsed(timeouts.active_at, idle) {
                 // Returned events wait for a listener; unread data waits for room in the window.
                 if self.redelivery.is_none() {
                     match connection.peek(&self.socket) {
@@ -348,7 +358,7 @@ impl SocketState {
                     self.socket.make_ready();
                 }
                 // The app is slow, not the peer.
-                timeout_state.active_at = now;
+                timeouts.active_at = now;
             }
         }
         self.arm();
