@@ -77,7 +77,7 @@ impl AppState {
         self.app_listeners.on_handshake_error.clear();
         self.app_listeners.on_refused.clear();
         self.app_listeners.on_drain.clear();
-        for app_shard in self.app_shards.each() {
+        for app_shard in self.app_shards.shards() {
             app_shard.on_receive.clear();
             app_shard.on_receive_error.clear();
         }
@@ -87,7 +87,7 @@ impl AppState {
     pub(super) fn is_orphaned(&self) -> bool {
         self.app_listeners.on_accept.is_orphaned()
             || self.app_listeners.on_accept_error.is_orphaned()
-            || self.app_shards.each().any(|app_shard| {
+            || self.app_shards.shards().any(|app_shard| {
                 app_shard.on_receive.is_orphaned() || app_shard.on_receive_error.is_orphaned()
             })
     }
@@ -96,7 +96,7 @@ impl AppState {
     pub(super) fn has_listeners(&self) -> bool {
         self.app_listeners.on_accept.contains(None)
             || self.app_listeners.on_accept_error.contains(None)
-            || self.app_shards.each().any(|app_shard| {
+            || self.app_shards.shards().any(|app_shard| {
                 app_shard.on_receive.contains(None) || app_shard.on_receive_error.contains(None)
             })
     }

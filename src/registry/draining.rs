@@ -51,7 +51,7 @@ impl DrainTarget {
         };
         let counter = draining.counter();
         // Connections that were accepted or requested before this drain count.
-        self.app_shards.ask(&tcp::CatchUp).await;
+        self.app_shards.ask(&tcp::FlushCalls).await;
         let never_accepted = stopped.iter().map(|it| it.never_accepted).sum();
         let mut progress = DrainProgress::new(&self, counter.clone());
 
@@ -60,7 +60,7 @@ impl DrainTarget {
         let mut all_ended = pin!(async {
             // Handshakes may still become connections.
             settled.await;
-            self.app_shards.ask(&tcp::CatchUp).await;
+            self.app_shards.ask(&tcp::FlushCalls).await;
             counter.wait_until_none().await;
         });
         let mut ended_handshakes = AbortedHandshakes::default();
@@ -105,7 +105,7 @@ impl DrainTarget {
         // ends soon, and then it is gone or can be.
         while !self
             .app_shards
-            .ask(&tcp::Force(counter.clone()))
+            .ask(&tcp::ForceClose(counter.clone()))
             .await
             .is_empty()
             && timeout(PROGRESS_INTERVAL, counter.wait_until_none())

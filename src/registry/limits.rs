@@ -85,7 +85,7 @@ impl AppState {
 
     /// Fails if the app may not create one more socket.
     pub(super) fn check_socket_limit(&self) -> Result<(), Error> {
-        let made = self.servers.len() + self.app_shards.made();
+        let made = self.servers.len() + self.app_shards.created();
         let is_below = self.socket_limit.is_none_or(|most| made < most);
         is_below.then_some(()).ok_or(Error::TooManySockets)
     }

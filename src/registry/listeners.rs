@@ -49,9 +49,9 @@ app_events! {
     AcceptErrorInfo, ServerSockets: |app| once(&app.app_listeners.on_accept_error);
     HandshakeErrorInfo, ServerSockets: |app| once(&app.app_listeners.on_handshake_error);
     RefusedInfo, ServerSockets: |app| once(&app.app_listeners.on_refused);
-    ReceiveInfo, ClientSockets: |app| app.app_shards.each().map(|shard| &shard.on_receive);
+    ReceiveInfo, ClientSockets: |app| app.app_shards.shards().map(|shard| &shard.on_receive);
     ReceiveErrorInfo, ClientSockets: |app| {
-        app.app_shards.each().map(|shard| &shard.on_receive_error)
+        app.app_shards.shards().map(|shard| &shard.on_receive_error)
     };
 }
 
@@ -66,9 +66,9 @@ impl AppState {
                 }
             }
             RaisedBy::ClientSockets => {
-                for app_shard in self.app_shards.each() {
+                for app_shard in self.app_shards.shards() {
                     let app = self.app_shards.app_context.app.clone();
-                    let table = app_shard.rows.address();
+                    let table = app_shard.socket_table.address();
                     table.do_send(tcp::ListenersChanged(app));
                 }
             }

@@ -173,8 +173,8 @@ client_calls! {
         socket.do_send(Command::Secure(Box::new(SecureStep::Start(it.options, reply))))
     };
     Disconnect -> (): |it, socket, reply| socket.do_send(Command::Disconnect(reply));
-    Send -> tcp::SendInfo: |it, socket, reply| socket.send_to(it.data, reply);
-    Close -> (): |it, socket, reply| socket.close_to(reply);
+    Send -> tcp::SendInfo: |it, socket, reply| socket.send_with_reply(it.data, reply);
+    Close -> (): |it, socket, reply| socket.close_with_reply(reply);
     GetInfo -> tcp::SocketInfo: |it, socket, reply| socket.do_send(Command::GetInfo(reply));
     GetSocket -> ClientSocket: |it, socket, reply| reply.send(Ok(socket));
 }
@@ -189,7 +189,7 @@ impl SocketCall for tcp::Create {
             .map(|()| app.app_shards.least_loaded());
         let socket = app_shard.map(|app_shard| {
             let socket = ClientSocket::new(registry.id_table.allocate(), app_shard);
-            registry.id_table.insert_made(socket.clone());
+            registry.id_table.insert_created(socket.clone());
             socket
         });
         Routed::passed(socket, |socket, reply| {
@@ -202,7 +202,7 @@ impl Registry {
     fn client(&self, app: &AppId, id: ClientSocketId) -> Result<ClientSocket, Error> {
         let socket = self.id_table.get(app, id).ok_or(Error::SocketNotFound)?;
         socket.app_shard().activity.mark_active();
-        socket.app_shard().called_by_id();
+        socket.app_shard().mark_called_by_id();
         Ok(socket)
     }
 

@@ -29,6 +29,8 @@ impl<W> SharedWriter<W> {
 
     /// Called before a call is queued: later sends are queued behind it.
     pub(crate) fn begin_call(&self) {
+        // `AcqRel`, here and below, with the `Acquire` of `writer`: a thread that reads 0 also sees
+        // the effects of every finished call.
         self.calls.fetch_add(1, AcqRel);
     }
 
@@ -44,6 +46,7 @@ impl<W> SharedWriter<W> {
     /// The writer, if there is one and no call is in flight.
     #[inline]
     pub(crate) fn writer<'a>(&self, guard: &'a SharedWriterGuard<'_, W>) -> Option<&'a W> {
+        // The count is read under the lock. A thread that calls and then sends sees its own call.
         let writer = guard.as_ref()?;
         (self.calls.load(Acquire) == 0).then_some(writer)
     }

@@ -1,9 +1,8 @@
-//! The actor of an arbiter's client sockets: each is a row, none is a task.
+//! The actor of all client sockets of an arbiter: each socket is an entry in a slab, not a task.
 //!
-//! Its inbox moves it, which handles fill with calls, and the wakers and
-//! credits of the rows with rows to look at.
+//! The actor's command queue wakes it. Handles put calls into the queue; wakers and credits put the
+//! slots of sockets into it that are ready.
 
-use crate::tcp::command::Command;
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -11,61 +10,63 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use actix::prelude::*;
+use futures::FutureExt;
 use slab::Slab;
 use tokio::task::unconstrained;
 
-use super::socket::ClientSocket;
-use super::{CreateInfo, Timeouts};
 use crate::answer::Reply;
 use crate::app_activity::PendingCall;
 use crate::error::Error;
 use crate::net_error::NetError;
 use crate::os::Network;
-use crate::tcp::command::QueuedCall;
+use crate::tcp::command::{Command, QueuedCall};
 use crate::tcp::command_queue::CommandQueue;
-use crate::tcp::connection::buffer_pool::Pool;
+use crate::tcp::connection::buffer_pool::BufferPool;
 use crate::tcp::connection::connect::{Connected, Target, connect};
 use crate::tcp::connection::ending::CallsAhead;
 use crate::tcp::connection::linger::{LingerCount, Lingering};
 use crate::tcp::connection::read::ListenerCache;
+use crate::tcp::connection::secure::Secure;
 use crate::tcp::connection::state::SocketState;
 use crate::tcp::connection::timeouts::TimerQueue;
 use crate::tcp::connection::write::PendingSend;
 use crate::tcp::connection::{Connecting, Connection, Link};
-use crate::tcp::handover::Waiting;
+use crate::tcp::handover::PendingHandover;
 use crate::tcp::recovery::{CompletionGuard, RecoveryState};
+use crate::tcp::socket::ClientSocket;
+use crate::tcp::{CreateInfo, Timeouts};
 use crate::tls;
 
-/// How many rows are looked at before listeners and sends have their turn.
-/// With all of a thousand at once, what a row and the kernel keep of a
-/// connection has left the processor's cache before the answer is sent:
-/// measured, an echo costs a fifth more.
-pub(super) const ROWS_A_TURN: usize = 32;
+/// How many sockets the actor polls before listeners and sends have their turn. With all of a
+/// thousand sockets in one turn, what the actor and the kernel keep of a connection has left the
+/// processor's cache before the answer is sent: by measurement an echo costs a fifth more.
+pub(super) const SOCKETS_PER_TURN: usize = 32;
 
+/// All client sockets of one arbiter.
 pub(crate) struct SocketTable {
     pub(super) entries: Slab<Entry>,
     pub(super) command_queue: Arc<CommandQueue>,
-    /// The calls of the turn.
+    /// The calls of this turn that are not carried out yet.
     pub(super) calls: VecDeque<QueuedCall>,
-    /// How often the calls were taken out of the inbox.
-    takes: u64,
-    /// The slots that are to be looked at.
-    batch: VecDeque<u32>,
-    pub(super) pool: Pool,
+    /// How often the calls were taken out of the command queue.
+    dequeues: u64,
+    /// The slots of the sockets that are ready.
+    ready_slots: VecDeque<u32>,
+    pub(super) pool: BufferPool,
     pub(super) network: Arc<dyn Network>,
     pub(super) tls: tls::Client,
     pub(super) attempts: u64,
     pub(super) timers: Arc<TimerQueue>,
-    /// The connections here whose peers do not have what was sent.
+    /// The closed connections here whose peers have not acknowledged everything.
     pub(super) lingering: LingerCount,
-    /// What waits for the end of a handover, while there is one.
-    pub(super) waiting: Option<Waiting>,
-    pub(super) fall: RecoveryState,
+    /// The handover that is in progress, and the calls that wait for its end.
+    pub(super) handover: Option<PendingHandover>,
+    pub(super) recovery: RecoveryState,
 }
 
 pub(super) enum Entry {
     Socket(SocketState),
-    /// A connection that its app is done with.
+    /// A connection that its app has closed, and that still delivers what was sent.
     Lingering(Lingering),
 }
 
@@ -79,197 +80,219 @@ impl SocketTable {
             entries: Slab::new(),
             command_queue,
             calls: VecDeque::new(),
-            takes: 0,
-            batch: VecDeque::new(),
-            pool: Pool::new(),
+            dequeues: 0,
+            ready_slots: VecDeque::new(),
+            pool: BufferPool::new(),
             network,
             tls,
             attempts: 0,
             timers: Arc::default(),
             lingering: LingerCount::default(),
-            waiting: None,
-            fall: RecoveryState::default(),
+            handover: None,
+            recovery: RecoveryState::default(),
         }
     }
 
-    /// Carries out the calls, in order.
-    pub(super) fn answer(&mut self) {
+    /// Carries out the calls of this turn, in order.
+    pub(super) fn run_calls(&mut self) {
         while let Some(call) = self.calls.front() {
             let slot = call.socket().slot();
-            self.begin(slot);
+            self.begin_slot(slot);
             let call = self.calls.pop_front();
-            match call.and_then(|call| self.unless_taken(call)) {
-                Some(QueuedCall::Send(outgoing)) => self.send(outgoing),
-                Some(QueuedCall::Command(ticket, op)) => {
-                    self.carry_out(ticket.socket().clone(), op);
-                    self.settle(ticket.socket());
+            match call.and_then(|call| self.defer_if_frozen(call)) {
+                Some(QueuedCall::Send(pending)) => self.send(pending),
+                Some(QueuedCall::Command(in_flight, command)) => {
+                    self.execute(in_flight.socket().clone(), command);
+                    self.with(in_flight.socket(), SocketState::update_fast_path);
                 }
                 None => {}
             }
-            self.is_sound(slot);
+            self.clear_suspect(slot);
         }
-        self.fall.at = None;
+        self.recovery.slot = None;
     }
 
-    /// Carries out every call that has come, for what is to see it.
-    pub(super) fn catch_up(&mut self) {
+    /// Carries out every call that was queued before a message, so that the message sees their
+    /// effect.
+    pub(super) fn flush_calls(&mut self) {
         self.recover_after_panic();
         self.calls
             .append(&mut self.command_queue.queue.take_calls());
-        self.takes += 1;
-        freely(|| self.answer());
+        self.dequeues += 1;
+        without_budget(|| self.run_calls());
     }
 
-    fn send(&mut self, outgoing: PendingSend) {
-        match self.entries.get_mut(outgoing.socket().slot() as usize) {
-            Some(Entry::Socket(row)) if row.socket == *outgoing.socket() => {
-                row.acknowledge();
-                row.send(outgoing);
+    fn send(&mut self, pending: PendingSend) {
+        match self.entries.get_mut(pending.socket().slot() as usize) {
+            Some(Entry::Socket(state)) if state.socket == *pending.socket() => {
+                state.acknowledge();
+                state.send(pending);
             }
-            _ => outgoing.fail(Error::SocketNotFound),
+            _ => pending.fail(Error::SocketNotFound),
         }
     }
 
-    fn carry_out(&mut self, socket: ClientSocket, op: Command) {
-        match op {
+    fn execute(&mut self, socket: ClientSocket, command: Command) {
+        match command {
             Command::Create(properties, reply) => {
-                let mut row = SocketState::new(socket.clone());
-                match row.update(*properties) {
+                let mut state = SocketState::new(socket.clone());
+                match state.update(*properties) {
                     Ok(()) => {
                         let socket_id = socket.id();
-                        self.insert(&socket, Entry::Socket(row));
+                        self.insert(state, Timeouts::default());
                         reply.send(Ok(CreateInfo { socket_id }));
                     }
                     Err(error) => {
-                        socket.app_shard().table.remove(socket.id());
+                        socket.app_shard().id_table.remove(socket.id());
                         reply.send(Err(error));
                     }
                 }
             }
-            Command::Adopt(stream, ends, offer) => {
-                let timeouts = offer.timeouts();
-                let row = SocketState::accepted(socket.clone(), stream, ends, offer);
-                self.insert(&socket, Entry::Socket(row));
-                self.set_timeouts(&socket, timeouts);
-                // It is paused: its peer may be gone before it is resumed.
-                self.look_at(socket.slot(), &mut ListenerCache::default());
+            Command::Adopt(stream, meta, notifier) => {
+                let timeouts = notifier.timeouts();
+                let state = SocketState::accepted(socket.clone(), stream, meta, notifier);
+                self.insert(state, timeouts);
+                // The app does not hear of a paused socket: if its peer is gone already, it must
+                // not count in limits.
+                self.poll_slot(socket.slot(), &mut ListenerCache::default());
             }
             Command::Inherit(inherited) => {
                 let timeouts = inherited.timeouts();
-                let row = SocketState::inherited(socket.clone(), *inherited);
-                self.insert(&socket, Entry::Socket(row));
-                self.set_timeouts(&socket, timeouts);
+                let state = SocketState::inherited(socket.clone(), *inherited);
+                self.insert(state, timeouts);
                 socket.make_ready();
             }
             Command::Connect(target, reply) => self.connect(&socket, *target, reply),
-            Command::Connected(attempt, made) => self.connected(&socket, attempt, *made),
-            Command::Secure(step) => self.secure(&socket, *step),
+            Command::Connected(attempt, result) => self.connect_finished(&socket, attempt, *result),
+            Command::Secure(step) => match *step {
+                Secure::Start(options, reply) => self.start_securing(&socket, &options, reply),
+                Secure::Done(attempt, result) => self.secure_finished(&socket, attempt, result),
+            },
             Command::Close(reply) => {
-                self.fall.closing = true;
+                self.recovery.is_closing = true;
                 let closed = self.close(&socket);
-                self.fall.closing = false;
+                self.recovery.is_closing = false;
                 reply.send(closed);
             }
             Command::GetInfo(reply) => {
-                reply.send(
-                    self.row(&socket)
-                        .map(|row| row.info())
-                        .ok_or(Error::SocketNotFound),
-                );
+                let info = self.get(&socket).map(|state| state.info());
+                reply.send(info.ok_or(Error::SocketNotFound));
             }
             Command::Update(properties, reply) => {
-                self.change(&socket, reply, |row| {
-                    // Persistent now, it may have a suspended app loaded.
-                    row.socket.make_ready();
-                    row.update(*properties)
+                self.modify(&socket, reply, |state| {
+                    // A socket that is persistent from now on may have its suspended app loaded.
+                    state.socket.make_ready();
+                    state.update(*properties)
                 });
             }
             Command::SetPaused(paused, reply) => self.set_paused(&socket, paused, reply),
             Command::SetKeepAlive(enable, delay, reply) => {
-                self.change(&socket, reply, |row| row.set_keep_alive(enable, delay));
+                self.modify(&socket, reply, |state| state.set_keep_alive(enable, delay));
             }
             Command::SetNoDelay(no_delay, reply) => {
-                self.change(&socket, reply, |row| row.set_no_delay(no_delay));
+                self.modify(&socket, reply, |state| state.set_no_delay(no_delay));
             }
             Command::SetTimeouts(timeouts, reply) => {
                 let timers = self.timers.clone();
-                self.change(&socket, reply, |row| {
-                    row.set_timeouts(timeouts.checked()?, &timers);
+                self.modify(&socket, reply, |state| {
+                    state.set_timeouts(timeouts.checked()?, &timers);
                     Ok(())
                 });
             }
             Command::Disconnect(reply) => {
-                let mut ended = None;
-                self.change(&socket, reply, |row| {
-                    ended = row.disconnect();
+                let mut closed = None;
+                self.modify(&socket, reply, |state| {
+                    closed = state.disconnect(NetError::ABORTED);
                     Ok(())
                 });
-                self.linger(ended, &socket);
+                self.linger(closed, &socket);
             }
-            Command::Undelivered(returned) => self.requeue(&socket, *returned),
-            Command::CallsPassed(last) => {
-                if let Some(row) = self.row(&socket) {
-                    row.ending.answered(last);
-                    socket.make_ready();
-                }
+            Command::Undelivered(undelivered) => {
+                self.with(&socket, |state| state.requeue(*undelivered));
             }
-            Command::PauseGraceIsOver => self.grace_is_over(&socket),
-            Command::LookAgain => self.look_again(&socket),
+            Command::CallsForwarded(last) => self.with(&socket, |state| {
+                state.ending.forwarding_done(last);
+                state.socket.make_ready();
+            }),
+            Command::PauseGraceElapsed => self.with(&socket, SocketState::pause_grace_elapsed),
+            Command::Recheck => self.with(&socket, |state| state.socket.make_ready()),
         }
     }
 
-    /// One look at a slot: writes, reads, tells.
-    fn look_at(&mut self, slot: u32, audible: &mut ListenerCache) {
-        self.begin(slot);
+    /// Polls one slot: writes, reads, and reports the end of the connection.
+    fn poll_slot(&mut self, slot: u32, listeners: &mut ListenerCache) {
+        self.begin_slot(slot);
         let key = slot as usize;
         match self.entries.get_mut(key) {
             None => {}
-            Some(Entry::Lingering(_)) => self.look_at_lingering(slot),
-            Some(Entry::Socket(row)) => {
-                row.socket.looked_at();
-                row.socket.unhandled().begin_look();
-                row.flush();
-                let given_up = row.redeliver(audible);
-                let given_up = given_up.map(|ended| (ended, row.socket.clone()));
-                row.read(&mut self.pool, audible);
-                row.settle();
-                if row.waits_for_listeners() {
-                    let mut ended = None;
-                    if row.socket.unhandled().are_handled() {
-                        row.pausing.answer_all(Ok(()));
-                        ended = row.finish(CallsAhead {
-                            takes: self.takes,
-                            in_hand: !self.calls.is_empty(),
-                            in_inbox: self.command_queue.queue.has_calls(),
+            Some(Entry::Lingering(_)) => self.poll_lingering(slot),
+            Some(Entry::Socket(state)) => {
+                state.socket.clear_ready();
+                state.socket.unhandled().begin_poll();
+                state.flush();
+                // Before reading: returned events precede what is still unread.
+                let terminated = state.redeliver(listeners);
+                let terminated = terminated.map(|closed| (closed, state.socket.clone()));
+                state.read(&mut self.pool, listeners);
+                state.update_fast_path();
+                if state.waits_for_listeners() {
+                    let mut closed = None;
+                    if state.socket.unhandled().are_handled() {
+                        state.pausing.answer_all(Ok(()));
+                        closed = state.report_end_if_due(CallsAhead {
+                            dequeues: self.dequeues,
+                            has_unexecuted: !self.calls.is_empty(),
+                            has_queued: self.command_queue.queue.has_calls(),
                         });
                     }
-                    // The end may not be told yet.
-                    row.watch();
-                    let socket = row.socket.clone();
-                    self.linger(ended, &socket);
+                    // The end may have to wait for listeners; the descriptor of a connection that
+                    // is gone need not.
+                    state.release_if_gone();
+                    let socket = state.socket.clone();
+                    self.linger(closed, &socket);
                 }
-                if let Some((ended, socket)) = given_up {
-                    self.linger(Some(ended), &socket);
+                if let Some((closed, socket)) = terminated {
+                    self.linger(Some(closed), &socket);
                 }
             }
         }
     }
 
-    fn insert(&mut self, socket: &ClientSocket, entry: Entry) {
-        let slot = self.entries.insert(entry);
-        socket.set_slot(u32::try_from(slot).unwrap_or(u32::MAX));
+    fn insert(&mut self, mut state: SocketState, timeouts: Timeouts) {
+        let entry = self.entries.vacant_entry();
+        let slot = u32::try_from(entry.key()).unwrap_or(u32::MAX);
+        state.socket.set_slot(slot);
+        // The slot has to be set: timers find the socket by it.
+        state.set_timeouts(timeouts, &self.timers);
+        entry.insert(Entry::Socket(state));
     }
 
-    fn set_timeouts(&mut self, socket: &ClientSocket, timeouts: Timeouts) {
-        let timers = self.timers.clone();
-        if let Some(row) = self.row(socket) {
-            row.set_timeouts(timeouts, &timers);
+    pub(super) fn states(&self) -> impl Iterator<Item = &SocketState> {
+        self.entries.iter().filter_map(|(_, entry)| match entry {
+            Entry::Socket(state) => Some(state),
+            Entry::Lingering(_) => None,
+        })
+    }
+
+    pub(super) fn states_mut(&mut self) -> impl Iterator<Item = &mut SocketState> {
+        let entries = self.entries.iter_mut();
+        entries.filter_map(|(_, entry)| match entry {
+            Entry::Socket(state) => Some(state),
+            Entry::Lingering(_) => None,
+        })
+    }
+
+    /// Calls `change` with a socket's state, unless the socket is closed.
+    fn with(&mut self, socket: &ClientSocket, change: impl FnOnce(&mut SocketState)) {
+        if let Some(state) = self.get(socket) {
+            change(state);
         }
     }
 
-    pub(super) fn row(&mut self, socket: &ClientSocket) -> Option<&mut SocketState> {
+    /// The state of a socket, unless it is closed.
+    pub(super) fn get(&mut self, socket: &ClientSocket) -> Option<&mut SocketState> {
         match self.entries.get_mut(socket.slot() as usize) {
-            Some(Entry::Socket(row)) if row.socket == *socket => Some(row),
+            Some(Entry::Socket(state)) if state.socket == *socket => Some(state),
             _ => None,
         }
     }
@@ -278,100 +301,104 @@ impl SocketTable {
         self.attempts += 1;
         let attempt = self.attempts;
         let network = self.network.clone();
-        let Some(row) = self.row(socket) else {
+        let Some(state) = self.get(socket) else {
             return reply.send(Err(Error::SocketNotFound));
         };
         if !target.is_permitted(&socket.app_shard().app_context.permissions()) {
             return reply.send(Err(Error::PermissionDenied));
         }
-        match row.link {
+        match state.link {
             Link::Connected(_) | Link::Securing(_) => {
                 reply.send(Err(NetError::SOCKET_IS_CONNECTED.into()));
             }
             // Chromium's answer to a second attempt.
             Link::Connecting(_) => reply.send(Err(NetError::CONNECTION_FAILED.into())),
             Link::None => {
-                row.forget_end();
-                let over = CompletionGuard::new(socket, move |made| {
-                    Command::Connected(attempt, Box::new(made))
-                });
-                let task = actix_rt::spawn(over.with(connect(network, target, socket.clone())));
-                row.link = Link::Connecting(Box::new(Connecting {
+                // The app knows that the earlier connection has ended, since it connects again.
+                state.discard_end();
+                let report = move |result| Command::Connected(attempt, Box::new(result));
+                let guard = CompletionGuard::new(socket, report(Err(NetError::FAILED)));
+                let work = connect(network, target, socket.clone()).map(report);
+                let task = actix_rt::spawn(guard.run(work));
+                state.link = Link::Connecting(Box::new(Connecting {
                     attempt,
                     task,
                     reply,
-                    _pending: PendingCall::new(&row.socket.app_shard().activity),
+                    _pending: PendingCall::new(&state.socket.app_shard().activity),
                 }));
             }
         }
     }
 
-    fn connected(
+    fn connect_finished(
         &mut self,
         socket: &ClientSocket,
         attempt: u64,
-        made: Result<Connected, NetError>,
+        result: Result<Connected, NetError>,
     ) {
-        let Some(row) = self.row(socket) else { return };
-        match std::mem::replace(&mut row.link, Link::None) {
-            Link::Connecting(connecting) if connecting.attempt == attempt => match made {
-                Ok(made) => {
-                    row.link =
-                        Link::Connected(Connection::dialled(made, &socket.app_shard().counter));
-                    row.restart_time_outs();
+        let Some(state) = self.get(socket) else {
+            return;
+        };
+        match std::mem::replace(&mut state.link, Link::None) {
+            Link::Connecting(connecting) if connecting.attempt == attempt => match result {
+                Ok(result) => {
+                    state.link =
+                        Link::Connected(Connection::outbound(result, &socket.app_shard().counter));
+                    state.restart_timeouts();
                     connecting.reply.send(Ok(()));
                     socket.make_ready();
                 }
                 Err(error) => connecting.reply.send(Err(error.into())),
             },
-            // The attempt was given up just before it was over.
-            other => row.link = other,
+            // The attempt was cancelled just before it finished.
+            other => state.link = other,
         }
     }
 
     pub(super) fn close(&mut self, socket: &ClientSocket) -> Result<(), Error> {
-        let row = self.row(socket).ok_or(Error::SocketNotFound)?;
-        row.acknowledge();
-        // What they wait for may still come.
-        let handled = socket.unhandled_events() == 0;
-        let answer = handled.then_some(()).ok_or(Error::EventsInFlight);
-        row.pausing.answer_all(answer);
-        let ended = row.disconnect();
+        let state = self.get(socket).ok_or(Error::SocketNotFound)?;
+        state.acknowledge();
+        // The pauses wait for these events, which may still return from a dead listener.
+        let is_handled = socket.unhandled().events() == 0;
+        let answer = is_handled.then_some(()).ok_or(Error::EventsInFlight);
+        state.pausing.answer_all(answer);
+        let closed = state.disconnect(NetError::ABORTED);
         self.entries.remove(socket.slot() as usize);
-        self.linger(ended, socket);
+        self.linger(closed, socket);
         Ok(())
     }
 
     fn set_paused(&mut self, socket: &ClientSocket, paused: bool, reply: Reply<()>) {
-        let Some(row) = self.row(socket) else {
+        let Some(state) = self.get(socket) else {
             return reply.send(Err(Error::SocketNotFound));
         };
-        row.acknowledge();
-        let resumed = row.paused && !paused;
-        row.paused = paused;
-        if resumed {
-            row.claimed();
-            row.restart_time_outs();
+        state.acknowledge();
+        let is_resumed = state.paused && !paused;
+        state.paused = paused;
+        if is_resumed {
+            state.mark_claimed();
+            state.restart_timeouts();
         }
-        if paused && socket.unhandled_events() > 0 {
-            row.when_handled(reply);
+        // The answer means that no event of the socket is in flight any more.
+        if paused && socket.unhandled().events() > 0 {
+            state.answer_when_handled(reply);
         } else {
-            row.pausing.answer_all(Ok(()));
+            state.pausing.answer_all(Ok(()));
             reply.send(Ok(()));
-            self.look_at(socket.slot(), &mut ListenerCache::default());
+            self.poll_slot(socket.slot(), &mut ListenerCache::default());
         }
     }
 
-    fn change(
+    fn modify(
         &mut self,
         socket: &ClientSocket,
         reply: Reply<()>,
-        change: impl FnOnce(&mut SocketState) -> Result<(), Error>,
+        modify: impl FnOnce(&mut SocketState) -> Result<(), Error>,
     ) {
-        let answer = match self.row(socket) {
-            Some(row) => {
-                row.acknowledge();
-                change(row)
+        let answer = match self.get(socket) {
+            Some(state) => {
+                state.acknowledge();
+                modify(state)
             }
             None => Err(Error::SocketNotFound),
         };
@@ -383,14 +410,15 @@ impl Actor for SocketTable {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.command_queue.now_in_this_thread();
+        self.command_queue.set_current_thread();
         ctx.spawn(Turn);
-        self.wait_for_verdict(ctx);
+        self.await_outcome(ctx);
     }
 }
 
-/// Carries out the calls, then looks at the rows that are ready; the rest has the next turn, after the
-/// listeners and the sends that this one gives rise to.
+/// The actor's only future: it carries out the calls, then polls the sockets that are ready. The
+/// sockets that are left have the next turn, after the listeners and the sends that this turn
+/// wakes.
 struct Turn;
 
 impl ActorFuture<SocketTable> for Turn {
@@ -398,50 +426,51 @@ impl ActorFuture<SocketTable> for Turn {
 
     fn poll(
         self: Pin<&mut Self>,
-        rows: &mut SocketTable,
+        table: &mut SocketTable,
         ctx: &mut Context<SocketTable>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        rows.timers.turn();
-        rows.recover_after_panic();
-        if rows.calls.is_empty() {
-            rows.command_queue
+        table.timers.clear_now();
+        table.recover_after_panic();
+        if table.calls.is_empty() {
+            table
+                .command_queue
                 .queue
-                .drain_into(&mut rows.calls, &mut rows.batch, cx);
-            rows.takes += 1;
+                .drain_into(&mut table.calls, &mut table.ready_slots, cx);
+            table.dequeues += 1;
         } else {
-            // They came before what is in the inbox.
+            // These calls came before those in the command queue.
             cx.waker().wake_by_ref();
         }
-        freely(|| {
-            rows.answer();
-            let mut audible = ListenerCache::default();
-            for _ in 0..ROWS_A_TURN {
-                let Some(slot) = rows.batch.pop_front() else {
+        without_budget(|| {
+            table.run_calls();
+            let mut listeners = ListenerCache::default();
+            for _ in 0..SOCKETS_PER_TURN {
+                let Some(slot) = table.ready_slots.pop_front() else {
                     return;
                 };
-                rows.look_at(slot, &mut audible);
-                rows.is_sound(slot);
+                table.poll_slot(slot, &mut listeners);
+                table.clear_suspect(slot);
             }
         });
-        rows.fall.at = None;
-        if rows.fall.stops {
+        table.recovery.slot = None;
+        // An injected fault: the actor stops, and its restarter starts another one.
+        if table.recovery.stop_requested {
             ctx.stop();
             return Poll::Pending;
         }
-        rows.look_at_clock(cx);
-        rows.timers.turn();
-        if !rows.batch.is_empty() {
+        table.poll_timeouts(cx);
+        table.timers.clear_now();
+        if !table.ready_slots.is_empty() {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
 }
 
-/// Runs `turn` outside tokio's budget of 128 operations a task: it would make
-/// this task, which has the work of all connections, put most of them off.
-/// Each row has a bound of its own.
-fn freely(turn: impl FnOnce()) {
+/// Runs `turn` outside tokio's budget of 128 operations a task. This task does the work of all
+/// connections, so the budget would put most of them off. Each socket has a bound of its own.
+fn without_budget(turn: impl FnOnce()) {
     let mut turn = Some(turn);
     let once = unconstrained(std::future::poll_fn(|_| {
         if let Some(turn) = turn.take() {
@@ -453,9 +482,9 @@ fn freely(turn: impl FnOnce()) {
     let _ = pin!(once).poll(&mut cx);
 }
 
-pub(super) fn later(delay: Duration, socket: ClientSocket, op: Command) {
+pub(super) fn send_later(delay: Duration, socket: ClientSocket, command: Command) {
     actix_rt::spawn(async move {
         actix_rt::time::sleep(delay).await;
-        socket.do_send(op);
+        socket.do_send(command);
     });
 }

@@ -10,20 +10,21 @@ use crate::connections::ConnectionCounter;
 use crate::ids::AppId;
 use crate::net_error::NetError;
 use crate::tcp::actor::{Entry, SocketTable};
+use crate::tcp::connection::state::SocketState;
 use crate::tcp::shards::shard::AppShard;
 use crate::tcp::{SHUTDOWN_TIMEOUT, SocketInfo};
 
-/// All of an app's sockets here.
+/// Returns the information of all sockets of an app here.
 #[derive(Clone, Message)]
 #[rtype(result = "Vec<SocketInfo>")]
 pub(crate) struct GetInfos(pub(crate) AppId);
 
-/// An app has a new listener: what waited for one can go on.
+/// An app has a new listener: sockets that waited for one go on.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct ListenersChanged(pub(crate) AppId);
 
-/// Closes sockets of an app: all, or those that its suspension ends.
+/// Closes sockets of an app: all, or those that its suspension closes.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct CloseSockets {
@@ -31,14 +32,14 @@ pub(crate) struct CloseSockets {
     pub(crate) all: bool,
 }
 
-/// Waits until the peers of connections that have ended have what was sent, but
-/// no longer than this.
+/// Waits until the peers of the connections that are closed by now have acknowledged everything,
+/// but no longer than this.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Deliver(pub(crate) Duration);
+pub(crate) struct AwaitDelivery(pub(crate) Duration);
 
-/// Closes every socket and ends the actor, when the peers have what was sent, or
-/// after [`SHUTDOWN_TIMEOUT`].
+/// Closes every socket and stops the actor when the peers have acknowledged everything, or after
+/// [`SHUTDOWN_TIMEOUT`].
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Stop;
@@ -47,13 +48,10 @@ impl Handler<GetInfos> for SocketTable {
     type Result = MessageResult<GetInfos>;
 
     fn handle(&mut self, GetInfos(app): GetInfos, _: &mut Self::Context) -> Self::Result {
-        // What was called before shows.
-        self.catch_up();
-        let rows = self.entries.iter().filter_map(|(_, entry)| match entry {
-            Entry::Socket(row) if *row.socket.app() == app => Some(row.info()),
-            _ => None,
-        });
-        MessageResult(rows.collect())
+        // The answer shows the effect of earlier calls.
+        self.flush_calls();
+        let states = self.states().filter(|state| *state.socket.app() == app);
+        MessageResult(states.map(SocketState::info).collect())
     }
 }
 
@@ -61,12 +59,8 @@ impl Handler<ListenersChanged> for SocketTable {
     type Result = ();
 
     fn handle(&mut self, ListenersChanged(app): ListenersChanged, _: &mut Self::Context) {
-        for (_, entry) in &self.entries {
-            if let Entry::Socket(row) = entry
-                && *row.socket.app() == app
-            {
-                row.socket.make_ready();
-            }
+        for state in self.states().filter(|state| *state.socket.app() == app) {
+            state.socket.make_ready();
         }
     }
 }
@@ -75,23 +69,20 @@ impl Handler<CloseSockets> for SocketTable {
     type Result = ();
 
     fn handle(&mut self, CloseSockets { app_shard, all }: CloseSockets, _: &mut Self::Context) {
-        // What was called before is done before.
-        self.catch_up();
-        let ending: Vec<_> = self
-            .entries
-            .iter()
-            .filter_map(|(_, entry)| match entry {
-                Entry::Socket(row) if Arc::ptr_eq(row.socket.app_shard(), &app_shard) => Some(row),
-                _ => None,
-            })
-            .filter(|row| all || row.ends_by_suspension())
-            .map(|row| row.socket.clone())
+        // Earlier calls may create sockets, or make them persistent.
+        self.flush_calls();
+        let closing: Vec<_> = self
+            .states()
+            .filter(|state| Arc::ptr_eq(state.socket.app_shard(), &app_shard))
+            .filter(|state| all || state.closes_on_suspend())
+            .map(|state| state.socket.clone())
             .collect();
-        for socket in ending {
+        for socket in closing {
             if socket.mark_closed() {
-                socket.app_shard().table.remove(socket.id());
+                socket.app_shard().id_table.remove(socket.id());
             }
-            // One whose own `close` has come by now is closed by this.
+            // The app's own `close` may be in the queue; it answers that there is no such socket
+            // then.
             let _ = self.close(&socket);
         }
     }
@@ -101,39 +92,37 @@ impl Handler<Stop> for SocketTable {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, _: Stop, _: &mut Self::Context) -> Self::Result {
-        // Whatever happens now, it ends.
-        self.fall.ended = true;
-        self.catch_up();
+        // If the actor panics from here on, no other one takes its sockets over.
+        self.recovery.has_ended = true;
+        self.flush_calls();
+        // No socket may be created behind this.
         self.command_queue.queue.refuse_calls();
-        let sockets = self.entries.iter().filter_map(|(slot, entry)| match entry {
-            Entry::Socket(_) => Some(slot),
-            Entry::Lingering(_) => None,
-        });
-        for slot in sockets.collect::<Vec<_>>() {
-            if let Some(Entry::Socket(mut row)) = self.entries.try_remove(slot) {
-                let ended = row.disconnect();
-                self.linger(ended, &row.socket);
+        let slots = self.states().map(|state| state.socket.slot() as usize);
+        for slot in slots.collect::<Vec<_>>() {
+            if let Some(Entry::Socket(mut state)) = self.entries.try_remove(slot) {
+                let closed = state.disconnect(NetError::ABORTED);
+                self.linger(closed, &state.socket);
             }
         }
-        let delivered = delivered(self.lingering.all(), SHUTDOWN_TIMEOUT);
-        Box::pin(delivered.into_actor(self).map(|(), rows, ctx| {
-            rows.give_up_lingering(NetError::ABORTED);
+        let delivered = await_delivery(self.lingering.all.clone(), SHUTDOWN_TIMEOUT);
+        Box::pin(delivered.into_actor(self).map(|(), table, ctx| {
+            table.abort_all_lingering(NetError::ABORTED);
             ctx.stop();
         }))
     }
 }
 
-/// Waits until the peers of all these have what was sent, but no longer than
-/// this.
-async fn delivered(lingering: Arc<ConnectionCounter>, limit: Duration) {
+/// Waits until the peers of all these connections have acknowledged everything, but no longer than
+/// `limit`.
+async fn await_delivery(lingering: Arc<ConnectionCounter>, limit: Duration) {
     let _ = timeout(limit, lingering.wait_until_none()).await;
 }
 
-impl Handler<Deliver> for SocketTable {
+impl Handler<AwaitDelivery> for SocketTable {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, Deliver(limit): Deliver, _: &mut Self::Context) -> Self::Result {
-        self.catch_up();
-        Box::pin(delivered(self.lingering.until_now(), limit))
+    fn handle(&mut self, wait: AwaitDelivery, _: &mut Self::Context) -> Self::Result {
+        self.flush_calls();
+        Box::pin(await_delivery(self.lingering.take_current(), wait.0))
     }
 }

@@ -1,4 +1,4 @@
-//! What a client socket can be asked to do.
+//! The calls on a client socket, as commands for its actor.
 
 use std::sync::Arc;
 
@@ -15,25 +15,30 @@ use crate::tcp::handover::Inherited;
 use crate::tcp::socket::ClientSocket;
 use crate::tcp::{CreateInfo, SocketInfo, SocketProperties, Timeouts};
 
-/// Who accepted a socket, and wants to know that the app has taken it.
+/// The server socket that accepted a client. It learns here that `onAccept` has reached the app.
 pub(crate) trait AcceptNotifier: Send + Sync {
-    fn claimed(self: Arc<Self>);
+    /// `onAccept` has reached the app: it has called the socket.
+    fn acknowledged(self: Arc<Self>);
 
-    /// Whether anyone is still to hear of it.
+    /// Whether the client still waits: `onAccept` has not reached the app, and the client is not
+    /// closed.
     fn is_open(&self) -> bool;
 
-    /// Those of the socket, until the app sets others.
+    /// The timeouts of its clients, until the app sets others.
     fn timeouts(&self) -> Timeouts;
 }
 
-/// Something for one row to do.
+/// One call on one socket. A call of the app has a reply; the others come from tasks, timers and
+/// events.
 pub(crate) enum Command {
     Create(Box<SocketProperties>, Reply<CreateInfo>),
+    /// An accepted connection.
     Adopt(
         Box<dyn Stream>,
         Box<ConnectionMeta>,
         Arc<dyn AcceptNotifier>,
     ),
+    /// A socket of another process.
     Inherit(Box<Inherited>),
     Update(Box<SocketProperties>, Reply<()>),
     SetPaused(bool, Reply<()>),
@@ -41,21 +46,24 @@ pub(crate) enum Command {
     SetNoDelay(bool, Reply<()>),
     SetTimeouts(Box<Timeouts>, Reply<()>),
     Connect(Box<Target>, Reply<()>),
+    /// The result of the attempt with this number.
     Connected(u64, Box<Result<Connected, NetError>>),
     Secure(Box<Secure>),
     Disconnect(Reply<()>),
     Close(Reply<()>),
     GetInfo(Reply<SocketInfo>),
+    /// An event that no listener has handled.
     Undelivered(Box<Undelivered>),
-    /// The registry has passed on what was called by id before the end of a
-    /// connection, after this event.
-    CallsPassed(u64),
-    PauseGraceIsOver,
-    /// What was waited for may be over.
-    LookAgain,
+    /// The registry has forwarded all calls by id that it received before this. The number is that
+    /// of the socket's last event when the registry was asked.
+    CallsForwarded(u64),
+    /// `setPaused(true)` calls have waited for [`PAUSE_GRACE`](crate::PAUSE_GRACE).
+    PauseGraceElapsed,
+    /// A timer has elapsed: the socket's state may allow more now.
+    Recheck,
 }
 
-/// A call on one socket.
+/// An entry of the command queue. Sends are apart, since they are the most frequent.
 pub(super) enum QueuedCall {
     Send(PendingSend),
     Command(InFlightCall, Command),
@@ -64,8 +72,8 @@ pub(super) enum QueuedCall {
 impl QueuedCall {
     pub(super) fn socket(&self) -> &ClientSocket {
         match self {
-            QueuedCall::Send(outgoing) => outgoing.socket(),
-            QueuedCall::Command(ticket, _) => ticket.socket(),
+            QueuedCall::Send(pending) => pending.socket(),
+            QueuedCall::Command(in_flight, _) => in_flight.socket(),
         }
     }
 }

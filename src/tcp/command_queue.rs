@@ -1,33 +1,33 @@
-//! What waits for the rows actor: calls on its sockets, and rows to look at.
+//! The queue to the actor of the client sockets: calls, and sockets that are ready.
 
-use crate::tcp::command::QueuedCall;
 use std::thread::{self, ThreadId};
 
-use crate::sync::WorkQueue;
 use parking_lot::RwLock;
 
-/// The queue from every handle and waker to the rows actor. It is not the
-/// actor's mailbox, because a mailbox costs two allocations a message and a
-/// wake each. What bounds the calls are the app's write quota and its credits; one
-/// that comes back, after the actor's end, answers
-/// [`Error::Stopped`](crate::Error::Stopped) when it is dropped.
+use crate::sync::WorkQueue;
+use crate::tcp::command::QueuedCall;
+
+/// The queue from every handle and waker to a [`SocketTable`](crate::tcp::SocketTable). It is not
+/// the actor's mailbox, because a mailbox costs two allocations and one wake-up per message. The
+/// app's write quota and its credits bound the calls. After the actor's end a call is dropped,
+/// which answers [`Error::Stopped`](crate::Error::Stopped).
 #[derive(Default)]
 pub(crate) struct CommandQueue {
     pub(super) queue: WorkQueue<QueuedCall>,
-    /// Where the actor is.
+    /// The actor's thread.
     thread: RwLock<Option<ThreadId>>,
 }
 
 impl CommandQueue {
-    /// The actor is in the current thread.
-    pub(super) fn now_in_this_thread(&self) {
+    /// The actor has started in the current thread.
+    pub(super) fn set_current_thread(&self) {
         let mut thread = self.thread.write();
         *thread = Some(thread::current().id());
     }
 
-    /// Whether the actor is in the current thread, so that its next turn comes
-    /// after what this thread is doing.
-    pub(super) fn is_here(&self) -> bool {
+    /// Whether the actor runs in the current thread. If so, its next turn comes after what this
+    /// thread is doing.
+    pub(super) fn is_current_thread(&self) -> bool {
         let thread = self.thread.read();
         *thread == Some(thread::current().id())
     }

@@ -1,4 +1,4 @@
-//! What a drain ends at its deadline.
+//! The deadline of a drain: connections are closed by force.
 
 use std::sync::Arc;
 
@@ -8,70 +8,71 @@ use crate::connections::ConnectionCounter;
 use crate::net_error::NetError;
 use crate::tcp::actor::{Entry, SocketTable};
 use crate::tcp::connection::Link;
-use crate::tcp::connection::linger::Ended;
+use crate::tcp::connection::linger::Closing;
 use crate::tcp::connection::state::{SocketState, Transfer};
 
-/// Ends every connection that is one of those, sends on their way included.
-/// One that stands still for a handover is left: its verdict comes.
+/// Closes every connection that `counter` counts, with its unsent data. A connection that a
+/// handover has frozen stays: the handover decides about it.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Force(pub(crate) Arc<ConnectionCounter>);
+pub(crate) struct ForceClose(pub(crate) Arc<ConnectionCounter>);
 
-/// Carries out what was called before.
+/// Carries out the calls that were queued before.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
-pub(crate) struct CatchUp;
+pub(crate) struct FlushCalls;
 
 impl SocketState {
-    /// What is left of its connection, if it is ended: it counts no more.
-    fn force(&mut self, counter: &Arc<ConnectionCounter>) -> Option<Ended> {
-        let connection_guard = self.ends().and_then(|ends| ends.connection_guard.as_ref());
-        let connection_guard =
-            connection_guard.filter(|connection_guard| connection_guard.belongs_to(counter))?;
-        if self.transfer == Transfer::Frozen {
+    /// Ends the socket's connection if `counter` counts it, which it does no more afterwards.
+    /// Returns what has to be delivered.
+    fn force_close(&mut self, counter: &Arc<ConnectionCounter>) -> Option<Closing> {
+        let guard = self.meta()?.connection_guard.as_ref()?;
+        if !guard.belongs_to(counter) || self.transfer == Transfer::Frozen {
             return None;
         }
-        connection_guard.record_forced(self.socket.id());
-        let mut ended = match &mut self.link {
+        guard.record_forced(self.socket.id());
+        let mut closed = match &mut self.link {
             Link::Connected(connection) => {
-                // An end that is known already is told as it is.
+                // An end that is known already is reported as it is.
                 let end = connection.end().unwrap_or(NetError::ABORTED);
                 self.socket.make_ready();
-                connection.give_up(end)
+                connection.terminate(end)
             }
-            _ => self.end(NetError::ABORTED).and_then(Ended::cut_short),
+            _ => self
+                .disconnect(NetError::ABORTED)
+                .and_then(Closing::reset_if_unsent),
         };
-        if let Some(ended) = &mut ended {
-            ended.connection_guard = None;
+        if let Some(closed) = &mut closed {
+            closed.connection_guard = None;
         }
-        ended
+        closed
     }
 }
 
-impl Handler<CatchUp> for SocketTable {
+impl Handler<FlushCalls> for SocketTable {
     type Result = ();
 
-    fn handle(&mut self, _: CatchUp, _: &mut Self::Context) {
-        self.catch_up();
+    fn handle(&mut self, _: FlushCalls, _: &mut Self::Context) {
+        self.flush_calls();
     }
 }
 
-impl Handler<Force> for SocketTable {
+impl Handler<ForceClose> for SocketTable {
     type Result = ();
 
-    fn handle(&mut self, Force(counter): Force, _: &mut Self::Context) {
-        // What was called before is done before.
-        self.catch_up();
-        let mut ended = Vec::new();
+    fn handle(&mut self, ForceClose(counter): ForceClose, _: &mut Self::Context) {
+        // Earlier calls may close connections in an orderly way.
+        self.flush_calls();
+        let mut closed = Vec::new();
         self.entries.retain(|_, entry| match entry {
-            Entry::Socket(row) => {
-                let left = row.force(&counter);
-                ended.extend(left.map(|left| (row.socket.clone(), left)));
+            Entry::Socket(state) => {
+                let left = state.force_close(&counter);
+                closed.extend(left.map(|left| (state.socket.clone(), left)));
                 true
             }
-            Entry::Lingering(lingering) => !lingering.force(&counter),
+            Entry::Lingering(lingering) => !lingering.force_close(&counter),
         });
-        for (socket, left) in ended {
+        for (socket, left) in closed {
             self.linger(Some(left), &socket);
         }
     }

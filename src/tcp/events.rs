@@ -1,55 +1,47 @@
-//! What `chrome.sockets.tcp` raises.
+//! The events of `chrome.sockets.tcp`.
 
 use actix::Message;
 use bytes::Bytes;
 
-use super::socket::{ClientSocket, Credit};
 use crate::events::{Event, EventCopy};
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
-use crate::tcp::command::Command;
-use crate::tcp::connection::redelivery::{Data, Undelivered};
+use crate::tcp::connection::redelivery::{Undelivered, UndeliveredData};
+use crate::tcp::socket::{ClientSocket, Credit};
 
-/// `tcp.onReceive`: data came in on an un-paused socket.
+/// `tcp.onReceive`: data was received on a socket that is not paused.
 ///
-/// The event holds a *credit* until it is dropped, which the end of its
-/// handler does by itself. While a socket's listeners hold more than
-/// [`WINDOW`](super::WINDOW) bytes of it, the socket is not read, and TCP
-/// slows its peer. So a listener that cannot take more keeps the event, and
-/// one that only wants the bytes takes them: [`into_data`](Self::into_data),
-/// or `std::mem::take(&mut info.data)`. A clone of the event holds a credit of
-/// its own.
+/// **Credit.** The event holds a *credit* until it is dropped, which happens by itself at the end
+/// of its handler. While the listeners of a socket hold [`WINDOW`](super::WINDOW) bytes or more,
+/// the socket is not read, and TCP slows its peer. A listener that cannot take more keeps the
+/// event. A listener that needs only the bytes takes them, by [`into_data`](Self::into_data) or
+/// `std::mem::take(&mut info.data)`. A clone of the event holds a credit of its own.
 ///
-/// Data that reached nobody is not lost. If the event is dropped by a panic,
-/// or when its listener is dead (it was in its mailbox, for instance), before
-/// anybody has taken the data out, and no other listener has handled it, its
-/// data is raised again: in order, before anything later is read, to the
-/// listeners of then. It waits for one if there is none, and while the socket
-/// is paused. So a handler that panics hears it again, unless it has taken
-/// the data out (or [forwarded](ClientSocket::forward) it), and a listener
-/// that keeps an event whose data it has used takes the data out first. A
-/// clone is the listener's own and never comes back. If a
-/// later event was handled already, so that it cannot come in order, the
-/// connection is ended:
-/// [`CONNECTION_ABORTED`](NetError::CONNECTION_ABORTED) in `onReceiveError`.
+/// **Redelivery.** Data that no listener has handled is not lost. An event counts as unhandled if
+/// it is dropped by a panic, or after its listener's death (in its mailbox, for instance), before
+/// its data was taken out, and if no other listener has handled it. Its data is then raised again
+/// for the listeners of that time: in order, and before anything later is read. It waits while
+/// there is no listener, and while the socket is paused. So a handler that panics receives the data
+/// again, unless it has taken the data out or [forwarded](ClientSocket::forward) it. A listener
+/// that keeps an event after it has used the data should take the data out first. A clone never
+/// returns. If a later event was handled already, the data cannot come in order: the connection
+/// ends with [`CONNECTION_ABORTED`](NetError::CONNECTION_ABORTED) in `onReceiveError`.
 ///
-/// Data that makes listeners panic does not stop an app. When
-/// [`MAX_PANICS`](crate::MAX_PANICS) listeners in a row have panicked while
-/// they handled an event of one socket, and nothing of that socket was handled
-/// between, its connection is ended: [`FAILED`](NetError::FAILED) in
-/// `onReceiveError`. Events that wait in the mailbox of a listener that
-/// panics do not count. They are raised before the event at which it has
-/// panicked, which is held back for 100 ms when the next listener is there, so
-/// one socket delays the events of the others by one restart at most. That a
-/// listener panicked is not known of an event that was dropped before, by
-/// [`into_data`](Self::into_data) for instance.
+/// **Poison.** Data that makes listeners panic does not stop an app. If
+/// [`MAX_PANICS`](crate::MAX_PANICS) listeners in a row have panicked at events of one socket, and
+/// no event of that socket was handled between, its connection ends with
+/// [`FAILED`](NetError::FAILED) in `onReceiveError`. Events in the mailbox of a listener that
+/// panics do not count. They are raised before the event at which the listener panicked. That event
+/// is held back for 100 ms after the next listener has come, so one socket delays the events of
+/// others by one restart at most. A panic does not count for an event that was dropped before it,
+/// by [`into_data`](Self::into_data) for instance.
 #[derive(Clone, derive_more::Debug, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct ReceiveInfo {
     /// The socket.
     pub socket_id: ClientSocketId,
-    /// What came: 1 to `bufferSize` bytes.
+    /// The received data: 1 to `bufferSize` bytes.
     pub data: Bytes,
     #[debug(skip)]
     pub(super) credit: Credit,
@@ -60,42 +52,42 @@ pub struct ReceiveInfo {
 }
 
 impl ReceiveInfo {
-    /// The handle of the socket it came on.
+    /// The handle of the socket that received the data.
     pub fn client(&self) -> &ClientSocket {
         self.credit.socket()
     }
 
-    /// The data alone. The credit is given back: at once in the thread of the
-    /// socket's arbiter, in another one when the handler is done that calls
-    /// this. So what a handler sends is sent before the end of its connection is
-    /// told, wherever it runs.
+    /// Returns the data, and releases the credit: at once in the thread of the socket's arbiter, in
+    /// another thread when the current handler returns. So calls of the handler are carried out
+    /// before the end of the connection is reported, in whichever thread it runs.
     pub fn into_data(mut self) -> Bytes {
         let data = std::mem::take(&mut self.data);
-        if !self.client().app_shard().command_queue.is_here() {
-            self.credit.pass_on().give_back_later();
+        if !self.client().app_shard().command_queue.is_current_thread() {
+            // The socket's thread may see the credit before calls that this handler has still to
+            // make.
+            self.credit.take().release_after_handler();
         }
         data
     }
 
     #[cold]
-    fn go_back(&mut self, panics: u32) {
-        let returned = Undelivered::Data(Data {
+    /// Returns the unhandled data to its socket.
+    fn return_data(&mut self, panics: u32) {
+        let data = UndeliveredData {
             sequence: self.sequence,
             bytes: std::mem::take(&mut self.data),
-            credit: self.credit.pass_on(),
+            credit: self.credit.take(),
             panics,
-        });
-        self.client()
-            .do_send(Command::Undelivered(Box::new(returned)));
+        };
+        self.client().return_event(Undelivered::Data(data));
     }
 
-    /// Dropped by a panic, and nothing of it comes back.
+    /// A panic has dropped the event after its data was taken out: only the panic is reported.
     #[cold]
-    fn was_used_up(&self) {
+    fn report_consumed(&self) {
         if self.delivery.panicked_after_take() {
-            let returned = Undelivered::UsedUp(self.sequence);
-            self.client()
-                .do_send(Command::Undelivered(Box::new(returned)));
+            let consumed = Undelivered::Consumed(self.sequence);
+            self.client().return_event(consumed);
         }
     }
 }
@@ -105,43 +97,43 @@ impl Drop for ReceiveInfo {
     fn drop(&mut self) {
         let taken = self.data.is_empty();
         if let Some(panics) = self.delivery.finish(taken) {
-            self.go_back(panics);
+            self.return_data(panics);
         } else if taken && std::thread::panicking() {
-            self.was_used_up();
+            self.report_consumed();
         }
     }
 }
 
 impl Event for ReceiveInfo {}
 
-/// `tcp.onReceiveError`: nothing more comes on this connection. The socket is
-/// not connected and paused; its id lives until `close`. It is told when all
-/// data that came before was handled. If it reached nobody because its
-/// listeners died, it is told again, unless
-/// [`MAX_PANICS`](crate::MAX_PANICS) listeners have panicked at it: then it is
-/// dropped, and counted in
-/// [`SocketInfo::dropped_events`](super::SocketInfo::dropped_events).
+/// `tcp.onReceiveError`: the connection has ended. The socket is paused and not connected. Its id
+/// stays valid until `close`.
+///
+/// It is raised when all earlier data was handled. If no listener handles it because its listeners
+/// died, it is raised again. After [`MAX_PANICS`](crate::MAX_PANICS) listeners have panicked at it,
+/// it is dropped, and counted in [`SocketInfo::dropped_events`](super::SocketInfo::dropped_events).
 #[derive(Clone, derive_more::Debug, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct ReceiveErrorInfo {
     /// The socket.
     pub socket_id: ClientSocketId,
-    /// [`CONNECTION_CLOSED`](NetError::CONNECTION_CLOSED) when the peer
-    /// closed or reset the connection, or the app ended it while un-paused;
-    /// [`CONNECTION_ABORTED`](NetError::CONNECTION_ABORTED) when data of it is
-    /// lost, as [`ReceiveInfo`] says; else what the network said.
+    /// Why the connection has ended. [`CONNECTION_CLOSED`](NetError::CONNECTION_CLOSED): the peer
+    /// closed or reset it, or the app ended it while the socket was not paused.
+    /// [`CONNECTION_ABORTED`](NetError::CONNECTION_ABORTED): data of it is lost, see
+    /// [`ReceiveInfo`]. Other codes are the network's.
     pub result_code: NetError,
     pub(super) client: ClientSocket,
-    /// Of which connection: see [`SocketState`](crate::tcp::connection::state::SocketState).
+    /// The number of `connect` calls before, by which a returned event is matched with its
+    /// connection.
     #[debug(skip)]
-    pub(super) connects: u32,
+    pub(super) connect_count: u32,
     #[debug(skip)]
     pub(super) delivery: EventCopy<ReceiveErrorInfo>,
 }
 
 impl ReceiveErrorInfo {
-    /// The handle of the socket it happened to.
+    /// The handle of the socket whose connection has ended.
     pub fn client(&self) -> &ClientSocket {
         &self.client
     }
@@ -150,9 +142,8 @@ impl ReceiveErrorInfo {
 impl Drop for ReceiveErrorInfo {
     fn drop(&mut self) {
         if let Some(panics) = self.delivery.finish(false) {
-            let returned = Undelivered::End(self.result_code, self.connects, panics);
-            self.client
-                .do_send(Command::Undelivered(Box::new(returned)));
+            let undelivered = Undelivered::End(self.result_code, self.connect_count, panics);
+            self.client.return_event(undelivered);
         }
     }
 }

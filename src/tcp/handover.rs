@@ -1,4 +1,4 @@
-//! Client sockets on their way to another process.
+//! Client sockets in a handover to another process: quiesced, exported, imported.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -21,41 +21,40 @@ use crate::tcp::actor::{Entry, SocketTable};
 use crate::tcp::command::QueuedCall;
 use crate::tcp::connection::state::{Claim, SocketState, Transfer};
 use crate::tcp::connection::{
-    Connection, ConnectionMeta, FailureReport, Link, Outbound, ReadSide, WriteSide,
+    Connection, ConnectionMeta, Link, Outbound, ReadSide, ReportedBy, WriteSide,
 };
 use crate::tcp::socket::ClientSocket;
 use crate::tcp::{SocketProperties, Timeouts};
 
-/// Persistent sockets raise nothing any more until the verdict; answered when
-/// listeners have handled what was raised before, or after
-/// [`PAUSE_GRACE`](crate::PAUSE_GRACE).
+/// Persistent sockets raise no events until the handover's outcome is known. Answered when
+/// listeners have handled the events raised before, or after [`PAUSE_GRACE`](crate::PAUSE_GRACE).
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Quiesce(pub(crate) HandoverOutcome);
 
-/// What persistent sockets leave, and clients that nobody has heard of. From
-/// here on they stand still: their calls wait for the verdict.
+/// Exports persistent sockets, and clients whose `onAccept` has reached no listener. They are
+/// frozen from here on: their calls wait for the outcome.
 #[derive(Message)]
 #[rtype(result = "Exported")]
 pub(crate) struct Export {
     pub(crate) offered: Arc<HashMap<ClientSocketId, ServerSocketId>>,
-    /// That of [`Quiesce`], which this actor may not have had: it may be younger.
+    /// That of [`Quiesce`]. This actor may not have received that message, if it was started later.
     pub(crate) outcome: HandoverOutcome,
 }
 
-/// A handover that goes on, and the calls that wait for its end.
-pub(super) struct Waiting {
+/// The handover in progress, and the calls that wait for its outcome.
+pub(super) struct PendingHandover {
     outcome: HandoverOutcome,
-    calls: Vec<QueuedCall>,
+    calls: VecDeque<QueuedCall>,
 }
 
 #[derive(Default)]
 pub(crate) struct Exported {
     pub(crate) clients: Vec<TransferredClient>,
-    pub(crate) left: Vec<NotTransferred>,
+    pub(crate) not_transferred: Vec<NotTransferred>,
 }
 
-/// What another process has left.
+/// A socket that another process has exported.
 pub(crate) struct Inherited {
     pub(crate) record: ClientRecord,
     pub(crate) connection: Option<InheritedConnection>,
@@ -65,20 +64,20 @@ pub(crate) struct InheritedConnection {
     pub(crate) stream: Box<dyn Stream>,
     pub(crate) record: ConnectionRecord,
     pub(crate) unsent: Bytes,
-    /// Only its end is left of it.
-    pub(crate) is_let_go: bool,
-    /// It is one of those that are open, from when it is taken over.
+    /// Its peer was gone: it has no descriptor, and only its end is left to report.
+    pub(crate) is_released: bool,
+    /// Counts the connection from the import on.
     pub(crate) connection_guard: Option<ConnectionGuard>,
 }
 
 impl Inherited {
-    /// It is taken over, and counts before anybody else comes.
-    pub(crate) fn arrive(&mut self, counter: &Arc<ConnectionCounter>) {
+    /// Counts the connection before any limit is checked.
+    pub(crate) fn count_connection(&mut self, counter: &Arc<ConnectionCounter>) {
         if let Some(connection) = &mut self.connection
-            && !connection.is_let_go
+            && !connection.is_released
         {
             let was_accepted = connection.record.dialled.is_none();
-            // Which server socket accepted it is not known here.
+            // The server socket that accepted it is not known here.
             connection.connection_guard =
                 Some(ConnectionGuard::opened(counter.clone(), was_accepted));
         }
@@ -86,7 +85,7 @@ impl Inherited {
 
     pub(super) fn timeouts(&self) -> Timeouts {
         let timeouts = self.record.timeouts.map(Timeouts::from);
-        // What another process says is as good as what the app says.
+        // A record of another process is checked like an argument of the app.
         timeouts
             .and_then(|it| it.checked().ok())
             .unwrap_or_default()
@@ -96,15 +95,15 @@ impl Inherited {
 impl SocketState {
     pub(super) fn inherited(socket: ClientSocket, inherited: Inherited) -> Self {
         let Inherited { record, connection } = inherited;
-        let mut row = SocketState::new(socket);
-        // The name has been checked before.
-        let _ = row.update(SocketProperties {
+        let mut state = SocketState::new(socket);
+        // The record's name was checked when it was read.
+        let _ = state.update(SocketProperties {
             persistent: Some(true),
             name: record.name,
             buffer_size: record.buffer_size,
         });
-        row.paused = record.paused;
-        row.claim = match record.never_resumed {
+        state.paused = record.paused;
+        state.claim = match record.never_resumed {
             true => Claim::Paused,
             false => Claim::Resumed,
         };
@@ -115,47 +114,53 @@ impl SocketState {
                 write_error,
                 end,
             } = from.record;
-            let dialled = dialled.map(|dialled| Outbound {
-                local: dialled.local,
-                host: dialled.host.into(),
-                is_secured: false,
+            let outbound = dialled.map(|record| {
+                Box::new(Outbound {
+                    local: record.local,
+                    host: record.host.into(),
+                    is_secured: false,
+                })
             });
-            let ends = ConnectionMeta {
+            let meta = ConnectionMeta {
                 peer,
-                dialled: dialled.map(Box::new),
+                outbound,
                 connection_guard: from.connection_guard,
                 pinned_shard: None,
             };
-            let mut connection = Connection::new(from.stream, Box::new(ends));
+            let mut connection = Connection::new(from.stream, Box::new(meta));
             if let Some(end) = end.and_then(NetError::from_code) {
-                connection.read_side = match from.is_let_go {
+                connection.read_side = match from.is_released {
                     true => ReadSide::Released(end),
                     false => ReadSide::Ended(end),
                 };
             }
             match write_error.and_then(NetError::from_code) {
                 Some(error) => {
-                    let report = FailureReport::ByReading;
+                    let report = ReportedBy::Reading;
                     connection.write_side = WriteSide::Failed(error, report);
                 }
-                None => connection.queue.inherit(&row.socket, from.unsent),
+                None => connection.queue.inherit(&state.socket, from.unsent),
             }
-            row.link = Link::Connected(connection);
+            state.link = Link::Connected(connection);
         }
-        row.arrived()
+        state.register_with_arbiter()
     }
 
-    fn take(&mut self, offered_by: Option<ServerSocketId>) -> io::Result<TransferredClient> {
+    /// Freezes the socket, and returns it for another process. An error leaves it here.
+    fn export(&mut self, offered_by: Option<ServerSocketId>) -> io::Result<TransferredClient> {
+        // An attempt to connect and a handshake belong to a task of this process.
         if let Link::Connecting(_) | Link::Securing(_) = self.link {
             return Err(io::Error::other("it is still connecting, or being secured"));
         }
+        // Returned events are not part of a record: the other process would lose them.
         if self.has_returned() {
             return Err(io::Error::other(
-                "its listener died, and it has data to tell again",
+                "its listener died, and its events have to be raised again",
             ));
         }
         check_app_id(self.socket.app())?;
         if let Link::Connected(connection) = &mut self.link {
+            // A send of another thread must not write once the unsent data is recorded.
             connection.close_fast_path();
         }
         let connection = self.connection();
@@ -175,12 +180,12 @@ impl SocketState {
                 buffer_size: self.buffer_size,
                 paused: self.paused,
                 never_resumed: !matches!(self.claim, Claim::Resumed),
-                timeouts: self.timing.as_ref().map(|it| it.settings.into()),
+                timeouts: self.timeout_state.as_ref().map(|it| it.settings.into()),
                 suspended: self.socket.app_shard().activity.is_suspended(),
                 offered_by: offered_by.map(ServerSocketId::get),
                 connection: connection.map(|connection| ConnectionRecord {
-                    peer: connection.ends.peer,
-                    dialled: connection.ends.dialled.as_ref().map(|it| OutboundRecord {
+                    peer: connection.meta.peer,
+                    dialled: connection.meta.outbound.as_ref().map(|it| OutboundRecord {
                         local: it.local,
                         host: it.host.to_string(),
                     }),
@@ -193,91 +198,90 @@ impl SocketState {
         Ok(client)
     }
 
-    fn release(&mut self) {
+    /// The socket stays in this process: it raises events again.
+    fn end_transfer(&mut self) {
         self.transfer = Transfer::None;
-        self.settle();
-        self.restart_time_outs();
+        self.update_fast_path();
+        self.restart_timeouts();
         self.socket.make_ready();
     }
 }
 
 impl SocketTable {
-    /// The call, unless its row stands still: then it waits.
+    /// Returns the call, unless its socket is frozen: then the call waits for the handover's
+    /// outcome.
     #[inline]
-    pub(super) fn unless_taken(&mut self, call: QueuedCall) -> Option<QueuedCall> {
-        if self.waiting.is_none() {
+    pub(super) fn defer_if_frozen(&mut self, call: QueuedCall) -> Option<QueuedCall> {
+        if self.handover.is_none() {
             return Some(call);
         }
         let socket = call.socket();
-        let row = self.entries.get(socket.slot() as usize);
-        let taken = matches!(row, Some(Entry::Socket(row))
-            if row.socket == *socket && row.transfer == Transfer::Frozen);
-        match &mut self.waiting {
-            Some(waiting) if taken => {
-                waiting.calls.push(call);
+        let state = self.entries.get(socket.slot() as usize);
+        let is_frozen = matches!(state, Some(Entry::Socket(state))
+            if state.socket == *socket && state.transfer == Transfer::Frozen);
+        match &mut self.handover {
+            Some(handover) if is_frozen => {
+                handover.calls.push_back(call);
                 None
             }
             _ => Some(call),
         }
     }
 
-    pub(super) fn rows(&mut self) -> impl Iterator<Item = &mut SocketState> {
-        self.entries
-            .iter_mut()
-            .filter_map(|(_, entry)| match entry {
-                Entry::Socket(row) => Some(row),
-                Entry::Lingering(_) => None,
-            })
-    }
-
-    fn wait_for(&mut self, outcome: HandoverOutcome, ctx: &mut Context<Self>) {
-        if self.waiting.is_none() {
-            let calls = Vec::new();
-            self.waiting = Some(Waiting { outcome, calls });
-            self.wait_for_verdict(ctx);
+    fn begin_handover(&mut self, outcome: HandoverOutcome, ctx: &mut Context<Self>) {
+        if self.handover.is_none() {
+            let calls = VecDeque::new();
+            self.handover = Some(PendingHandover { outcome, calls });
+            self.await_outcome(ctx);
         }
     }
 
-    /// Goes on when the handover is over, if there is one.
-    pub(super) fn wait_for_verdict(&self, ctx: &mut Context<Self>) {
-        if let Some(Waiting { outcome, .. }) = &self.waiting {
-            let over = outcome.clone().transferred().into_actor(self);
-            ctx.spawn(over.map(|gone, rows, _| rows.conclude(gone)));
+    /// Resumes or forgets frozen sockets when the outcome of the handover, if there is one, is
+    /// known.
+    pub(super) fn await_outcome(&self, ctx: &mut Context<Self>) {
+        if let Some(PendingHandover { outcome, .. }) = &self.handover {
+            let outcome = outcome.clone().transferred().into_actor(self);
+            let finished = outcome.map(|transferred, table, _| table.finish_handover(transferred));
+            ctx.spawn(finished);
         }
     }
 
-    /// The end of a handover: what was taken is forgotten or goes on, and then
-    /// come the calls that have waited.
-    fn conclude(&mut self, gone: bool) {
-        let waiting = self.waiting.take();
-        let mut waiting = VecDeque::from(waiting.map_or_else(Vec::new, |it| it.calls));
-        if gone {
+    /// The handover's outcome is known: exported sockets are forgotten, or resume. Then come the
+    /// calls that have waited.
+    fn finish_handover(&mut self, is_transferred: bool) {
+        let handover = self.handover.take();
+        let mut calls = handover.map_or_else(VecDeque::new, |it| it.calls);
+        if is_transferred {
             self.entries.retain(|_, entry| match entry {
-                Entry::Socket(row) if row.transfer == Transfer::Frozen => {
-                    row.leave();
+                Entry::Socket(state) if state.transfer == Transfer::Frozen => {
+                    state.finish_transfer();
                     false
                 }
                 _ => true,
             });
         }
-        for row in self.rows().filter(|row| row.transfer != Transfer::None) {
-            row.release();
+        let states = self.states_mut();
+        for state in states.filter(|state| state.transfer != Transfer::None) {
+            state.end_transfer();
         }
-        waiting.append(&mut self.calls);
-        self.calls = waiting;
-        self.answer();
+        // The calls that have waited are older than those in the turn.
+        calls.append(&mut self.calls);
+        self.calls = calls;
+        self.run_calls();
     }
 }
 
 impl SocketState {
-    /// Another process has it now.
-    fn leave(&mut self) {
+    /// Another process owns the socket now.
+    fn finish_transfer(&mut self) {
         if self.socket.mark_closed() {
-            self.socket.app_shard().table.remove(self.socket.id());
+            self.socket.app_shard().id_table.remove(self.socket.id());
         }
+        // The socket raises nothing here any more.
         self.pausing.answer_all(Ok(()));
         if let Link::Connected(connection) = &mut self.link {
-            connection.queue.leave();
+            // The other process sends what waits.
+            connection.queue.complete_all();
         }
     }
 }
@@ -286,25 +290,25 @@ impl Handler<Quiesce> for SocketTable {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, Quiesce(outcome): Quiesce, ctx: &mut Self::Context) -> Self::Result {
-        // What was called before is done before.
-        self.catch_up();
-        self.wait_for(outcome, ctx);
-        let quiet: Vec<_> = self
-            .rows()
-            .filter(|row| row.persistent)
-            .map(|row| {
-                row.transfer = Transfer::Quiescing;
-                let (quiet, reply) = Answer::pair();
-                match row.socket.unhandled_events() {
+        // Earlier calls may make sockets persistent.
+        self.flush_calls();
+        self.begin_handover(outcome, ctx);
+        let answers: Vec<_> = self
+            .states_mut()
+            .filter(|state| state.persistent)
+            .map(|state| {
+                state.transfer = Transfer::Quiescing;
+                let (handled, reply) = Answer::pair();
+                match state.socket.unhandled().events() {
                     0 => reply.send(Ok(())),
-                    _ => row.when_handled(reply),
+                    _ => state.answer_when_handled(reply),
                 }
-                quiet
+                handled
             })
             .collect();
         Box::pin(async move {
-            // After the grace it goes all the same: the events were raised.
-            join_all(quiet).await;
+            // Events that are unhandled after the grace do not stop the export: they were raised.
+            join_all(answers).await;
         })
     }
 }
@@ -314,31 +318,33 @@ impl Handler<Export> for SocketTable {
 
     fn handle(&mut self, call: Export, ctx: &mut Self::Context) -> Self::Result {
         let Export { offered, outcome } = call;
-        self.catch_up();
-        self.wait_for(outcome, ctx);
-        let mut taken = Exported::default();
-        for row in self.rows() {
-            let offer = match row.claim {
-                Claim::Offered(_) => offered.get(&row.socket.id()).copied(),
+        self.flush_calls();
+        self.begin_handover(outcome, ctx);
+        let mut exported = Exported::default();
+        for state in self.states_mut() {
+            let offered_by = match state.claim {
+                Claim::Offered(_) => offered.get(&state.socket.id()).copied(),
                 Claim::Paused | Claim::Resumed => None,
             };
-            if !row.persistent && offer.is_none() {
-                if row.transfer != Transfer::None {
-                    row.release();
+            // It is not exported. `Quiesce` may have found it persistent, and a later call changed
+            // that.
+            if !state.persistent && offered_by.is_none() {
+                if state.transfer != Transfer::None {
+                    state.end_transfer();
                 }
                 continue;
             }
-            match row.take(offer) {
-                Ok(client) => taken.clients.push(client),
+            match state.export(offered_by) {
+                Ok(client) => exported.clients.push(client),
                 Err(error) => {
-                    row.release();
-                    taken.left.push(NotTransferred {
-                        socket: AnySocketId::Client(row.socket.app().clone(), row.socket.id()),
+                    state.end_transfer();
+                    exported.not_transferred.push(NotTransferred {
+                        socket: AnySocketId::Client(state.socket.app().clone(), state.socket.id()),
                         reason: error.to_string(),
                     });
                 }
             }
         }
-        MessageResult(taken)
+        MessageResult(exported)
     }
 }

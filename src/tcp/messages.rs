@@ -1,20 +1,19 @@
-//! One message a function of `chrome.sockets.tcp`, for the
-//! [`Registry`](crate::Registry). Each is the same call as the method of
-//! [`Tcp`](crate::Tcp) with its name, where the edges are documented.
+//! One message per function of `chrome.sockets.tcp`, for the [`Registry`](crate::Registry). The
+//! method of [`Tcp`](crate::Tcp) with the same name documents the call and its edge cases.
 
 use bytes::Bytes;
 
-use super::{
+use crate::answer::messages;
+use crate::ids::ClientSocketId;
+use crate::tcp::{
     ClientSocket, CreateInfo, DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProperties,
     Timeouts,
 };
-use crate::answer::messages;
-use crate::ids::ClientSocketId;
 
 messages! {
     /// `tcp.create`.
     Create {
-        /// What the socket starts with.
+        /// The properties of the new socket.
         properties: SocketProperties,
     } -> CreateInfo;
 
@@ -22,7 +21,7 @@ messages! {
     Update {
         /// The socket.
         socket_id: ClientSocketId,
-        /// What changes.
+        /// The properties that change.
         properties: SocketProperties,
     } -> ();
 
@@ -30,7 +29,7 @@ messages! {
     SetPaused {
         /// The socket.
         socket_id: ClientSocketId,
-        /// Whether it stops receiving, or goes on.
+        /// `true` to stop receiving, `false` to receive.
         paused: bool,
     } -> ();
 
@@ -38,10 +37,9 @@ messages! {
     SetKeepAlive {
         /// The socket.
         socket_id: ClientSocketId,
-        /// Whether an idle connection is probed.
+        /// Whether the system probes an idle connection.
         enable: bool,
-        /// After how many seconds without data; 0 and `None` leave the
-        /// system's own delay.
+        /// Seconds without data before the first probe. 0 and `None` leave the system's default.
         delay: Option<i32>,
     } -> ();
 
@@ -49,15 +47,15 @@ messages! {
     SetNoDelay {
         /// The socket.
         socket_id: ClientSocketId,
-        /// Whether small packets leave at once (Nagle's algorithm off).
+        /// Whether small packets are sent at once: `true` turns Nagle's algorithm off.
         no_delay: bool,
     } -> ();
 
-    /// `setTimeOuts` (beyond Chrome).
+    /// `setTimeouts` (beyond Chrome).
     SetTimeouts {
         /// The socket.
         socket_id: ClientSocketId,
-        /// How long nothing may happen, in place of what was set before.
+        /// The new timeouts. They replace the earlier ones.
         timeouts: Timeouts,
     } -> ();
 
@@ -67,9 +65,9 @@ messages! {
         socket_id: ClientSocketId,
         /// A host name or an IP address.
         peer_address: String,
-        /// Its port, 1–65535.
+        /// The peer's port, 1–65535.
         peer_port: i32,
-        /// Which of the name's addresses may be used.
+        /// Which addresses of the name are allowed.
         dns_query_type: DnsQueryType,
     } -> ();
 
@@ -83,7 +81,7 @@ messages! {
     Secure {
         /// The socket.
         socket_id: ClientSocketId,
-        /// Which versions of TLS may be spoken.
+        /// Which versions of TLS are allowed.
         options: SecureOptions,
     } -> ();
 
@@ -91,7 +89,7 @@ messages! {
     Send {
         /// The socket.
         socket_id: ClientSocketId,
-        /// What is sent.
+        /// The bytes to send.
         data: Bytes,
     } -> SendInfo;
 
@@ -110,7 +108,7 @@ messages! {
     /// `tcp.getSockets`.
     GetSockets {} -> Vec<SocketInfo>;
 
-    /// Asks once for the handle of a socket, which needs no registry.
+    /// Returns the handle of a socket. Calls through the handle bypass the registry.
     GetSocket {
         /// The socket.
         socket_id: ClientSocketId,

@@ -1,7 +1,7 @@
 //! `chrome.sockets.tcp`: client sockets, accepted or connected.
 //!
-//! They are not an actor each but rows of one actor an arbiter, which is what
-//! makes them cheaper than a task each: see `ARCHITECTURE.md`.
+//! A socket is neither a task nor an actor but an entry of one actor per arbiter, which makes it
+//! cheaper: see `ARCHITECTURE.md`.
 
 mod actor;
 mod bulk;
@@ -17,6 +17,8 @@ mod shards;
 mod socket;
 mod types;
 
+use std::time::Duration;
+
 pub use events::{ReceiveErrorInfo, ReceiveInfo};
 pub use messages::{
     Close, Connect, Create, Disconnect, GetInfo, GetSocket, GetSockets, Secure, Send, SetKeepAlive,
@@ -28,50 +30,46 @@ pub use types::{
     SocketProperties, Timeouts, TlsVersion, TlsVersionConstraints,
 };
 
-pub(crate) use crate::tcp::bulk::{Deliver, GetInfos, ListenersChanged, Stop};
-pub(crate) use crate::tcp::command_queue::CommandQueue;
-pub(crate) use crate::tcp::connection::ConnectionMeta;
-pub(crate) use crate::tcp::connection::connect::Target;
-pub(crate) use crate::tcp::connection::secure::Secure as SecureStep;
-pub(crate) use crate::tcp::connection::timeouts::nowhere;
-pub(crate) use crate::tcp::draining::{CatchUp, Force};
-pub(crate) use crate::tcp::handover::{Export, Inherited, InheritedConnection, Quiesce};
-pub(crate) use crate::tcp::shards::id_table::IdTable;
-pub(crate) use crate::tcp::shards::lookups::Lookups;
-pub(crate) use crate::tcp::shards::placement::{AppShards, Shard};
-pub(crate) use crate::tcp::shards::shard::AppContext;
 pub(crate) use actor::SocketTable;
+pub(crate) use bulk::{AwaitDelivery, GetInfos, ListenersChanged, Stop};
 pub(crate) use command::{AcceptNotifier, Command};
+pub(crate) use command_queue::CommandQueue;
+pub(crate) use connection::ConnectionMeta;
+pub(crate) use connection::connect::Target;
+pub(crate) use connection::secure::Secure as SecureStep;
+pub(crate) use connection::timeouts::closed_stream;
+pub(crate) use draining::{FlushCalls, ForceClose};
+pub(crate) use handover::{Export, Inherited, InheritedConnection, Quiesce};
+pub(crate) use shards::id_table::IdTable;
+pub(crate) use shards::lookups::Lookups;
+pub(crate) use shards::placement::{AppShards, Shard};
+pub(crate) use shards::shard::AppContext;
 
-use std::time::Duration;
-
-/// The received bytes of one socket that its listeners may hold before it is
-/// read no further: 65,536, one full read of the kernel's.
+/// The most received bytes of one socket that its listeners may hold: 65,536, one full read from
+/// the kernel. The socket is not read while they hold this much.
 pub const WINDOW: usize = 64 * 1024;
 
-/// Reading goes on when listeners hold no more than this: half a window, so
-/// that a bulk transfer wakes the row once for several events.
+/// A socket with a full window is read again when its listeners hold no more than this. Half a
+/// window, so that a bulk transfer wakes the socket once for several events.
 const RESUME_BELOW: usize = WINDOW / 2;
 
-/// The sends of one app that may be in flight: 200 MiB, Chrome's own bound.
+/// The most bytes of one app that may be waiting to be sent: 200 MiB, Chrome's limit.
 pub const DEFAULT_WRITE_QUOTA: usize = 200 * 1024 * 1024;
 
-/// How long [`Shutdown`](crate::Shutdown) waits for the peers of connections that
-/// it closes: 5 seconds.
+/// How long [`Shutdown`](crate::Shutdown) waits until the peers of its connections have
+/// acknowledged everything: 5 seconds.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The most name look-ups of one app that go on: 16. `connect` calls to other
-/// names wait for one to end, in their order; addresses and `localhost` need
-/// none. A look-up goes on until the resolver answers, even if its socket is
-/// closed meanwhile.
+/// The most concurrent name look-ups of one app: 16. Later `connect` calls to names wait for one to
+/// end, in the order of the calls. Addresses and `localhost` need no look-up. A look-up lasts until
+/// the resolver answers, even if its socket is closed before.
 pub const LOOKUPS_OF_APP: usize = 16;
 
-/// The most name look-ups of one registry that go on: 256, half of the threads
-/// that each arbiter's runtime has for what blocks. Beyond it the apps take
-/// turns, so that an app waits for others' look-ups no longer than for one
-/// each.
+/// The most concurrent name look-ups of one registry: 256, half of the threads for blocking work
+/// that the runtime of an arbiter has. Beyond it the apps take turns, so an app waits for at most
+/// one look-up of each other app.
 pub const LOOKUPS: usize = 256;
 
-/// How long `secure` waits for what was sent before to leave, and for the
-/// handshake: 30 seconds, as Chromium does for a web page.
+/// How long `secure` may take, from the call to the end of the handshake: 30 seconds, as in
+/// Chromium. Data that was sent before leaves in this time too.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! The client sockets' actor when it has fallen, and goes on.
+//! Recovery of the client sockets' actor after a panic or the loss of its thread.
 
 use std::future::Future;
 use std::mem;
@@ -11,7 +11,8 @@ use crate::net_error::NetError;
 use crate::os::Checkpoint;
 use crate::os::Network;
 use crate::supervision::{
-    self, Recoverable, RegistryLink, RestartCounter, Restarter, SupervisedActor, Terminate,
+    ActorKind, Recoverable, RegistryLink, RestartCounter, Restarter, SupervisedActor, Terminate,
+    catch_task_panic,
 };
 use crate::tcp::actor::{Entry, SocketTable};
 use crate::tcp::command::Command;
@@ -21,28 +22,28 @@ use crate::tcp::connection::{Connection, Link};
 use crate::tcp::socket::ClientSocket;
 use crate::tls;
 
-/// A socket that the actor panics at this often, one time after the other, is
-/// what makes it panic: its connection ends, so that the others go on.
-const PATIENCE_WITH_ONE: u32 = 3;
+/// If the actor panics this often in a row while it works on one socket, that socket is taken for
+/// the cause. Its connection is closed, so that the others go on.
+const MAX_PANICS_PER_SOCKET: u32 = 3;
 
-/// Where the actor was, in case it falls.
+/// What the actor works on, for its recovery after a panic.
 #[derive(Default)]
 pub(super) struct RecoveryState {
-    /// The slot of the row that it works on.
-    pub(super) at: Option<u32>,
-    /// The row that it fell at last, and how often it did so in a row.
+    /// The slot of the socket that it works on.
+    pub(super) slot: Option<u32>,
+    /// The slot at which it panicked last, and how often it did so in a row.
     suspect: Option<(u32, u32)>,
-    /// Whether it is closing that row's socket, whose id is gone already.
-    pub(super) closing: bool,
-    /// Whether it is to stop: a fault.
-    pub(super) stops: bool,
-    /// Whether its end is meant.
-    pub(super) ended: bool,
+    /// Whether it was closing that socket, whose id is gone already.
+    pub(super) is_closing: bool,
+    /// Whether an injected fault stops the actor.
+    pub(super) stop_requested: bool,
+    /// Whether the actor ends for good: no other one takes its sockets over.
+    pub(super) has_ended: bool,
     restarter: Weak<Restarter<SocketTable>>,
 }
 
 impl SocketTable {
-    /// Starts the actor behind this inbox, in this arbiter or the current one.
+    /// Starts the actor of this command queue, in `arbiter` or in the current one.
     pub(crate) fn start(
         network: Arc<dyn Network>,
         tls: tls::Client,
@@ -50,96 +51,97 @@ impl SocketTable {
         registry_link: RegistryLink,
         arbiter: Option<&ArbiterHandle>,
     ) -> SupervisedActor<Self> {
-        let restart_counter =
-            RestartCounter::new(supervision::ActorKind::ClientSockets, None, registry_link);
+        let restart_counter = RestartCounter::new(ActorKind::ClientSockets, None, registry_link);
         SupervisedActor::start(restart_counter, arbiter, |restarter| {
-            let mut rows = SocketTable::new(network, tls, command_queue);
-            rows.fall.restarter = restarter;
-            rows
+            let mut table = SocketTable::new(network, tls, command_queue);
+            table.recovery.restarter = restarter;
+            table
         })
     }
 
-    /// Works on this row from here on.
+    /// The actor works on this slot from here on.
     #[inline]
-    pub(super) fn begin(&mut self, slot: u32) {
-        self.fall.at = Some(slot);
+    pub(super) fn begin_slot(&mut self, slot: u32) {
+        self.recovery.slot = Some(slot);
         #[cfg(feature = "testing")]
         if self.network.checkpoint(Checkpoint::ClientSockets) {
-            self.fall.stops = true;
+            self.recovery.stop_requested = true;
         }
     }
 
-    /// Nothing was wrong with this row.
+    /// The actor has worked on this slot without a panic.
     #[inline]
-    pub(super) fn is_sound(&mut self, slot: u32) {
-        if self
-            .fall
-            .suspect
-            .is_some_and(|(suspect, _)| suspect == slot)
-        {
-            self.fall.suspect = None;
+    pub(super) fn clear_suspect(&mut self, slot: u32) {
+        let suspect = self.recovery.suspect;
+        if suspect.is_some_and(|(suspect, _)| suspect == slot) {
+            self.recovery.suspect = None;
         }
     }
 
-    /// If the last turn has panicked: takes up what it had in hand, and ends
-    /// what cannot be gone on with.
+    /// If the last turn has panicked: takes back the call in hand, and ends a connection that is in
+    /// an unknown state.
     pub(super) fn recover_after_panic(&mut self) {
-        let Some(slot) = self.fall.at.take() else {
+        let Some(slot) = self.recovery.slot.take() else {
             return;
         };
         if let Some(call) = self.command_queue.queue.take_interrupted() {
             self.calls.push_front(call);
         }
-        let times = match self.fall.suspect {
-            Some((suspect, times)) if suspect == slot => times + 1,
+        let panics = match self.recovery.suspect {
+            Some((suspect, panics)) if suspect == slot => panics + 1,
             _ => 1,
         };
-        self.fall.suspect = Some((slot, times));
-        let closing = mem::take(&mut self.fall.closing);
-        let is_enough = times >= PATIENCE_WITH_ONE;
+        self.recovery.suspect = Some((slot, panics));
+        let is_closing = mem::take(&mut self.recovery.is_closing);
+        let is_enough = panics >= MAX_PANICS_PER_SOCKET;
         match self.entries.get_mut(slot as usize) {
-            Some(Entry::Socket(row)) => {
-                let socket = row.socket.clone();
-                let in_hand = mem::take(&mut row.in_hand);
-                if closing {
+            Some(Entry::Socket(state)) => {
+                let socket = state.socket.clone();
+                let was_raising = mem::take(&mut state.is_raising);
+                // `close` has removed the id, so no call can end the socket any more.
+                if is_closing {
                     self.entries.remove(slot as usize);
                     return;
                 }
-                if in_hand || is_enough {
+                // Bytes that were read and not raised are lost, so the stream has a gap.
+                if was_raising || is_enough {
                     log::error!("client socket {}: its connection is lost", socket.id());
-                    self.lose(&socket, is_enough);
+                    self.lose_connection(&socket, is_enough);
                 }
-                // It may have been taken from the queue, and not looked at.
-                socket.looked_at();
+                // The slot may have been taken from the queue and not polled.
+                socket.clear_ready();
                 socket.make_ready();
             }
             Some(Entry::Lingering(_)) if is_enough => {
                 self.entries.remove(slot as usize);
             }
             Some(Entry::Lingering(lingering)) => {
-                lingering.socket.looked_at();
+                lingering.socket.clear_ready();
                 lingering.socket.make_ready();
             }
             None => {}
         }
     }
 
-    /// Ends a connection that cannot be gone on with; its app is told when all
-    /// that came before is handled. One that may be what makes the actor panic is
-    /// reset, as it must not be looked at again.
-    fn lose(&mut self, socket: &ClientSocket, is_suspect: bool) {
-        let Some(row) = self.row(socket) else { return };
-        match &mut row.link {
-            Link::Connected(connection) if row.transfer == Transfer::Frozen => {
-                // Another process may use this connection: only this process's descriptor is
+    /// Ends a connection that is in an unknown state. The app is informed when all earlier events
+    /// are handled. If the connection is the suspected cause of panics, it is reset, because it
+    /// must not be polled again.
+    fn lose_connection(&mut self, socket: &ClientSocket, is_suspect: bool) {
+        let Some(state) = self.get(socket) else {
+            return;
+        };
+        match &mut state.link {
+            Link::Connected(connection) if state.transfer == Transfer::Frozen => {
+                // The other process may use this connection: only this process's descriptor is
                 // closed.
-                drop(connection.give_up(NetError::FAILED));
+                drop(connection.terminate(NetError::FAILED));
             }
-            Link::Connected(connection) => match connection.give_up(NetError::FAILED) {
-                Some(ended) if is_suspect => ended.stream.reset(),
-                ended => self.linger(ended, socket),
+            Link::Connected(connection) => match connection.terminate(NetError::FAILED) {
+                // Not by `linger`, which would poll it.
+                Some(closed) if is_suspect => closed.stream.reset(),
+                closed => self.linger(closed, socket),
             },
-            Link::Securing(_) => self.give_up(socket, NetError::FAILED),
+            Link::Securing(_) => self.fail_secure(socket, NetError::FAILED),
             Link::Connecting(_) | Link::None => {}
         }
     }
@@ -147,10 +149,11 @@ impl SocketTable {
 
 impl Recoverable for SocketTable {
     fn thread_changed(&mut self) {
-        self.timers.forget_clock();
+        // The timers of the old thread are gone.
+        self.timers.drop_sleep();
         for (_, entry) in &mut self.entries {
             match entry {
-                Entry::Socket(row) => row.reregister(),
+                Entry::Socket(state) => state.reregister(),
                 Entry::Lingering(lingering) => {
                     lingering.reregister();
                     lingering.socket.make_ready();
@@ -160,26 +163,27 @@ impl Recoverable for SocketTable {
     }
 
     fn abandon(&mut self) {
-        self.fall.ended = true;
-        for row in self.rows() {
-            row.end(NetError::FAILED);
+        self.recovery.has_ended = true;
+        for state in self.states_mut() {
+            state.disconnect(NetError::FAILED);
         }
     }
 }
 
 impl SocketState {
-    /// Its thread is another one.
+    /// The socket is in another thread now.
     fn reregister(&mut self) {
         match &mut self.link {
             Link::Connected(connection) => connection.reregister(),
             Link::Securing(securing) => securing.reregister(&self.socket),
-            // The task that connected says itself that it is over.
+            // The task that connects reports its own end.
             Link::Connecting(_) | Link::None => {}
         }
-        self.settle();
+        // `Connection::reregister` closes the fast path. Its writer belongs to the old event loop.
+        self.update_fast_path();
         self.pausing.timer_ended();
-        self.time_pauses();
-        self.recover_anew();
+        self.arm_pause_timer();
+        self.restart_redelivery_timers();
         self.socket.make_ready();
     }
 }
@@ -188,9 +192,9 @@ impl Connection {
     pub(super) fn reregister(&mut self) {
         self.close_fast_path();
         if let Err(error) = self.stream.reregister() {
-            log::error!("a connection is lost: {error}");
-            // No event loop has it: it cannot linger.
-            drop(self.give_up(NetError::FAILED));
+            log::error!("a connection is lost, it cannot move to another event loop: {error}");
+            // It cannot linger, because no event loop has it.
+            drop(self.terminate(NetError::FAILED));
         }
     }
 }
@@ -200,15 +204,12 @@ impl actix::Supervised for SocketTable {}
 impl Handler<Terminate> for SocketTable {
     type Result = ();
 
-    /// Every connection ends; the sockets can be used again.
+    /// Ends every connection. The sockets can be used again.
     fn handle(&mut self, _: Terminate, _: &mut Self::Context) {
-        self.give_up_lingering(NetError::FAILED);
-        let sockets = self.entries.iter().filter_map(|(_, entry)| match entry {
-            Entry::Socket(row) => Some(row.socket.clone()),
-            Entry::Lingering(_) => None,
-        });
+        self.abort_all_lingering(NetError::FAILED);
+        let sockets = self.states().map(|state| state.socket.clone());
         for socket in sockets.collect::<Vec<_>>() {
-            self.lose(&socket, true);
+            self.lose_connection(&socket, true);
             socket.make_ready();
         }
     }
@@ -216,53 +217,49 @@ impl Handler<Terminate> for SocketTable {
 
 impl Drop for SocketTable {
     fn drop(&mut self) {
-        if !self.fall.ended
-            && let Some(restarter) = self.fall.restarter.upgrade()
+        if !self.recovery.has_ended
+            && let Some(restarter) = self.recovery.restarter.upgrade()
         {
-            let mut husk = SocketTable::new(self.network.clone(), self.tls.clone(), Arc::default());
-            husk.fall.ended = true;
-            self.fall.stops = false;
-            return restarter.salvage(mem::replace(self, husk));
+            // `Drop` cannot move the value out, so it leaves one without sockets behind.
+            let mut placeholder =
+                SocketTable::new(self.network.clone(), self.tls.clone(), Arc::default());
+            placeholder.recovery.has_ended = true;
+            self.recovery.stop_requested = false;
+            return restarter.salvage(mem::replace(self, placeholder));
         }
         self.command_queue.queue.close();
     }
 }
 
-/// A task's word for its row, which it gives however it ends: also when it
-/// panics, or its thread ends.
-pub(super) struct CompletionGuard<T, F: FnOnce(Result<T, NetError>) -> Command> {
+/// Reports the result of a spawned task to its socket, also if the task panics or its thread ends.
+pub(super) struct CompletionGuard {
     socket: ClientSocket,
-    tell: Option<F>,
-    made: std::marker::PhantomData<fn(T)>,
+    /// The report of a task that has no result.
+    failure: Option<Command>,
 }
 
-impl<T, F: FnOnce(Result<T, NetError>) -> Command> CompletionGuard<T, F> {
-    pub(super) fn new(socket: &ClientSocket, tell: F) -> Self {
+impl CompletionGuard {
+    pub(super) fn new(socket: &ClientSocket, failure: Command) -> Self {
         CompletionGuard {
             socket: socket.clone(),
-            tell: Some(tell),
-            made: std::marker::PhantomData,
+            failure: Some(failure),
         }
     }
 
-    /// Does the work, and tells what came of it.
-    pub(super) async fn with(mut self, work: impl Future<Output = Result<T, NetError>>) {
-        let actor = supervision::ActorKind::Connecting(self.socket.id());
+    pub(super) async fn run(mut self, work: impl Future<Output = Command>) {
+        let actor = ActorKind::Connecting(self.socket.id());
         let registry_link = self.socket.app_shard().activity.registry_link();
-        let made =
-            supervision::catch_task_panic(work, actor, self.socket.app(), registry_link).await;
-        self.tell(made.unwrap_or(Err(NetError::FAILED)));
-    }
-
-    fn tell(&mut self, made: Result<T, NetError>) {
-        if let Some(tell) = self.tell.take() {
-            self.socket.do_send(tell(made));
+        let result = catch_task_panic(work, actor, self.socket.app(), registry_link).await;
+        if let Some(failure) = self.failure.take() {
+            self.socket.do_send(result.unwrap_or(failure));
         }
     }
 }
 
-impl<T, F: FnOnce(Result<T, NetError>) -> Command> Drop for CompletionGuard<T, F> {
+impl Drop for CompletionGuard {
     fn drop(&mut self) {
-        self.tell(Err(NetError::FAILED));
+        if let Some(failure) = self.failure.take() {
+            self.socket.do_send(failure);
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! The handle of a client socket: what goes to its row, and what its row and
-//! its listeners share.
+//! The handle of a client socket, and what the handle shares with the socket's state and its
+//! events.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
@@ -8,47 +8,47 @@ use actix_rt::Arbiter;
 use bytes::Bytes;
 use futures::task::{ArcWake, WakerRef, waker_ref};
 
-use super::events::ReceiveInfo;
-use super::{DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProperties, Timeouts};
 use crate::answer::{Answer, Reply};
 use crate::error::Error;
 use crate::ids::{AppId, ClientSocketId};
 use crate::os::Writer;
 use crate::sync::{ReadyFlag, SharedWriter};
-use crate::tcp::command::Command;
-use crate::tcp::command::QueuedCall;
+use crate::tcp::command::{Command, QueuedCall};
 use crate::tcp::connection::connect::Target;
 use crate::tcp::connection::fast_path::{InFlightCall, WriteAttempt, try_write};
+use crate::tcp::connection::redelivery::Undelivered;
 use crate::tcp::connection::secure::Secure;
 use crate::tcp::connection::write::PendingSend;
+use crate::tcp::events::ReceiveInfo;
 use crate::tcp::shards::credits::{EVENT, SocketWindow, Starving};
 use crate::tcp::shards::shard::AppShard;
+use crate::tcp::{DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProperties, Timeouts};
 
-/// A client socket, addressed without the [`Registry`](crate::Registry).
+/// The handle of a client socket: calls through it bypass the [`Registry`](crate::Registry).
 ///
-/// It comes with `onAccept`, `onReceive` and `onReceiveError`, or from
-/// [`Tcp::socket`](crate::Tcp::socket). Cloning it is one reference count.
-/// Calls through handles happen in the order in which they are made, whether
-/// or not their [`Answer`] is awaited; so do calls by id among themselves, but
-/// those take the longer way, and one that was made before may be overtaken by
-/// a handle's: await its answer first. What each call does is documented at
-/// the method of [`Tcp`](crate::Tcp) with its name. A handle
-/// does not keep its socket open, and outlives it: every call answers
-/// [`Error::SocketNotFound`] after `close`.
+/// The events `onAccept`, `onReceive` and `onReceiveError` carry it, and
+/// [`Tcp::socket`](crate::Tcp::socket) returns it. A clone costs one reference count.
+///
+/// Calls through handles are carried out in the order in which they are made, whether or not their
+/// [`Answer`] is awaited. Calls by id keep their order among themselves too. A call through a
+/// handle may overtake an earlier call by id: await the answer of that call first.
+///
+/// The method of [`Tcp`](crate::Tcp) with the same name documents each call. A handle does not keep
+/// its socket open. After `close` every call answers [`Error::SocketNotFound`].
 #[derive(Clone)]
 pub struct ClientSocket(Arc<Shared>);
 
 struct Shared {
     id: ClientSocketId,
-    /// Where the row is; set by the rows actor before any command is handled.
+    /// The slot of the socket's state. The actor sets it before it carries out any call.
     slot: AtomicU32,
-    /// Whether the row stands in the ready queue.
-    queued: ReadyFlag,
-    /// Whether the row stands in its lane's list of starved ones.
+    /// Whether the slot is in the queue of ready sockets.
+    ready: ReadyFlag,
+    /// Whether the socket is in its app's list of starved sockets.
     starved: ReadyFlag,
     /// Whether the id is gone.
     closed: AtomicBool,
-    /// What listeners have not handled.
+    /// The events and bytes that listeners have not handled.
     unhandled: SocketWindow,
     fast_path: SharedWriter<Arc<dyn Writer>>,
     app_shard: Arc<AppShard>,
@@ -59,7 +59,7 @@ impl ClientSocket {
         ClientSocket(Arc::new(Shared {
             id,
             slot: AtomicU32::new(u32::MAX),
-            queued: ReadyFlag::default(),
+            ready: ReadyFlag::default(),
             starved: ReadyFlag::default(),
             closed: AtomicBool::new(false),
             unhandled: SocketWindow::default(),
@@ -73,7 +73,7 @@ impl ClientSocket {
         self.0.id
     }
 
-    /// The app that owns it.
+    /// The app that owns the socket.
     pub fn app(&self) -> &AppId {
         &self.0.app_shard.app_context.app
     }
@@ -98,7 +98,7 @@ impl ClientSocket {
         self.call(|reply| Command::SetNoDelay(no_delay, reply))
     }
 
-    /// `setTimeOuts` (beyond Chrome).
+    /// `setTimeouts` (beyond Chrome).
     pub fn set_timeouts(&self, timeouts: Timeouts) -> Answer<()> {
         self.call(|reply| Command::SetTimeouts(Box::new(timeouts), reply))
     }
@@ -133,26 +133,21 @@ impl ClientSocket {
         };
         let bytes_sent = data.len();
         let mut answer = Answer::ready(Ok(SendInfo { bytes_sent }));
-        self.write(
-            data,
-            charge,
-            || None,
-            || {
-                let (later, reply) = Answer::pair();
-                answer = later;
-                reply
-            },
-        );
+        let make_reply = || {
+            let (pending, reply) = Answer::pair();
+            answer = pending;
+            reply
+        };
+        self.write(data, charge, || None, make_reply);
         answer
     }
 
-    /// `tcp.send` for those who do not wait for the answer: only what can be
-    /// known at once is told. The fate of the connection shows in
-    /// `onReceiveError`.
+    /// `tcp.send` without an answer: it reports only what is known at once. If the send fails
+    /// later, `onReceiveError` reports the end of the connection.
     ///
     /// # Errors
-    /// [`Error::WriteQuotaExceeded`], [`Error::SocketNotFound`] or
-    /// [`Error::Stopped`]; nothing of `data` is sent then.
+    /// [`Error::WriteQuotaExceeded`], [`Error::SocketNotFound`] or [`Error::Stopped`]. Nothing of
+    /// `data` is sent then.
     pub fn try_send(&self, data: impl Into<Bytes>) -> Result<(), Error> {
         let data = data.into();
         let charge = self.charge(data.len())?;
@@ -160,29 +155,28 @@ impl ClientSocket {
         Ok(())
     }
 
-    /// Sends what was received, on this socket or another, and holds the
-    /// event's credit until the peer's TCP has it: a peer that does not read
-    /// stops the one that sends, and what lies between them stays bounded by
-    /// [`WINDOW`](super::WINDOW). The echo of `info` is
+    /// Sends received data, on this socket or another one, and keeps the event's credit until the
+    /// kernel has taken all of it. So a peer that does not read slows the sender down, and at most
+    /// [`WINDOW`](super::WINDOW) bytes lie between the two. The echo of `info` is
     /// `info.client().clone().forward(info)`.
     ///
-    /// What the peer's TCP does not take at once counts in the app's write
-    /// quota.
+    /// What the kernel does not take at once counts in the app's write quota.
     ///
     /// # Errors
     /// As [`try_send`](Self::try_send).
     pub fn forward(&self, mut info: ReceiveInfo) -> Result<(), Error> {
         let data = std::mem::take(&mut info.data);
-        self.check()?;
+        self.check_open()?;
+        // Forwarded data is charged only if it has to wait, so only a full quota refuses it.
         self.0.app_shard.app_context.may_send()?;
-        self.write(data, 0, || Some(info.credit.pass_on()), Reply::discard);
+        self.write(data, 0, || Some(info.credit.take()), Reply::discard);
         Ok(())
     }
 
     /// `tcp.close`.
     pub fn close(&self) -> Answer<()> {
         let (answer, reply) = Answer::pair();
-        self.close_to(reply);
+        self.close_with_reply(reply);
         answer
     }
 
@@ -191,36 +185,36 @@ impl ClientSocket {
         self.call(Command::GetInfo)
     }
 
-    fn call<T>(&self, op: impl FnOnce(Reply<T>) -> Command) -> Answer<T> {
+    fn call<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Answer<T> {
         if self.is_closed() {
             return Answer::ready(Err(Error::SocketNotFound));
         }
         let (answer, reply) = Answer::pair();
         self.0.app_shard.activity.mark_active();
-        self.do_send(op(reply));
+        self.do_send(command(reply));
         answer
     }
 
-    pub(crate) fn close_to(&self, reply: Reply<()>) {
+    /// `tcp.close`, for a caller that has a reply already.
+    pub(crate) fn close_with_reply(&self, reply: Reply<()>) {
+        // The first `close` frees the id at once, so later calls find no socket.
         if self.mark_closed() {
-            self.0.app_shard.table.remove(self.0.id);
+            self.0.app_shard.id_table.remove(self.0.id);
             self.do_send(Command::Close(reply));
         } else {
             reply.send(Err(Error::SocketNotFound));
         }
     }
 
-    pub(crate) fn send_to(&self, data: Bytes, reply: Reply<SendInfo>) {
+    /// `tcp.send`, for a caller that has a reply already.
+    pub(crate) fn send_with_reply(&self, data: Bytes, reply: Reply<SendInfo>) {
         match self.charge(data.len()) {
             Ok(charge) => {
                 let bytes_sent = data.len();
                 let mut reply = Some(reply);
-                self.write(
-                    data,
-                    charge,
-                    || None,
-                    || reply.take().unwrap_or_else(Reply::discard),
-                );
+                let take_reply = || reply.take().unwrap_or_else(Reply::discard);
+                self.write(data, charge, || None, take_reply);
+                // The fast path has sent everything, and taken no reply.
                 if let Some(reply) = reply {
                     reply.send(Ok(SendInfo { bytes_sent }));
                 }
@@ -229,8 +223,8 @@ impl ClientSocket {
         }
     }
 
-    /// Sends by the short way, if it is open, and what that leaves by the long
-    /// one, with its credit and whoever hears of its end.
+    /// Writes through the fast path, if it is open. The rest, with its credit and its reply, goes
+    /// through the command queue.
     #[inline]
     fn write(
         &self,
@@ -241,31 +235,32 @@ impl ClientSocket {
     ) {
         self.0.app_shard.activity.mark_active();
         let bytes = data.len();
-        let door = self.fast_path().lock();
-        match try_write(&door, self, &mut data) {
+        let guard = self.fast_path().lock();
+        match try_write(&guard, self, &mut data) {
             WriteAttempt::Complete => {
-                drop(door);
+                drop(guard);
                 if charge > 0 {
                     self.0.app_shard.app_context.refund(charge);
                 }
             }
             WriteAttempt::Partial(error) => {
                 let rest = PendingSend::new(self.clone(), data, charge, credit(), reply());
-                let rest = QueuedCall::Send(rest.rest_of(bytes, error));
+                let rest = QueuedCall::Send(rest.with_progress(bytes, error));
+                // Under the lock, so that no later send overtakes the rest.
                 let refused = self.0.app_shard.command_queue.queue.push_call(rest);
-                // What drops here may call: not under the lock.
-                drop(door);
+                // These drops may call the socket again, which takes the lock.
+                drop(guard);
                 drop(refused);
             }
         }
     }
 
     fn charge(&self, bytes: usize) -> Result<usize, Error> {
-        self.check()?;
+        self.check_open()?;
         self.0.app_shard.app_context.charge(bytes)
     }
 
-    fn check(&self) -> Result<(), Error> {
+    fn check_open(&self) -> Result<(), Error> {
         if self.is_closed() {
             return Err(Error::SocketNotFound);
         }
@@ -276,14 +271,16 @@ impl ClientSocket {
     }
 }
 
-/// What the row, its waker and its credits do with a socket.
+/// For the actor, the wakers and the credits.
 impl ClientSocket {
-    pub(crate) fn do_send(&self, op: Command) {
-        self.0
-            .app_shard
-            .command_queue
-            .queue
-            .push_call(QueuedCall::Command(InFlightCall::new(self.clone()), op));
+    pub(crate) fn do_send(&self, command: Command) {
+        let call = QueuedCall::Command(InFlightCall::new(self.clone()), command);
+        self.0.app_shard.command_queue.queue.push_call(call);
+    }
+
+    /// Returns an unhandled event to its socket.
+    pub(super) fn return_event(&self, undelivered: Undelivered) {
+        self.do_send(Command::Undelivered(Box::new(undelivered)));
     }
 
     pub(super) fn fast_path(&self) -> &SharedWriter<Arc<dyn Writer>> {
@@ -306,34 +303,26 @@ impl ClientSocket {
         self.0.closed.load(SeqCst)
     }
 
-    /// Marks the id as gone; `false` if it was.
+    /// Marks the id as gone. `false` if it was gone already.
     pub(super) fn mark_closed(&self) -> bool {
         !self.0.closed.swap(true, SeqCst)
     }
 
-    /// Has the actor look at the row.
+    /// Has the actor poll the socket.
     pub(super) fn make_ready(&self) {
-        if self.0.queued.set() {
-            self.0.app_shard.command_queue.queue.push_ready(self.slot());
-        }
+        self.0.make_ready();
     }
 
-    /// The actor looks at the row now; what happens from here on makes it
-    /// ready again.
-    pub(super) fn looked_at(&self) {
-        self.0.queued.clear();
+    /// The actor polls the socket now. A change from here on makes it ready again.
+    pub(super) fn clear_ready(&self) {
+        self.0.ready.clear();
     }
 
     pub(super) fn waker(&self) -> WakerRef<'_> {
         waker_ref(&self.0)
     }
 
-    /// How many events of this socket listeners have not handled.
-    pub(super) fn unhandled_events(&self) -> u64 {
-        self.0.unhandled.events()
-    }
-
-    /// What listeners have not handled, for the row to wait for.
+    /// The window of what listeners have not handled; the socket's actor waits by it.
     pub(super) fn unhandled(&self) -> &SocketWindow {
         &self.0.unhandled
     }
@@ -367,30 +356,33 @@ impl std::fmt::Debug for ClientSocket {
     }
 }
 
-impl ArcWake for Shared {
-    fn wake_by_ref(this: &Arc<Self>) {
-        if this.queued.set() {
-            this.app_shard
-                .command_queue
-                .queue
-                .push_ready(this.slot.load(SeqCst));
+impl Shared {
+    fn make_ready(&self) {
+        if self.ready.set() {
+            let slot = self.slot.load(SeqCst);
+            self.app_shard.command_queue.queue.push_ready(slot);
         }
     }
 }
 
-/// The part of a socket's window that one event takes; dropping it gives it
-/// back.
+impl ArcWake for Shared {
+    fn wake_by_ref(this: &Arc<Self>) {
+        this.make_ready();
+    }
+}
+
+/// The part of a socket's window that one event takes. Dropping the credit releases it.
 pub(super) struct Credit {
     socket: ClientSocket,
-    /// As in the socket's count: bytes, and [`EVENT`] until it was handled.
+    /// Bytes, and one [`EVENT`] until the event is handled: as in [`SocketWindow`].
     amount: u64,
 }
 
 impl Credit {
-    pub(super) fn take(socket: &ClientSocket, bytes: usize) -> Self {
+    pub(super) fn acquire(socket: &ClientSocket, bytes: usize) -> Self {
         let amount = EVENT + bytes as u64;
-        socket.0.unhandled.take(amount);
-        socket.0.app_shard.take(bytes);
+        socket.0.unhandled.acquire(amount);
+        socket.0.app_shard.acquire(bytes);
         Credit {
             socket: socket.clone(),
             amount,
@@ -401,30 +393,28 @@ impl Credit {
         &self.socket
     }
 
-    /// The part that it takes; what is left takes none.
-    pub(super) fn pass_on(&mut self) -> Credit {
+    /// Moves the amount into another credit.
+    pub(super) fn take(&mut self) -> Credit {
         Credit {
             socket: self.socket.clone(),
             amount: std::mem::take(&mut self.amount),
         }
     }
 
-    /// The event is handled; its bytes are not gone yet. They hold back their
-    /// own socket alone from now on: a peer that reads nothing must not stop
-    /// the app's others.
-    pub(super) fn handled(&mut self) {
+    /// The event is handled, but its bytes are still in memory. From now on they count for their
+    /// own socket only: a peer that does not read must not stop the app's other sockets.
+    pub(super) fn mark_handled(&mut self) {
         if self.amount >= EVENT {
             self.amount -= EVENT;
             self.release(EVENT);
-            self.socket.0.app_shard.give_back(self.amount as usize);
+            self.socket.0.app_shard.release(self.amount as usize);
         }
     }
 
-    /// Gives it back when the current handler is done, if this is an arbiter's
-    /// thread.
-    pub(super) fn give_back_later(self) {
+    /// Releases the credit when the current handler returns, if this thread has an arbiter.
+    pub(super) fn release_after_handler(self) {
         if let Some(arbiter) = Arbiter::try_current() {
-            // If it has ended, so has the handler.
+            // An arbiter that has ended runs no handler.
             arbiter.spawn(async move { drop(self) });
         }
     }
@@ -441,7 +431,7 @@ impl Credit {
             self.socket
                 .0
                 .app_shard
-                .give_back((self.amount % EVENT) as usize);
+                .release((self.amount % EVENT) as usize);
         }
     }
 }
@@ -449,9 +439,9 @@ impl Credit {
 impl Clone for Credit {
     fn clone(&self) -> Self {
         let shared = &self.socket.0;
-        shared.unhandled.take(self.amount);
+        shared.unhandled.acquire(self.amount);
         if self.amount >= EVENT {
-            shared.app_shard.take((self.amount % EVENT) as usize);
+            shared.app_shard.acquire((self.amount % EVENT) as usize);
         }
         Credit {
             socket: self.socket.clone(),

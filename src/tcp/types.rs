@@ -1,35 +1,36 @@
-//! What `chrome.sockets.tcp` passes in and out.
+//! The arguments and results of `chrome.sockets.tcp`.
 
-use crate::error::Error;
-use crate::handover_state::TimeoutsRecord;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::error::Error;
+use crate::handover_state::TimeoutsRecord;
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
 use crate::tls::Versions;
 
-/// The most bytes of one `onReceive` where `bufferSize` is not set.
+/// The most bytes of one `onReceive` event, if `bufferSize` is not set: 4,096.
 pub const DEFAULT_BUFFER_SIZE: usize = 4096;
 
-/// `tcp.SocketProperties`: what is `None` keeps its value, or its default.
+/// `tcp.SocketProperties`. In `update`, `None` leaves a value unchanged; in `create`, it means the
+/// default.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SocketProperties {
-    /// Whether the socket stays open when its app is suspended, and goes to
-    /// the next process by a [handover](crate::handover) (`false`).
+    /// Whether the socket stays open while its app is suspended, and moves to the next process in a
+    /// [handover](crate::handover). Default: `false`.
     pub persistent: Option<bool>,
-    /// A text of the app's own; the empty one is no name. At most
-    /// [`MAX_NAME`](crate::MAX_NAME) bytes.
+    /// A text for the app's own use. The empty text removes the name. At most
+    /// [`MAX_NAME`](crate::MAX_NAME) bytes. Default: none.
     pub name: Option<String>,
-    /// The most bytes of one `onReceive` (4096). A value below 1 counts as
-    /// unset; above 65,536 nothing larger comes.
+    /// The most bytes of one `onReceive` event. Default: 4,096. Values below 1 mean the default. No
+    /// event is larger than 65,536 bytes.
     pub buffer_size: Option<i32>,
 }
 
 /// `tcp.CreateInfo`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CreateInfo {
-    /// The new socket's id.
+    /// The id of the new socket.
     pub socket_id: ClientSocketId,
 }
 
@@ -39,77 +40,74 @@ pub struct CreateInfo {
 pub struct SocketInfo {
     /// The socket.
     pub socket_id: ClientSocketId,
-    /// Whether it stays open when its app is suspended.
+    /// Whether the socket stays open while its app is suspended.
     pub persistent: bool,
     /// The app's own text, if there is one.
     pub name: Option<String>,
-    /// The most bytes of one `onReceive`, where it was set.
+    /// The most bytes of one `onReceive` event, if it was set.
     pub buffer_size: Option<i32>,
     /// Whether receiving is paused.
     pub paused: bool,
-    /// Whether there is a connection.
+    /// Whether the socket has a connection.
     pub connected: bool,
-    /// This end's address, of a socket that was connected by `connect`. An
-    /// accepted socket shows none, as in Chrome.
+    /// The local address, if `connect` made the connection. `None` for an accepted socket, as in
+    /// Chrome.
     pub local_address: Option<IpAddr>,
-    /// This end's port, shown where the address is.
+    /// The local port; `None` where the address is.
     pub local_port: Option<u16>,
-    /// The other end's address, while connected.
+    /// The peer's address, while connected.
     pub peer_address: Option<IpAddr>,
-    /// The other end's port, while connected.
+    /// The peer's port, while connected.
     pub peer_port: Option<u16>,
-    /// How long nothing may happen on it (beyond Chrome).
+    /// The socket's timeouts (beyond Chrome).
     pub timeouts: Timeouts,
-    /// Beyond Chrome: how many `onReceiveError` events of it were dropped, as
-    /// [`MAX_PANICS`](crate::MAX_PANICS) listeners had panicked at each.
+    /// How many `onReceiveError` events of the socket were dropped because
+    /// [`MAX_PANICS`](crate::MAX_PANICS) listeners had panicked at each (beyond Chrome).
     pub dropped_events: u64,
 }
 
 impl SocketInfo {
-    /// `local_address` and `local_port` in one.
+    /// `local_address` and `local_port` in one value.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         Some((self.local_address?, self.local_port?).into())
     }
 
-    /// `peer_address` and `peer_port` in one.
+    /// `peer_address` and `peer_port` in one value.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         Some((self.peer_address?, self.peer_port?).into())
     }
 }
 
-/// How long nothing may happen on a connection (beyond Chrome): what is `None`,
-/// as all is by default, may last for good.
+/// How long a connection may be inactive (beyond Chrome). `None` means no limit, which is the
+/// default of each.
 ///
-/// They are kept to a few milliseconds, and never end anything early. While the
-/// app is suspended, `claim` and `idle` do not run, and neither does any while
-/// the socket is on its way to another process; they begin anew afterwards.
+/// A timeout never ends anything early, and is at most a few milliseconds late. `claim` and `idle`
+/// stop while the app is suspended. All three stop while a handover moves the socket. Afterwards
+/// they start anew.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Timeouts {
-    /// An accepted client that nobody un-pauses, disconnects or closes within
-    /// this time is closed, as by `close`, and `onReceiveError` tells it
-    /// ([`TIMED_OUT`](NetError::TIMED_OUT)): its id is gone by then. It counts
-    /// from the moment when the client was offered, also one that has reached
-    /// no listener, and is over for good with the first `setPaused(false)`.
+    /// How long an accepted client may stay unclaimed. The app claims it by `setPaused(false)`,
+    /// `disconnect` or `close`. Otherwise the client is closed, and `onReceiveError` reports
+    /// [`TIMED_OUT`](NetError::TIMED_OUT); its id is gone by then. The time starts when the client
+    /// is offered to listeners, also if there is none. It ends for good with the first
+    /// `setPaused(false)`.
     pub claim: Option<Duration>,
-    /// A connection on which nothing was received or sent for this long ends: what
-    /// waits to be sent fails, which resets it, or what was sent still arrives, as
-    /// after `disconnect`, and `onReceiveError` tells
-    /// [`TIMED_OUT`](NetError::TIMED_OUT) when all that came before was
-    /// handled. It does not run while the socket is paused, as the app wants to
-    /// hear nothing then, and begins anew when it is resumed. Nothing is ended
-    /// that has sent something which the app is too slow to take.
+    /// How long a connection may neither receive nor send. Then it ends, and `onReceiveError`
+    /// reports [`TIMED_OUT`](NetError::TIMED_OUT) when all earlier data was handled. If data waits
+    /// to be sent, it fails and the connection is reset. Otherwise everything sent is still
+    /// delivered, as after `disconnect`. The time stops while the socket is paused, and starts anew
+    /// when it is resumed. A connection does not end while received data waits for the app.
     pub idle: Option<Duration>,
-    /// While something waits to be sent, a connection whose peer acknowledges no
-    /// byte for this long is reset. The sends that wait fail with
-    /// [`TIMED_OUT`](NetError::TIMED_OUT), as later ones do, and `onReceiveError`
-    /// tells it when the socket is not paused and all that came before was
-    /// handled. It runs while the socket is paused too. What a closed socket has
-    /// left to send is given 30 seconds instead.
+    /// How long the peer may acknowledge nothing while data waits to be sent. Then the connection
+    /// is reset. Waiting and later sends fail with [`TIMED_OUT`](NetError::TIMED_OUT).
+    /// `onReceiveError` reports the same when the socket is not paused and all earlier data was
+    /// handled. The time runs while the socket is paused too. A closed socket has 30 seconds
+    /// instead for data that is left.
     ///
-    /// On Linux the kernel tells what the peer acknowledges (`sock_diag`), so a
-    /// slow but steady reader is not cut off. On other systems, and in a sandbox
-    /// without it, only what the own kernel takes is progress: choose a time in
-    /// which the slowest peer frees a good part of the kernel's send buffer.
+    /// On Linux the kernel reports what the peer has acknowledged (`sock_diag`), so a slow but
+    /// steady reader is not cut off. On other systems, and in a sandbox without `sock_diag`, only
+    /// bytes that the local kernel takes count as progress. Choose a time there in which the
+    /// slowest peer frees a good part of the kernel's send buffer.
     pub send: Option<Duration>,
 }
 
@@ -137,49 +135,47 @@ impl From<TimeoutsRecord> for Timeouts {
     }
 }
 
-/// `tcp.SendInfo` of a send that succeeded; one that failed is an
-/// [`Error`](crate::Error).
+/// `tcp.SendInfo` of a successful send. A failed send answers an [`Error`](crate::Error).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SendInfo {
-    /// All the bytes of the call: a send is delivered whole or fails.
+    /// The length of the data: a send succeeds as a whole, or fails.
     pub bytes_sent: usize,
 }
 
 /// `tcp.DnsQueryType`: which addresses of a host name `connect` may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum DnsQueryType {
-    /// Either kind, in the resolver's order.
+    /// IPv4 and IPv6, in the resolver's order.
     #[default]
     Any,
-    /// IPv4 alone.
+    /// IPv4 only.
     Ipv4,
-    /// IPv6 alone.
+    /// IPv6 only.
     Ipv6,
 }
 
 /// `tcp.SecureOptions`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SecureOptions {
-    /// Which versions of TLS may be spoken; every one that this crate knows,
-    /// if it is `None`.
+    /// Which versions of TLS are allowed. `None` allows every version that this crate supports.
     pub tls_version: Option<TlsVersionConstraints>,
 }
 
-/// `tcp.TLSVersionConstraints`: what is `None` is no constraint.
+/// `tcp.TLSVersionConstraints`. `None` means no constraint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TlsVersionConstraints {
-    /// The lowest version that may be spoken.
+    /// The lowest allowed version.
     pub min: Option<TlsVersion>,
-    /// The highest version that may be spoken.
+    /// The highest allowed version.
     pub max: Option<TlsVersion>,
 }
 
 /// A version of TLS.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum TlsVersion {
-    /// `tls1`, which is not spoken any more. As a `min` it means `tls1.2`.
+    /// `tls1`, which is not supported. As `min` it means `tls1.2`.
     Tls1,
-    /// `tls1.1`, likewise.
+    /// `tls1.1`, which is not supported. As `min` it means `tls1.2`.
     Tls1_1,
     /// `tls1.2`.
     Tls1_2,
@@ -188,9 +184,9 @@ pub enum TlsVersion {
 }
 
 impl TlsVersionConstraints {
-    /// Chrome's texts: `tls1`, `tls1.1`, `tls1.2` and `tls1.3`. Any other text
-    /// is no constraint. Nobody speaks the first two any more: who asks for
-    /// them at most gets no connection, rather than one of another version.
+    /// Reads Chrome's names: `tls1`, `tls1.1`, `tls1.2` and `tls1.3`. Any other text is no
+    /// constraint. The first two versions are not supported: a maximum of one of them leaves no
+    /// version, so `secure` fails.
     pub fn from_names(min: Option<&str>, max: Option<&str>) -> Self {
         let known = |name: &str| match name {
             "tls1" => Some(TlsVersion::Tls1),
@@ -209,12 +205,10 @@ impl TlsVersionConstraints {
 impl SecureOptions {
     pub(super) fn versions(&self) -> Result<Versions, NetError> {
         let TlsVersionConstraints { min, max } = self.tls_version.unwrap_or_default();
-        let (min, max) = (
-            min.unwrap_or(TlsVersion::Tls1),
-            max.unwrap_or(TlsVersion::Tls1_3),
-        );
-        let spoken = |version| (min..=max).contains(&version);
-        match (spoken(TlsVersion::Tls1_2), spoken(TlsVersion::Tls1_3)) {
+        let min = min.unwrap_or(TlsVersion::Tls1);
+        let max = max.unwrap_or(TlsVersion::Tls1_3);
+        let allows = |version| (min..=max).contains(&version);
+        match (allows(TlsVersion::Tls1_2), allows(TlsVersion::Tls1_3)) {
             (true, true) => Ok(Versions::Both),
             (true, false) => Ok(Versions::Tls1_2),
             (false, true) => Ok(Versions::Tls1_3),
@@ -228,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_version_is_spoken_that_the_names_do_not_cover() {
+    fn versions_outside_the_named_range_are_not_allowed() {
         use Versions::*;
         let none = Err(NetError::NO_SSL_VERSIONS_ENABLED);
         for (min, max, versions) in [

@@ -294,7 +294,7 @@ impl PendingAccept {
 }
 
 impl AcceptNotifier for PendingAccept {
-    fn claimed(self: Arc<Self>) {
+    fn acknowledged(self: Arc<Self>) {
         // Waits until every listener has its `onAccept`.
         if self.client.app_shard().shard.is_remote {
             drop(self.dispatch_lock.lock());

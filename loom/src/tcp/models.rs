@@ -89,7 +89,7 @@ fn run(
         for slot in slots.drain(..) {
             let socket = &sockets[slot as usize];
             socket.0.queued.clear();
-            socket.0.unhandled.begin_look();
+            socket.0.unhandled.begin_poll();
             if look(socket, takes).is_ready() {
                 open -= 1;
             }
@@ -108,7 +108,7 @@ fn a_socket_that_waits_for_its_window_and_then_for_all_credits_is_woken() {
         let socket = Socket::new(0, &queue);
         let handlers = [1, 2].map(|_| {
             // Two events are a full window here.
-            socket.0.unhandled.take(EVENT + 1);
+            socket.0.unhandled.acquire(EVENT + 1);
             socket.clone()
         });
         let handlers = handlers.map(|socket| thread::spawn(move || socket.release()));
@@ -132,8 +132,8 @@ fn starve(sockets: u32, make_room: impl Fn(&AppWindow<Socket>) + Send + Sync + C
     crate::every_interleaving(move || {
         let queue = Arc::default();
         let window = Arc::new(AppWindow::new(2));
-        window.take(1);
-        window.keep(1);
+        window.acquire(1);
+        window.add_returned(1);
         let sockets: Vec<_> = (0..sockets).map(|slot| Socket::new(slot, &queue)).collect();
         let listener = {
             let window = window.clone();
@@ -151,13 +151,13 @@ fn starve(sockets: u32, make_room: impl Fn(&AppWindow<Socket>) + Send + Sync + C
 #[test]
 fn a_starved_socket_is_woken_when_an_event_is_handled() {
     starve(1, |window| {
-        window.give_back(1);
+        window.release(1);
     });
 }
 
 #[test]
-fn starved_sockets_are_woken_when_kept_data_is_raised() {
-    starve(2, |window| window.let_go(1));
+fn starved_sockets_are_woken_when_returned_data_is_raised() {
+    starve(2, |window| window.remove_returned(1));
 }
 
 /// The bytes that the OS got, and the calls that were carried out, in order.
@@ -276,7 +276,7 @@ fn the_end_is_reported_after_the_earlier_calls_of_handlers() {
     crate::every_interleaving(|| {
         let queue = Arc::default();
         let socket = Socket::new(0, &queue);
-        socket.0.unhandled.take(EVENT + 1);
+        socket.0.unhandled.acquire(EVENT + 1);
         let handler = {
             let (socket, queue) = (socket.clone(), queue.clone());
             thread::spawn(move || {
@@ -296,11 +296,11 @@ fn the_end_is_reported_after_the_earlier_calls_of_handlers() {
                 return Poll::Pending;
             }
             let ahead = CallsAhead {
-                takes,
-                in_hand: false,
-                in_inbox: queue.has_calls(),
+                dequeues: takes,
+                has_unexecuted: false,
+                has_queued: queue.has_calls(),
             };
-            if !ending.is_due(ahead) {
+            if !ending.calls_are_done(ahead) {
                 socket.make_ready();
                 return Poll::Pending;
             }

@@ -75,7 +75,7 @@ impl Handler<OnEachArbiter> for Registry {
         let OnEachArbiter { app, init } = call;
         let registry = ctx.address();
         let state = self.app(&app);
-        let shards = state.app_shards.each().map(|app_shard| &*app_shard.shard);
+        let shards = state.app_shards.shards().map(|app_shard| &*app_shard.shard);
         let running: Vec<_> = shards
             .map(|shard| run(&init, &app, &registry, shard))
             .collect();

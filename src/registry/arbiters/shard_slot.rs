@@ -56,7 +56,7 @@ impl ShardSlot {
                 has_moved = true;
                 *thread = shard.is_remote.then(ArbiterThread::start).flatten();
                 let arbiter = thread.as_ref().map(|thread| thread.0.clone());
-                shard.is_now_in(arbiter.unwrap_or_else(Arbiter::current));
+                shard.set_arbiter(arbiter.unwrap_or_else(Arbiter::current));
             }
             thread.as_ref().map(|thread| thread.0.clone())
         });

@@ -148,8 +148,8 @@ impl Registry {
             // The peer was gone and no input was unread, so the descriptor was
             // closed before the handover. The end is not reported yet.
             (None, Some(record)) if record.end.is_some() => Some(InheritedConnection {
-                is_let_go: true,
-                ..inherited_connection(tcp::nowhere(), record, unsent)
+                is_released: true,
+                ..inherited_connection(tcp::closed_stream(), record, unsent)
             }),
             _ => return Err(no_descriptor),
         };
@@ -242,7 +242,7 @@ impl Registry {
         for (app, mut inherited) in import.clients {
             let state = self.inheriting_app(&app, inherited.record.suspended);
             let app_shard = state.app_shards.least_loaded();
-            inherited.arrive(&app_shard.counter);
+            inherited.count_connection(&app_shard.counter);
             let client = ClientSocket::new(ClientSocketId::new(inherited.record.id), app_shard);
             let connection = inherited.record.connection.as_ref();
             let was_accepted = connection.is_some_and(|it| it.dialled.is_none());
@@ -251,7 +251,7 @@ impl Registry {
             client.do_send(Command::Inherit(Box::new(inherited)));
             match was_accepted {
                 true => self.id_table.insert(client),
-                false => self.id_table.insert_made(client),
+                false => self.id_table.insert_created(client),
             }
         }
         for (app, inherited) in import.servers {
@@ -302,7 +302,7 @@ fn inherited_connection(
         stream,
         record,
         unsent: unsent.concat().into(),
-        is_let_go: false,
+        is_released: false,
         connection_guard: None,
     }
 }

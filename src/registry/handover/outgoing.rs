@@ -129,7 +129,9 @@ impl Handler<Export> for Registry {
             for exported in join_all(clients.collect::<Vec<_>>()).await {
                 let exported = exported.map_err(|_| Error::Stopped)?;
                 handover_state.clients.extend(exported.clients);
-                handover_state.not_transferred.extend(exported.left);
+                handover_state
+                    .not_transferred
+                    .extend(exported.not_transferred);
             }
             handover_state.servers.sort_by_key(|it| it.record.id);
             handover_state.clients.sort_by_key(|it| it.record.id);
@@ -144,7 +146,7 @@ impl Handler<Deliver> for Registry {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, Deliver(limit): Deliver, _: &mut Self::Context) -> Self::Result {
-        let delivered = ask_all(&self.socket_tables(), &tcp::Deliver(limit));
+        let delivered = ask_all(&self.socket_tables(), &tcp::AwaitDelivery(limit));
         Box::pin(async move {
             delivered.await;
         })

@@ -1,4 +1,4 @@
-//! The buffers that sockets are read into.
+//! The buffers for reading.
 
 use std::sync::Arc;
 
@@ -7,86 +7,80 @@ use parking_lot::Mutex;
 
 use crate::tcp::WINDOW;
 
-/// How many spare buffers are kept: 1 MiB of them.
-const SPARE: usize = 16;
+/// How many spare buffers are kept: 1 MiB in all.
+const MAX_SPARE: usize = 16;
 
-/// One buffer to read into, and spare ones for when it is given away.
+/// One buffer for reading, and spare ones.
 ///
-/// What is received is copied out of it, so that an event holds no more than
-/// its own bytes. A buffer that a single event fills at least half is given
-/// away instead: copying 64 KiB, and having the allocator fetch and return
-/// them at every event, took half of the time of a bulk echo.
-pub(in crate::tcp) struct Pool {
+/// Received data is copied out of the buffer, so that an event holds only its own bytes. If one
+/// event fills at least half of the buffer, the event gets the buffer itself. Copying 64 KiB and
+/// allocating them for each event took half of the time of a bulk echo.
+pub(in crate::tcp) struct BufferPool {
     buffer: Box<[u8]>,
     spare: Spare,
 }
 
 type Spare = Arc<Mutex<Vec<Box<[u8]>>>>;
 
-impl Pool {
+impl BufferPool {
     pub(in crate::tcp) fn new() -> Self {
-        Pool {
-            buffer: fresh(),
+        BufferPool {
+            buffer: new_buffer(),
             spare: Spare::default(),
         }
     }
 
-    /// The first `most` bytes to read into.
-    pub(in crate::tcp) fn buffer(&mut self, most: usize) -> &mut [u8] {
-        let most = most.min(self.buffer.len());
-        &mut self.buffer[..most]
+    /// The first `limit` bytes of the buffer.
+    pub(in crate::tcp) fn buffer(&mut self, limit: usize) -> &mut [u8] {
+        let limit = limit.min(self.buffer.len());
+        &mut self.buffer[..limit]
     }
 
-    /// The first `count` bytes, which have been read, in pieces of at most
-    /// `chunk`.
+    /// The first `count` bytes, which were read, in pieces of at most `chunk` bytes.
     pub(in crate::tcp) fn pieces(
         &mut self,
         count: usize,
         chunk: usize,
     ) -> impl Iterator<Item = Bytes> + use<'_> {
-        let whole = (count <= chunk && count * 2 >= self.buffer.len()).then(|| self.give(count));
+        let whole = (count <= chunk && count * 2 >= self.buffer.len()).then(|| self.lend(count));
         let copied = if whole.is_some() { 0 } else { count };
         let copies = self.buffer[..copied].chunks(chunk);
         whole.into_iter().chain(copies.map(Bytes::copy_from_slice))
     }
 
-    fn give(&mut self, count: usize) -> Bytes {
-        let spare = lock(&self.spare).pop();
-        let buffer = std::mem::replace(&mut self.buffer, spare.unwrap_or_else(fresh));
-        Bytes::from_owner(Given {
+    fn lend(&mut self, count: usize) -> Bytes {
+        let spare = self.spare.lock().pop();
+        let buffer = std::mem::replace(&mut self.buffer, spare.unwrap_or_else(new_buffer));
+        Bytes::from_owner(LentBuffer {
             buffer,
             count,
-            registry_link: self.spare.clone(),
+            spare: self.spare.clone(),
         })
     }
 }
 
-fn fresh() -> Box<[u8]> {
+fn new_buffer() -> Box<[u8]> {
     vec![0; WINDOW].into_boxed_slice()
 }
 
-fn lock(spare: &Spare) -> parking_lot::MutexGuard<'_, Vec<Box<[u8]>>> {
-    spare.lock()
-}
-
-/// A buffer that an event has; it comes back when the last of it is dropped.
-struct Given {
+/// A buffer that an event owns. It returns to the pool when the last part of it is dropped.
+struct LentBuffer {
     buffer: Box<[u8]>,
     count: usize,
-    registry_link: Spare,
+    spare: Spare,
 }
 
-impl AsRef<[u8]> for Given {
+impl AsRef<[u8]> for LentBuffer {
     fn as_ref(&self) -> &[u8] {
         &self.buffer[..self.count]
     }
 }
 
-impl Drop for Given {
+impl Drop for LentBuffer {
     fn drop(&mut self) {
-        let mut registry_link = lock(&self.registry_link);
-        if registry_link.len() < SPARE {
-            registry_link.push(std::mem::take(&mut self.buffer));
+        let mut spare = self.spare.lock();
+        if spare.len() < MAX_SPARE {
+            spare.push(std::mem::take(&mut self.buffer));
         }
     }
 }
@@ -95,7 +89,7 @@ impl Drop for Given {
 mod tests {
     use super::*;
 
-    fn filled(pool: &mut Pool, count: usize, chunk: usize) -> Vec<Bytes> {
+    fn filled(pool: &mut BufferPool, count: usize, chunk: usize) -> Vec<Bytes> {
         for (i, byte) in pool.buffer(count).iter_mut().enumerate() {
             *byte = (i % 251) as u8;
         }
@@ -104,7 +98,7 @@ mod tests {
 
     #[test]
     fn pieces_are_no_larger_than_asked_for_and_lose_nothing() {
-        let mut pool = Pool::new();
+        let mut pool = BufferPool::new();
         for (count, chunk) in [
             (1, 1),
             (10, 3),
@@ -129,26 +123,26 @@ mod tests {
     }
 
     #[test]
-    fn a_given_buffer_keeps_its_bytes_and_comes_back() {
-        let mut pool = Pool::new();
+    fn a_lent_buffer_keeps_its_bytes_and_returns() {
+        let mut pool = BufferPool::new();
         let given = filled(&mut pool, WINDOW, WINDOW).remove(0);
         pool.buffer(WINDOW).fill(0xff);
         assert_eq!(given[1], 1);
-        assert_eq!(lock(&pool.spare).len(), 0);
+        assert_eq!(pool.spare.lock().len(), 0);
         drop(given);
-        assert_eq!(lock(&pool.spare).len(), 1);
+        assert_eq!(pool.spare.lock().len(), 1);
     }
 
     #[test]
     fn small_reads_are_copied_and_spare_buffers_are_few() {
-        let mut pool = Pool::new();
+        let mut pool = BufferPool::new();
         let small = filled(&mut pool, WINDOW / 2 - 1, WINDOW);
         drop(small);
-        assert_eq!(lock(&pool.spare).len(), 0, "a copy has no buffer");
-        let many: Vec<_> = (0..2 * SPARE)
+        assert_eq!(pool.spare.lock().len(), 0, "a copy has no buffer");
+        let many: Vec<_> = (0..2 * MAX_SPARE)
             .map(|_| filled(&mut pool, WINDOW, WINDOW))
             .collect();
         drop(many);
-        assert_eq!(lock(&pool.spare).len(), SPARE);
+        assert_eq!(pool.spare.lock().len(), MAX_SPARE);
     }
 }

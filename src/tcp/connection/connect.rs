@@ -1,6 +1,5 @@
-//! `tcp.connect`: from a name to a connection, off the actor's thread.
+//! `tcp.connect`: resolves a name and connects, outside the actor.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -10,13 +9,13 @@ use crate::os::{Network, Stream};
 use crate::tcp::DnsQueryType;
 use crate::tcp::socket::ClientSocket;
 
-/// The longest host name there is (RFC 1035).
-const MAX_HOST: usize = 253;
+/// The longest possible host name (RFC 1035).
+const MAX_HOST_LENGTH: usize = 253;
 
-/// Where a `connect` goes.
+/// The arguments of `connect`.
 pub(crate) struct Target {
-    /// In the form that permissions are checked by; else, as it was written,
-    /// what only the permission for any host covers.
+    /// The host in the form that permissions are checked against. If it has no such form: as it was
+    /// written, which only a permission for any host covers.
     host: Result<Host, String>,
     port: i32,
     dns: DnsQueryType,
@@ -25,8 +24,8 @@ pub(crate) struct Target {
 impl Target {
     pub(crate) fn new(host: &str, port: i32, dns: DnsQueryType) -> Self {
         Target {
-            // What is longer cannot be resolved, and need not be copied.
-            host: Host::parse(host).map_err(|_| host.chars().take(MAX_HOST + 1).collect()),
+            // A longer name cannot be resolved, so its rest is not kept.
+            host: Host::parse(host).map_err(|_| host.chars().take(MAX_HOST_LENGTH + 1).collect()),
             port,
             dns,
         }
@@ -44,21 +43,12 @@ impl Target {
         permissions.may_reach(self.host.as_ref().ok(), self.port)
     }
 
-    /// What was asked for, whichever address it has: what a certificate has to
-    /// be for.
+    /// The host as given, for which the certificate must be valid, whatever its address is.
     fn host(&self) -> Box<str> {
         match &self.host {
             Ok(Host::Address(address)) => address.to_string().into(),
             Ok(Host::Name(name)) => name.relative().into(),
             Err(text) => text.as_str().into(),
-        }
-    }
-
-    fn allows(&self, address: &IpAddr) -> bool {
-        match self.dns {
-            DnsQueryType::Any => true,
-            DnsQueryType::Ipv4 => address.is_ipv4(),
-            DnsQueryType::Ipv6 => address.is_ipv6(),
         }
     }
 
@@ -68,22 +58,31 @@ impl Target {
         socket: &ClientSocket,
     ) -> Result<Vec<IpAddr>, NetError> {
         let name = match &self.host {
-            Ok(Host::Address(literal)) => return self.kind_asked_for(vec![*literal]),
-            // RFC 6761, 6.3: whatever a resolver or the hosts file says.
+            Ok(Host::Address(literal)) => return self.filter_family(vec![*literal]),
+            // RFC 6761, 6.3: without a look at a resolver or the hosts file.
             Ok(Host::Name(name)) if name.is_localhost() => {
                 let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-                return self.kind_asked_for(loopback.into());
+                return self.filter_family(loopback.into());
             }
             Ok(Host::Name(name)) => name.as_str(),
-            Err(text) if may_be_a_name(text) => text,
+            Err(text) if is_resolvable(text) => text,
             Err(_) => return Err(NetError::NAME_NOT_RESOLVED),
         };
-        let resolved = resolve(network, name, socket).await?;
-        self.kind_asked_for(resolved.map_err(|error| net_error::resolve(&error))?)
+        let app_context = &socket.app_shard().app_context;
+        let permit = app_context.lookups.acquire(&app_context.app).await;
+        let permit = Box::new(permit.ok_or(NetError::FAILED)?);
+        // The look-up keeps its permit until the resolver answers, also if the attempt is
+        // cancelled: it takes a thread until then.
+        let resolved = network.resolve_with_permit(name, permit).await;
+        self.filter_family(resolved.map_err(|error| net_error::resolve(&error))?)
     }
 
-    fn kind_asked_for(&self, mut addresses: Vec<IpAddr>) -> Result<Vec<IpAddr>, NetError> {
-        addresses.retain(|address| self.allows(address));
+    fn filter_family(&self, mut addresses: Vec<IpAddr>) -> Result<Vec<IpAddr>, NetError> {
+        addresses.retain(|address| match self.dns {
+            DnsQueryType::Any => true,
+            DnsQueryType::Ipv4 => address.is_ipv4(),
+            DnsQueryType::Ipv6 => address.is_ipv6(),
+        });
         if addresses.is_empty() {
             return Err(NetError::NAME_NOT_RESOLVED);
         }
@@ -91,23 +90,10 @@ impl Target {
     }
 }
 
-/// Asks the resolver, when it is this app's turn. The look-up may go on when
-/// the attempt has been given up, and keeps its place then.
-async fn resolve(
-    network: &Arc<dyn Network>,
-    name: &str,
-    socket: &ClientSocket,
-) -> Result<io::Result<Vec<IpAddr>>, NetError> {
-    let app_context = &socket.app_shard().app_context;
-    let lookup = app_context.lookups.begin(&app_context.app).await;
-    let lookup = lookup.ok_or(NetError::FAILED)?;
-    Ok(network.resolve_with_permit(name, Box::new(lookup)).await)
-}
-
-/// Whether a resolver should be asked for what has no form.
-fn may_be_a_name(text: &str) -> bool {
+/// Whether to ask a resolver for a text that is not a valid host.
+fn is_resolvable(text: &str) -> bool {
     !text.is_empty()
-        && text.len() <= MAX_HOST
+        && text.len() <= MAX_HOST_LENGTH
         && !text.contains(|c: char| c.is_control() || c.is_whitespace())
 }
 
@@ -119,9 +105,8 @@ pub(crate) struct Connected {
     pub(in crate::tcp) host: Box<str>,
 }
 
-/// Tries the target's addresses one after the other. When none works, the last
-/// one's error is the answer, except that a denial is not hidden by the errors
-/// of others.
+/// Tries the target's addresses one after the other. If none works, returns the last error, or
+/// `NETWORK_ACCESS_DENIED` if any of them was that.
 pub(in crate::tcp) async fn connect(
     network: Arc<dyn Network>,
     target: Target,
@@ -167,12 +152,12 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_name_is_not_asked_for() {
+    fn a_text_that_cannot_be_a_name_is_not_resolved() {
         for host in ["", " ", "a b", "a\0b", "a\n"] {
-            assert!(!may_be_a_name(host), "{host:?}");
+            assert!(!is_resolvable(host), "{host:?}");
         }
-        assert!(!may_be_a_name(&"a".repeat(254)));
-        assert!(may_be_a_name(&"a".repeat(253)));
+        assert!(!is_resolvable(&"a".repeat(254)));
+        assert!(is_resolvable(&"a".repeat(253)));
         let long = target(&"a".repeat(1 << 20), 1);
         assert!(long.host.is_err_and(|text| text.len() == 254));
     }

@@ -1,77 +1,68 @@
-//! When the end of a connection may be told, though its handlers' last calls
-//! come from another thread.
+//! Decides when the end of a connection may be reported, if handlers make their last calls in other
+//! threads.
 
-/// How far the row is with telling the end of its connection.
+/// The progress of reporting a connection's end.
 ///
-/// A handler may send, and give its credit back afterwards: then its send is
-/// in the inbox, or has left, before the row sees that everything was handled.
-/// The end disconnects the socket, so it is told after those calls were carried
-/// out. That is the case when the inbox has no call, or when it has been emptied
-/// since: the row is looked at behind all that was in it. Calls by id are in
-/// the registry's mailbox first: if the app makes such calls, the registry is
-/// asked to have passed them on, and says so by way of the inbox.
+/// A handler may send, and release its credit afterwards. When the actor sees that all events are
+/// handled, that send is in the command queue or has been carried out. The report disconnects the
+/// socket, so such calls have to be carried out first. They are if the command queue has no call,
+/// or if it was emptied since: the actor polls the socket behind the calls that it took out. Calls
+/// by id are in the registry's mailbox first. If the app makes such calls, the registry is asked to
+/// forward them, and its answer arrives in the command queue.
 #[derive(Default)]
 pub(in crate::tcp) struct Ending {
-    /// How often the inbox had been emptied when everything was seen handled.
+    /// How often the command queue had been emptied when all events were first seen handled.
     handled_at: Option<u64>,
-    /// After which event the registry was asked, and whether it has answered.
-    passed: Option<(u64, bool)>,
+    /// The last event when the registry was asked, and whether it has answered.
+    forwarding: Option<(u64, bool)>,
 }
 
-/// Whether the registry has passed on the calls by id.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::tcp) enum Passed {
-    /// It has not been asked.
-    Unasked,
-    Asked,
-    Yes,
-}
-
-/// What may stand between a handler's end and the end of its connection.
+/// The calls that may precede the report of the end.
 #[derive(Clone, Copy)]
 pub(in crate::tcp) struct CallsAhead {
-    /// How often the inbox has been emptied.
-    pub(in crate::tcp) takes: u64,
-    /// Whether the actor has taken calls that it has not carried out.
-    pub(in crate::tcp) in_hand: bool,
-    /// Whether there are calls in the inbox.
-    pub(in crate::tcp) in_inbox: bool,
+    /// How often the command queue has been emptied.
+    pub(in crate::tcp) dequeues: u64,
+    /// Whether the actor has calls that it has not carried out.
+    pub(in crate::tcp) has_unexecuted: bool,
+    /// Whether the command queue has calls.
+    pub(in crate::tcp) has_queued: bool,
 }
 
 impl Ending {
-    /// Every event is handled: whether the calls before that were carried out.
-    /// If not, the row is to be looked at again.
-    pub(in crate::tcp) fn is_due(&mut self, ahead: CallsAhead) -> bool {
-        if !ahead.in_hand && !ahead.in_inbox {
+    /// Whether the calls that handlers made are carried out, now that all events are handled. If
+    /// not, the socket has to be polled again.
+    pub(in crate::tcp) fn calls_are_done(&mut self, ahead: CallsAhead) -> bool {
+        if !ahead.has_unexecuted && !ahead.has_queued {
             return true;
         }
-        let handled_at = *self.handled_at.get_or_insert(ahead.takes);
-        !ahead.in_hand && handled_at < ahead.takes
+        let handled_at = *self.handled_at.get_or_insert(ahead.dequeues);
+        !ahead.has_unexecuted && handled_at < ahead.dequeues
     }
 
-    /// As far as the calls of handlers are concerned that have heard this event,
-    /// which is the last.
-    pub(in crate::tcp) fn passed(&self, last: u64) -> Passed {
-        match self.passed {
-            Some((asked, true)) if asked == last => Passed::Yes,
-            Some((asked, false)) if asked == last => Passed::Asked,
-            _ => Passed::Unasked,
+    /// Whether the registry has forwarded the calls by id of the handlers of all events up to
+    /// `last`.
+    pub(in crate::tcp) fn are_calls_forwarded(&self, last: u64) -> bool {
+        self.forwarding == Some((last, true))
+    }
+
+    /// Notes that the registry is asked. `false` if it was asked already.
+    pub(in crate::tcp) fn request_forwarding(&mut self, last: u64) -> bool {
+        let is_new = self.forwarding.is_none_or(|(asked, _)| asked != last);
+        if is_new {
+            self.forwarding = Some((last, false));
+        }
+        is_new
+    }
+
+    /// The registry has forwarded the calls that it was asked about after the event `last`.
+    pub(in crate::tcp) fn forwarding_done(&mut self, last: u64) {
+        if self.forwarding == Some((last, false)) {
+            self.forwarding = Some((last, true));
         }
     }
 
-    pub(in crate::tcp) fn ask(&mut self, last: u64) {
-        self.passed = Some((last, false));
-    }
-
-    /// The registry answers what it was asked after this event.
-    pub(in crate::tcp) fn answered(&mut self, last: u64) {
-        if self.passed(last) == Passed::Asked {
-            self.passed = Some((last, true));
-        }
-    }
-
-    /// An event was raised: handlers may call again.
-    pub(in crate::tcp) fn next_epoch(&mut self) {
+    /// An event was raised, so handlers may call again.
+    pub(in crate::tcp) fn reset(&mut self) {
         *self = Ending::default();
     }
 }

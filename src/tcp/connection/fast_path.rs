@@ -1,10 +1,9 @@
-//! The short way of a send: straight to the OS, where it is called.
+//! The fast path of a send: a system call in the caller's thread.
 //!
-//! A send that nothing is before needs no turn of the rows actor: it is written
-//! in its caller's thread, and only what the OS does not take at once goes the
-//! long way, through the inbox. The order of a socket's calls holds, because
-//! the way is open only while no call of the socket is under way
-//! ([`InFlightCall`]), and shut before anything that sends may not pass.
+//! A send that no other call precedes needs no turn of the actor. Only the part that the OS does
+//! not take at once goes through the command queue. The order of a socket's calls is kept, because
+//! the fast path is used only while no call of the socket is in flight ([`InFlightCall`]). It is
+//! closed before everything that a send must not overtake.
 
 use std::io;
 use std::io::ErrorKind::{Interrupted, WouldBlock};
@@ -14,12 +13,11 @@ use bytes::{Buf, Bytes};
 
 use crate::os::Writer;
 use crate::sync::SharedWriterGuard;
-use crate::tcp::actor::SocketTable;
 use crate::tcp::connection::state::{Claim, SocketState, Transfer};
-use crate::tcp::connection::{Connection, Link, WriteSide};
+use crate::tcp::connection::{Link, WriteSide};
 use crate::tcp::socket::ClientSocket;
 
-/// A call on its way: while one is, later sends go behind it.
+/// A call of a socket that is not finished. While there is one, the fast path is not used.
 pub(in crate::tcp) struct InFlightCall(ClientSocket);
 
 impl InFlightCall {
@@ -39,7 +37,7 @@ impl Drop for InFlightCall {
     }
 }
 
-/// What has become of a send.
+/// The result of a write on the fast path.
 pub(in crate::tcp) enum WriteAttempt {
     /// The OS has taken all of it.
     Complete,
@@ -47,7 +45,7 @@ pub(in crate::tcp) enum WriteAttempt {
     Partial(Option<io::Error>),
 }
 
-/// Writes what the OS takes of `data` at once, if the way is open.
+/// Writes as much of `data` as the OS takes at once, if the fast path is usable.
 pub(in crate::tcp) fn try_write(
     guard: &SharedWriterGuard<'_, Arc<dyn Writer>>,
     socket: &ClientSocket,
@@ -65,17 +63,18 @@ pub(in crate::tcp) fn try_write(
             data.advance(written);
             WriteAttempt::Partial(None)
         }
-        Err(error) if matches!(error.kind(), Interrupted | WouldBlock) => {
-            WriteAttempt::Partial(None)
+        Err(error) => {
+            let is_retried = matches!(error.kind(), Interrupted | WouldBlock);
+            // An error without an OS number comes from an event loop that has ended. The stream may
+            // move to another one, so the rest is only queued.
+            let is_final = !is_retried && error.raw_os_error().is_some();
+            // The OS may report an error only once, so the rest carries it.
+            WriteAttempt::Partial(is_final.then_some(error))
         }
-        // The OS says it once.
-        Err(error) if error.raw_os_error().is_some() => WriteAttempt::Partial(Some(error)),
-        // The event loop that it belongs to has ended; it may go on elsewhere.
-        Err(_) => WriteAttempt::Partial(None),
     }
 }
 
-/// That the short way to a connection is open; it is shut when this is dropped.
+/// The fast path of a connection is open. Dropping this closes it.
 pub(in crate::tcp) struct FastPath(ClientSocket);
 
 impl FastPath {
@@ -88,42 +87,33 @@ impl FastPath {
 impl Drop for FastPath {
     fn drop(&mut self) {
         let writer = self.0.fast_path().close();
-        // It may close the connection: not under the lock.
+        // Dropping the writer may close the connection, which must not happen under the lock.
         drop(writer);
     }
 }
 
-impl SocketTable {
-    pub(in crate::tcp) fn settle(&mut self, socket: &ClientSocket) {
-        if let Some(row) = self.row(socket) {
-            row.settle();
-        }
-    }
-}
-
 impl SocketState {
-    /// Opens or shuts the short way, as the row is now. It is never wrong to
-    /// leave it shut.
-    pub(in crate::tcp) fn settle(&mut self) {
+    /// Opens or closes the fast path as the socket's state requires. A closed fast path is always
+    /// correct.
+    pub(in crate::tcp) fn update_fast_path(&mut self) {
+        // The actor has to see the app's first call, which notifies the server socket. In a
+        // handover, the other process may write to the connection. With timeouts, the actor has to
+        // see each write.
         let is_claimed = !matches!(self.claim, Claim::Offered(_));
-        let is_clear = self.transfer == Transfer::None && is_claimed && self.timing.is_none();
-        if let Link::Connected(connection) = &mut self.link {
-            connection.settle(is_clear, &self.socket);
-        }
-    }
-}
-
-impl Connection {
-    fn settle(&mut self, is_clear: bool, socket: &ClientSocket) {
-        if !is_clear {
-            self.close_fast_path();
-        } else if matches!(self.write_side, WriteSide::Queued)
-            && let Some(writer) = self.stream.writer()
+        let is_in_handover = self.transfer != Transfer::None;
+        let is_allowed = is_claimed && !is_in_handover && self.timeout_state.is_none();
+        let Link::Connected(connection) = &mut self.link else {
+            return;
+        };
+        if !is_allowed {
+            connection.close_fast_path();
+        } else if matches!(connection.write_side, WriteSide::Queued)
+            && let Some(writer) = connection.stream.writer()
         {
-            let _guard = FastPath::open(socket, writer);
-            self.write_side = WriteSide::Fast { _guard };
-            // The actor does not see what is written this way.
-            self.is_used = true;
+            let _guard = FastPath::open(&self.socket, writer);
+            connection.write_side = WriteSide::Fast { _guard };
+            // The actor does not see what is written on the fast path.
+            connection.maybe_written = true;
         }
     }
 }

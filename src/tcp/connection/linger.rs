@@ -1,11 +1,9 @@
-//! Connections that the app is done with: what was sent arrives before they are
-//! closed.
+//! Lingering close: delivers what was sent before a closed connection's descriptor is closed.
 //!
-//! The kernel answers a close with unread input by a reset, and so input that
-//! comes later. A reset makes the peer lose what it has not read yet. So a
-//! connection that ends is closed in this order (RFC 9112, section 9.6): what
-//! waits is written, the writing side is shut, input is read and discarded until
-//! the peer's end, and only then the descriptor is closed.
+//! Linux answers a close with unread input, and input after a close, by a reset, which makes the
+//! peer lose data that it has not read yet. So a connection is closed in this order (RFC 9112,
+//! section 9.6): write waiting data, shut the write side, discard input until the peer's end, close
+//! the descriptor.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,121 +18,120 @@ use crate::net_error::{self, NetError};
 use crate::os::{Stream, retry_if_spurious, try_close_gracefully};
 use crate::tcp::actor::{Entry, SocketTable};
 use crate::tcp::connection::Connection;
-use crate::tcp::connection::timeouts::Alarm;
+use crate::tcp::connection::timeouts::Timer;
 use crate::tcp::connection::write::WriteQueue;
 use crate::tcp::shards::shard::AppShard;
 use crate::tcp::socket::ClientSocket;
 
-/// How long a peer may acknowledge nothing before its connection is given up.
+/// How long a peer may acknowledge nothing before its connection is reset.
 pub(in crate::tcp) const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How much input of one connection is discarded; more resets it.
+/// The most input of one connection that is discarded. A connection with more is reset.
 const MAX_DISCARDED: usize = 1024 * 1024;
 
-/// How often a connection is read before the others have their turn.
-const READS_A_TURN: usize = 2;
+/// How often one connection is read before the next one has its turn.
+const READS_PER_TURN: usize = 2;
 
-/// When Linux is first asked what the peer has acknowledged: after a round trip
-/// to most peers, and after the 40 ms by which Linux delays an acknowledgement.
-/// Each later look comes after twice the time.
-const FIRST_LOOK: Duration = Duration::from_millis(100);
+/// When the OS is first asked what the peer has acknowledged: after a round trip to most peers, and
+/// after the 40 ms by which Linux delays an acknowledgement. The time doubles with each check.
+const FIRST_CHECK: Duration = Duration::from_millis(100);
 
-/// How many connections of one app linger, an equal part of them in each
-/// arbiter: enough for 2,500 closes a second with peers 100 ms away, and a
-/// quarter of the descriptors that a process has by default.
+/// The most lingering connections of one app, in equal parts for its arbiters. It allows 2,500
+/// closes a second with peers 100 ms away, and is a quarter of the descriptors that a process has
+/// by default.
 const MAX_LINGERING: usize = 256;
 
-/// The least part of an arbiter.
+/// The smallest part of an arbiter.
 const MIN_LINGERING: usize = 32;
 
-/// What is left of a connection that its app is done with.
-pub(in crate::tcp) struct Ended {
+/// A connection that is closed for its app, and may have data to deliver.
+pub(in crate::tcp) struct Closing {
     pub(in crate::tcp) stream: Box<dyn Stream>,
     pub(in crate::tcp) queue: WriteQueue,
     pub(in crate::tcp) connection_guard: Option<ConnectionGuard>,
     /// Whether nothing was ever written that the peer could lose.
-    pub(in crate::tcp) is_unused: bool,
+    pub(in crate::tcp) never_written: bool,
 }
 
-impl From<Connection> for Ended {
+impl From<Connection> for Closing {
     fn from(connection: Connection) -> Self {
-        Ended {
+        Closing {
             stream: connection.stream,
             queue: connection.queue,
-            connection_guard: connection.ends.connection_guard,
-            is_unused: !connection.is_used,
+            connection_guard: connection.meta.connection_guard,
+            never_written: !connection.maybe_written,
         }
     }
 }
 
-impl Ended {
-    /// It has to end now. If that cuts off what was to be sent, it is reset, and
-    /// nothing is left.
-    pub(in crate::tcp) fn cut_short(connection: Connection) -> Option<Self> {
-        let mut ended = Ended::from(connection);
-        if ended.queue.is_empty() {
-            return Some(ended);
+impl Closing {
+    /// For a connection that has to end now: resets it if data waits to be sent, and returns it
+    /// otherwise.
+    pub(in crate::tcp) fn reset_if_unsent(connection: Connection) -> Option<Self> {
+        let mut closed = Closing::from(connection);
+        if closed.queue.is_empty() {
+            return Some(closed);
         }
-        ended.queue.fail(NetError::ABORTED.into());
-        ended.stream.reset();
+        closed.queue.fail(NetError::ABORTED.into());
+        closed.stream.reset();
         None
     }
 
-    /// Whether closing it at once loses nothing: the peer has ended its side
-    /// too, so no input can come that would make the close a reset.
-    fn may_be_closed(&self) -> bool {
+    /// Whether closing it at once loses nothing. If the peer has ended its side, no input can come
+    /// that would turn the close into a reset.
+    fn can_close_now(&self) -> bool {
         self.queue.is_empty() && self.stream.reached_eof()
     }
 }
 
 pub(in crate::tcp) struct Lingering {
-    /// Nobody's handle: it only wakes the slot.
+    /// A handle that is only used to wake the slot.
     pub(in crate::tcp) socket: ClientSocket,
     stream: Box<dyn Stream>,
     queue: WriteQueue,
-    /// Until the peer has acknowledged everything, the end included.
+    /// Dropped when the peer has acknowledged everything, the end included.
     undelivered: Option<UndeliveredGuard>,
-    /// Whether the writing side is shut.
-    poll_capacity: bool,
-    /// Whether nothing more is read: the peer has ended its side, or reading
-    /// has failed.
-    is_read: bool,
+    /// Whether the write side is shut.
+    is_write_shut: bool,
+    /// Whether reading is over: the peer has ended its side, or a read has failed.
+    is_read_ended: bool,
     discarded: usize,
     /// Since when the peer has acknowledged nothing.
-    since: Instant,
-    next_look: Duration,
-    /// What the peer had not acknowledged at the last look.
-    left: Option<usize>,
-    alarm: Alarm,
-    _place: Place,
+    progress_at: Instant,
+    check_interval: Duration,
+    /// How much the peer had not acknowledged at the last check.
+    last_unacknowledged: Option<usize>,
+    timer: Timer,
+    _list_entry: LingerListEntry,
 }
 
-/// Where a connection counts while the peer does not have everything.
+/// Counts the connection until the peer has everything.
 struct UndeliveredGuard {
     connection_guard: Option<ConnectionGuard>,
-    /// For a shutdown or a handover, which waits for all of them.
+    /// For a shutdown or a handover, which waits for all lingering connections.
     _counted: ConnectionGuard,
 }
 
 impl Lingering {
-    /// Writes what waits, and reads what comes; `true` when it can be closed.
-    pub(in crate::tcp) fn is_done(&mut self, buffer: &mut [u8]) -> bool {
+    /// Writes what waits and discards what comes. `true` when the connection can be closed.
+    pub(in crate::tcp) fn write_and_discard(&mut self, buffer: &mut [u8]) -> bool {
         let socket = self.socket.clone();
-        socket.looked_at();
+        socket.clear_ready();
         let waker = socket.waker();
         let mut cx = Context::from_waker(&waker);
-        if !self.poll_capacity {
+        if !self.is_write_shut {
             match self.queue.poll_flush(&mut *self.stream, &mut cx) {
                 Poll::Pending => {}
+                // No input can come any more, so a close is no reset.
                 Poll::Ready(Ok(())) if self.stream.reached_eof() => return true,
                 Poll::Ready(Ok(())) => match self.stream.poll_shutdown(&mut cx) {
                     Poll::Pending => {}
-                    Poll::Ready(Ok(())) => self.is_now_shut(),
-                    // It is broken already, or cannot be shut.
+                    Poll::Ready(Ok(())) => self.mark_write_shut(),
+                    // The connection is broken, or its write side cannot be shut.
                     Poll::Ready(Err(_)) => return true,
                 },
                 Poll::Ready(Err(error)) => {
-                    self.cut_off(net_error::write(&error));
+                    self.reset(net_error::write(&error));
                     return true;
                 }
             }
@@ -142,68 +139,65 @@ impl Lingering {
         self.discard(&mut cx, buffer)
     }
 
-    /// All of it has left: from here on another connection may take its place
-    /// in limits. Those that linger have a bound of their own.
-    fn is_now_shut(&mut self) {
-        self.poll_capacity = true;
-        if let Some(UndeliveredGuard {
-            connection_guard: Some(connection_guard),
-            ..
-        }) = &mut self.undelivered
-        {
-            connection_guard.release_limits();
+    /// The OS has all data, so another connection may take this one's place in limits. Lingering
+    /// connections have a limit of their own.
+    fn mark_write_shut(&mut self) {
+        self.is_write_shut = true;
+        let undelivered = self.undelivered.as_mut();
+        if let Some(guard) = undelivered.and_then(|it| it.connection_guard.as_mut()) {
+            guard.release_limits();
         }
     }
 
-    /// Reads what is there; `true` when the connection can be closed.
+    /// Discards input. `true` when the connection can be closed.
     fn discard(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> bool {
-        for _ in 0..READS_A_TURN {
-            if self.is_read {
+        for _ in 0..READS_PER_TURN {
+            if self.is_read_ended {
                 break;
             }
             match retry_if_spurious(self.stream.poll_discard(cx, buffer), cx) {
                 Poll::Pending => return false,
-                // What waits may still be written: the peer reads on, or the
-                // next write says what has happened.
-                Poll::Ready(Ok(0) | Err(_)) => self.is_read = true,
+                // Waiting data can still be written, if the peer has only ended its side. Otherwise
+                // the next write reports the error.
+                Poll::Ready(Ok(0) | Err(_)) => self.is_read_ended = true,
                 Poll::Ready(Ok(count)) => self.discarded += count,
             }
             if self.discarded > MAX_DISCARDED {
-                log::debug!("the peer of a closed connection goes on sending: reset");
-                self.cut_off(NetError::ABORTED);
+                log::debug!("a closed connection is reset, its peer sends too much");
+                self.reset(NetError::ABORTED);
                 return true;
             }
         }
-        if !self.is_read {
-            // There may be more: after the others.
+        if !self.is_read_ended {
+            // There may be more, after the other sockets.
             self.socket.make_ready();
         }
-        self.is_read && self.poll_capacity
+        self.is_read_ended && self.is_write_shut
     }
 
-    /// What waits fails, and closing resets the connection.
-    fn cut_off(&mut self, why: NetError) {
+    /// Fails waiting data, and has the close reset the connection.
+    fn reset(&mut self, why: NetError) {
         self.queue.fail(why.into());
         self.stream.set_reset_on_drop();
     }
 
-    /// Its bound is reached: it is closed by whoever calls this. The peer sees a
-    /// reset if it does not get everything.
-    pub(in crate::tcp) fn give_up(&mut self, why: NetError) {
+    /// For a connection that is closed at its time limit. The peer sees a reset if it does not have
+    /// everything.
+    pub(in crate::tcp) fn abort_unless_delivered(&mut self, why: NetError) {
         if !self.queue.is_empty() || self.unacknowledged() > 0 {
-            self.cut_off(why);
+            self.reset(why);
         }
     }
 
-    /// Another connection takes its place, or a drain does not wait any longer.
-    /// What the kernel has taken it goes on to deliver by itself.
-    fn release(&mut self, why: NetError) {
+    /// For a connection that is closed to make room, or by a drain. The kernel goes on to deliver
+    /// what it has taken.
+    fn close_now(&mut self, why: NetError) {
         if !self.queue.is_empty() {
-            self.cut_off(why);
+            self.reset(why);
         }
     }
 
-    /// How many bytes the peer has not acknowledged, as far as that is known.
+    /// How many bytes the peer has not acknowledged, as far as the OS tells.
     fn unacknowledged(&self) -> usize {
         match self.undelivered {
             Some(_) => self.stream.unacknowledged().unwrap_or(0),
@@ -211,103 +205,94 @@ impl Lingering {
         }
     }
 
-    /// Whether it is one of those, and a drain ends it.
-    pub(in crate::tcp) fn force(&mut self, counter: &Arc<ConnectionCounter>) -> bool {
-        let connection_guard = self
-            .undelivered
-            .as_ref()
-            .and_then(|it| it.connection_guard.as_ref());
-        let Some(connection_guard) =
-            connection_guard.filter(|connection_guard| connection_guard.belongs_to(counter))
-        else {
+    /// The deadline of a drain. `true` if the connection is counted by `counter` and has to be
+    /// closed.
+    pub(in crate::tcp) fn force_close(&mut self, counter: &Arc<ConnectionCounter>) -> bool {
+        let undelivered = self.undelivered.as_ref();
+        let guard = undelivered.and_then(|it| it.connection_guard.as_ref());
+        let Some(guard) = guard.filter(|guard| guard.belongs_to(counter)) else {
             return false;
         };
-        connection_guard.record_forced(self.socket.id());
+        guard.record_forced(self.socket.id());
         if self.queue.is_empty() {
-            // The drain is over for it, and what the app was told to be sent
-            // still arrives.
+            // The drain no longer waits for it. The kernel still delivers what was answered as
+            // sent.
             self.undelivered = None;
             return false;
         }
-        self.release(NetError::ABORTED);
+        self.close_now(NetError::ABORTED);
         true
     }
 
-    /// Its thread is another one; what it has left to send fails if that
-    /// cannot be.
+    /// The connection is in another thread now. If it cannot register there, its waiting data
+    /// fails.
     pub(in crate::tcp) fn reregister(&mut self) {
         if self.stream.reregister().is_err() {
             self.queue.fail(NetError::FAILED.into());
         }
     }
 
-    /// A look at the clock; `true` when the peer has had its time.
-    pub(in crate::tcp) fn is_overdue(&mut self, now: Instant) -> bool {
-        self.alarm.is_over();
+    /// A check is due. `true` when the connection has used up its time.
+    pub(in crate::tcp) fn check_timeout(&mut self, now: Instant) -> bool {
+        self.timer.mark_fired();
         if self.undelivered.is_some() {
-            let told = self.stream.unacknowledged();
-            let left = self.queue.bytes() + told.unwrap_or(0);
-            if self.left.is_some_and(|before| left < before) {
-                self.since = now;
+            // The OS may have taken bytes from the queue since: only the sum shows progress.
+            let reported = self.stream.unacknowledged();
+            let unacknowledged = self.queue.bytes() + reported.unwrap_or(0);
+            let before = self.last_unacknowledged.replace(unacknowledged);
+            if before.is_some_and(|before| unacknowledged < before) {
+                self.progress_at = now;
             }
-            self.left = Some(left);
-            if self.poll_capacity && told == Some(0) {
+            if self.is_write_shut && reported == Some(0) {
                 self.undelivered = None;
             }
         }
-        let end = self.since + LINGER_TIMEOUT;
+        let end = self.progress_at + LINGER_TIMEOUT;
         if end <= now {
             return true;
         }
         let next = match self.undelivered {
-            Some(_) => end.min(now + self.next_look),
+            Some(_) => end.min(now + self.check_interval),
             None => end,
         };
-        self.next_look *= 2;
-        self.alarm.set(Some(next));
+        self.check_interval *= 2;
+        self.timer.set(Some(next));
         false
     }
 }
 
-/// How many lingering connections of one actor have peers that do not have
-/// everything.
+/// Counts the lingering connections of one actor whose peers do not have everything.
 pub(in crate::tcp) struct LingerCount {
-    all: Arc<ConnectionCounter>,
-    /// Those that began after the last wait.
-    new: Arc<ConnectionCounter>,
+    pub(in crate::tcp) all: Arc<ConnectionCounter>,
+    /// Connections that were closed after the last wait.
+    current: Arc<ConnectionCounter>,
 }
 
 impl Default for LingerCount {
     fn default() -> Self {
         let all = Arc::default();
         LingerCount {
-            new: Arc::new(ConnectionCounter::with_parent(&all)),
+            current: Arc::new(ConnectionCounter::with_parent(&all)),
             all,
         }
     }
 }
 
 impl LingerCount {
-    fn count(&self) -> ConnectionGuard {
-        ConnectionGuard::opened(self.new.clone(), false)
+    fn guard(&self) -> ConnectionGuard {
+        ConnectionGuard::opened(self.current.clone(), false)
     }
 
-    /// All of them, for a wait after which no more begin.
-    pub(in crate::tcp) fn all(&self) -> Arc<ConnectionCounter> {
-        self.all.clone()
-    }
-
-    /// Those until now. Others may begin while these are waited for: a wait for
-    /// all might never end.
-    pub(in crate::tcp) fn until_now(&mut self) -> Arc<ConnectionCounter> {
+    /// The connections that linger now. A wait for them ends, even if others are closed meanwhile.
+    pub(in crate::tcp) fn take_current(&mut self) -> Arc<ConnectionCounter> {
         let next = Arc::new(ConnectionCounter::with_parent(&self.all));
-        std::mem::replace(&mut self.new, next)
+        std::mem::replace(&mut self.current, next)
     }
 }
 
-/// Which connections of an app linger in one arbiter, by age.
+/// The lingering connections of an app in one arbiter, by age.
 pub(in crate::tcp) struct LingerList {
-    most: usize,
+    limit: usize,
     state: Mutex<ListState>,
 }
 
@@ -318,18 +303,18 @@ struct ListState {
 }
 
 impl LingerList {
-    /// Of so many arbiters one.
-    pub(in crate::tcp) fn one_of(arbiters: usize) -> Self {
+    /// The list of one of so many arbiters.
+    pub(in crate::tcp) fn for_shards(arbiters: usize) -> Self {
         LingerList {
-            most: (MAX_LINGERING / arbiters.max(1)).max(MIN_LINGERING),
+            limit: (MAX_LINGERING / arbiters.max(1)).max(MIN_LINGERING),
             state: Mutex::default(),
         }
     }
 
-    /// The oldest, if there is no room for another one.
-    fn oldest_of_too_many(&self) -> Option<u32> {
+    /// Removes the oldest connection if the list is full.
+    fn evict_oldest(&self) -> Option<u32> {
         let mut state = self.state.lock();
-        if state.slots.len() < self.most {
+        if state.slots.len() < self.limit {
             return None;
         }
         state.slots.pop_first().map(|(_, slot)| slot)
@@ -344,97 +329,94 @@ impl LingerList {
     }
 }
 
-/// One of those that linger, until this is dropped.
-struct Place {
+/// An entry of the list, until this is dropped.
+struct LingerListEntry {
     app_shard: Arc<AppShard>,
     age: u64,
 }
 
-impl Drop for Place {
+impl Drop for LingerListEntry {
     fn drop(&mut self) {
-        self.app_shard
-            .lingering
-            .state
-            .lock()
-            .slots
-            .remove(&self.age);
+        let mut state = self.app_shard.lingering.state.lock();
+        state.slots.remove(&self.age);
     }
 }
 
 impl SocketTable {
-    /// Closes a connection that the app is done with, when the peer has what
-    /// was sent.
-    pub(in crate::tcp) fn linger(&mut self, ended: Option<impl Into<Ended>>, of: &ClientSocket) {
-        let ended = ended.map(Into::into).filter(|ended| !ended.may_be_closed());
-        let Some(Ended {
-            mut stream,
-            queue,
-            connection_guard,
-            is_unused,
-        }) = ended
-        else {
-            return;
-        };
-        if is_unused && queue.is_empty() && try_close_gracefully(&mut *stream) {
+    /// Closes a connection when the peer has acknowledged what was sent.
+    pub(in crate::tcp) fn linger(
+        &mut self,
+        closed: Option<impl Into<Closing>>,
+        owner: &ClientSocket,
+    ) {
+        let closed = closed
+            .map(Into::into)
+            .filter(|closed| !closed.can_close_now());
+        let Some(mut closed) = closed else { return };
+        // The peer can lose nothing, so the connection need not linger.
+        if closed.never_written
+            && closed.queue.is_empty()
+            && try_close_gracefully(&mut *closed.stream)
+        {
             return;
         }
-        let app_shard = of.app_shard().clone();
-        while let Some(oldest) = app_shard.lingering.oldest_of_too_many() {
-            log::debug!("too many closed connections linger: the oldest is closed");
+        let app_shard = owner.app_shard().clone();
+        while let Some(oldest) = app_shard.lingering.evict_oldest() {
+            log::debug!("too many connections linger, the oldest is closed");
             if let Some(Entry::Lingering(oldest)) = self.entries.get_mut(oldest as usize) {
-                oldest.release(NetError::ABORTED);
+                oldest.close_now(NetError::ABORTED);
             }
             self.stop_lingering(oldest);
         }
         let entry = self.entries.vacant_entry();
         let slot = u32::try_from(entry.key()).unwrap_or(u32::MAX);
-        let socket = ClientSocket::new(of.id(), app_shard.clone());
+        let socket = ClientSocket::new(owner.id(), app_shard.clone());
         socket.set_slot(slot);
         let now = self.timers.now();
-        let mut alarm = Alarm::new(&self.timers, slot);
-        alarm.set(Some(now + FIRST_LOOK));
+        let mut timer = Timer::new(&self.timers, slot);
+        timer.set(Some(now + FIRST_CHECK));
         entry.insert(Entry::Lingering(Lingering {
             socket,
-            stream,
-            queue,
+            stream: closed.stream,
+            queue: closed.queue,
             undelivered: Some(UndeliveredGuard {
-                connection_guard,
-                _counted: self.lingering.count(),
+                connection_guard: closed.connection_guard,
+                _counted: self.lingering.guard(),
             }),
-            poll_capacity: false,
-            is_read: false,
+            is_write_shut: false,
+            is_read_ended: false,
             discarded: 0,
-            since: now,
-            next_look: FIRST_LOOK,
-            left: None,
-            alarm,
-            _place: Place {
+            progress_at: now,
+            check_interval: FIRST_CHECK,
+            last_unacknowledged: None,
+            timer,
+            _list_entry: LingerListEntry {
                 age: app_shard.lingering.add(slot),
                 app_shard,
             },
         }));
-        // If that panics, it is this one's fault.
-        let at = self.fall.at.replace(slot);
-        self.look_at_lingering(slot);
-        self.fall.at = at;
+        // If this panics, the new slot is the cause.
+        let previous = self.recovery.slot.replace(slot);
+        self.poll_lingering(slot);
+        self.recovery.slot = previous;
     }
 
-    /// One look: writes and reads.
-    pub(in crate::tcp) fn look_at_lingering(&mut self, slot: u32) {
+    /// Writes and discards once.
+    pub(in crate::tcp) fn poll_lingering(&mut self, slot: u32) {
         if let Some(Entry::Lingering(lingering)) = self.entries.get_mut(slot as usize)
-            && lingering.is_done(self.pool.buffer(usize::MAX))
+            && lingering.write_and_discard(self.pool.buffer(usize::MAX))
         {
             self.stop_lingering(slot);
         }
     }
 
-    /// The clock says that this one is to be looked at.
-    pub(in crate::tcp) fn lingering_is_due(&mut self, slot: u32, now: Instant) {
+    /// The timer of this slot has fired.
+    pub(in crate::tcp) fn check_lingering(&mut self, slot: u32, now: Instant) {
         if let Some(Entry::Lingering(lingering)) = self.entries.get_mut(slot as usize)
-            && lingering.is_overdue(now)
+            && lingering.check_timeout(now)
         {
-            log::debug!("the peer of a closed connection has had its time");
-            lingering.give_up(NetError::TIMED_OUT);
+            log::debug!("a lingering connection is closed, its peer acknowledges nothing");
+            lingering.abort_unless_delivered(NetError::TIMED_OUT);
             self.stop_lingering(slot);
         }
     }
@@ -446,11 +428,11 @@ impl SocketTable {
         }
     }
 
-    /// Gives up all that linger.
-    pub(in crate::tcp) fn give_up_lingering(&mut self, why: NetError) {
+    /// Ends all lingering connections.
+    pub(in crate::tcp) fn abort_all_lingering(&mut self, why: NetError) {
         self.entries.retain(|_, entry| match entry {
             Entry::Lingering(lingering) => {
-                lingering.give_up(why);
+                lingering.abort_unless_delivered(why);
                 false
             }
             Entry::Socket(_) => true,

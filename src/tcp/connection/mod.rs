@@ -1,4 +1,4 @@
-//! The connection of one client socket: how it is made, its read side and its write side.
+//! The connection of a client socket: its link, its read side and its write side.
 
 pub(super) mod buffer_pool;
 pub(super) mod connect;
@@ -46,53 +46,55 @@ pub(in crate::tcp) struct Connecting {
 }
 
 pub(in crate::tcp) struct Connection {
-    /// It comes before the stream, as the fast path must be closed before that is.
+    /// Declared before `stream`: dropping it closes the fast path, which must happen before the
+    /// stream is closed.
     pub(in crate::tcp) write_side: WriteSide,
     pub(in crate::tcp) read_side: ReadSide,
     pub(in crate::tcp) stream: Box<dyn Stream>,
     pub(in crate::tcp) queue: WriteQueue,
-    /// Only `getInfo` asks for them, so they stand apart from what every
-    /// event touches.
-    pub(in crate::tcp) ends: Box<ConnectionMeta>,
-    /// Whether anything may have been written.
-    pub(in crate::tcp) is_used: bool,
+    /// Boxed, because only `getInfo` and the end of the connection need it; what every event
+    /// touches stays together.
+    pub(in crate::tcp) meta: Box<ConnectionMeta>,
+    /// Whether anything may have been written that the peer could lose.
+    pub(in crate::tcp) maybe_written: bool,
 }
 
-/// How sends leave.
+/// How sends reach the OS.
 pub(in crate::tcp) enum WriteSide {
-    /// By the write queue, which the actor flushes.
+    /// Through the write queue, which the actor flushes.
     Queued,
     /// In the caller's thread, while the write queue is empty and no call is in flight.
     Fast {
         /// Closes the fast path when it is dropped.
         _guard: FastPath,
     },
-    /// Not any more: each send fails with this error. The write queue is empty. Something may still be read.
-    Failed(NetError, FailureReport),
+    /// Not any more: each send fails with this error. The write queue is empty. Data may still be
+    /// read.
+    Failed(NetError, ReportedBy),
 }
 
 /// How the app learns that the write side has failed, besides the answers of its sends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::tcp) enum FailureReport {
-    /// Reading meets the same end of the connection, and `onReceiveError` reports that.
-    ByReading,
-    /// Reading reports nothing, but each failed send has been answered.
-    ByAnswers,
+pub(in crate::tcp) enum ReportedBy {
+    /// Reading meets the same end, and `onReceiveError` reports it.
+    Reading,
+    /// Reading does not show the failure. The answer of each failed send has reported it.
+    Answers,
     /// A fire-and-forget send failed: the app learns of it only from `onReceiveError`.
-    ByEnd,
+    End,
 }
 
-/// Whether something may still be read.
+/// Whether data may still be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::tcp) enum ReadSide {
     Open,
-    /// Nothing more comes, for this reason, which `onReceiveError` has not reported yet.
+    /// No more data comes, for this reason. `onReceiveError` has not reported it yet.
     Ended(NetError),
     /// As `Ended`, and the descriptor is closed.
     Released(NetError),
 }
 
-/// What is to be read next.
+/// What the next read would return.
 pub(in crate::tcp) enum Peeked {
     Nothing,
     Data,
@@ -101,27 +103,29 @@ pub(in crate::tcp) enum Peeked {
 
 pub(crate) struct ConnectionMeta {
     pub(in crate::tcp) peer: SocketAddr,
-    /// Only of what `connect` made: an accepted socket keeps no room for it.
-    pub(in crate::tcp) dialled: Option<Box<Outbound>>,
-    /// It counts as open until this is dropped.
+    /// Only if `connect` made the connection; boxed, so that accepted sockets need no room for it.
+    pub(in crate::tcp) outbound: Option<Box<Outbound>>,
+    /// Counts the connection as open until it is dropped.
     pub(in crate::tcp) connection_guard: Option<ConnectionGuard>,
-    /// In which arbiter it was accepted, if it is to stay there.
+    /// The arbiter that accepted it, if it has to stay there.
     pub(in crate::tcp) pinned_shard: Option<u16>,
 }
 
 impl ConnectionMeta {
-    pub(crate) fn stays_in(&mut self, arbiter: Option<usize>) {
+    /// Keeps the connection in this arbiter, where an event loop has it already.
+    pub(crate) fn pin_to(&mut self, arbiter: Option<usize>) {
         self.pinned_shard = arbiter.and_then(|arbiter| u16::try_from(arbiter).ok());
     }
 
-    pub(in crate::tcp) fn at_home(&self) -> Option<usize> {
+    pub(in crate::tcp) fn pinned_shard(&self) -> Option<usize> {
         self.pinned_shard.map(usize::from)
     }
 
+    /// Of an accepted connection.
     pub(crate) fn accepted(peer: SocketAddr, connection_guard: ConnectionGuard) -> Box<Self> {
         Box::new(ConnectionMeta {
             peer,
-            dialled: None,
+            outbound: None,
             connection_guard: Some(connection_guard),
             pinned_shard: None,
         })
@@ -134,20 +138,20 @@ impl ConnectionMeta {
 
 pub(in crate::tcp) struct Outbound {
     pub(in crate::tcp) local: Option<SocketAddr>,
-    /// What `connect` was given; the certificate has to have this name.
+    /// The host that `connect` was given. The certificate must be valid for it.
     pub(in crate::tcp) host: Box<str>,
     pub(in crate::tcp) is_secured: bool,
 }
 
 impl Connection {
-    pub(in crate::tcp) fn new(stream: Box<dyn Stream>, ends: Box<ConnectionMeta>) -> Self {
-        Connection::encrypted(stream, ends, WriteQueue::default())
+    pub(in crate::tcp) fn new(stream: Box<dyn Stream>, meta: Box<ConnectionMeta>) -> Self {
+        Connection::encrypted(stream, meta, WriteQueue::default())
     }
 
-    /// The same connection on another stream, and what is to be sent on it.
+    /// A connection on this stream, with sends that already wait for it.
     pub(in crate::tcp) fn encrypted(
         stream: Box<dyn Stream>,
-        ends: Box<ConnectionMeta>,
+        meta: Box<ConnectionMeta>,
         queue: WriteQueue,
     ) -> Self {
         Connection {
@@ -155,12 +159,12 @@ impl Connection {
             read_side: ReadSide::Open,
             stream,
             queue,
-            ends,
-            is_used: true,
+            meta,
+            maybe_written: true,
         }
     }
 
-    /// Why nothing more comes.
+    /// Why no more data comes.
     pub(in crate::tcp) fn end(&self) -> Option<NetError> {
         match self.read_side {
             ReadSide::Open => None,
@@ -168,7 +172,7 @@ impl Connection {
         }
     }
 
-    /// Why nothing more can be sent.
+    /// Why nothing can be sent any more.
     pub(in crate::tcp) fn write_error(&self) -> Option<NetError> {
         match self.write_side {
             WriteSide::Failed(error, _) => Some(error),
@@ -176,56 +180,57 @@ impl Connection {
         }
     }
 
-    /// Later sends go through the command queue. A failed side stays failed.
+    /// Sends after this go through the command queue. A failed write side stays failed.
     pub(in crate::tcp) fn close_fast_path(&mut self) {
         if let WriteSide::Fast { .. } = self.write_side {
             self.write_side = WriteSide::Queued;
         }
     }
 
-    fn send(&mut self, outgoing: PendingSend, socket: &ClientSocket) {
+    fn send(&mut self, pending: PendingSend, socket: &ClientSocket) {
         if let WriteSide::Failed(error, report) = &mut self.write_side {
-            if *report == FailureReport::ByAnswers && outgoing.is_unasked() {
-                *report = FailureReport::ByEnd;
+            // The first send without an answer: from now on only `onReceiveError` can report the
+            // failure.
+            if *report == ReportedBy::Answers && pending.is_fire_and_forget() {
+                *report = ReportedBy::End;
                 socket.make_ready();
             }
-            return outgoing.fail((*error).into());
+            return pending.fail((*error).into());
         }
-        self.is_used = true;
+        self.maybe_written = true;
         let waker = socket.waker();
         let mut cx = Context::from_waker(&waker);
-        if let Err(error) = self.queue.write(outgoing, &mut *self.stream, &mut cx) {
+        if let Err(error) = self.queue.write(pending, &mut *self.stream, &mut cx) {
             self.write_failed(&error);
-            if !matches!(
-                self.write_side,
-                WriteSide::Failed(_, FailureReport::ByAnswers)
-            ) {
+            // The next poll finds the end, and reports it.
+            if !matches!(self.write_side, WriteSide::Failed(_, ReportedBy::Answers)) {
                 socket.make_ready();
             }
         }
     }
 
-    /// Writes what the OS takes of what waits.
+    /// Writes waiting data as far as the OS takes it.
     pub(in crate::tcp) fn flush(
         &mut self,
         socket: &ClientSocket,
-        timing: Option<&mut TimeoutState>,
+        timeout_state: Option<&mut TimeoutState>,
     ) {
         let waker = socket.waker();
-        let before = timing.is_some().then(|| self.queue.mark());
+        let before = timeout_state.is_some().then(|| self.queue.progress());
         let mut cx = Context::from_waker(&waker);
         if let Poll::Ready(Err(error)) = self.queue.poll_flush(&mut *self.stream, &mut cx) {
             self.write_failed(&error);
         }
-        if let Some(timing) = timing
-            && before != Some(self.queue.mark())
+        if let Some(timeout_state) = timeout_state
+            && before != Some(self.queue.progress())
         {
-            timing.sent();
+            // The OS took something, so the peer makes progress.
+            timeout_state.record_sent();
         }
     }
 
-    /// What is to be read next; if that is nothing, the row is made ready by
-    /// what comes.
+    /// Looks what a read would return. After `Nothing`, the socket becomes ready when something
+    /// comes.
     pub(in crate::tcp) fn peek(&mut self, socket: &ClientSocket) -> Peeked {
         let waker = socket.waker();
         let mut cx = Context::from_waker(&waker);
@@ -239,45 +244,42 @@ impl Connection {
 
     /// Whether a write has met the end of the connection.
     pub(in crate::tcp) fn has_lost_peer(&self) -> bool {
-        matches!(
-            self.write_side,
-            WriteSide::Failed(_, FailureReport::ByReading)
-        )
+        matches!(self.write_side, WriteSide::Failed(_, ReportedBy::Reading))
     }
 
-    /// Fails everything that waits, and what comes; what is still to be read
-    /// can be read.
+    /// Fails waiting and later sends. Received data can still be read.
     fn write_failed(&mut self, error: &io::Error) {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut};
         let report = match error.kind() {
-            BrokenPipe | ConnectionAborted | ConnectionReset | TimedOut => FailureReport::ByReading,
-            _ if self.queue.has_unasked() => FailureReport::ByEnd,
-            _ => FailureReport::ByAnswers,
+            // These mean that the peer is gone, which the next read meets too.
+            BrokenPipe | ConnectionAborted | ConnectionReset | TimedOut => ReportedBy::Reading,
+            // Others, such as `ENOBUFS`, leave the read side intact.
+            _ if self.queue.has_fire_and_forget() => ReportedBy::End,
+            _ => ReportedBy::Answers,
         };
         self.fail_writes(net_error::write(error), report);
     }
 
-    pub(in crate::tcp) fn fail_writes(&mut self, error: NetError, report: FailureReport) {
+    pub(in crate::tcp) fn fail_writes(&mut self, error: NetError, report: ReportedBy) {
         self.write_side = WriteSide::Failed(error, report);
         self.queue.fail(error.into());
     }
-}
 
-impl Connection {
-    pub(in crate::tcp) fn dialled(made: Connected, counter: &Arc<ConnectionCounter>) -> Self {
-        let dialled = Outbound {
-            local: made.local,
-            host: made.host,
+    /// A connection that `connect` made.
+    pub(in crate::tcp) fn outbound(connected: Connected, counter: &Arc<ConnectionCounter>) -> Self {
+        let outbound = Outbound {
+            local: connected.local,
+            host: connected.host,
             is_secured: false,
         };
-        let ends = ConnectionMeta {
-            peer: made.peer,
-            dialled: Some(Box::new(dialled)),
+        let meta = ConnectionMeta {
+            peer: connected.peer,
+            outbound: Some(Box::new(outbound)),
             connection_guard: Some(ConnectionGuard::opened(counter.clone(), false)),
             pinned_shard: None,
         };
-        let mut connection = Connection::new(made.stream, Box::new(ends));
-        connection.is_used = false;
+        let mut connection = Connection::new(connected.stream, Box::new(meta));
+        connection.maybe_written = false;
         connection
     }
 }

@@ -1,4 +1,4 @@
-//! From the OS to the listeners, no faster than they take it.
+//! Reads from the OS and raises `onReceive`, no faster than listeners handle it.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,73 +8,78 @@ use bytes::Bytes;
 use crate::events::{EventCopy, FanOut, Snapshot, dispatch};
 use crate::net_error::{self, NetError};
 use crate::os::retry_if_spurious;
-use crate::tcp::connection::buffer_pool::Pool;
-use crate::tcp::connection::redelivery::{Data, Undelivered};
+use crate::tcp::connection::buffer_pool::BufferPool;
+use crate::tcp::connection::redelivery::{Undelivered, UndeliveredData};
 use crate::tcp::connection::state::{SocketState, Transfer};
-use crate::tcp::connection::{Connection, FailureReport, Link, Peeked, ReadSide, WriteSide};
+use crate::tcp::connection::{Connection, Link, Peeked, ReadSide, ReportedBy, WriteSide};
 use crate::tcp::events::ReceiveInfo;
 use crate::tcp::shards::shard::AppShard;
 use crate::tcp::socket::Credit;
 
-/// An event takes at least this much of a window, whatever it carries: about
-/// what it costs in memory. So tiny events are bounded too.
-const MIN_EVENT: usize = 256;
+/// An event takes at least this many bytes of a window, about its size in memory. So tiny events
+/// are bounded too.
+const MIN_EVENT_CHARGE: usize = 256;
 
-/// One read gives at most this many events.
-const EVENTS_A_READ: usize = 16;
+/// One read makes at most this many events.
+const EVENTS_PER_READ: usize = 16;
 
-/// How often a row reads before the next one has its turn.
-const READS_A_TURN: usize = 2;
+/// How often one socket is read before the next socket has its turn.
+const READS_PER_TURN: usize = 2;
 
 impl SocketState {
-    /// Reads what is there and may be read. Whatever stops it makes the row
-    /// ready again when it is over: the OS's waker, a credit,
-    /// `setPaused(false)` or a new listener.
-    pub(in crate::tcp) fn read(&mut self, pool: &mut Pool, audible: &mut ListenerCache) {
+    /// Reads and raises what has come, as far as that is allowed. If something prevents it, its end
+    /// makes the socket ready again: the OS's waker, a credit, `setPaused(false)` or a new
+    /// listener.
+    pub(in crate::tcp) fn read(&mut self, pool: &mut BufferPool, listeners: &mut ListenerCache) {
         let is_open = self.connection().is_some_and(|it| it.end().is_none());
-        let is_held = self.transfer != Transfer::None || self.recovery.is_some();
-        if !is_open || self.paused || is_held {
-            return self.watch();
+        let is_blocked = self.transfer != Transfer::None || self.redelivery.is_some();
+        if !is_open || self.paused || is_blocked {
+            return self.release_if_gone();
         }
-        let Some(heard) = audible.on(self.socket.app_shard()) else {
-            return self.look_ahead();
+        let Some(cached) = listeners.get(self.socket.app_shard()) else {
+            return self.peek_without_listeners();
         };
-        if self.deaths != heard.deaths {
-            self.count_deaths(heard.deaths);
-            if self.recovery.is_some() {
+        // A listener has died. Its events may return, and later data must not be raised before
+        // them.
+        if self.deaths != cached.deaths {
+            self.count_deaths(cached.deaths);
+            if self.redelivery.is_some() {
                 return;
             }
             return self.socket.make_ready();
         }
         let chunk = self.chunk();
-        let most = chunk.saturating_mul(EVENTS_A_READ);
-        for _ in 0..READS_A_TURN {
+        let limit = chunk.saturating_mul(EVENTS_PER_READ);
+        for _ in 0..READS_PER_TURN {
             let Link::Connected(connection) = &mut self.link else {
                 return;
             };
             let socket = &self.socket;
-            if !socket.unhandled().has_window() || !socket.app_shard().may_read(socket) {
-                return self.watch();
+            // Both checks register the socket, so that freed room makes it ready.
+            if !socket.unhandled().has_window() || !socket.app_shard().window.may_read(socket) {
+                return self.release_if_gone();
             }
             let waker = socket.waker();
             let mut cx = Context::from_waker(&waker);
-            let read = connection.stream.poll_read(&mut cx, pool.buffer(most));
+            let read = connection.stream.poll_read(&mut cx, pool.buffer(limit));
             match retry_if_spurious(read, &mut cx) {
-                Poll::Pending => return connection.nothing_more_comes(),
+                Poll::Pending => return connection.end_if_write_failed(),
                 Poll::Ready(Ok(0)) => {
                     connection.read_side = ReadSide::Ended(NetError::CONNECTION_CLOSED);
                     return;
                 }
                 Poll::Ready(Ok(count)) => {
-                    self.in_hand = true;
-                    if let Some(timing) = &mut self.timing {
-                        timing.received();
+                    self.is_raising = true;
+                    if let Some(timeout_state) = &mut self.timeout_state {
+                        timeout_state.record_received();
                     }
                     for piece in pool.pieces(count, chunk) {
-                        self.raise(piece, &heard.listeners);
+                        self.raise(piece, &cached.listeners);
                     }
-                    self.in_hand = false;
-                    if self.recovery.is_some() {
+                    // From here on a panic loses no bytes.
+                    self.is_raising = false;
+                    // All listeners died during this turn, so an event returned at once.
+                    if self.redelivery.is_some() {
                         return;
                     }
                 }
@@ -84,44 +89,45 @@ impl SocketState {
                 }
             }
         }
-        // There may be more: after the others.
+        // There may be more, after the other sockets.
         self.socket.make_ready();
     }
 }
 
 impl SocketState {
-    /// Nobody can hear `onReceive` now. What has come stays where it is, and
-    /// has an app loaded that is suspended, or whose listeners have died; an
-    /// end with nothing before it is told to whoever hears of that.
-    fn look_ahead(&mut self) {
+    /// No listener can receive `onReceive` now. Data stays in the kernel. It has the app loaded if
+    /// the app is suspended or its listeners have died. An end with no data before it needs no
+    /// `onReceive` listener, so it is noted.
+    fn peek_without_listeners(&mut self) {
         let app_shard = self.socket.app_shard();
         let may_load = self.may_load(&app_shard.on_receive);
+        // Only persistent sockets have a suspended app loaded.
         if app_shard.activity.is_suspended() && !may_load {
-            return self.watch();
+            return self.release_if_gone();
         }
         let Link::Connected(connection) = &mut self.link else {
             return;
         };
         match connection.peek(&self.socket) {
-            Peeked::Nothing => connection.nothing_more_comes(),
+            Peeked::Nothing => connection.end_if_write_failed(),
             Peeked::Data => {
                 if may_load {
                     app_shard.activity.request_load();
                 }
-                self.watch();
+                self.release_if_gone();
             }
             Peeked::End(why) => connection.read_side = ReadSide::Ended(why),
         }
     }
 
-    /// It is not read now, and may not be for long. If the OS reports meanwhile
-    /// that the connection is gone, it is none of those that are open any more;
-    /// its descriptor is kept only for what is unread in it.
-    pub(in crate::tcp) fn watch(&mut self) {
+    /// The socket is not read now, perhaps for long. If the OS reports that the connection is gone
+    /// both ways, it stops counting as open. Its descriptor is kept only if input is unread.
+    pub(in crate::tcp) fn release_if_gone(&mut self) {
         let Link::Connected(connection) = &mut self.link else {
             return;
         };
         let is_released = matches!(connection.read_side, ReadSide::Released(_));
+        // There is nothing to release, or another process may use the connection.
         if is_released || self.transfer == Transfer::Frozen {
             return;
         }
@@ -133,33 +139,34 @@ impl SocketState {
         let end = match (connection.end(), connection.peek(&self.socket)) {
             (Some(end), _) | (None, Peeked::End(end)) => Some(end),
             (None, Peeked::Data) => None,
-            // It is not gone for reading.
+            // A write has met the end, but a read has not.
             (None, Peeked::Nothing) => return,
         };
-        connection.ends.connection_guard = None;
+        // The peer is gone, so another connection may take its place in limits.
+        connection.meta.connection_guard = None;
         if let Some(end) = end {
-            let sends = match end {
+            // After an orderly end, the OS would answer a write by a reset.
+            let send_error = match end {
                 NetError::CONNECTION_CLOSED => NetError::CONNECTION_RESET,
                 end => end,
             };
-            connection.let_go(end, connection.write_error().unwrap_or(sends));
+            connection.release(end, connection.write_error().unwrap_or(send_error));
         }
     }
 }
 
 impl Connection {
-    /// All that came was read: if a send has failed of which the app hears only
-    /// by the end, this is it.
-    fn nothing_more_comes(&mut self) {
-        if let WriteSide::Failed(error, FailureReport::ByEnd) = self.write_side {
+    /// All input was read. If a fire-and-forget send has failed, this reports it.
+    fn end_if_write_failed(&mut self) {
+        if let WriteSide::Failed(error, ReportedBy::End) = self.write_side {
             self.read_side = ReadSide::Ended(error);
         }
     }
 }
 
-/// The listeners of a lane's `onReceive`, asked for once a turn: the rows of a
-/// turn are nearly always one app's. One that dies meanwhile is not sent to, and
-/// what would have reached nobody else is kept.
+/// The listeners of an app's `onReceive`, looked up once a turn: the sockets of one turn are nearly
+/// always one app's. A listener that dies during the turn receives nothing more; an event that
+/// reaches no other one returns to its socket.
 #[derive(Default)]
 pub(in crate::tcp) struct ListenerCache(Option<CachedListeners>);
 
@@ -170,11 +177,11 @@ pub(in crate::tcp) struct CachedListeners {
 }
 
 impl ListenerCache {
-    /// The listeners, if any lives and may hear something.
-    pub(in crate::tcp) fn on(&mut self, app_shard: &Arc<AppShard>) -> Option<&CachedListeners> {
-        let known = self.0.as_ref();
-        let is_known = known.is_some_and(|known| Arc::ptr_eq(&known.app_shard, app_shard));
-        if !is_known {
+    /// The listeners, if the app is not suspended and has one.
+    pub(in crate::tcp) fn get(&mut self, app_shard: &Arc<AppShard>) -> Option<&CachedListeners> {
+        let cached = self.0.as_ref();
+        let is_cached = cached.is_some_and(|cached| Arc::ptr_eq(&cached.app_shard, app_shard));
+        if !is_cached {
             let (listeners, deaths) = app_shard.on_receive.snapshot();
             self.0 = Some(CachedListeners {
                 app_shard: app_shard.clone(),
@@ -185,7 +192,8 @@ impl ListenerCache {
         if app_shard.activity.is_suspended() {
             return None;
         }
-        self.0.as_ref().filter(|heard| !heard.listeners.is_empty())
+        let cached = self.0.as_ref();
+        cached.filter(|cached| !cached.listeners.is_empty())
     }
 }
 
@@ -194,36 +202,36 @@ impl SocketState {
     #[inline(always)]
     pub(in crate::tcp) fn raise(&mut self, mut data: Bytes, listeners: &Snapshot<ReceiveInfo>) {
         let socket = &self.socket;
-        let takes = data.len().max(MIN_EVENT);
-        self.raised += 1;
-        let sequence = self.raised;
+        let charge = data.len().max(MIN_EVENT_CHARGE);
+        self.last_raised += 1;
+        let sequence = self.last_raised;
         let copies = FanOut::for_listeners(listeners.len());
-        let sent = dispatch(listeners, |ear| ReceiveInfo {
+        let sent = dispatch(listeners, |probe| ReceiveInfo {
             socket_id: socket.id(),
             data: match copies {
                 Some(_) => data.clone(),
                 None => std::mem::take(&mut data),
             },
-            credit: Credit::take(socket, takes),
+            credit: Credit::acquire(socket, charge),
             sequence,
-            delivery: EventCopy::new(ear, copies.as_ref()),
+            delivery: EventCopy::new(probe, copies.as_ref()),
         });
         let lost = match copies {
             None => (sent == 0).then_some(0),
             Some(copies) => copies.finish_copy(),
         };
         if let Some(panics) = lost {
-            self.keep(data, panics);
+            self.requeue_unsent(data, panics);
         }
     }
 
-    /// Those who listened have died meanwhile.
+    /// All listeners died during the turn, so the event returns to its socket.
     #[cold]
-    fn keep(&mut self, bytes: Bytes, panics: u32) {
-        let takes = bytes.len().max(MIN_EVENT);
-        self.requeue(Undelivered::Data(Data {
-            sequence: self.raised,
-            credit: Credit::take(&self.socket, takes),
+    fn requeue_unsent(&mut self, bytes: Bytes, panics: u32) {
+        let charge = bytes.len().max(MIN_EVENT_CHARGE);
+        self.requeue(Undelivered::Data(UndeliveredData {
+            sequence: self.last_raised,
+            credit: Credit::acquire(&self.socket, charge),
             bytes,
             panics,
         }));

@@ -1,4 +1,4 @@
-//! What a listener that died has left: it goes back to its row, and is raised
+//! Redelivery: events that a dead listener left unhandled return to their socket and are raised
 //! again.
 
 use std::sync::Arc;
@@ -10,34 +10,35 @@ use crate::events::{Event, HOLD_BACK, Listeners, MAX_PANICS, Snapshot};
 use crate::net_error::NetError;
 use crate::pending_pauses::PAUSE_GRACE;
 use crate::tcp::ReceiveInfo;
-use crate::tcp::actor::{SocketTable, later};
+use crate::tcp::actor::send_later;
 use crate::tcp::command::Command;
 use crate::tcp::connection::Link;
-use crate::tcp::connection::linger::Ended;
+use crate::tcp::connection::linger::Closing;
 use crate::tcp::connection::read::ListenerCache;
 use crate::tcp::connection::state::{SocketState, Transfer};
 use crate::tcp::shards::shard::AppShard;
-use crate::tcp::socket::{ClientSocket, Credit};
+use crate::tcp::socket::Credit;
 
-/// What the events of one connection are numbered below: a returned one of an
-/// earlier connection is known by what it has above.
-const CONNECTION: u64 = 1 << 48;
+/// Event numbers of one connection are below this; the part above counts the connections. So a
+/// returned event of an earlier connection is recognised.
+const EPOCH_SIZE: u64 = 1 << 48;
 
-/// An event that has reached nobody.
+/// An event that no listener has handled.
 pub(crate) enum Undelivered {
-    Data(Data),
-    /// With the number of `connect` calls before, and of listeners that have
-    /// panicked at it.
+    Data(UndeliveredData),
+    /// The result code, the number of `connect` calls before, and how many listeners panicked at
+    /// the event.
     End(NetError, u32, u32),
-    /// The data of this event was taken out by a listener that then panicked.
-    UsedUp(u64),
+    /// A listener took the data out of the event with this number, and then panicked.
+    Consumed(u64),
 }
 
-pub(crate) struct Data {
-    /// The number of its event.
+/// The data of an unhandled event.
+pub(crate) struct UndeliveredData {
+    /// The number of the event.
     pub(in crate::tcp) sequence: u64,
     pub(in crate::tcp) bytes: Bytes,
-    /// Its bytes still take room in the window.
+    /// The data still counts in the window.
     pub(in crate::tcp) credit: Credit,
     /// How many listeners have panicked at it since it was raised.
     pub(in crate::tcp) panics: u32,
@@ -48,106 +49,85 @@ pub(crate) struct Data {
 pub(in crate::tcp) struct Panics {
     /// How many listeners in a row have panicked while they handled data.
     data: u32,
-    /// The event whose handling, and no other's, goes on with that row.
-    next: u64,
+    /// The number of the event that continues this row. A panic at another event starts a new row.
+    next_sequence: u64,
     /// How many have panicked at the end of this connection.
     end: u32,
-    /// How many ends were dropped because of that.
+    /// How many `onReceiveError` events were dropped because of panics.
     dropped: u64,
 }
 
-/// What has come back of one socket, and is waited for.
+/// The returned events of one socket, until they are raised again.
 pub(in crate::tcp) struct Redelivery {
-    data: Vec<Data>,
-    /// An end that was told to nobody.
+    data: Vec<UndeliveredData>,
+    /// An `onReceiveError` that has returned.
     end: Option<NetError>,
-    /// How long is waited for what may still come back.
+    /// Until when the socket waits for more returned events.
     until: Instant,
-    /// Until when it is held back as listeners have panicked at it, and how
-    /// many listeners had died then.
+    /// After a panic: until when the events are held back, and how many listeners had died by then.
     held_back: Option<(Instant, u64)>,
-    kept: Kept,
+    returned_bytes: ReturnedBytes,
 }
 
-/// Bytes that hold back the other sockets of their app, as they are to be
-/// raised again.
-struct Kept {
+/// Returned bytes that count in the app's window, so that other sockets do not fill it before they
+/// are raised again.
+struct ReturnedBytes {
     app_shard: Arc<AppShard>,
     bytes: usize,
 }
 
-impl Kept {
+impl ReturnedBytes {
     fn set(&mut self, bytes: usize) {
         if self.bytes != bytes {
-            self.app_shard.keep(bytes);
-            self.app_shard
-                .let_go(std::mem::replace(&mut self.bytes, bytes));
+            self.app_shard.window.add_returned(bytes);
+            let before = std::mem::replace(&mut self.bytes, bytes);
+            self.app_shard.window.remove_returned(before);
         }
     }
 }
 
-impl Drop for Kept {
+impl Drop for ReturnedBytes {
     fn drop(&mut self) {
         self.set(0);
     }
 }
 
-impl SocketTable {
-    pub(in crate::tcp) fn requeue(&mut self, socket: &ClientSocket, returned: Undelivered) {
-        if let Some(row) = self.row(socket) {
-            row.requeue(returned);
-        }
-    }
-
-    pub(in crate::tcp) fn look_again(&mut self, socket: &ClientSocket) {
-        if self.row(socket).is_some() {
-            socket.make_ready();
-        }
-    }
-
-    pub(in crate::tcp) fn grace_is_over(&mut self, socket: &ClientSocket) {
-        if let Some(row) = self.row(socket) {
-            row.pausing.answer_overdue();
-            row.pausing.timer_ended();
-            row.time_pauses();
-        }
-    }
-}
-
 impl SocketState {
-    /// Takes back what has reached nobody.
-    pub(in crate::tcp) fn requeue(&mut self, returned: Undelivered) {
-        match returned {
-            Undelivered::Data(data) if data.sequence / CONNECTION != self.raised / CONNECTION => {
+    /// Takes an event back.
+    pub(in crate::tcp) fn requeue(&mut self, undelivered: Undelivered) {
+        match undelivered {
+            Undelivered::Data(data) if !self.is_current(data.sequence) => {
                 log::debug!(
-                    "client socket {}: {} bytes of a connection that was ended reached nobody",
+                    "client socket {}: {} unhandled bytes of an earlier connection are dropped",
                     self.socket.id(),
                     data.bytes.len()
                 );
             }
             Undelivered::Data(mut data) => {
                 let paused = self.paused;
-                let recovery = self.recover();
+                let redelivery = self.start_redelivery();
                 if !paused {
-                    // Before the app has its room again: others would take it.
-                    let bytes = recovery.kept.bytes + data.bytes.len();
-                    recovery.kept.set(bytes);
+                    // Before `mark_handled` gives the room in the window free: other sockets would
+                    // take it.
+                    let bytes = redelivery.returned_bytes.bytes + data.bytes.len();
+                    redelivery.returned_bytes.set(bytes);
                 }
-                data.credit.handled();
+                data.credit.mark_handled();
                 let (sequence, panics) = (data.sequence, data.panics);
-                recovery.data.push(data);
+                redelivery.data.push(data);
                 self.count_panics(sequence, sequence, panics);
             }
-            Undelivered::End(end, connects, _) if connects != self.connects => {
+            Undelivered::End(end, connect_count, _) if connect_count != self.connect_count => {
                 log::debug!(
-                    "client socket {}: {end} of an earlier connection reached nobody",
+                    "client socket {}: the unhandled end {end} of an earlier connection is dropped",
                     self.socket.id()
                 );
             }
-            Undelivered::End(end, _, panics) => self.take_end_back(end, panics),
-            Undelivered::UsedUp(sequence) => {
-                if sequence / CONNECTION == self.raised / CONNECTION {
-                    self.recover();
+            Undelivered::End(end, _, panics) => self.requeue_end(end, panics),
+            // The listener has used the data, so only its panic counts.
+            Undelivered::Consumed(sequence) => {
+                if self.is_current(sequence) {
+                    self.start_redelivery();
                     self.count_panics(sequence, sequence + 1, 1);
                 }
             }
@@ -155,30 +135,34 @@ impl SocketState {
         self.socket.make_ready();
     }
 
-    /// A listener has died: what is on its way may come back, before anything
-    /// later is raised.
+    /// Whether the event with this number is of the current connection.
+    fn is_current(&self, sequence: u64) -> bool {
+        sequence / EPOCH_SIZE == self.last_raised / EPOCH_SIZE
+    }
+
+    /// Listeners have died. Events in flight may return, so later data has to wait.
     pub(in crate::tcp) fn count_deaths(&mut self, deaths: u64) {
         self.deaths = deaths;
-        if self.socket.unhandled_events() > 0 {
-            self.recover();
+        if self.socket.unhandled().events() > 0 {
+            self.start_redelivery();
             self.socket.make_ready();
         }
     }
 
-    /// So many listeners have panicked while they handled this event; if `next`
-    /// is the next one that is handled, it belongs to the same row.
+    /// Counts `panics` listeners that panicked at the event `sequence`. A panic at the event `next`
+    /// continues the row.
     fn count_panics(&mut self, sequence: u64, next: u64, panics: u32) {
         if panics > 0 {
             let counted = self.panics.get_or_insert_default();
-            if counted.next != sequence {
+            if counted.next_sequence != sequence {
                 counted.data = 0;
             }
             counted.data = counted.data.saturating_add(panics);
-            counted.next = next;
+            counted.next_sequence = next;
         }
     }
 
-    fn take_end_back(&mut self, end: NetError, panics: u32) {
+    fn requeue_end(&mut self, end: NetError, panics: u32) {
         if panics > 0 {
             let counted = self.panics.get_or_insert_default();
             counted.end = counted.end.saturating_add(panics);
@@ -192,53 +176,54 @@ impl SocketState {
                 return;
             }
         }
-        self.recover().end = Some(end);
+        self.start_redelivery().end = Some(end);
     }
 
     pub(in crate::tcp) fn dropped_events(&self) -> u64 {
         self.panics.as_ref().map_or(0, |panics| panics.dropped)
     }
 
-    /// Whether what has come back may be raised to the listeners of now, before
-    /// whom so many have died: not at once if a listener has panicked at it.
+    /// Whether returned events have to wait for the [`HOLD_BACK`] time, because a listener has
+    /// panicked at them. The time runs once for each number of `deaths`.
     fn is_held_back(&mut self, deaths: u64) -> bool {
         let panics = self.panics.as_ref();
         if !panics.is_some_and(|panics| panics.data > 0 || panics.end > 0) {
             return false;
         }
         let now = Instant::now();
-        let Some(recovery) = &mut self.recovery else {
+        let Some(redelivery) = &mut self.redelivery else {
             return false;
         };
-        match recovery.held_back {
+        match redelivery.held_back {
             Some((until, before)) if before == deaths => until > now,
             _ => {
-                recovery.held_back = Some((now + HOLD_BACK, deaths));
-                later(HOLD_BACK, self.socket.clone(), Command::LookAgain);
+                redelivery.held_back = Some((now + HOLD_BACK, deaths));
+                send_later(HOLD_BACK, self.socket.clone(), Command::Recheck);
                 true
             }
         }
     }
 
-    /// Its thread is another one, and the timers of the last one are gone.
-    pub(in crate::tcp) fn recover_anew(&mut self) {
-        if let Some(recovery) = &mut self.recovery {
-            recovery.until = Instant::now() + PAUSE_GRACE;
-            recovery.held_back = None;
-            later(PAUSE_GRACE, self.socket.clone(), Command::LookAgain);
+    /// The socket is in another thread now. The timers of the old one are gone.
+    pub(in crate::tcp) fn restart_redelivery_timers(&mut self) {
+        if let Some(redelivery) = &mut self.redelivery {
+            redelivery.until = Instant::now() + PAUSE_GRACE;
+            redelivery.held_back = None;
+            send_later(PAUSE_GRACE, self.socket.clone(), Command::Recheck);
         }
     }
 
-    fn recover(&mut self) -> &mut Redelivery {
+    /// Starts to collect returned events, with a timer for the end of the grace.
+    fn start_redelivery(&mut self) -> &mut Redelivery {
         let socket = &self.socket;
-        self.recovery.get_or_insert_with(|| {
-            later(PAUSE_GRACE, socket.clone(), Command::LookAgain);
+        self.redelivery.get_or_insert_with(|| {
+            send_later(PAUSE_GRACE, socket.clone(), Command::Recheck);
             Box::new(Redelivery {
                 data: Vec::new(),
                 end: None,
                 until: Instant::now() + PAUSE_GRACE,
                 held_back: None,
-                kept: Kept {
+                returned_bytes: ReturnedBytes {
                     app_shard: socket.app_shard().clone(),
                     bytes: 0,
                 },
@@ -246,116 +231,128 @@ impl SocketState {
         })
     }
 
-    /// Whether something has come back that nobody has heard yet.
+    /// Whether events have returned that are not raised again yet.
     pub(in crate::tcp) fn has_returned(&self) -> bool {
-        let recovery = self.recovery.as_ref();
-        recovery.is_some_and(|it| !it.data.is_empty() || it.end.is_some())
+        let redelivery = self.redelivery.as_ref();
+        redelivery.is_some_and(|it| !it.data.is_empty() || it.end.is_some())
     }
 
     pub(in crate::tcp) fn has_returned_data(&self) -> bool {
-        let recovery = self.recovery.as_ref();
-        recovery.is_some_and(|it| !it.data.is_empty())
+        let redelivery = self.redelivery.as_ref();
+        redelivery.is_some_and(|it| !it.data.is_empty())
     }
 
-    /// What was raised before is of another connection: if it comes back, it
-    /// is raised no more.
+    /// Events raised before this belong to an earlier connection. They are not raised again.
     pub(in crate::tcp) fn next_epoch(&mut self) {
-        self.raised = (self.raised | (CONNECTION - 1)).wrapping_add(1);
-        if let Some(recovery) = &mut self.recovery {
-            recovery.data.clear();
+        self.last_raised = (self.last_raised | (EPOCH_SIZE - 1)).wrapping_add(1);
+        if let Some(redelivery) = &mut self.redelivery {
+            redelivery.data.clear();
         }
         if let Some(panics) = &mut self.panics {
             (panics.data, panics.end) = (0, 0);
         }
     }
 
-    /// `connect` is called: the end of the connection before is no news, even
-    /// if it comes back only now.
-    pub(in crate::tcp) fn forget_end(&mut self) {
-        self.connects = self.connects.wrapping_add(1);
-        if let Some(recovery) = &mut self.recovery {
-            recovery.end = None;
+    /// `connect` was called: the end of the earlier connection is not raised again.
+    pub(in crate::tcp) fn discard_end(&mut self) {
+        self.connect_count = self.connect_count.wrapping_add(1);
+        if let Some(redelivery) = &mut self.redelivery {
+            redelivery.end = None;
         }
         if let Some(panics) = &mut self.panics {
             panics.end = 0;
         }
     }
 
-    /// Raises again what has come back, when all has that may, and somebody
-    /// listens. Returns what is left of the connection if this ends it.
+    /// Raises returned events again, when all of them have returned and a listener is there. If
+    /// that ends the connection, returns what has to be delivered.
     #[inline]
     #[must_use]
-    pub(in crate::tcp) fn redeliver(&mut self, audible: &mut ListenerCache) -> Option<Ended> {
-        self.recovery.as_ref()?;
-        self.go_on_recovering(audible)
+    pub(in crate::tcp) fn redeliver(&mut self, listeners: &mut ListenerCache) -> Option<Closing> {
+        self.redelivery.as_ref()?;
+        self.redeliver_pending(listeners)
     }
 
-    fn go_on_recovering(&mut self, audible: &mut ListenerCache) -> Option<Ended> {
-        let recovery = self.recovery.as_mut()?;
-        let bytes = recovery.data.iter().map(|data| data.bytes.len()).sum();
-        recovery.kept.set(if self.paused { 0 } else { bytes });
+    fn redeliver_pending(&mut self, listeners: &mut ListenerCache) -> Option<Closing> {
+        let redelivery = self.redelivery.as_mut()?;
+        // While the socket is paused, its returned data must not hold back the app's other sockets.
+        let bytes = match self.paused {
+            true => 0,
+            false => redelivery.data.iter().map(|data| data.bytes.len()).sum(),
+        };
+        redelivery.returned_bytes.set(bytes);
+        let end = redelivery.end;
+        // During a handover no events are raised.
         if self.transfer != Transfer::None {
             return None;
         }
+        // Raised again, this data would make the next listener panic too.
         let panics = self.panics.as_ref();
         if panics.is_some_and(|panics| panics.data >= MAX_PANICS) {
             return self.end_poisoned();
         }
-        let recovery = self.recovery.as_ref()?;
-        if let Some(end) = recovery.end
-            && !self.tell_end_again(end)
-        {
+        // `onReceiveError` does not wait for other events: all data of its connection was handled
+        // before.
+        if end.is_some_and(|end| !self.redeliver_end(end)) {
             return None;
         }
-        if !self.is_all_back() {
+        // Events in flight may still return, and only together can they be put in order.
+        if !self.has_all_returned() {
             return None;
         }
+        // Listeners have handled everything: reading goes on.
         if !self.has_returned() {
-            self.recovery = None;
+            self.redelivery = None;
             return None;
         }
+        // `setPaused(false)` polls the socket again.
         if self.paused {
             return None;
         }
         let app_shard = self.socket.app_shard().clone();
-        let Some(heard) = audible.on(&app_shard) else {
+        // A new listener makes the socket ready.
+        let Some(cached) = listeners.get(&app_shard) else {
             self.want_listeners(&app_shard.on_receive);
             return None;
         };
-        if self.is_held_back(heard.deaths) {
+        // A listener has panicked at this data. The next one handles the events of other sockets
+        // first.
+        if self.is_held_back(cached.deaths) {
             return None;
         }
-        let recovery = self.recovery.take()?;
-        self.raise_data_again(recovery.data, &heard.listeners)
+        let redelivery = self.redelivery.take()?;
+        self.redeliver_data(redelivery.data, &cached.listeners)
     }
 
-    /// Whether all is back that may come back.
-    fn is_all_back(&self) -> bool {
-        let until = self.recovery.as_ref().map(|recovery| recovery.until);
+    /// Whether no more events can return: all were handled, or the grace has elapsed.
+    fn has_all_returned(&self) -> bool {
+        let until = self.redelivery.as_ref().map(|redelivery| redelivery.until);
         self.socket.unhandled().are_handled() || until.is_none_or(|until| until <= Instant::now())
     }
 
-    fn raise_data_again(
+    fn redeliver_data(
         &mut self,
-        mut data: Vec<Data>,
+        mut data: Vec<UndeliveredData>,
         listeners: &Snapshot<ReceiveInfo>,
-    ) -> Option<Ended> {
+    ) -> Option<Closing> {
         data.sort_by_key(|data| data.sequence);
-        let after = self.raised + 1;
+        let after = self.last_raised + 1;
         let first = after.saturating_sub(data.len() as u64);
+        // The data can be raised again only if nothing later was handled, and nothing is missing.
         let in_order = (first..after).eq(data.iter().map(|data| data.sequence));
         if !in_order {
             return self.abort_on_gap(data.len());
         }
-        self.ending.next_epoch();
+        self.ending.reset();
         let chunk = self.chunk();
         for mut data in data {
             if let Some(panics) = &mut self.panics
-                && panics.next == data.sequence
+                && panics.next_sequence == data.sequence
             {
-                panics.next = self.raised + 1;
+                // The event gets a new number, and a row of panics goes on with it.
+                panics.next_sequence = self.last_raised + 1;
             }
-            // It may be less than when they were read.
+            // The app may have reduced `bufferSize` since the data was read.
             while !data.bytes.is_empty() {
                 let piece = chunk.min(data.bytes.len());
                 self.raise(data.bytes.split_to(piece), listeners);
@@ -364,39 +361,39 @@ impl SocketState {
         None
     }
 
-    /// Too many listeners in a row have panicked at its data: the connection
-    /// ends, and what has come back of it is raised no more.
-    fn end_poisoned(&mut self) -> Option<Ended> {
+    /// [`MAX_PANICS`] listeners in a row have panicked at this socket's data. Ends the connection;
+    /// its events are not raised again.
+    fn end_poisoned(&mut self) -> Option<Closing> {
         log::error!(
-            "client socket {}: ended, {MAX_PANICS} listeners in a row panicked at its data",
+            "client socket {}: connection ended, {MAX_PANICS} listeners in a row panicked at its data",
             self.socket.id()
         );
         self.next_epoch();
         self.end_connection(NetError::FAILED)
     }
 
-    /// Somebody has handled what came later: what has come back would be a hole
-    /// in what the app receives, or come in the wrong place.
-    fn abort_on_gap(&mut self, events: usize) -> Option<Ended> {
+    /// A later event was handled. Raising the earlier ones now would give the app a stream with a
+    /// gap, or in the wrong order.
+    fn abort_on_gap(&mut self, events: usize) -> Option<Closing> {
         log::warn!(
-            "client socket {}: ended, {events} events reached nobody and later ones did",
+            "client socket {}: connection ended, {events} events were not handled and later ones were",
             self.socket.id()
         );
         self.end_connection(NetError::CONNECTION_ABORTED)
     }
 
-    /// The end is reported when the actor next looks at the row.
-    fn end_connection(&mut self, why: NetError) -> Option<Ended> {
+    /// Ends the connection. The next poll of the socket reports the end.
+    fn end_connection(&mut self, why: NetError) -> Option<Closing> {
         self.socket.make_ready();
         match &mut self.link {
-            Link::Connected(connection) => connection.give_up(why),
+            Link::Connected(connection) => connection.terminate(why),
             _ => None,
         }
     }
 
-    /// Whether nothing of that is left to do. The socket stays as it is: the
-    /// app may have resumed it since its end was told first.
-    fn tell_end_again(&mut self, end: NetError) -> bool {
+    /// Raises a returned `onReceiveError`. `false` if it has to wait, or has returned at once. The
+    /// socket's state does not change, since the app may have resumed it after the first time.
+    fn redeliver_end(&mut self, end: NetError) -> bool {
         let app_shard = self.socket.app_shard().clone();
         let on_receive_error = &app_shard.on_receive_error;
         if app_shard.activity.is_suspended() || !on_receive_error.contains(None) {
@@ -406,25 +403,25 @@ impl SocketState {
         if self.is_held_back(on_receive_error.liveness().1) {
             return false;
         }
-        if let Some(recovery) = &mut self.recovery {
-            recovery.end = None;
+        if let Some(redelivery) = &mut self.redelivery {
+            redelivery.end = None;
         }
-        self.raise_end(end);
+        self.raise_receive_error(end);
         !self.has_returned()
     }
 
-    /// Something waits for somebody to hear it: has the app loaded, if its
-    /// listeners are gone by themselves.
+    /// Events wait for a listener: has the app loaded, if its listeners have died.
     pub(in crate::tcp) fn want_listeners<E: Event>(&self, listeners: &Listeners<E>) {
         if self.may_load(listeners) {
             self.socket.app_shard().activity.request_load();
         }
     }
 
-    /// Whether its app is loaded for what waits for these listeners.
+    /// Whether the app may be loaded for events that wait for these listeners.
     pub(in crate::tcp) fn may_load<E: Event>(&self, listeners: &Listeners<E>) -> bool {
         let activity = &self.socket.app_shard().activity;
         match activity.is_suspended() {
+            // A suspended app is loaded for persistent sockets only.
             true => self.persistent,
             false => activity.needs_reload(listeners),
         }

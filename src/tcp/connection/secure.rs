@@ -1,4 +1,4 @@
-//! `tcp.secure`: the same connection, encrypted from here on.
+//! `tcp.secure`: starts TLS on an existing connection.
 
 use actix_rt::task::JoinHandle;
 
@@ -17,100 +17,100 @@ use crate::tcp::socket::ClientSocket;
 use crate::tcp::{HANDSHAKE_TIMEOUT, SecureOptions};
 use crate::tls::{Client, Versions};
 
-/// The call, and what comes of its handshake.
+/// The call, and the result of its handshake.
 pub(crate) enum Secure {
     Start(SecureOptions, Reply<()>),
     Done(u64, Result<Box<dyn Stream>, NetError>),
 }
 
-/// A connection that is being encrypted.
+/// A connection on which TLS starts.
 pub(in crate::tcp) struct Securing {
     attempt: u64,
     reply: Reply<()>,
     client: Client,
     versions: Versions,
     stage: Stage,
-    /// What the app sends meanwhile: it must not leave unencrypted.
-    waiting: WriteQueue,
+    /// Sends during the handshake. They must not leave unencrypted.
+    queued_sends: WriteQueue,
     timer: JoinHandle<()>,
     _pending: PendingCall,
 }
 
 enum Stage {
-    /// What was sent before leaves as it is.
+    /// Earlier sends leave unencrypted first.
     Plain(Connection),
-    /// The stream is with a task, and comes back encrypted.
+    /// A task has the stream, and returns it encrypted.
     Handshake(Box<ConnectionMeta>, JoinHandle<()>),
-    /// Between the two, and after them.
-    CompletionGuard,
+    /// Neither: while the stage changes, and at the end.
+    Empty,
 }
 
 impl SocketTable {
-    pub(in crate::tcp) fn secure(&mut self, socket: &ClientSocket, step: Secure) {
-        match step {
-            Secure::Start(options, reply) => self.start_securing(socket, &options, reply),
-            Secure::Done(attempt, made) => self.secured(socket, attempt, made),
-        }
-    }
-
-    fn start_securing(&mut self, socket: &ClientSocket, options: &SecureOptions, reply: Reply<()>) {
+    pub(in crate::tcp) fn start_securing(
+        &mut self,
+        socket: &ClientSocket,
+        options: &SecureOptions,
+        reply: Reply<()>,
+    ) {
         self.attempts += 1;
         let attempt = self.attempts;
         let client = self.tls.clone();
-        let Some(row) = self.row(socket) else {
+        let Some(state) = self.get(socket) else {
             return reply.send(Err(Error::SocketNotFound));
         };
-        row.acknowledge();
-        if matches!(row.link, Link::None | Link::Connecting(_)) {
+        state.acknowledge();
+        if matches!(state.link, Link::None | Link::Connecting(_)) {
             return reply.send(Err(Error::SocketNotConnected));
         }
-        match row.may_secure(options) {
+        match state.may_secure(options) {
             Ok(_) if !Client::IS_BUILT => reply.send(Err(NetError::NOT_IMPLEMENTED.into())),
-            Ok(versions) => row.secure(attempt, client, versions, reply),
+            Ok(versions) => state.secure(attempt, client, versions, reply),
             Err(NetError::FAILED) => {
-                // So does Chromium: who calls this in the wrong state may have
-                // lost what the peer said already.
-                self.give_up(socket, NetError::FAILED);
+                // As Chromium does: a call in the wrong state may have lost data of the peer
+                // already.
+                self.fail_secure(socket, NetError::FAILED);
                 reply.send(Err(NetError::FAILED.into()));
             }
             Err(error) => reply.send(Err(error.into())),
         }
     }
 
-    fn secured(
+    pub(in crate::tcp) fn secure_finished(
         &mut self,
         socket: &ClientSocket,
         attempt: u64,
-        made: Result<Box<dyn Stream>, NetError>,
+        result: Result<Box<dyn Stream>, NetError>,
     ) {
-        let Some(row) = self.row(socket) else { return };
-        match std::mem::replace(&mut row.link, Link::None) {
-            Link::Securing(securing) if securing.attempt == attempt => match made {
+        let Some(state) = self.get(socket) else {
+            return;
+        };
+        match std::mem::replace(&mut state.link, Link::None) {
+            Link::Securing(securing) if securing.attempt == attempt => match result {
                 Ok(stream) => {
-                    row.link = securing.done(stream);
-                    row.restart_time_outs();
+                    state.link = securing.into_connected(stream);
+                    state.restart_timeouts();
                     socket.make_ready();
                 }
                 Err(error) => {
-                    row.link = Link::Securing(securing);
-                    self.give_up(socket, error);
+                    state.link = Link::Securing(securing);
+                    self.fail_secure(socket, error);
                 }
             },
-            // The attempt was given up just before it was over.
-            other => row.link = other,
+            // The attempt was cancelled just before it finished.
+            other => state.link = other,
         }
     }
 
-    /// Closes a socket that could not be secured.
-    pub(in crate::tcp) fn give_up(&mut self, socket: &ClientSocket, error: NetError) {
+    /// Closes a socket whose `secure` has failed.
+    pub(in crate::tcp) fn fail_secure(&mut self, socket: &ClientSocket, error: NetError) {
         let last = socket.mark_closed();
         if last {
-            socket.app_shard().table.remove(socket.id());
+            socket.app_shard().id_table.remove(socket.id());
         }
-        let ended = self.row(socket).and_then(|row| row.end(error));
-        self.linger(ended, socket);
+        let closed = self.get(socket).and_then(|state| state.disconnect(error));
+        self.linger(closed, socket);
         if last {
-            // Else the app's own `close` is on its way.
+            // Otherwise the app's own `close` is in the command queue.
             let _ = self.close(socket);
         }
     }
@@ -121,15 +121,16 @@ impl SocketState {
         let Link::Connected(connection) = &self.link else {
             return Err(NetError::INVALID_ARGUMENT);
         };
-        match &connection.ends.dialled {
-            Some(dialled) if dialled.is_secured => Err(NetError::INVALID_ARGUMENT),
+        match &connection.meta.outbound {
+            Some(outbound) if outbound.is_secured => Err(NetError::INVALID_ARGUMENT),
+            // Unencrypted data must not be read, or raised again, after the call.
             Some(_) if self.paused && !self.has_returned_data() => options.versions(),
             _ => Err(NetError::FAILED),
         }
     }
 
     fn secure(&mut self, attempt: u64, client: Client, versions: Versions, reply: Reply<()>) {
-        // What came unencrypted must not be taken for what comes encrypted.
+        // Unencrypted data that returns must not be raised as encrypted data.
         self.next_epoch();
         match std::mem::replace(&mut self.link, Link::None) {
             Link::Connected(mut connection) => {
@@ -140,11 +141,11 @@ impl SocketState {
                     client,
                     versions,
                     stage: Stage::Plain(connection),
-                    waiting: WriteQueue::default(),
-                    timer: time_out(&self.socket, attempt),
+                    queued_sends: WriteQueue::default(),
+                    timer: spawn_timeout(&self.socket, attempt),
                     _pending: PendingCall::new(&self.socket.app_shard().activity),
                 };
-                securing.go_on(&self.socket);
+                securing.flush_then_handshake(&self.socket);
                 self.link = Link::Securing(Box::new(securing));
             }
             other => self.link = other,
@@ -153,87 +154,82 @@ impl SocketState {
 }
 
 impl Securing {
-    /// Lets what was sent before leave, then starts the handshake.
-    pub(in crate::tcp) fn go_on(&mut self, socket: &ClientSocket) {
+    /// Waits until earlier sends have left, then starts the handshake.
+    pub(in crate::tcp) fn flush_then_handshake(&mut self, socket: &ClientSocket) {
         let Stage::Plain(connection) = &mut self.stage else {
             return;
         };
         connection.flush(socket, None);
         if let Some(error) = connection.write_error() {
-            return tell(socket, self.attempt, Err(error));
+            return socket.do_send(finished(self.attempt, Err(error)));
         }
         if !connection.queue.is_empty() {
             return;
         }
-        if let Stage::Plain(connection) = std::mem::replace(&mut self.stage, Stage::CompletionGuard)
-        {
-            self.shake_hands(connection, socket);
+        if let Stage::Plain(connection) = std::mem::replace(&mut self.stage, Stage::Empty) {
+            self.start_handshake(connection, socket);
         }
     }
 
-    fn shake_hands(&mut self, connection: Connection, socket: &ClientSocket) {
-        let Connection { stream, ends, .. } = connection;
-        let host = ends.dialled.as_ref().map(|dialled| dialled.host.clone());
+    fn start_handshake(&mut self, connection: Connection, socket: &ClientSocket) {
+        let Connection { stream, meta, .. } = connection;
+        let host = meta.outbound.as_ref().map(|outbound| outbound.host.clone());
         let (client, versions, attempt) = (self.client.clone(), self.versions, self.attempt);
-        let over = CompletionGuard::new(socket, move |made| {
-            Command::Secure(Box::new(Secure::Done(attempt, made)))
-        });
-        let task = actix_rt::spawn(over.with(async move {
+        let guard = CompletionGuard::new(socket, finished(attempt, Err(NetError::FAILED)));
+        let task = actix_rt::spawn(guard.run(async move {
             let host = host.unwrap_or_default();
-            client.handshake(stream, &host, versions).await
+            finished(attempt, client.handshake(stream, &host, versions).await)
         }));
-        self.stage = Stage::Handshake(ends, task);
+        self.stage = Stage::Handshake(meta, task);
     }
 
-    /// Its thread is another one. A handshake that went on in the old one says
-    /// itself that it is over.
+    /// The connection is in another thread now. A handshake task of the old thread reports its own
+    /// end.
     pub(in crate::tcp) fn reregister(&mut self, socket: &ClientSocket) {
-        self.timer = time_out(socket, self.attempt);
+        self.timer = spawn_timeout(socket, self.attempt);
         if let Stage::Plain(connection) = &mut self.stage {
             connection.reregister();
         }
     }
 
-    /// Takes in what is to be sent when it is done.
-    pub(in crate::tcp) fn send(&mut self, outgoing: PendingSend) {
-        self.waiting.push(outgoing);
+    /// Queues a send until the handshake is done.
+    pub(in crate::tcp) fn send(&mut self, pending: PendingSend) {
+        self.queued_sends.push(pending);
     }
 
-    pub(in crate::tcp) fn ends(&self) -> Option<&ConnectionMeta> {
+    pub(in crate::tcp) fn meta(&self) -> Option<&ConnectionMeta> {
         match &self.stage {
-            Stage::Plain(connection) => Some(&connection.ends),
-            Stage::Handshake(ends, _) => Some(ends),
-            Stage::CompletionGuard => None,
+            Stage::Plain(connection) => Some(&connection.meta),
+            Stage::Handshake(meta, _) => Some(meta),
+            Stage::Empty => None,
         }
     }
 
-    /// The connection as it is from now on. What waits is written when the row
-    /// is looked at.
-    fn done(mut self, stream: Box<dyn Stream>) -> Link {
-        let Stage::Handshake(mut ends, _) =
-            std::mem::replace(&mut self.stage, Stage::CompletionGuard)
-        else {
+    /// The encrypted connection. The next poll writes the queued sends.
+    fn into_connected(mut self, stream: Box<dyn Stream>) -> Link {
+        let Stage::Handshake(mut meta, _) = std::mem::replace(&mut self.stage, Stage::Empty) else {
             return Link::None;
         };
-        if let Some(dialled) = &mut ends.dialled {
-            dialled.is_secured = true;
+        if let Some(outbound) = &mut meta.outbound {
+            outbound.is_secured = true;
         }
-        let queue = std::mem::take(&mut self.waiting);
+        let queue = std::mem::take(&mut self.queued_sends);
         self.answer(Ok(()));
-        Link::Connected(Connection::encrypted(stream, ends, queue))
+        Link::Connected(Connection::encrypted(stream, meta, queue))
     }
 
-    /// Gives up. What was sent before and has not left is returned, and leaves.
+    /// Answers with an error. Before the handshake, returns the connection, whose earlier sends
+    /// still leave.
     pub(in crate::tcp) fn fail(mut self, error: NetError) -> Option<Connection> {
-        self.waiting.fail(error.into());
+        self.queued_sends.fail(error.into());
         self.answer(Err(error.into()));
-        match std::mem::replace(&mut self.stage, Stage::CompletionGuard) {
+        match std::mem::replace(&mut self.stage, Stage::Empty) {
             Stage::Plain(connection) => Some(connection),
             Stage::Handshake(_, task) => {
                 task.abort();
                 None
             }
-            Stage::CompletionGuard => None,
+            Stage::Empty => None,
         }
     }
 
@@ -251,14 +247,15 @@ impl Drop for Securing {
     }
 }
 
-fn time_out(socket: &ClientSocket, attempt: u64) -> JoinHandle<()> {
+/// Fails the attempt after [`HANDSHAKE_TIMEOUT`].
+fn spawn_timeout(socket: &ClientSocket, attempt: u64) -> JoinHandle<()> {
     let socket = socket.clone();
     actix_rt::spawn(async move {
         actix_rt::time::sleep(HANDSHAKE_TIMEOUT).await;
-        tell(&socket, attempt, Err(NetError::TIMED_OUT));
+        socket.do_send(finished(attempt, Err(NetError::TIMED_OUT)));
     })
 }
 
-fn tell(socket: &ClientSocket, attempt: u64, made: Result<Box<dyn Stream>, NetError>) {
-    socket.do_send(Command::Secure(Box::new(Secure::Done(attempt, made))));
+fn finished(attempt: u64, result: Result<Box<dyn Stream>, NetError>) -> Command {
+    Command::Secure(Box::new(Secure::Done(attempt, result)))
 }

@@ -1,8 +1,5 @@
-//! One client socket: what the app set, and its connection.
+//! The state of one client socket: what the app set, and its connection.
 
-use crate::tcp::connection::Connection;
-use crate::tcp::connection::ConnectionMeta;
-use crate::tcp::connection::Link;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +11,13 @@ use crate::name::checked_name;
 use crate::net_error::{self, NetError};
 use crate::os::Stream;
 use crate::pending_pauses::PendingPauses;
-use crate::tcp::actor::later;
+use crate::tcp::actor::send_later;
 use crate::tcp::command::Command;
-use crate::tcp::connection::ending::{CallsAhead, Ending, Passed};
+use crate::tcp::connection::ending::{CallsAhead, Ending};
 use crate::tcp::connection::redelivery::{Panics, Redelivery, Undelivered};
 use crate::tcp::connection::timeouts::TimeoutState;
 use crate::tcp::connection::write::PendingSend;
+use crate::tcp::connection::{Connection, ConnectionMeta, Link};
 use crate::tcp::events::ReceiveErrorInfo;
 use crate::tcp::socket::ClientSocket;
 use crate::tcp::{AcceptNotifier, DEFAULT_BUFFER_SIZE, SocketInfo, SocketProperties};
@@ -27,49 +25,51 @@ use crate::tcp::{AcceptNotifier, DEFAULT_BUFFER_SIZE, SocketInfo, SocketProperti
 pub(in crate::tcp) struct SocketState {
     pub(in crate::tcp) socket: ClientSocket,
     pub(in crate::tcp) paused: bool,
-    /// Whether bytes of it are between the stream and the listeners.
-    pub(in crate::tcp) in_hand: bool,
+    /// Whether the actor is raising bytes that it has read. A panic then loses them.
+    pub(in crate::tcp) is_raising: bool,
     pub(in crate::tcp) claim: Claim,
     pub(in crate::tcp) transfer: Transfer,
     pub(in crate::tcp) link: Link,
-    /// Only of a socket with time-outs.
-    pub(in crate::tcp) timing: Option<Box<TimeoutState>>,
-    /// The `setPaused(true)` calls that wait for listeners to catch up, and
-    /// until when.
+    /// Only of a socket with timeouts.
+    pub(in crate::tcp) timeout_state: Option<Box<TimeoutState>>,
+    /// The `setPaused(true)` calls that wait until events in flight are handled, and their
+    /// deadline.
     pub(in crate::tcp) pausing: PendingPauses,
     pub(in crate::tcp) persistent: bool,
     pub(in crate::tcp) name: Option<Box<str>>,
     pub(in crate::tcp) buffer_size: Option<i32>,
-    /// The number of the event that was raised last.
-    pub(in crate::tcp) raised: u64,
-    /// How many listeners of the app had died when that was last looked at.
+    /// The number of the last raised event.
+    pub(in crate::tcp) last_raised: u64,
+    /// How many listeners of the app had died at the last read.
     pub(in crate::tcp) deaths: u64,
-    pub(in crate::tcp) recovery: Option<Box<Redelivery>>,
-    /// How often `connect` was called. An end that is told late is of the
-    /// connection before the call, which says that the app knows of it.
-    pub(in crate::tcp) connects: u32,
+    /// Events that have returned from dead listeners, or may still return.
+    pub(in crate::tcp) redelivery: Option<Box<Redelivery>>,
+    /// How often `connect` was called. An `onReceiveError` event that returns from an earlier
+    /// connection is dropped: the app knew of that end when it connected again.
+    pub(in crate::tcp) connect_count: u32,
+    /// The progress of reporting the connection's end.
     pub(in crate::tcp) ending: Ending,
-    /// Only of a socket at whose events listeners have panicked.
+    /// Only of a socket whose events have made listeners panic.
     pub(in crate::tcp) panics: Option<Box<Panics>>,
 }
 
 /// What the app has done with a socket that was accepted for it.
 pub(in crate::tcp) enum Claim {
-    /// Nothing yet: `onAccept` waits for a listener, or its handler has not called anything.
+    /// Nothing: `onAccept` waits for a listener, or its handler has not called the socket yet.
     Offered(Arc<dyn AcceptNotifier>),
-    /// It has called something, but never `setPaused(false)`.
+    /// The app has called the socket, but never `setPaused(false)`.
     Paused,
-    /// The app has resumed it, or made it by `create`.
+    /// The app has resumed the socket, or created it.
     Resumed,
 }
 
-/// How far a handover to another process has come.
+/// The progress of a handover to another process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::tcp) enum Transfer {
     None,
-    /// No new events are raised; calls are carried out.
+    /// No events are raised. Calls are carried out.
     Quiescing,
-    /// The connection is not touched, and calls wait: another process may have both already.
+    /// The connection is not touched, and calls wait: the other process may already use both.
     Frozen,
 }
 
@@ -78,62 +78,63 @@ impl SocketState {
         SocketState {
             socket,
             paused: false,
-            in_hand: false,
+            is_raising: false,
             claim: Claim::Resumed,
             transfer: Transfer::None,
             link: Link::None,
-            timing: None,
+            timeout_state: None,
             pausing: PendingPauses::default(),
             persistent: false,
             name: None,
             buffer_size: None,
-            raised: 0,
+            last_raised: 0,
             deaths: 0,
-            recovery: None,
-            connects: 0,
+            redelivery: None,
+            connect_count: 0,
             ending: Ending::default(),
             panics: None,
         }
     }
 
-    /// An accepted connection: paused until the app wants it.
+    /// The state of an accepted connection, which is paused until the app resumes it.
     pub(in crate::tcp) fn accepted(
         socket: ClientSocket,
         stream: Box<dyn Stream>,
-        mut ends: Box<ConnectionMeta>,
-        offer: Arc<dyn AcceptNotifier>,
+        mut meta: Box<ConnectionMeta>,
+        notifier: Arc<dyn AcceptNotifier>,
     ) -> Self {
-        if let Some(connection_guard) = &mut ends.connection_guard {
+        if let Some(connection_guard) = &mut meta.connection_guard {
             connection_guard.activate();
         }
-        let mut connection = Connection::new(stream, ends);
-        connection.is_used = false;
+        let mut connection = Connection::new(stream, meta);
+        connection.maybe_written = false;
         SocketState {
             paused: true,
-            claim: Claim::Offered(offer),
+            claim: Claim::Offered(notifier),
             link: Link::Connected(connection),
             ..SocketState::new(socket)
         }
-        .arrived()
+        .register_with_arbiter()
     }
 
-    /// Whether a suspension closes it. A client whose `onAccept` is not handled waits for the app's next start instead.
-    pub(in crate::tcp) fn ends_by_suspension(&self) -> bool {
-        !self.persistent && !matches!(&self.claim, Claim::Offered(offer) if offer.is_open())
+    /// Whether a suspension closes the socket. A client whose `onAccept` is not handled waits for
+    /// the app's next start.
+    pub(in crate::tcp) fn closes_on_suspend(&self) -> bool {
+        !self.persistent && !matches!(&self.claim, Claim::Offered(notifier) if notifier.is_open())
     }
 
-    /// The app has called something: `onAccept` has reached it.
+    /// The app has called the socket, so `onAccept` has reached it.
     #[inline]
     pub(in crate::tcp) fn acknowledge(&mut self) {
         if matches!(self.claim, Claim::Offered(_))
-            && let Claim::Offered(offer) = std::mem::replace(&mut self.claim, Claim::Paused)
+            && let Claim::Offered(notifier) = std::mem::replace(&mut self.claim, Claim::Paused)
         {
-            offer.claimed();
+            notifier.acknowledged();
         }
     }
 
-    /// The app has decided on the socket: the timeout for unclaimed clients no longer applies.
-    pub(in crate::tcp) fn claimed(&mut self) {
+    /// The app has resumed or disconnected the socket: the timeout for unclaimed clients ends.
+    pub(in crate::tcp) fn mark_claimed(&mut self) {
         if matches!(self.claim, Claim::Paused) {
             self.claim = Claim::Resumed;
         }
@@ -154,18 +155,18 @@ impl SocketState {
     }
 
     pub(in crate::tcp) fn info(&self) -> SocketInfo {
-        let ends = self.ends();
-        let local = ends
-            .and_then(|ends| ends.dialled.as_ref())
-            .and_then(|dialled| dialled.local);
-        let peer = ends.map(|ends| ends.peer);
+        let meta = self.meta();
+        let local = meta
+            .and_then(|meta| meta.outbound.as_ref())
+            .and_then(|outbound| outbound.local);
+        let peer = meta.map(|meta| meta.peer);
         SocketInfo {
             socket_id: self.socket.id(),
             persistent: self.persistent,
             name: self.name.as_deref().map(str::to_owned),
             buffer_size: self.buffer_size,
             paused: self.paused,
-            connected: ends.is_some(),
+            connected: meta.is_some(),
             local_address: local.map(|local| local.ip()),
             local_port: local.map(|local| local.port()),
             peer_address: peer.map(|peer| peer.ip()),
@@ -189,51 +190,48 @@ impl SocketState {
         }
     }
 
-    pub(in crate::tcp) fn ends(&self) -> Option<&ConnectionMeta> {
+    pub(in crate::tcp) fn meta(&self) -> Option<&ConnectionMeta> {
         match &self.link {
-            Link::Connected(connection) => Some(&connection.ends),
-            Link::Securing(securing) => securing.ends(),
+            Link::Connected(connection) => Some(&connection.meta),
+            Link::Securing(securing) => securing.meta(),
             _ => None,
         }
     }
 
-    pub(in crate::tcp) fn send(&mut self, outgoing: PendingSend) {
+    pub(in crate::tcp) fn send(&mut self, pending: PendingSend) {
         match &mut self.link {
             Link::Connected(connection) => {
                 let nothing_waits = connection.queue.is_empty();
-                connection.send(outgoing, &self.socket);
-                if nothing_waits && let Some(timing) = &mut self.timing {
-                    timing.sent();
-                    self.waits_to_send();
+                connection.send(pending, &self.socket);
+                // The first data that waits starts the send timeout.
+                if nothing_waits && let Some(timeout_state) = &mut self.timeout_state {
+                    timeout_state.record_sent();
+                    self.arm_send_timeout();
                 }
             }
-            Link::Securing(securing) => securing.send(outgoing),
-            _ => outgoing.fail(NetError::SOCKET_NOT_CONNECTED.into()),
+            Link::Securing(securing) => securing.send(pending),
+            _ => pending.fail(NetError::SOCKET_NOT_CONNECTED.into()),
         }
     }
 
-    /// Writes what the OS takes of what waits, unless another process may be writing it.
+    /// Writes waiting data, unless another process may be writing it.
     pub(in crate::tcp) fn flush(&mut self) {
         match &mut self.link {
             Link::Connected(connection)
                 if !connection.queue.is_empty() && self.transfer != Transfer::Frozen =>
             {
-                connection.flush(&self.socket, self.timing.as_deref_mut());
+                connection.flush(&self.socket, self.timeout_state.as_deref_mut());
             }
-            Link::Securing(securing) => securing.go_on(&self.socket),
+            Link::Securing(securing) => securing.flush_then_handshake(&self.socket),
             _ => {}
         }
     }
 
-    /// Ends what is going on: an attempt to connect is given up, and a
-    /// connection is returned, its end told if the app was receiving.
-    pub(in crate::tcp) fn disconnect(&mut self) -> Option<Connection> {
-        self.end(NetError::ABORTED)
-    }
-
-    /// As [`disconnect`](Self::disconnect); what is given up answers `why`.
-    pub(in crate::tcp) fn end(&mut self, why: NetError) -> Option<Connection> {
-        self.claimed();
+    /// Ends the connection and returns it. If the socket was not paused, `onReceiveError` is
+    /// raised. An attempt to connect, or to secure, is cancelled and answers `why`.
+    pub(in crate::tcp) fn disconnect(&mut self, why: NetError) -> Option<Connection> {
+        self.mark_claimed();
+        // Returned events of this connection must not be raised on the next one.
         self.next_epoch();
         let mut link = std::mem::replace(&mut self.link, Link::None);
         if let Link::Connected(connection) = &mut link {
@@ -246,7 +244,7 @@ impl SocketState {
             }
         }
         if matches!(link, Link::Connected(_) | Link::Securing(_)) && !self.paused {
-            self.tell_end(NetError::CONNECTION_CLOSED);
+            self.end_receiving(NetError::CONNECTION_CLOSED);
         }
         match link {
             Link::None => None,
@@ -260,48 +258,46 @@ impl SocketState {
         }
     }
 
-    /// Tells that nothing more comes if that is so, the app is receiving, and
-    /// listeners have handled all that came before, and what they called then
-    /// was carried out.
-    pub(in crate::tcp) fn finish(&mut self, ahead: CallsAhead) -> Option<Connection> {
+    /// Reports the end of the connection, if it has ended and the socket is not paused, and when
+    /// listeners have handled all earlier events and the calls that they made were carried out.
+    /// Returns the connection that has ended.
+    pub(in crate::tcp) fn report_end_if_due(&mut self, ahead: CallsAhead) -> Option<Connection> {
         let end = self.connection()?.end()?;
-        if self.recovery.is_some()
+        if self.redelivery.is_some()
             || self.paused
             || self.transfer != Transfer::None
-            || self.socket.unhandled_events() > 0
+            || self.socket.unhandled().events() > 0
         {
             return None;
         }
         let app_shard = self.socket.app_shard();
         if app_shard.activity.is_suspended() {
+            // A persistent socket has its app loaded to report the end.
             self.want_listeners(&app_shard.on_receive_error);
             return None;
         }
         if app_shard.is_called_by_id() {
-            match self.ending.passed(self.raised) {
-                // The answer comes behind the calls, through the inbox.
-                Passed::Yes => {}
-                Passed::Asked => return None,
-                Passed::Unasked => {
-                    self.ending.ask(self.raised);
-                    let (socket, last) = (self.socket.clone(), self.raised);
-                    let passed = move || socket.do_send(Command::CallsPassed(last));
-                    app_shard
-                        .activity
-                        .registry_link()
-                        .after_pending_calls(passed);
-                    return None;
+            // The handlers' calls by id pass through the registry's mailbox. Its answer arrives in
+            // the command queue behind them.
+            if !self.ending.are_calls_forwarded(self.last_raised) {
+                if self.ending.request_forwarding(self.last_raised) {
+                    let (socket, last) = (self.socket.clone(), self.last_raised);
+                    let registry_link = app_shard.activity.registry_link();
+                    registry_link
+                        .after_pending_calls(move || socket.do_send(Command::CallsForwarded(last)));
                 }
+                return None;
             }
-        } else if !self.ending.is_due(ahead) {
+        } else if !self.ending.calls_are_done(ahead) {
+            // Polled again behind the calls that are in the queue.
             self.socket.make_ready();
             return None;
         }
         if let Link::Connected(connection) = &mut self.link {
-            // The handler of the event finds the socket not connected.
+            // When the handler of the event runs, the socket is not connected.
             connection.close_fast_path();
         }
-        self.tell_end(end);
+        self.end_receiving(end);
         match std::mem::replace(&mut self.link, Link::None) {
             Link::Connected(connection) => Some(connection),
             other => {
@@ -311,69 +307,72 @@ impl SocketState {
         }
     }
 
-    pub(in crate::tcp) fn tell_end(&mut self, result_code: NetError) {
+    /// Pauses the socket and raises `onReceiveError`.
+    pub(in crate::tcp) fn end_receiving(&mut self, result_code: NetError) {
         self.paused = true;
-        self.raise_end(result_code);
+        self.raise_receive_error(result_code);
     }
 
-    /// Raises `onReceiveError`, and changes nothing.
-    pub(in crate::tcp) fn raise_end(&mut self, result_code: NetError) {
-        let connects = self.connects;
+    /// Raises `onReceiveError` without a change of the state.
+    pub(in crate::tcp) fn raise_receive_error(&mut self, result_code: NetError) {
+        let connect_count = self.connect_count;
         let socket = &self.socket;
         let recipients = socket.app_shard().on_receive_error.recipients();
         let copies = FanOut::for_listeners(recipients.listeners.len());
-        let told = dispatch(&recipients.listeners, |ear| ReceiveErrorInfo {
+        let sent = dispatch(&recipients.listeners, |probe| ReceiveErrorInfo {
             socket_id: socket.id(),
             result_code,
             client: socket.clone(),
-            connects,
-            delivery: EventCopy::new(ear, copies.as_ref()),
+            connect_count,
+            delivery: EventCopy::new(probe, copies.as_ref()),
         });
         let lost = match copies {
-            None => recipients.is_undelivered(told).then_some(0),
+            None => recipients.is_undelivered(sent).then_some(0),
             Some(copies) => copies.finish_copy(),
         };
         if let Some(panics) = lost {
-            self.requeue(Undelivered::End(result_code, connects, panics));
-        } else if told == 0 {
-            log::debug!(
-                "client socket {}: {result_code}, nobody listens",
-                socket.id()
-            );
+            self.requeue(Undelivered::End(result_code, connect_count, panics));
+        } else if sent == 0 {
+            log::debug!("client socket {}: {result_code}, no listener", socket.id());
         }
     }
 
-    /// Whether something waits for listeners to handle what they have.
+    /// Whether something waits until listeners have handled the events in flight.
     pub(in crate::tcp) fn waits_for_listeners(&self) -> bool {
         !self.pausing.is_empty() || self.connection().is_some_and(|it| it.end().is_some())
     }
 
-    /// Answers when listeners have handled what they have: it was raised
-    /// before, and the answer means that it has been handled. Not later than
-    /// after [`PAUSE_GRACE`](crate::PAUSE_GRACE).
-    pub(in crate::tcp) fn when_handled(&mut self, reply: Reply<()>) {
+    /// Answers when the events in flight are handled, but not later than after
+    /// [`PAUSE_GRACE`](crate::PAUSE_GRACE).
+    pub(in crate::tcp) fn answer_when_handled(&mut self, reply: Reply<()>) {
         self.pausing.add(reply);
-        self.time_pauses();
+        self.arm_pause_timer();
         self.socket.make_ready();
     }
 
-    /// Starts the timer of pauses that wait, if they need one.
-    pub(in crate::tcp) fn time_pauses(&mut self) {
+    pub(in crate::tcp) fn pause_grace_elapsed(&mut self) {
+        self.pausing.answer_overdue();
+        self.pausing.timer_ended();
+        self.arm_pause_timer();
+    }
+
+    /// Starts the timer for waiting pauses, if they need one.
+    pub(in crate::tcp) fn arm_pause_timer(&mut self) {
         if let Some(delay) = self.pausing.needs_timer() {
-            later(delay, self.socket.clone(), Command::PauseGraceIsOver);
+            send_later(delay, self.socket.clone(), Command::PauseGraceElapsed);
         }
     }
 
     pub(in crate::tcp) fn set_keep_alive(&self, enable: bool, delay: i32) -> Result<(), Error> {
         let seconds = u64::try_from(delay).map_err(|_| NetError::FAILED)?;
-        self.option(|stream| stream.set_keepalive(enable.then(|| Duration::from_secs(seconds))))
+        self.set_option(|stream| stream.set_keepalive(enable.then(|| Duration::from_secs(seconds))))
     }
 
     pub(in crate::tcp) fn set_no_delay(&self, no_delay: bool) -> Result<(), Error> {
-        self.option(|stream| stream.set_nodelay(no_delay))
+        self.set_option(|stream| stream.set_nodelay(no_delay))
     }
 
-    fn option(&self, set: impl FnOnce(&dyn Stream) -> io::Result<()>) -> Result<(), Error> {
+    fn set_option(&self, set: impl FnOnce(&dyn Stream) -> io::Result<()>) -> Result<(), Error> {
         let connection = self.connection().ok_or(NetError::FAILED)?;
         set(&*connection.stream).map_err(|error| net_error::option(&error).into())
     }

@@ -1,4 +1,4 @@
-//! Every order in which calls, the network and a handover can meet one connection.
+//! Runs every order of four steps on one connection: calls, network events and a handover.
 
 use std::io::IoSlice;
 use std::time::Duration;
@@ -14,28 +14,28 @@ use super::*;
 use crate::answer::Answer;
 use crate::os::Writer;
 use crate::tcp::SendInfo;
-use crate::tcp::connection::buffer_pool::Pool;
+use crate::tcp::connection::buffer_pool::BufferPool;
 use crate::tcp::connection::read::ListenerCache;
 
-/// What meets the connection in one step.
+/// One step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Step {
-    /// `tcp.send`, when the OS takes everything, takes nothing, or fails.
+    /// `tcp.send`, while the OS takes everything, takes nothing, or fails.
     Send(Network),
-    /// A send whose caller wants no answer.
+    /// `try_send`, which has no answer.
     TrySend(Network),
     /// The socket is writable again, or a write fails.
     Flush(Network),
-    /// The peer has closed its side, or is gone, and the actor reads.
+    /// The peer closes its side, or is gone, and the actor reads.
     PeerEnds,
     PeerIsGone,
-    /// The app has called something; it pauses and resumes the socket.
+    /// The app calls the socket for the first time; pauses or resumes it.
     Acknowledge,
     SetPaused(bool),
-    /// A handover begins, takes the socket, and fails.
+    /// A handover quiesces or freezes the socket, or fails.
     Transfer(Transfer),
-    /// The actor ends the connection, by a timeout for instance.
-    GiveUp,
+    /// The actor terminates the connection, for instance after a timeout.
+    Terminate,
     Disconnect,
 }
 
@@ -67,14 +67,14 @@ const STEPS: [Step; 19] = [
     Step::Transfer(Transfer::None),
     Step::Transfer(Transfer::Quiescing),
     Step::Transfer(Transfer::Frozen),
-    Step::GiveUp,
+    Step::Terminate,
     Step::Disconnect,
 ];
 
-/// How many steps each order has.
+/// The number of steps in each order.
 const LENGTH: u32 = 4;
 
-/// What the scripted stream answers, and how often it was written to.
+/// The results of the scripted stream, and the number of writes.
 struct Script {
     network: Network,
     has_ended: bool,
@@ -82,7 +82,7 @@ struct Script {
     writes: usize,
 }
 
-/// Its clones count the streams that are still there.
+/// The reference count shows whether the stream is still open.
 #[derive(Clone)]
 struct Scripted(Arc<Mutex<Script>>);
 
@@ -136,7 +136,7 @@ impl Stream for Scripted {
     }
 }
 
-/// It stands for the fast path, which the test does not write to.
+/// A fast path to which the test does not write.
 struct NoWriter;
 
 impl Writer for NoWriter {
@@ -145,16 +145,16 @@ impl Writer for NoWriter {
     }
 }
 
-/// A socket, the script of its stream, and the answers of its sends.
-struct World {
+/// A socket, the script of its stream, and the unanswered sends.
+struct Fixture {
     state: SocketState,
     script: Arc<Mutex<Script>>,
-    pool: Pool,
+    pool: BufferPool,
     answers: Vec<Answer<SendInfo>>,
     answered: usize,
 }
 
-impl World {
+impl Fixture {
     fn new(socket: &ClientSocket) -> Self {
         let script = Arc::new(Mutex::new(Script {
             network: Network::TakesAll,
@@ -169,20 +169,20 @@ impl World {
         let meta = ConnectionMeta::accepted(peer, guard);
         state.link = Link::Connected(Connection::new(stream, meta));
         state.claim = Claim::Offered(Arc::new(NoAccept));
-        World {
+        Fixture {
             state,
             script,
-            pool: Pool::new(),
+            pool: BufferPool::new(),
             answers: Vec::new(),
             answered: 0,
         }
     }
 
-    fn carry_out(&mut self, step: Step) {
+    fn run_step(&mut self, step: Step) {
         let state = &mut self.state;
         let is_frozen = state.transfer == Transfer::Frozen;
         match step {
-            // The calls of a frozen socket wait elsewhere.
+            // The actor defers calls of a frozen socket.
             Step::Send(_) | Step::TrySend(_) | Step::Acknowledge | Step::SetPaused(_)
                 if is_frozen => {}
             Step::Send(network) => {
@@ -209,7 +209,7 @@ impl World {
                 state.acknowledge();
                 state.paused = paused;
                 if !paused {
-                    state.claimed();
+                    state.mark_claimed();
                 }
             }
             Step::Transfer(transfer) => {
@@ -218,28 +218,28 @@ impl World {
                 }
                 state.transfer = transfer;
             }
-            Step::GiveUp if is_frozen => {}
-            Step::GiveUp => {
+            Step::Terminate if is_frozen => {}
+            Step::Terminate => {
                 if let Link::Connected(connection) = &mut state.link {
-                    drop(connection.give_up(NetError::TIMED_OUT));
+                    drop(connection.terminate(NetError::TIMED_OUT));
                 }
             }
             Step::Disconnect => {
-                if let Some(mut left) = state.disconnect() {
+                if let Some(mut left) = state.disconnect(NetError::ABORTED) {
                     left.queue.fail(NetError::ABORTED.into());
                 }
             }
         }
         self.state
             .read(&mut self.pool, &mut ListenerCache::default());
-        self.state.watch();
-        self.state.settle();
+        self.state.release_if_gone();
+        self.state.update_fast_path();
     }
 
-    /// What must hold, however the connection came to be as it is.
-    fn check(&mut self, before: &Seen) -> Seen {
+    /// Checks the invariants of the state.
+    fn check(&mut self, before: &Observation) -> Observation {
         let pending = self.answers.len();
-        // Tokio would say that nothing is ready after 128 looks.
+        // Outside tokio's budget of 128 operations.
         self.answers
             .retain_mut(|answer| unconstrained(answer).now_or_never().is_none());
         self.answered += pending - self.answers.len();
@@ -253,40 +253,51 @@ impl World {
             match &connection.write_side {
                 WriteSide::Fast { .. } => {
                     is_fast = true;
-                    assert!(!matches!(state.claim, Claim::Offered(_)), "not claimed yet");
-                    assert!(state.transfer == Transfer::None, "a handover goes on");
+                    assert!(
+                        !matches!(state.claim, Claim::Offered(_)),
+                        "the app has not called the socket"
+                    );
+                    assert!(
+                        state.transfer == Transfer::None,
+                        "a handover is in progress"
+                    );
                 }
-                WriteSide::Failed(..) => assert_eq!(queued, 0, "a failed side has nothing to send"),
+                WriteSide::Failed(..) => {
+                    assert_eq!(queued, 0, "a failed write side has an empty queue")
+                }
                 WriteSide::Queued => {}
             }
             if matches!(connection.read_side, ReadSide::Released(_)) {
-                assert!(error.is_some(), "what is released takes no sends");
+                assert!(error.is_some(), "a released connection fails sends");
                 assert_eq!(Arc::strong_count(&self.script), 1, "its stream is closed");
             }
             if before.end.is_some() {
-                assert!(end.is_some(), "what has ended stays so");
+                assert!(end.is_some(), "an end is final");
             }
             if before.error.is_some() {
-                assert!(error.is_some(), "what has failed stays so");
+                assert!(error.is_some(), "a write error is final");
             }
         } else {
             assert_eq!(Arc::strong_count(&self.script), 1, "its stream is closed");
         }
-        assert_eq!(is_fast, is_open, "callers see what the actor sees");
+        assert_eq!(
+            is_fast, is_open,
+            "callers and the actor agree on the fast path"
+        );
         assert!(
             self.answers.len() <= queued,
-            "each send was answered or waits"
+            "each send is answered or queued"
         );
         let writes = self.script.lock().writes;
         if before.error.is_some() || state.transfer == Transfer::Frozen {
-            assert_eq!(writes, before.writes, "nothing may be written");
+            assert_eq!(writes, before.writes, "no write is allowed");
         }
-        Seen { end, error, writes }
+        Observation { end, error, writes }
     }
 }
 
 #[derive(Default)]
-struct Seen {
+struct Observation {
     end: Option<NetError>,
     error: Option<NetError>,
     writes: usize,
@@ -297,11 +308,11 @@ fn send(state: &mut SocketState, reply: Reply<SendInfo>) {
     state.send(PendingSend::new(state.socket.clone(), data, 0, None, reply));
 }
 
-/// The server socket that wants to know when the client is claimed.
+/// A server socket's notifier that does nothing.
 struct NoAccept;
 
 impl crate::tcp::AcceptNotifier for NoAccept {
-    fn claimed(self: Arc<Self>) {}
+    fn acknowledged(self: Arc<Self>) {}
 
     fn is_open(&self) -> bool {
         true
@@ -313,23 +324,26 @@ impl crate::tcp::AcceptNotifier for NoAccept {
 }
 
 #[actix_rt::test]
-async fn no_order_of_steps_leads_to_a_state_that_means_nothing() {
+async fn no_order_of_steps_reaches_an_illegal_state() {
     let (socket, _command_queue, _actor) = socket();
     let count = STEPS.len();
     let mut answered = 0;
     for order in 0..count.pow(LENGTH) {
         let steps = (0..LENGTH).map(|at| STEPS[order / count.pow(at) % count]);
         let steps: Vec<Step> = steps.collect();
-        let mut world = World::new(&socket);
-        let mut seen = Seen::default();
+        let mut fixture = Fixture::new(&socket);
+        let mut observed = Observation::default();
         let run = std::panic::AssertUnwindSafe(|| {
             for step in &steps {
-                world.carry_out(*step);
-                seen = world.check(&seen);
+                fixture.run_step(*step);
+                observed = fixture.check(&observed);
             }
-            answered += world.answered;
+            answered += fixture.answered;
         });
         assert!(std::panic::catch_unwind(run).is_ok(), "after {steps:?}");
     }
-    assert!(answered > count.pow(LENGTH - 1), "sends were answered");
+    assert!(
+        answered > count.pow(LENGTH - 1),
+        "too few sends were answered"
+    );
 }

@@ -1,11 +1,9 @@
-//! What ends a connection that nothing happens on, if the app wants that.
+//! The timeouts of connections: claim, idle and send.
 //!
-//! No connection has a timer: those with time-outs stand in one set, by the
-//! time at which they are to be looked at, and the rows actor sleeps until the
-//! first. What moves bytes only writes down when; a look that comes too early
-//! finds that out, and puts the row back for later.
+//! A connection has no timer of its own. Sockets with timeouts are in one set per actor, ordered by
+//! the time of their next check, and the actor sleeps until the first. Moving bytes only notes the
+//! time. A check that comes too early finds that, and puts the socket back for later.
 
-use crate::tcp::Timeouts;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -21,32 +19,33 @@ use parking_lot::Mutex;
 
 use crate::net_error::NetError;
 use crate::os::Stream;
-use crate::tcp::actor::{Entry, ROWS_A_TURN, SocketTable};
-use crate::tcp::connection::linger::Ended;
+use crate::tcp::Timeouts;
+use crate::tcp::actor::{Entry, SOCKETS_PER_TURN, SocketTable};
+use crate::tcp::connection::linger::Closing;
 use crate::tcp::connection::state::{Claim, SocketState, Transfer};
 use crate::tcp::connection::write::WriteQueue;
-use crate::tcp::connection::{Connection, FailureReport, Link, Peeked, ReadSide};
+use crate::tcp::connection::{Connection, Link, Peeked, ReadSide, ReportedBy};
 
-/// The rows of one actor that are to be looked at, and when.
+/// The next check of each socket of one actor.
 pub(in crate::tcp) struct TimerQueue {
-    began: Instant,
-    /// The time of this turn, once somebody has asked for it: nanoseconds since
-    /// the beginning, and one more; 0 until then.
+    started_at: Instant,
+    /// The time of this turn, as nanoseconds since `started_at` plus 1. 0 until it is first read in
+    /// the turn.
     now: AtomicU64,
-    due: Mutex<Due>,
+    due: Mutex<TimerSet>,
 }
 
 #[derive(Default)]
-struct Due {
-    /// With the slot of the row; no row stands here twice.
-    rows: BTreeSet<(Instant, u32)>,
+struct TimerSet {
+    /// The time of the check and the slot. Each slot is in the set once at most.
+    slots: BTreeSet<(Instant, u32)>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Default for TimerQueue {
     fn default() -> Self {
         TimerQueue {
-            began: Instant::now(),
+            started_at: Instant::now(),
             now: AtomicU64::new(0),
             due: Mutex::default(),
         }
@@ -54,37 +53,38 @@ impl Default for TimerQueue {
 }
 
 impl TimerQueue {
-    /// A turn begins or ends.
-    pub(in crate::tcp) fn turn(&self) {
+    /// A turn begins or ends: the next reading asks the clock.
+    pub(in crate::tcp) fn clear_now(&self) {
         self.now.store(0, Relaxed);
     }
 
     pub(in crate::tcp) fn now(&self) -> Instant {
-        let known = self.now.load(Relaxed);
-        if known > 0 {
-            return self.began + Duration::from_nanos(known - 1);
+        let cached = self.now.load(Relaxed);
+        if cached > 0 {
+            return self.started_at + Duration::from_nanos(cached - 1);
         }
         let now = Instant::now();
-        let since = now.saturating_duration_since(self.began).as_nanos();
+        let since = now.saturating_duration_since(self.started_at).as_nanos();
         self.now
             .store(u64::try_from(since).map_or(0, |it| it + 1), Relaxed);
         now
     }
 
-    /// The clock that it slept by is gone with its thread.
-    pub(in crate::tcp) fn forget_clock(&self) {
+    /// The timer belonged to a thread that has ended.
+    pub(in crate::tcp) fn drop_sleep(&self) {
         self.due.lock().sleep = None;
     }
 
-    /// The next row that is due, and since when; on `Pending` the waker is
-    /// called when there is one.
+    /// The next slot that is due, and since when. After `Pending` the waker is called when one is
+    /// due.
     fn poll_due(&self, cx: &mut Context<'_>) -> Poll<(Instant, u32)> {
         let mut due = self.due.lock();
-        let Some(first) = due.rows.first().copied() else {
+        let Some(first) = due.slots.first().copied() else {
             due.sleep = None;
             return Poll::Pending;
         };
         let (when, _) = first;
+        // One timer serves all slots. Another slot may be the first one by now.
         if when > self.now() {
             let sleep = due.sleep.get_or_insert_with(|| Box::pin(sleep_until(when)));
             if sleep.deadline() != when {
@@ -94,21 +94,21 @@ impl TimerQueue {
                 return Poll::Pending;
             }
         }
-        due.rows.remove(&first);
+        due.slots.remove(&first);
         Poll::Ready(first)
     }
 }
 
-/// When one slot is looked at, if that is known.
-pub(in crate::tcp) struct Alarm {
+/// The next check of one slot.
+pub(in crate::tcp) struct Timer {
     timers: Arc<TimerQueue>,
     slot: u32,
     armed: Option<Instant>,
 }
 
-impl Alarm {
+impl Timer {
     pub(in crate::tcp) fn new(timers: &Arc<TimerQueue>, slot: u32) -> Self {
-        Alarm {
+        Timer {
             timers: timers.clone(),
             slot,
             armed: None,
@@ -121,113 +121,141 @@ impl Alarm {
         }
         let mut due = self.timers.due.lock();
         if let Some(armed) = self.armed {
-            due.rows.remove(&(armed, self.slot));
+            due.slots.remove(&(armed, self.slot));
         }
         if let Some(when) = when {
-            due.rows.insert((when, self.slot));
+            due.slots.insert((when, self.slot));
         }
         self.armed = when;
     }
 
-    /// It has rung.
-    pub(in crate::tcp) fn is_over(&mut self) {
+    /// The check is due, and no longer in the set.
+    pub(in crate::tcp) fn mark_fired(&mut self) {
         self.armed = None;
     }
 }
 
-impl Drop for Alarm {
+impl Drop for Timer {
     fn drop(&mut self) {
         self.set(None);
     }
 }
 
-/// A send time-out is divided by this for the first look at what the peer has
-/// acknowledged: what it acknowledges in the rest is progress.
-const LOOKS: u32 = 16;
+/// The first check of what the peer has acknowledged comes after this part of the send timeout.
+/// Bytes acknowledged after it are progress.
+const SEND_CHECKS: u32 = 16;
 
-/// The time-outs of one socket.
+/// The timeouts of one socket.
 pub(in crate::tcp) struct TimeoutState {
     pub(in crate::tcp) settings: Timeouts,
     timers: Arc<TimerQueue>,
-    alarm: Alarm,
-    offered: Instant,
-    /// When bytes came or went, or the idle time began.
-    active: Instant,
-    /// Since when the peer takes nothing, if something waits.
-    sent: Instant,
-    /// What the peer had not acknowledged at the last look since then; `None`
-    /// in it where the OS does not tell.
+    timer: Timer,
+    offered_at: Instant,
+    /// When bytes were last received or sent, or the idle time started.
+    active_at: Instant,
+    /// Since when the peer has taken nothing, while data waits.
+    progress_at: Instant,
+    /// How much the peer had not acknowledged at the last check since `progress_at`. The inner
+    /// value is `None` where the OS does not tell.
     unacknowledged: Option<Option<usize>>,
 }
 
 impl TimeoutState {
-    /// Bytes came.
-    pub(in crate::tcp) fn received(&mut self) {
-        self.active = self.timers.now();
+    /// Bytes were received.
+    pub(in crate::tcp) fn record_received(&mut self) {
+        self.active_at = self.timers.now();
     }
 
-    /// Bytes went, or the first that wait have come.
-    pub(in crate::tcp) fn sent(&mut self) {
-        self.active = self.timers.now();
-        self.sent = self.active;
+    /// Bytes were sent, or data has started to wait.
+    pub(in crate::tcp) fn record_sent(&mut self) {
+        self.active_at = self.timers.now();
+        self.progress_at = self.active_at;
         self.unacknowledged = None;
     }
 
-    /// Whether the peer has acknowledged something since the last look.
+    /// Whether the peer has acknowledged bytes since the last check.
     fn has_acknowledged(&mut self, stream: &dyn Stream) -> bool {
         let now = stream.unacknowledged();
         let before = self.unacknowledged.replace(now).flatten();
         now.zip(before).is_some_and(|(now, before)| now < before)
     }
+
+    /// Counts bytes that the peer has acknowledged as progress, if the idle timeout (`is_idle`) or
+    /// the send timeout (`is_stalled`) has elapsed.
+    fn check_acknowledged(
+        &mut self,
+        stream: &dyn Stream,
+        now: Instant,
+        is_idle: bool,
+        is_stalled: bool,
+    ) {
+        if self.unacknowledged.is_some() {
+            if (is_idle || is_stalled) && self.has_acknowledged(stream) {
+                self.progress_at = now;
+                self.active_at = now;
+            }
+            return;
+        }
+        // The first check only notes how much is unacknowledged. It may be late, and the peer may
+        // have acknowledged bytes before it, so an elapsed timeout starts anew.
+        self.has_acknowledged(stream);
+        if self.unacknowledged.flatten().is_some() {
+            if is_stalled {
+                self.progress_at = now;
+            }
+            if is_idle {
+                self.active_at = now;
+            }
+        }
+    }
 }
 
-/// What has lasted too long.
+/// What a timeout ends.
 enum Expired {
     Claim,
     Connection,
 }
 
 impl SocketState {
-    /// Sets the time-outs, which begin now. The row has its slot.
+    /// Sets the timeouts, which start now. The socket must have its slot.
     pub(in crate::tcp) fn set_timeouts(&mut self, settings: Timeouts, timers: &Arc<TimerQueue>) {
         if settings == Timeouts::default() {
-            self.timing = None;
+            self.timeout_state = None;
             return;
         }
         let now = timers.now();
-        // The old one leaves the set before the new one stands in it.
-        self.timing = None;
-        self.timing = Some(Box::new(TimeoutState {
+        // The old timer must leave the set before the new one enters it.
+        self.timeout_state = None;
+        self.timeout_state = Some(Box::new(TimeoutState {
             settings,
             timers: timers.clone(),
-            alarm: Alarm::new(timers, self.socket.slot()),
-            offered: now,
-            active: now,
-            sent: now,
+            timer: Timer::new(timers, self.socket.slot()),
+            offered_at: now,
+            active_at: now,
+            progress_at: now,
             unacknowledged: None,
         }));
         self.arm();
     }
 
     pub(in crate::tcp) fn timeouts(&self) -> Timeouts {
-        self.timing
+        self.timeout_state
             .as_ref()
             .map_or_else(Timeouts::default, |it| it.settings)
     }
 
-    /// The socket is resumed, connected, or back from where it stood still:
-    /// time begins anew.
-    pub(in crate::tcp) fn restart_time_outs(&mut self) {
-        if let Some(timing) = &mut self.timing {
-            timing.sent();
-            timing.offered = timing.active;
+    /// The socket was resumed, connected, or unfrozen: its timeouts start anew.
+    pub(in crate::tcp) fn restart_timeouts(&mut self) {
+        if let Some(timeout_state) = &mut self.timeout_state {
+            timeout_state.record_sent();
+            timeout_state.offered_at = timeout_state.active_at;
             self.arm();
         }
     }
 
-    /// Something has begun to wait for the peer.
-    pub(in crate::tcp) fn waits_to_send(&mut self) {
-        if self.timing.is_some() {
+    /// Data has started to wait for the peer.
+    pub(in crate::tcp) fn arm_send_timeout(&mut self) {
+        if self.timeout_state.is_some() {
             self.arm();
         }
     }
@@ -236,26 +264,26 @@ impl SocketState {
         !matches!(self.claim, Claim::Resumed)
     }
 
-    /// Has the row looked at when the next of its time-outs may be over.
+    /// Plans the next check for the first timeout that may elapse.
     fn arm(&mut self) {
-        let next = self.next_time_out();
-        if let Some(timing) = &mut self.timing {
-            // A look that comes too early costs less than moving it each time.
-            let is_early_enough = match (timing.alarm.armed, next) {
+        let next = self.next_timeout();
+        if let Some(timeout_state) = &mut self.timeout_state {
+            // An early check costs less than moving the timer each time.
+            let is_early_enough = match (timeout_state.timer.armed, next) {
                 (Some(armed), Some(next)) => armed <= next,
                 (armed, next) => armed == next,
             };
             if !is_early_enough {
-                timing.alarm.set(next);
+                timeout_state.timer.set(next);
             }
         }
     }
 
-    fn next_time_out(&self) -> Option<Instant> {
-        let timing = self.timing.as_ref()?;
-        let Timeouts { claim, idle, send } = timing.settings;
-        let after = |since: Instant, limit: Option<Duration>, runs: bool| {
-            // What is beyond the clock's end never comes.
+    fn next_timeout(&self) -> Option<Instant> {
+        let timeouts = self.timeout_state.as_ref()?;
+        let Timeouts { claim, idle, send } = timeouts.settings;
+        let deadline = |since: Instant, limit: Option<Duration>, runs: bool| {
+            // A time beyond the clock's range never comes.
             limit
                 .filter(|_| runs)
                 .and_then(|limit| since.checked_add(limit))
@@ -264,83 +292,73 @@ impl SocketState {
             Link::Connected(connection) if connection.end().is_none() => Some(connection),
             _ => None,
         };
-        let waits = connection.is_some_and(|connection| !connection.queue.is_empty());
-        let send = match timing.unacknowledged {
-            None => send.map(|send| send / LOOKS),
+        let has_unsent = connection.is_some_and(|connection| !connection.queue.is_empty());
+        let send = match timeouts.unacknowledged {
+            None => send.map(|send| send / SEND_CHECKS),
             Some(_) => send,
         };
         let times = [
-            after(timing.offered, claim, self.is_unclaimed()),
-            after(timing.active, idle, connection.is_some() && !self.paused),
-            after(timing.sent, send, waits),
+            deadline(timeouts.offered_at, claim, self.is_unclaimed()),
+            deadline(
+                timeouts.active_at,
+                idle,
+                connection.is_some() && !self.paused,
+            ),
+            deadline(timeouts.progress_at, send, has_unsent),
         ];
         times.into_iter().flatten().min()
     }
 
-    /// The row's time may be over: says what is, or has it looked at again.
-    fn look_at_clock(&mut self, now: Instant) -> Option<Expired> {
-        let is_moving = self.transfer != Transfer::None;
+    /// A check is due. Returns what has timed out, or plans the next check.
+    fn check_timeouts(&mut self, now: Instant) -> Option<Expired> {
+        let is_in_handover = self.transfer != Transfer::None;
         let is_unclaimed = self.is_unclaimed();
-        let Some(timing) = &mut self.timing else {
-            return None;
-        };
-        let over = |since: Instant, limit: Option<Duration>| {
+        let timeouts = self.timeout_state.as_mut()?;
+        let is_elapsed = |since: Instant, limit: Option<Duration>| {
             limit.is_some_and(|limit| since.checked_add(limit).is_some_and(|end| end <= now))
         };
-        let Timeouts { claim, idle, send } = timing.settings;
-        timing.alarm.is_over();
-        if is_moving {
-            // Else a time that is over would have it looked at without end.
-            timing.sent = now;
+        let Timeouts { claim, idle, send } = timeouts.settings;
+        timeouts.timer.mark_fired();
+        if is_in_handover {
+            // Otherwise an elapsed send timeout would be due again at once, without end.
+            timeouts.progress_at = now;
         }
-        if is_moving || self.socket.app_shard().activity.is_suspended() {
-            timing.offered = now;
-            timing.active = now;
+        // The app cannot act now, so these times start anew.
+        if is_in_handover || self.socket.app_shard().activity.is_suspended() {
+            timeouts.offered_at = now;
+            timeouts.active_at = now;
         }
-        if is_unclaimed && over(timing.offered, claim) {
-            // Else the app's own `close` is on its way.
+        if is_unclaimed && is_elapsed(timeouts.offered_at, claim) {
+            // If the id is gone already, the app's own `close` is in the command queue.
             return self.socket.mark_closed().then_some(Expired::Claim);
         }
         if let Link::Connected(connection) = &mut self.link
             && connection.end().is_none()
-            && !is_moving
+            && !is_in_handover
         {
-            let waits = !connection.queue.is_empty();
-            let is_idle = !self.paused && over(timing.active, idle);
-            if waits && timing.unacknowledged.is_none() {
-                timing.has_acknowledged(&*connection.stream);
-                if timing.unacknowledged.flatten().is_some() {
-                    // It is known only from here on what the peer acknowledges,
-                    // and this look may come late.
-                    if over(timing.sent, send) {
-                        timing.sent = now;
-                    }
-                    if is_idle {
-                        timing.active = now;
-                    }
-                }
-            } else if waits
-                && (is_idle || over(timing.sent, send))
-                && timing.has_acknowledged(&*connection.stream)
-            {
-                timing.sent = now;
-                timing.active = now;
+            let has_unsent = !connection.queue.is_empty();
+            if has_unsent {
+                let is_idle = !self.paused && is_elapsed(timeouts.active_at, idle);
+                let is_stalled = is_elapsed(timeouts.progress_at, send);
+                timeouts.check_acknowledged(&*connection.stream, now, is_idle, is_stalled);
             }
-            if waits && over(timing.sent, send) {
+            // Neither the kernel nor the peer has taken anything.
+            if has_unsent && is_elapsed(timeouts.progress_at, send) {
                 return Some(Expired::Connection);
             }
-            if !self.paused && over(timing.active, idle) {
-                let waits = self.recovery.is_some();
-                if !waits {
+            if !self.paused && is_elapsed(timeouts.active_at, idle) {
+                // Returned events wait for a listener; unread data waits for room in the window.
+                if self.redelivery.is_none() {
                     match connection.peek(&self.socket) {
+                        // Really idle: nothing is unread.
                         Peeked::Nothing => return Some(Expired::Connection),
                         Peeked::Data => {}
                         Peeked::End(why) => connection.read_side = ReadSide::Ended(why),
                     }
                     self.socket.make_ready();
                 }
-                // It is the app that takes its time.
-                timing.active = now;
+                // The app is slow, not the peer.
+                timeouts.active_at = now;
             }
         }
         self.arm();
@@ -349,87 +367,91 @@ impl SocketState {
 }
 
 impl Connection {
-    /// Nothing more comes or goes: gives the stream up, and returns what is left
-    /// of it. If something waits to be sent, it fails, and the stream is reset.
-    /// What was read before is still handled before the end is told.
+    /// Closes the stream for reading and writing, and returns what has to be delivered. If data
+    /// waits to be sent, it fails, and the stream is reset. Data that was received before is still
+    /// handled before the end is reported.
     #[must_use = "what was sent is delivered only if it lingers"]
-    pub(in crate::tcp) fn give_up(&mut self, why: NetError) -> Option<Ended> {
+    pub(in crate::tcp) fn terminate(&mut self, why: NetError) -> Option<Closing> {
         self.read_side = ReadSide::Released(why);
         let is_flushed = self.queue.is_empty();
-        self.fail_writes(why, FailureReport::ByReading);
-        let stream = std::mem::replace(&mut self.stream, nowhere());
-        let connection_guard = self.ends.connection_guard.take();
+        self.fail_writes(why, ReportedBy::Reading);
+        let stream = std::mem::replace(&mut self.stream, closed_stream());
+        let connection_guard = self.meta.connection_guard.take();
         if is_flushed {
-            return Some(Ended {
+            return Some(Closing {
                 stream,
                 queue: WriteQueue::default(),
                 connection_guard,
-                is_unused: !self.is_used,
+                never_written: !self.maybe_written,
             });
         }
         stream.reset();
         None
     }
 
-    /// The peer is gone: lets go of the stream. `end` is told when all that came
-    /// before was handled; sends fail with a code of their own.
-    pub(in crate::tcp) fn let_go(&mut self, end: NetError, sends: NetError) {
+    /// The peer is gone: closes the stream. `end` is reported when all earlier data was handled.
+    /// Sends fail with `send_error`.
+    pub(in crate::tcp) fn release(&mut self, end: NetError, send_error: NetError) {
         self.read_side = ReadSide::Released(end);
-        self.fail_writes(sends, FailureReport::ByReading);
-        self.stream = nowhere();
-        self.ends.connection_guard = None;
+        self.fail_writes(send_error, ReportedBy::Reading);
+        self.stream = closed_stream();
+        self.meta.connection_guard = None;
     }
 }
 
 impl SocketTable {
-    /// Ends what has taken too long, and has the actor woken for what comes.
-    pub(in crate::tcp) fn look_at_clock(&mut self, cx: &mut Context<'_>) {
-        for _ in 0..ROWS_A_TURN {
+    /// Ends what has timed out, and has the actor woken for the next check.
+    pub(in crate::tcp) fn poll_timeouts(&mut self, cx: &mut Context<'_>) {
+        for _ in 0..SOCKETS_PER_TURN {
             let Poll::Ready((when, slot)) = self.timers.poll_due(cx) else {
                 return;
             };
-            // The clock that woke the actor may have run ahead of this one.
+            // The timer's clock may be ahead of this turn's.
             let now = self.timers.now().max(when);
-            let row = match self.entries.get_mut(slot as usize) {
-                Some(Entry::Socket(row)) => row,
+            let state = match self.entries.get_mut(slot as usize) {
+                Some(Entry::Socket(state)) => state,
                 Some(Entry::Lingering(_)) => {
-                    self.lingering_is_due(slot, now);
+                    self.check_lingering(slot, now);
                     continue;
                 }
                 None => continue,
             };
-            let socket = row.socket.clone();
-            match row.look_at_clock(now) {
+            let socket = state.socket.clone();
+            match state.check_timeouts(now) {
                 None => {}
                 Some(Expired::Claim) => {
-                    log::warn!("client socket {}: closed, nobody wanted it", socket.id());
-                    socket.app_shard().table.remove(socket.id());
-                    row.tell_end(NetError::TIMED_OUT);
+                    log::warn!(
+                        "client socket {}: closed, the app did not claim it in time",
+                        socket.id()
+                    );
+                    socket.app_shard().id_table.remove(socket.id());
+                    state.end_receiving(NetError::TIMED_OUT);
                     let _ = self.close(&socket);
                 }
                 Some(Expired::Connection) => {
-                    let ended = match &mut row.link {
-                        Link::Connected(connection) => connection.give_up(NetError::TIMED_OUT),
+                    let closed = match &mut state.link {
+                        Link::Connected(connection) => connection.terminate(NetError::TIMED_OUT),
                         _ => None,
                     };
-                    row.arm();
+                    state.arm();
                     socket.make_ready();
-                    self.linger(ended, &socket);
+                    self.linger(closed, &socket);
                 }
             }
         }
+        // More may be due: after the sockets of the next turn.
         cx.waker().wake_by_ref();
     }
 }
 
-/// In place of a stream that was given up: its end is known already.
-pub(crate) fn nowhere() -> Box<dyn Stream> {
-    Box::new(GivenUp)
+/// Stands in for a stream that was closed. Its end is known already.
+pub(crate) fn closed_stream() -> Box<dyn Stream> {
+    Box::new(ClosedStream)
 }
 
-struct GivenUp;
+struct ClosedStream;
 
-impl Stream for GivenUp {
+impl Stream for ClosedStream {
     fn poll_read(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
         Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
     }
@@ -471,7 +493,7 @@ mod tests {
     use crate::error::Error;
 
     #[test]
-    fn zero_is_no_time_out() {
+    fn a_timeout_of_zero_is_invalid() {
         let zero = Some(Duration::ZERO);
         let ok = Timeouts {
             claim: Some(Duration::from_nanos(1)),
@@ -490,19 +512,19 @@ mod tests {
     }
 
     #[test]
-    fn a_row_stands_in_the_set_once_and_leaves_it_with_its_socket() {
+    fn a_socket_is_in_the_set_once_and_leaves_it_when_dropped() {
         let timers = Arc::new(TimerQueue::default());
-        let mut one = Alarm::new(&timers, 1);
-        let two = Alarm::new(&timers, 2);
+        let mut one = Timer::new(&timers, 1);
+        let two = Timer::new(&timers, 2);
         let now = timers.now();
         for seconds in [5, 3, 8] {
             one.set(Some(now + Duration::from_secs(seconds)));
-            assert_eq!(timers.due.lock().rows.len(), 1);
+            assert_eq!(timers.due.lock().slots.len(), 1);
         }
         drop(two);
-        assert_eq!(timers.due.lock().rows.len(), 1, "it never stood there");
+        assert_eq!(timers.due.lock().slots.len(), 1, "it was never in the set");
         drop(one);
-        assert!(timers.due.lock().rows.is_empty());
+        assert!(timers.due.lock().slots.is_empty());
         let mut cx = Context::from_waker(Waker::noop());
         assert!(timers.poll_due(&mut cx).is_pending());
     }

@@ -14,27 +14,27 @@ use crate::tcp::command::QueuedCall;
 use crate::tcp::connection::fast_path::InFlightCall;
 use crate::tcp::socket::{ClientSocket, Credit};
 
-/// How many sends one call to the OS takes at most: the OS copies no faster
-/// with more, and the slices stand on the stack.
-const SLICES: usize = 32;
+/// The most sends in one call to the OS. The OS copies no faster with more, and the slices are on
+/// the stack.
+const MAX_SLICES: usize = 32;
 
-/// One send on its way: the call to the rows actor, and the entry of the
-/// connection's write queue. However it ends, its bytes leave the app's quota.
+/// A send that is not finished: a call to the actor, then an entry of the connection's write queue.
+/// When it is dropped, its bytes leave the app's quota.
 pub(in crate::tcp) struct PendingSend {
-    ticket: InFlightCall,
-    /// What the OS has not taken yet.
+    in_flight: InFlightCall,
+    /// The bytes that the OS has not taken yet.
     data: Bytes,
     bytes: usize,
     charge: usize,
     reply: Reply<SendInfo>,
-    /// What `forward` holds back until the bytes have left.
+    /// The credit of a forwarded event, until the OS has taken all its bytes.
     credit: Option<Credit>,
-    /// What the OS has said to it already.
+    /// The error that the OS reported on the fast path. It is reported to the next write.
     error: Option<io::Error>,
 }
 
 impl PendingSend {
-    /// A send with its charge, of which nothing has left.
+    /// A send that is charged, and of which the OS has taken nothing.
     pub(in crate::tcp) fn new(
         socket: ClientSocket,
         data: Bytes,
@@ -43,7 +43,7 @@ impl PendingSend {
         reply: Reply<SendInfo>,
     ) -> Self {
         PendingSend {
-            ticket: InFlightCall::new(socket),
+            in_flight: InFlightCall::new(socket),
             bytes: data.len(),
             data,
             charge,
@@ -53,19 +53,19 @@ impl PendingSend {
         }
     }
 
-    /// Of that many bytes its data is the rest, and the OS has said this to it.
-    pub(in crate::tcp) fn rest_of(mut self, bytes: usize, error: Option<io::Error>) -> Self {
+    /// The data is the rest of `bytes` bytes, and the OS has reported `error` for it.
+    pub(in crate::tcp) fn with_progress(mut self, bytes: usize, error: Option<io::Error>) -> Self {
         self.bytes = bytes;
         self.error = error;
         self
     }
 
     pub(in crate::tcp) fn socket(&self) -> &ClientSocket {
-        self.ticket.socket()
+        self.in_flight.socket()
     }
 
-    /// Whether its end is told to nobody.
-    pub(in crate::tcp) fn is_unasked(&self) -> bool {
+    /// Whether no caller waits for the answer.
+    pub(in crate::tcp) fn is_fire_and_forget(&self) -> bool {
         !self.reply.has_caller()
     }
 
@@ -78,8 +78,9 @@ impl PendingSend {
         std::mem::replace(&mut self.reply, Reply::discard()).send(Ok(SendInfo { bytes_sent }));
     }
 
-    /// Writes what the OS takes of it.
+    /// Writes as much as the OS takes.
     fn write(&mut self, stream: &mut dyn Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The OS may not report this error again.
         if let Some(error) = self.error.take() {
             return Poll::Ready(Err(error));
         }
@@ -99,12 +100,13 @@ impl Drop for PendingSend {
     fn drop(&mut self) {
         let command_queue = &self.socket().app_shard().command_queue;
         if std::thread::panicking() && !self.data.is_empty() && command_queue.queue.is_open() {
-            // What comes after it must not leave before it.
+            // It returns to the front of the command queue, because later sends must not overtake
+            // it.
             let command_queue = command_queue.clone();
             return command_queue
                 .queue
                 .set_interrupted(QueuedCall::Send(PendingSend {
-                    ticket: InFlightCall::new(self.socket().clone()),
+                    in_flight: InFlightCall::new(self.socket().clone()),
                     data: std::mem::take(&mut self.data),
                     bytes: self.bytes,
                     charge: std::mem::take(&mut self.charge),
@@ -121,7 +123,7 @@ impl Drop for PendingSend {
     }
 }
 
-/// What the OS has not taken yet.
+/// The sends that the OS has not taken completely.
 #[derive(Default)]
 pub(in crate::tcp) struct WriteQueue(VecDeque<PendingSend>);
 
@@ -130,91 +132,94 @@ impl WriteQueue {
         self.0.is_empty()
     }
 
-    /// What changes whenever the OS takes something.
-    pub(in crate::tcp) fn mark(&self) -> (usize, usize) {
+    /// A value that changes whenever the OS takes something.
+    pub(in crate::tcp) fn progress(&self) -> (usize, usize) {
         let first = self.0.front().map_or(0, |first| first.data.len());
         (self.0.len(), first)
     }
 
     /// How many bytes wait.
     pub(in crate::tcp) fn bytes(&self) -> usize {
-        self.0.iter().map(|outgoing| outgoing.data.len()).sum()
+        self.0.iter().map(|pending| pending.data.len()).sum()
     }
 
-    /// What waits, in order; empty sends carry nothing.
+    /// The waiting data, in order, without empty sends.
     pub(in crate::tcp) fn unsent(&self) -> Vec<Bytes> {
-        let data = self.0.iter().map(|outgoing| outgoing.data.clone());
+        let data = self.0.iter().map(|pending| pending.data.clone());
         data.filter(|data| !data.is_empty()).collect()
     }
 
-    /// Another process sends what waits.
-    pub(in crate::tcp) fn leave(&mut self) {
-        for outgoing in self.0.drain(..) {
-            outgoing.succeed();
+    /// Answers all sends as successful: another process sends the data.
+    pub(in crate::tcp) fn complete_all(&mut self) {
+        for pending in self.0.drain(..) {
+            pending.succeed();
         }
     }
 
-    /// What waited in another process.
+    /// Adds data that another process left unsent.
     pub(in crate::tcp) fn inherit(&mut self, socket: &ClientSocket, data: Bytes) {
         if !data.is_empty() {
-            let charge = socket.app_shard().app_context.charge_late(data.len());
-            let outgoing = PendingSend::new(socket.clone(), data, charge, None, Reply::discard());
-            self.0.push_back(outgoing);
+            let charge = socket.app_shard().app_context.charge_unchecked(data.len());
+            let pending = PendingSend::new(socket.clone(), data, charge, None, Reply::discard());
+            self.0.push_back(pending);
         }
     }
 
-    /// Writes what the OS takes now, if nothing is before it, and keeps the
-    /// rest in line. After an error, everything that waits is to be failed.
+    /// Writes as much as the OS takes, if no other send waits, and queues the rest. After an error
+    /// the caller has to fail the whole queue.
     pub(in crate::tcp) fn write(
         &mut self,
-        mut outgoing: PendingSend,
+        mut pending: PendingSend,
         stream: &mut dyn Stream,
         cx: &mut Context<'_>,
     ) -> io::Result<()> {
         let written = match self.0.is_empty() {
-            true => outgoing.write(stream, cx),
+            true => pending.write(stream, cx),
             false => Poll::Pending,
         };
         if let Poll::Ready(Ok(())) = written {
-            outgoing.succeed();
+            pending.succeed();
             return Ok(());
         }
-        self.push(outgoing);
+        self.push(pending);
         match written {
             Poll::Ready(Err(error)) => Err(error),
             _ => Ok(()),
         }
     }
 
-    /// Puts it in line, to be written later.
-    pub(in crate::tcp) fn push(&mut self, mut outgoing: PendingSend) {
-        if let Some(credit) = &mut outgoing.credit {
-            // What is forwarded has been handled, though it still takes room:
-            // in its socket's window, and, as it waits now, in the quota.
-            credit.handled();
-            let waits = outgoing.data.len();
-            outgoing.charge = outgoing.socket().app_shard().app_context.charge_late(waits);
+    /// Queues a send for a later flush.
+    pub(in crate::tcp) fn push(&mut self, mut pending: PendingSend) {
+        if let Some(credit) = &mut pending.credit {
+            // A forwarded event counts as handled. Its bytes still count in its socket's window,
+            // and from now on in the quota.
+            credit.mark_handled();
+            let waits = pending.data.len();
+            pending.charge = pending
+                .socket()
+                .app_shard()
+                .app_context
+                .charge_unchecked(waits);
         }
-        self.0.push_back(outgoing);
+        self.0.push_back(pending);
     }
 
-    /// Writes until nothing is left (`Ready`) or the OS takes no more
-    /// (`Pending`, and the waker is called when it does). An empty send is
-    /// answered when those before it are.
+    /// Writes until the queue is empty (`Ready`), or the OS takes no more (`Pending`; the waker is
+    /// called when it does). An empty send is answered after those before it.
     pub(in crate::tcp) fn poll_flush(
         &mut self,
         stream: &mut dyn Stream,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            self.answer_whole();
+            self.complete_written();
             if self.0.is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            let mut slices = [IoSlice::new(&[]); SLICES];
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let mut count = 0;
-            for (slice, outgoing) in slices.iter_mut().zip(&self.0) {
-                *slice = IoSlice::new(&outgoing.data);
+            for (slice, pending) in slices.iter_mut().zip(&self.0) {
+                *slice = IoSlice::new(&pending.data);
                 count += 1;
             }
             match retry_if_spurious(stream.poll_write(cx, &slices[..count]), cx) {
@@ -228,34 +233,34 @@ impl WriteQueue {
         }
     }
 
-    /// Whether the end of something that waits is told to nobody.
-    pub(in crate::tcp) fn has_unasked(&self) -> bool {
-        self.0.iter().any(PendingSend::is_unasked)
+    /// Whether a waiting send has no caller that waits for its answer.
+    pub(in crate::tcp) fn has_fire_and_forget(&self) -> bool {
+        self.0.iter().any(PendingSend::is_fire_and_forget)
     }
 
-    /// Answers everything with the same failure.
+    /// Answers all sends with the same error.
     pub(in crate::tcp) fn fail(&mut self, error: Error) {
-        for outgoing in self.0.drain(..) {
-            outgoing.fail(error);
+        for pending in self.0.drain(..) {
+            pending.fail(error);
         }
     }
 
-    fn answer_whole(&mut self) {
+    fn complete_written(&mut self) {
         while self.0.front().is_some_and(|first| first.data.is_empty()) {
             if let Some(first) = self.0.pop_front() {
                 first.succeed();
             }
         }
         if self.0.is_empty() && self.0.capacity() > 0 {
-            // An idle connection keeps no memory of its busy times.
+            // An idle connection keeps no memory from busy times.
             self.0 = VecDeque::new();
         }
     }
 
     fn advance(&mut self, mut written: usize) {
-        for outgoing in &mut self.0 {
-            let part = written.min(outgoing.data.len());
-            outgoing.data.advance(part);
+        for pending in &mut self.0 {
+            let part = written.min(pending.data.len());
+            pending.data.advance(part);
             written -= part;
             if written == 0 {
                 break;

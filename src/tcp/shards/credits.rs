@@ -1,41 +1,39 @@
-//! Counts what listeners have not handled, of one socket and of one app, and
-//! wakes the rows that wait for it.
+//! Windows: count what listeners have not handled, per socket and per app, and wake sockets that
+//! wait for it.
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, SeqCst};
 
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, WaitFlag};
 use crate::tcp::{RESUME_BELOW, WINDOW};
 
-/// One event, in [`SocketWindow`]'s word.
+/// One event in the word of [`SocketWindow`].
 pub(in crate::tcp) const EVENT: u64 = 1 << 32;
 
 /// The events of one socket that listeners have not handled.
 ///
-/// The row calls [`begin_look`](Self::begin_look) before a look, and then waits by
-/// [`has_window`](Self::has_window) and [`are_handled`](Self::are_handled) alone: if
-/// one says no, the release that changes it says that the row is to be
-/// looked at again.
+/// The socket's actor calls [`begin_poll`](Self::begin_poll) first, and then decides by
+/// [`has_window`](Self::has_window) and [`are_handled`](Self::are_handled) only. If one of them is
+/// false, the `release` that changes it returns `true`, and the socket is polled again.
 #[derive(Default)]
 pub(in crate::tcp) struct SocketWindow {
-    /// Events in the upper half, bytes in the lower. One word, so that both
-    /// change at once.
+    /// Events in the upper half, bytes in the lower. One word, so that both change together.
     word: AtomicU64,
     awaited: WaitFlag,
 }
 
 impl SocketWindow {
-    pub(in crate::tcp) fn take(&self, amount: u64) {
+    pub(in crate::tcp) fn acquire(&self, amount: u64) {
         self.word.fetch_add(amount, AcqRel);
     }
 
-    /// Gives back events, bytes or both; `true` if the row waits for that.
+    /// Releases events, bytes or both. `true` if the socket waits for this.
     #[inline]
     pub(in crate::tcp) fn release(&self, amount: u64) -> bool {
         let left = self.word.fetch_sub(amount, AcqRel) - amount;
         (left / EVENT == 0 || left % EVENT <= RESUME_BELOW as u64) && self.awaited.is_set()
     }
 
-    /// How many events; for information.
+    /// The number of events, for information.
     pub(in crate::tcp) fn events(&self) -> u64 {
         self.word.load(Acquire) / EVENT
     }
@@ -44,45 +42,44 @@ impl SocketWindow {
         (self.word.load(Acquire) % EVENT) as usize
     }
 
-    /// The row is looked at: it does not wait until it says so again.
+    /// The socket is polled: it does not wait until it says so again.
     #[inline]
-    pub(in crate::tcp) fn begin_look(&self) {
+    pub(in crate::tcp) fn begin_poll(&self) {
         self.awaited.clear();
     }
 
-    /// Whether every event was handled; if not, the row waits for that.
+    /// Whether every event was handled. If not, the socket waits for that.
     pub(in crate::tcp) fn are_handled(&self) -> bool {
         self.events() == 0 || self.awaited.set_and_check(|| self.events() == 0)
     }
 
-    /// Whether listeners hold less than a window; if not, the row waits until
-    /// they hold a good deal less.
+    /// Whether listeners hold less than a window. If not, the socket waits until they hold no more
+    /// than [`RESUME_BELOW`].
     #[inline]
     pub(in crate::tcp) fn has_window(&self) -> bool {
         self.bytes() < WINDOW || self.awaited.set_and_check(|| self.bytes() <= RESUME_BELOW)
     }
 }
 
-/// A socket that may have to wait for its app's window.
+/// A socket that may have to wait for room in its app's window.
 pub(in crate::tcp) trait Starving: Clone {
-    /// `true` if it does not stand in the list of starved sockets yet.
+    /// `true` if the socket was not in the list of starved sockets.
     fn mark_starved(&self) -> bool;
 
     fn clear_starved(&self);
 
-    /// Has its row looked at.
+    /// Has the socket polled.
     fn make_ready(&self);
 }
 
-/// The bytes of one app in one rows actor that listeners have not handled, and
-/// the sockets that wait for room.
+/// The bytes of one app in one arbiter that listeners have not handled, and the sockets that wait
+/// for room.
 pub(in crate::tcp) struct AppWindow<S> {
     limit: usize,
     unhandled: AtomicUsize,
-    /// Bytes that have come back from dead listeners and wait to be raised
-    /// again.
-    kept: AtomicUsize,
-    /// Sockets that have something to read.
+    /// Bytes that have returned from dead listeners and are not raised again yet.
+    returned: AtomicUsize,
+    /// Sockets with something to read.
     starved: Mutex<Vec<S>>,
     has_starved: WaitFlag,
 }
@@ -92,14 +89,14 @@ impl<S: Starving> AppWindow<S> {
         AppWindow {
             limit,
             unhandled: AtomicUsize::new(0),
-            kept: AtomicUsize::new(0),
+            returned: AtomicUsize::new(0),
             starved: Mutex::new(Vec::new()),
             has_starved: WaitFlag::default(),
         }
     }
 
-    /// Whether a socket may be read; if not, it is made ready again when
-    /// listeners have caught up.
+    /// Whether a socket may be read. If not, it becomes ready again when listeners have handled
+    /// enough.
     pub(in crate::tcp) fn may_read(&self, socket: &S) -> bool {
         if self.held() < self.limit {
             return true;
@@ -107,42 +104,43 @@ impl<S: Starving> AppWindow<S> {
         if socket.mark_starved() {
             self.starved.lock().push(socket.clone());
         }
+        // Room may have come before the flag was set: then this call wakes.
         if self.has_starved.set_and_check(|| self.has_room_again()) {
             self.wake_starved();
         }
         false
     }
 
-    /// Whether every event of the sockets here is handled.
+    /// Whether every event of the app here is handled.
     pub(in crate::tcp) fn is_quiet(&self) -> bool {
         self.unhandled.load(SeqCst) == 0
     }
 
     #[inline]
-    pub(in crate::tcp) fn take(&self, bytes: usize) {
+    pub(in crate::tcp) fn acquire(&self, bytes: usize) {
         self.unhandled.fetch_add(bytes, SeqCst);
     }
 
-    /// Gives bytes back; `true` if none are left. `SeqCst`, because who waits for
-    /// a suspended app to be quiet relies on it ([`crate::app_activity`]).
+    /// Releases bytes. `true` if none are left. `SeqCst`, because the wait for a suspended app
+    /// relies on it ([`crate::app_activity`]).
     #[inline]
-    pub(in crate::tcp) fn give_back(&self, bytes: usize) -> bool {
+    pub(in crate::tcp) fn release(&self, bytes: usize) -> bool {
         let is_quiet = self.unhandled.fetch_sub(bytes, SeqCst) == bytes;
         self.wake_starved();
         is_quiet
     }
 
-    pub(in crate::tcp) fn keep(&self, bytes: usize) {
-        self.kept.fetch_add(bytes, AcqRel);
+    pub(in crate::tcp) fn add_returned(&self, bytes: usize) {
+        self.returned.fetch_add(bytes, AcqRel);
     }
 
-    pub(in crate::tcp) fn let_go(&self, bytes: usize) {
-        self.kept.fetch_sub(bytes, AcqRel);
+    pub(in crate::tcp) fn remove_returned(&self, bytes: usize) {
+        self.returned.fetch_sub(bytes, AcqRel);
         self.wake_starved();
     }
 
     fn held(&self) -> usize {
-        self.unhandled.load(Acquire) + self.kept.load(Acquire)
+        self.unhandled.load(Acquire) + self.returned.load(Acquire)
     }
 
     fn has_room_again(&self) -> bool {
@@ -154,8 +152,8 @@ impl<S: Starving> AppWindow<S> {
         if self.has_room_again() && self.has_starved.take() {
             let starved = std::mem::take(&mut *self.starved.lock());
             for socket in starved {
-                // In this order: a socket that is marked no more, and is not in the
-                // list either, is looked at once more.
+                // In this order: a socket that is neither marked nor in the list is polled once
+                // more.
                 socket.clear_starved();
                 socket.make_ready();
             }

@@ -1,15 +1,15 @@
-//! Which client socket has which id.
+//! The ids of client sockets.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering::SeqCst;
 
-use crate::ids::{AppId, ClientSocketId, IdAllocator};
-use crate::tcp::ClientSocket;
 use parking_lot::Mutex;
 
-/// The ids of one registry's client sockets. Shared with the actors that make
-/// and close them, so that an accepted connection costs no message to the
-/// registry.
+use crate::ids::{AppId, ClientSocketId, IdAllocator};
+use crate::tcp::ClientSocket;
+
+/// The client sockets of one registry, by id. Shared with the actors that create and close them, so
+/// that an accepted connection needs no message to the registry.
 #[derive(Default)]
 pub(crate) struct IdTable {
     ids: IdAllocator,
@@ -19,8 +19,8 @@ pub(crate) struct IdTable {
 #[derive(Default)]
 struct Sockets {
     all: HashMap<ClientSocketId, ClientSocket>,
-    /// Those of `create`, which count for their app.
-    made: HashSet<ClientSocketId>,
+    /// The sockets of `create`, which count in their app's limit.
+    created: HashSet<ClientSocketId>,
 }
 
 impl IdTable {
@@ -37,20 +37,18 @@ impl IdTable {
     }
 
     pub(crate) fn insert(&self, socket: ClientSocket) {
-        socket.app_shard().shard.came();
+        socket.app_shard().shard.sockets.fetch_add(1, SeqCst);
         self.sockets.lock().all.insert(socket.id(), socket);
     }
 
-    /// One that was not accepted.
-    pub(crate) fn insert_made(&self, socket: ClientSocket) {
-        socket.app_shard().made.fetch_add(1, SeqCst);
-        socket.app_shard().shard.came();
-        let mut sockets = self.sockets.lock();
-        sockets.made.insert(socket.id());
-        sockets.all.insert(socket.id(), socket);
+    /// Inserts a socket of `create`.
+    pub(crate) fn insert_created(&self, socket: ClientSocket) {
+        socket.app_shard().created.fetch_add(1, SeqCst);
+        self.sockets.lock().created.insert(socket.id());
+        self.insert(socket);
     }
 
-    /// The socket, if it is `app`'s.
+    /// The socket, if it belongs to `app`.
     pub(crate) fn get(&self, app: &AppId, id: ClientSocketId) -> Option<ClientSocket> {
         let sockets = self.sockets.lock();
         let socket = sockets.all.get(&id)?;
@@ -60,9 +58,9 @@ impl IdTable {
     pub(crate) fn remove(&self, id: ClientSocketId) {
         let mut sockets = self.sockets.lock();
         if let Some(socket) = sockets.all.remove(&id) {
-            socket.app_shard().shard.went();
-            if sockets.made.remove(&id) {
-                socket.app_shard().made.fetch_sub(1, SeqCst);
+            socket.app_shard().shard.sockets.fetch_sub(1, SeqCst);
+            if sockets.created.remove(&id) {
+                socket.app_shard().created.fetch_sub(1, SeqCst);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The lanes of one app, one an arbiter, and where they lead.
+//! The shards of an app, one per arbiter, and the choice of a shard for a new socket.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context as TaskContext, Poll};
 
 use actix::prelude::*;
+use futures::FutureExt;
 use futures::future::join_all;
 use parking_lot::RwLock;
 
@@ -20,63 +21,54 @@ use crate::tcp::connection::{ConnectionMeta, Link};
 use crate::tcp::shards::id_table::IdTable;
 use crate::tcp::shards::shard::{AppContext, AppShard};
 
-/// Where a rows actor lives, for the lanes of all apps that lead there.
+/// One arbiter's actor for client sockets; the shards of all apps there share it.
 pub(crate) struct Shard {
-    /// Which of the registry's it is.
+    /// The position among the registry's shards.
     pub(crate) index: usize,
-    /// Whether it has an arbiter of its own, which is not the one that server
-    /// sockets live in.
+    /// Whether it has an arbiter of its own. Server sockets live in another one then.
     pub(crate) is_remote: bool,
-    pub(crate) rows: Arc<StableAddr<SocketTable>>,
+    pub(crate) socket_table: Arc<StableAddr<SocketTable>>,
     pub(in crate::tcp) command_queue: Arc<CommandQueue>,
     arbiter: RwLock<ArbiterHandle>,
-    /// How many client sockets are there.
-    sockets: AtomicUsize,
+    /// How many client sockets it has.
+    pub(in crate::tcp) sockets: AtomicUsize,
 }
 
 impl Shard {
     pub(crate) fn new(
         index: usize,
         is_remote: bool,
-        rows: Arc<StableAddr<SocketTable>>,
+        socket_table: Arc<StableAddr<SocketTable>>,
         command_queue: Arc<CommandQueue>,
         arbiter: ArbiterHandle,
     ) -> Self {
         Shard {
             index,
             is_remote,
-            rows,
+            socket_table,
             command_queue,
             arbiter: RwLock::new(arbiter),
             sockets: AtomicUsize::new(0),
         }
     }
 
-    /// Another one if its first has ended.
+    /// The current arbiter: a replacement, if the first one has ended.
     pub(crate) fn arbiter(&self) -> ArbiterHandle {
         self.arbiter.read().clone()
     }
 
-    pub(crate) fn is_now_in(&self, arbiter: ArbiterHandle) {
+    pub(crate) fn set_arbiter(&self, arbiter: ArbiterHandle) {
         *self.arbiter.write() = arbiter;
-    }
-
-    pub(in crate::tcp) fn came(&self) {
-        self.sockets.fetch_add(1, SeqCst);
-    }
-
-    pub(in crate::tcp) fn went(&self) {
-        self.sockets.fetch_sub(1, SeqCst);
     }
 }
 
 impl SocketState {
-    /// It is here from now on: if that is another thread than the one that it
-    /// comes from, so is its connection.
-    pub(in crate::tcp) fn arrived(mut self) -> Self {
+    /// The socket now belongs to this shard. If the shard is in another thread, the connection
+    /// registers with that thread's event loop, unless it was accepted there.
+    pub(in crate::tcp) fn register_with_arbiter(mut self) -> Self {
         if self.socket.app_shard().shard.is_remote
             && let Link::Connected(connection) = &mut self.link
-            && connection.ends.at_home().is_none()
+            && connection.meta.pinned_shard().is_none()
         {
             connection.reregister();
         }
@@ -84,11 +76,11 @@ impl SocketState {
     }
 }
 
-/// What one app's sockets have in common, and its lanes.
+/// What the sockets of one app share, and the app's shards.
 pub(crate) struct AppShards {
     pub(crate) app_context: Arc<AppContext>,
     pub(crate) activity: Arc<AppActivity>,
-    /// The app's connections that are open.
+    /// Counts the app's open connections.
     pub(crate) counter: Arc<ConnectionCounter>,
     all: Box<[Arc<AppShard>]>,
 }
@@ -97,66 +89,63 @@ impl AppShards {
     pub(crate) fn new<'a>(
         app_context: Arc<AppContext>,
         activity: Arc<AppActivity>,
-        sites: impl ExactSizeIterator<Item = &'a Arc<Shard>>,
-        table: &Arc<IdTable>,
+        shards: impl ExactSizeIterator<Item = &'a Arc<Shard>>,
+        id_table: &Arc<IdTable>,
         counter: Arc<ConnectionCounter>,
     ) -> Self {
-        let count = sites.len();
+        let count = shards.len();
         let app_shard = |shard: &Arc<Shard>| {
-            let (app_context, activity) = (app_context.clone(), activity.clone());
-            let app_shard = AppShard::new(
-                app_context,
-                activity,
+            Arc::new(AppShard::new(
+                app_context.clone(),
+                activity.clone(),
                 shard.clone(),
-                table.clone(),
+                id_table.clone(),
                 counter.clone(),
-            );
-            Arc::new(app_shard.one_of(count))
+                count,
+            ))
         };
         AppShards {
-            all: sites.map(app_shard).collect(),
+            all: shards.map(app_shard).collect(),
             app_context,
             activity,
             counter,
         }
     }
 
-    /// Whether some live in other arbiters than their server sockets.
+    /// Whether sockets may live in other arbiters than their server sockets.
     pub(crate) fn is_remote(&self) -> bool {
         self.all.len() > 1
     }
 
-    pub(crate) fn each(&self) -> impl ExactSizeIterator<Item = &Arc<AppShard>> {
+    pub(crate) fn shards(&self) -> impl ExactSizeIterator<Item = &Arc<AppShard>> {
         self.all.iter()
     }
 
-    /// The one that leads to where this connection was accepted, or else to
-    /// where the fewest sockets are.
-    pub(crate) fn pick_shard(&self, ends: &ConnectionMeta) -> Arc<AppShard> {
-        let registry_link = ends.at_home().and_then(|at| self.all.get(at));
-        registry_link
-            .cloned()
-            .unwrap_or_else(|| self.least_loaded())
+    /// The shard in which this connection was accepted, or the one with the fewest sockets.
+    pub(crate) fn pick_shard(&self, meta: &ConnectionMeta) -> Arc<AppShard> {
+        let pinned = meta.pinned_shard().and_then(|at| self.all.get(at));
+        pinned.cloned().unwrap_or_else(|| self.least_loaded())
     }
 
-    /// The one that leads to where the fewest sockets are.
+    /// The shard with the fewest sockets.
     pub(crate) fn least_loaded(&self) -> Arc<AppShard> {
         let sockets = |app_shard: &&Arc<AppShard>| app_shard.shard.sockets.load(SeqCst);
         match &*self.all {
+            // Without reading the counter, which other threads write.
             [one] => one.clone(),
             all => all.iter().min_by_key(sockets).unwrap_or(&all[0]).clone(),
         }
     }
 
     /// How many of the app's client sockets were made by `create`.
-    pub(crate) fn made(&self) -> usize {
-        self.each()
-            .map(|app_shard| app_shard.made.load(SeqCst))
+    pub(crate) fn created(&self) -> usize {
+        self.shards()
+            .map(|app_shard| app_shard.created.load(SeqCst))
             .sum()
     }
 
     pub(crate) fn is_quiet(&self) -> bool {
-        self.each().all(|app_shard| app_shard.is_quiet()) && self.activity.is_quiescent()
+        self.shards().all(|app_shard| app_shard.window.is_quiet()) && self.activity.is_quiescent()
     }
 
     /// Ready when the app has handled every event.
@@ -168,7 +157,7 @@ impl AppShards {
         }
     }
 
-    /// Asks every rows actor, now; done when each has answered or ended.
+    /// Sends a message to every shard at once. Completes when each has answered or ended.
     pub(crate) fn ask<M>(&self, message: &M) -> impl Future<Output = Vec<M::Result>> + use<M>
     where
         SocketTable: Handler<M>,
@@ -176,24 +165,17 @@ impl AppShards {
         M::Result: Send,
     {
         let asked = self
-            .each()
-            .map(|app_shard| app_shard.rows.ask(message.clone()));
-        let asked = join_all(asked.collect::<Vec<_>>());
-        async move { asked.await.into_iter().flatten().collect() }
+            .shards()
+            .map(|app_shard| app_shard.socket_table.ask(message.clone()));
+        join_all(asked.collect::<Vec<_>>()).map(|answers| answers.into_iter().flatten().collect())
     }
 
-    /// Closes the app's sockets: all, or those that its suspension ends.
+    /// Closes the app's sockets: all, or those that its suspension closes.
     pub(crate) fn close(&self, all: bool) -> impl Future<Output = ()> + use<> {
-        let closed = self.each().map(|app_shard| {
-            let message = CloseSockets {
-                app_shard: app_shard.clone(),
-                all,
-            };
-            app_shard.rows.ask(message)
+        let closed = self.shards().cloned().map(|app_shard| {
+            let socket_table = app_shard.socket_table.clone();
+            socket_table.ask(CloseSockets { app_shard, all })
         });
-        let closed = join_all(closed.collect::<Vec<_>>());
-        async move {
-            closed.await;
-        }
+        join_all(closed.collect::<Vec<_>>()).map(drop)
     }
 }

@@ -1,8 +1,10 @@
-//! What every socket of one app in one rows actor shares: the way to the
-//! actor, the app's listeners, what the app may do, and its bounds.
+//! What the sockets of one app share in one arbiter: their actor, the app's listeners, permissions
+//! and bounds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+
+use parking_lot::RwLock;
 
 use crate::app_activity::AppActivity;
 use crate::connections::ConnectionCounter;
@@ -20,34 +22,30 @@ use crate::tcp::shards::id_table::IdTable;
 use crate::tcp::shards::lookups::Lookups;
 use crate::tcp::shards::placement::Shard;
 use crate::tcp::socket::ClientSocket;
-use parking_lot::RwLock;
 
-/// The received bytes of one app that listeners have not handled yet; beyond
-/// it no socket of the app is read. 64 sockets with a full window each: enough
-/// that a single slow socket never stops the others, small enough that ten
-/// thousand fast peers cost megabytes. Each rows actor has an equal part of it,
-/// so that none has to ask another.
+/// The most unhandled bytes of one app; beyond it none of its sockets is read. 64 full windows:
+/// enough that one slow socket never stops the others, and so little that ten thousand fast peers
+/// cost megabytes. Each arbiter has an equal part, so that no arbiter has to ask another.
 const UNHANDLED_LIMIT: usize = 64 * crate::tcp::WINDOW;
 
-/// The least part: with more than 16 rows actors the whole is more.
-const LEAST_PART: usize = 4 * crate::tcp::WINDOW;
+/// The smallest part of an arbiter. With more than 16 arbiters the parts exceed the whole.
+const MIN_WINDOW_LIMIT: usize = 4 * crate::tcp::WINDOW;
 
-/// How much may be unhandled in each of so many.
-fn part_of(app_shards: usize) -> usize {
-    (UNHANDLED_LIMIT / app_shards.max(1)).max(LEAST_PART)
+/// The part of one of so many arbiters.
+fn window_limit(app_shards: usize) -> usize {
+    (UNHANDLED_LIMIT / app_shards.max(1)).max(MIN_WINDOW_LIMIT)
 }
 
-/// A send counts for at least this many bytes, so that a flood of empty ones
-/// is bounded too.
+/// A send counts at least this many bytes, so that empty sends are bounded too.
 const MIN_CHARGE: usize = 64;
 
-/// What one app's sockets have in common, wherever they are.
+/// What the sockets of one app share in all arbiters.
 pub(crate) struct AppContext {
     pub(crate) app: AppId,
     permissions: RwLock<Arc<Permissions>>,
-    sending: AtomicUsize,
+    bytes_in_flight: AtomicUsize,
     write_quota: usize,
-    /// The registry's.
+    /// Those of the registry.
     pub(in crate::tcp) lookups: Arc<Lookups>,
 }
 
@@ -61,13 +59,13 @@ impl AppContext {
         AppContext {
             app,
             permissions: RwLock::new(permissions),
-            sending: AtomicUsize::new(0),
+            bytes_in_flight: AtomicUsize::new(0),
             write_quota,
             lookups,
         }
     }
 
-    /// What the app may do now.
+    /// The app's current permissions.
     pub(crate) fn permissions(&self) -> Arc<Permissions> {
         self.permissions.read().clone()
     }
@@ -77,12 +75,12 @@ impl AppContext {
         *current = Arc::new(permissions);
     }
 
-    /// Takes a send's bytes out of the quota and says how many to give back.
+    /// Charges a send to the quota. Returns the amount to refund.
     pub(in crate::tcp) fn charge(&self, bytes: usize) -> Result<usize, Error> {
         let charge = bytes.max(MIN_CHARGE);
-        self.sending
-            .fetch_update(SeqCst, SeqCst, |sending| {
-                sending
+        self.bytes_in_flight
+            .fetch_update(SeqCst, SeqCst, |bytes_in_flight| {
+                bytes_in_flight
                     .checked_add(charge)
                     .filter(|sum| *sum <= self.write_quota)
             })
@@ -90,52 +88,51 @@ impl AppContext {
             .map_err(|_| Error::WriteQuotaExceeded)
     }
 
-    /// Whether a send is possible at all.
+    /// Whether the quota has room for any send.
     pub(in crate::tcp) fn may_send(&self) -> Result<(), Error> {
-        match self.sending.load(SeqCst) < self.write_quota {
+        match self.bytes_in_flight.load(SeqCst) < self.write_quota {
             true => Ok(()),
             false => Err(Error::WriteQuotaExceeded),
         }
     }
 
-    /// Takes bytes out of the quota that are on their way already, and says
-    /// how many to give back.
-    pub(in crate::tcp) fn charge_late(&self, bytes: usize) -> usize {
+    /// Charges bytes that were sent already, even beyond the quota. Returns the amount to refund.
+    pub(in crate::tcp) fn charge_unchecked(&self, bytes: usize) -> usize {
         let charge = bytes.max(MIN_CHARGE);
-        self.sending.fetch_add(charge, SeqCst);
+        self.bytes_in_flight.fetch_add(charge, SeqCst);
         charge
     }
 
     /// Whether a send is in flight.
     pub(crate) fn is_sending(&self) -> bool {
-        self.sending.load(SeqCst) > 0
+        self.bytes_in_flight.load(SeqCst) > 0
     }
 
     pub(in crate::tcp) fn refund(&self, charge: usize) {
-        self.sending.fetch_sub(charge, SeqCst);
+        self.bytes_in_flight.fetch_sub(charge, SeqCst);
     }
 }
 
 pub(crate) struct AppShard {
     pub(crate) app_context: Arc<AppContext>,
-    /// Those that hear of the sockets here.
+    /// The app's listeners for sockets here.
     pub(crate) on_receive: Listeners<ReceiveInfo>,
     pub(crate) on_receive_error: Listeners<ReceiveErrorInfo>,
     pub(crate) activity: Arc<AppActivity>,
     pub(crate) shard: Arc<Shard>,
-    pub(crate) rows: Arc<StableAddr<SocketTable>>,
+    pub(crate) socket_table: Arc<StableAddr<SocketTable>>,
     pub(in crate::tcp) command_queue: Arc<CommandQueue>,
-    pub(in crate::tcp) table: Arc<IdTable>,
-    /// The app's connections that are open.
+    pub(in crate::tcp) id_table: Arc<IdTable>,
+    /// Counts the app's open connections.
     pub(crate) counter: Arc<ConnectionCounter>,
-    /// Connections of the app that are closed when the peer has what was sent.
+    /// Closed connections that still deliver what was sent.
     pub(in crate::tcp) lingering: LingerList,
     /// How many of the app's sockets here were made by `create`.
-    pub(in crate::tcp) made: AtomicUsize,
-    /// Whether the app calls its sockets here by id, so by way of the registry.
+    pub(in crate::tcp) created: AtomicUsize,
+    /// Whether the app calls its sockets here by id, through the registry.
     is_called_by_id: AtomicBool,
-    /// What its listeners have not handled here.
-    window: AppWindow<ClientSocket>,
+    /// The bytes that its listeners have not handled here.
+    pub(in crate::tcp) window: AppWindow<ClientSocket>,
 }
 
 impl AppShard {
@@ -143,39 +140,30 @@ impl AppShard {
         app_context: Arc<AppContext>,
         activity: Arc<AppActivity>,
         shard: Arc<Shard>,
-        table: Arc<IdTable>,
+        id_table: Arc<IdTable>,
         counter: Arc<ConnectionCounter>,
+        app_shards: usize,
     ) -> Self {
         AppShard {
             app_context,
             on_receive: Listeners::default(),
             on_receive_error: Listeners::default(),
             activity,
-            rows: shard.rows.clone(),
+            socket_table: shard.socket_table.clone(),
             command_queue: shard.command_queue.clone(),
             shard,
-            table,
+            id_table,
             counter,
-            lingering: LingerList::one_of(1),
-            made: AtomicUsize::new(0),
+            lingering: LingerList::for_shards(app_shards),
+            created: AtomicUsize::new(0),
             is_called_by_id: AtomicBool::new(false),
-            window: AppWindow::new(UNHANDLED_LIMIT),
+            window: AppWindow::new(window_limit(app_shards)),
         }
     }
 
-    /// As one of so many of the app's.
-    pub(in crate::tcp) fn one_of(self, app_shards: usize) -> Self {
-        let window = AppWindow::new(part_of(app_shards));
-        let lingering = LingerList::one_of(app_shards);
-        AppShard {
-            window,
-            lingering,
-            ..self
-        }
-    }
-
-    /// The registry has had a call for a socket here.
-    pub(crate) fn called_by_id(&self) {
+    /// The registry has received a call by id for a socket here.
+    pub(crate) fn mark_called_by_id(&self) {
+        // Reading is cheaper than writing for each call.
         if !self.is_called_by_id() {
             self.is_called_by_id.store(true, SeqCst);
         }
@@ -185,35 +173,16 @@ impl AppShard {
         self.is_called_by_id.load(SeqCst)
     }
 
-    /// Whether a socket may be read; if not, it is made ready again when
-    /// listeners have caught up.
-    pub(in crate::tcp) fn may_read(&self, socket: &ClientSocket) -> bool {
-        self.window.may_read(socket)
-    }
-
-    /// Whether every event of the sockets here is handled.
-    pub(in crate::tcp) fn is_quiet(&self) -> bool {
-        self.window.is_quiet()
-    }
-
-    pub(in crate::tcp) fn take(&self, bytes: usize) {
+    pub(in crate::tcp) fn acquire(&self, bytes: usize) {
         self.activity.mark_active();
-        self.window.take(bytes);
+        self.window.acquire(bytes);
     }
 
-    pub(in crate::tcp) fn give_back(&self, bytes: usize) {
-        if self.window.give_back(bytes) {
+    pub(in crate::tcp) fn release(&self, bytes: usize) {
+        if self.window.release(bytes) {
             self.activity.mark_active();
             self.activity.wake_quiescence();
         }
-    }
-
-    pub(in crate::tcp) fn keep(&self, bytes: usize) {
-        self.window.keep(bytes);
-    }
-
-    pub(in crate::tcp) fn let_go(&self, bytes: usize) {
-        self.window.let_go(bytes);
     }
 }
 
@@ -222,16 +191,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lane_has_an_equal_part_and_room_for_four_windows_at_least() {
+    fn a_shard_has_an_equal_part_and_room_for_four_windows_at_least() {
         const KIB: usize = 1024;
-        let parts = [1, 2, 3, 16, 17, 1024].map(part_of);
+        let parts = [1, 2, 3, 16, 17, 1024].map(window_limit);
         let third = 4096 * KIB / 3;
         let least = 256 * KIB;
         assert_eq!(parts, [4096 * KIB, 2048 * KIB, third, least, least, least]);
     }
 
     #[test]
-    fn the_quota_refuses_what_goes_over_and_takes_it_later() {
+    fn the_quota_refuses_what_exceeds_it_until_bytes_are_refunded() {
         let app_context = AppContext::new(
             "a".into(),
             1000,

@@ -285,7 +285,7 @@ impl ServerSocket {
             return Poll::Ready(None);
         }
         let mut meta = ConnectionMeta::accepted(peer, self.admission.admit(peer.ip()));
-        meta.stays_in(arbiter);
+        meta.pin_to(arbiter);
         Poll::Ready(match &mut self.handshakes {
             Some(handshakes) if handshakes.uses_tls() => {
                 handshakes.push((stream, meta), cx);

@@ -52,7 +52,7 @@ impl SharedPort {
         app_shards: &AppShards,
     ) -> io::Result<Self> {
         let mut listeners = Vec::new();
-        for app_shard in app_shards.each() {
+        for app_shard in app_shards.shards() {
             let listener = network.listen_shared(address, backlog)?;
             // If the OS chooses the port, it does so for the first listener only.
             address = listener.local_addr()?;

@@ -1,4 +1,4 @@
-//! What the write queue charges, keeps and survives.
+//! The write queue: quota, memory and panics.
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,7 +22,7 @@ use crate::tls;
 
 const QUOTA: usize = 10_000;
 
-/// Takes all that it is given, or nothing.
+/// A stream whose writes take everything or nothing.
 struct Sink {
     takes: bool,
 }
@@ -56,8 +56,7 @@ impl Stream for Sink {
     }
 }
 
-/// A socket whose actor lives as long as what comes with it, and has no row
-/// for it.
+/// A socket without state. Its actor lives as long as the returned values.
 pub(in crate::tcp::connection) fn socket() -> (
     ClientSocket,
     Arc<CommandQueue>,
@@ -66,7 +65,7 @@ pub(in crate::tcp::connection) fn socket() -> (
     let app = crate::ids::AppId::from("a");
     let command_queue = Arc::<CommandQueue>::default();
     let network = Arc::new(TokioNetwork);
-    let rows = SocketTable::start(
+    let table = SocketTable::start(
         network,
         tls::Client::default(),
         command_queue.clone(),
@@ -77,7 +76,7 @@ pub(in crate::tcp::connection) fn socket() -> (
     let shard = Shard::new(
         0,
         false,
-        rows.stable_addr.clone(),
+        table.stable_addr.clone(),
         command_queue.clone(),
         here,
     );
@@ -89,28 +88,29 @@ pub(in crate::tcp::connection) fn socket() -> (
         Arc::new(shard),
         Arc::default(),
         Arc::default(),
+        1,
     );
     let socket = ClientSocket::new(ClientSocketId::new(1), Arc::new(app_shard));
-    (socket, command_queue, rows)
+    (socket, command_queue, table)
 }
 
-fn outgoing(socket: &ClientSocket, length: usize, credit: Option<Credit>) -> PendingSend {
+fn pending(socket: &ClientSocket, length: usize, credit: Option<Credit>) -> PendingSend {
     let data = Bytes::from(vec![7; length]);
     PendingSend::new(socket.clone(), data, 0, credit, Reply::discard())
 }
 
 #[actix_rt::test]
-async fn forwarded_bytes_that_wait_count_in_the_quota_until_they_have_left() {
-    let (socket, _inbox, _rows) = socket();
+async fn forwarded_bytes_count_in_the_quota_while_they_wait() {
+    let (socket, _command_queue, _table) = socket();
     let app_context = &socket.app_shard().app_context;
     let mut cx = Context::from_waker(Waker::noop());
     let mut queue = WriteQueue::default();
     let mut sink = Sink { takes: false };
-    let credit = Credit::take(&socket, QUOTA / 2);
-    let forwarded = outgoing(&socket, QUOTA / 2, Some(credit));
+    let credit = Credit::acquire(&socket, QUOTA / 2);
+    let forwarded = pending(&socket, QUOTA / 2, Some(credit));
     queue
         .write(forwarded, &mut sink, &mut cx)
-        .expect("it waits");
+        .expect("it is queued");
     assert!(app_context.is_sending());
     let refused = app_context.charge(QUOTA / 2 + 1);
     assert_eq!(refused, Err(Error::WriteQuotaExceeded));
@@ -120,12 +120,12 @@ async fn forwarded_bytes_that_wait_count_in_the_quota_until_they_have_left() {
 }
 
 #[actix_rt::test]
-async fn an_idle_queue_keeps_no_memory_of_its_busy_times() {
-    let (socket, _inbox, _rows) = socket();
+async fn an_idle_queue_frees_its_memory() {
+    let (socket, _command_queue, _table) = socket();
     let mut cx = Context::from_waker(Waker::noop());
     let mut queue = WriteQueue::default();
     for _ in 0..100 {
-        queue.push(outgoing(&socket, 10, None));
+        queue.push(pending(&socket, 10, None));
     }
     assert!(queue.0.capacity() >= 100);
     let flushed = queue.poll_flush(&mut Sink { takes: true }, &mut cx);
@@ -134,23 +134,23 @@ async fn an_idle_queue_keeps_no_memory_of_its_busy_times() {
 }
 
 #[actix_rt::test]
-async fn what_the_os_has_said_to_a_send_is_not_forgotten_in_a_panic() {
-    let (socket, command_queue, _rows) = socket();
+async fn a_panic_does_not_lose_the_error_of_a_send() {
+    let (socket, command_queue, _table) = socket();
     let error = io::Error::from_raw_os_error(105);
-    let send = outgoing(&socket, 10, None).rest_of(20, Some(error));
+    let send = pending(&socket, 10, None).with_progress(20, Some(error));
     let turn = AssertUnwindSafe(|| {
         let _in_hand = send;
-        panic!("a turn that is not well");
+        panic!("a turn that fails");
     });
     assert!(catch_unwind(turn).is_err());
     let Some(QueuedCall::Send(mut again)) = command_queue.queue.take_interrupted() else {
-        panic!("it is not there any more");
+        panic!("the send was not returned");
     };
     assert_eq!((again.data.len(), again.bytes), (10, 20));
     let mut cx = Context::from_waker(Waker::noop());
     let written = again.write(&mut Sink { takes: true }, &mut cx);
     let Poll::Ready(Err(error)) = written else {
-        panic!("its error was forgotten");
+        panic!("the error was lost");
     };
     assert_eq!(error.raw_os_error(), Some(105));
 }
