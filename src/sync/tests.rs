@@ -26,6 +26,10 @@ impl WakeCounter {
         self.0.load(SeqCst)
     }
 
+    pub(crate) fn reset(&self) {
+        self.0.store(0, SeqCst);
+    }
+
     /// Polls with this waker.
     pub(crate) fn with<R>(self: &Arc<Self>, poll: impl FnOnce(&mut Context<'_>) -> R) -> R {
         poll(&mut Context::from_waker(&Waker::from(self.clone())))

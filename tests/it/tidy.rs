@@ -431,6 +431,21 @@ fn every_file_can_be_read_as_a_whole() {
     broken.fail_with("split by what changes together");
 }
 
+#[test]
+fn no_folder_has_more_files_than_a_reader_can_keep_in_mind() {
+    const MAX_FILES: usize = 12;
+    for folder in PRODUCTION {
+        let mut counts = std::collections::BTreeMap::new();
+        for source in sources(folder) {
+            let parent = source.path.parent().expect("a folder").to_owned();
+            *counts.entry(parent).or_insert(0) += 1;
+        }
+        for (path, count) in counts {
+            assert!(count <= MAX_FILES, "{folder}/{path:?} has {count} files");
+        }
+    }
+}
+
 /// A file that no `mod` names is not compiled, so its tests cannot fail.
 #[test]
 fn every_file_of_tests_is_one_of_them() {

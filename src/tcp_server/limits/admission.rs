@@ -209,46 +209,35 @@ impl Drop for Admission {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::time::Duration;
 
-    use futures::task::{ArcWake, waker};
-
     use super::*;
+    use crate::sync::tests::WakeCounter;
     use crate::tcp_server::{Limit, RateLimit};
 
     const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-    #[derive(Default)]
-    struct Wakes(AtomicUsize);
-
-    impl ArcWake for Wakes {
-        fn wake_by_ref(this: &Arc<Self>) {
-            this.0.fetch_add(1, SeqCst);
-        }
-    }
-
     /// A server socket of which only the admission exists.
     struct TestSocket {
         admission: Admission,
-        wakes: Arc<Wakes>,
+        wakes: Arc<WakeCounter>,
     }
 
     impl TestSocket {
         fn wakes(&self) -> usize {
-            self.wakes.0.load(SeqCst)
+            self.wakes.count()
         }
 
         /// A turn with `waiting` connections in the backlog.
         fn turn(&mut self, waiting: usize) -> Vec<ConnectionGuard> {
-            let waker = waker(self.wakes.clone());
-            let mut cx = TaskContext::from_waker(&waker);
-            let mut guards = Vec::new();
-            while guards.len() < waiting && self.admission.poll_capacity(&mut cx).is_ready() {
-                guards.push(self.admission.admit(PEER));
-            }
-            self.admission.end_turn(&cx);
-            guards
+            self.wakes.clone().with(|cx| {
+                let mut guards = Vec::new();
+                while guards.len() < waiting && self.admission.poll_capacity(cx).is_ready() {
+                    guards.push(self.admission.admit(PEER));
+                }
+                self.admission.end_turn(cx);
+                guards
+            })
         }
     }
 
@@ -388,7 +377,7 @@ mod tests {
             // The next one is woken to start its timer.
             assert_eq!(sockets[next + 1].wakes(), 1);
             assert!(sockets[next + 1].turn(2).is_empty());
-            sockets[next + 1].wakes.0.store(0, SeqCst);
+            sockets[next + 1].wakes.reset();
             assert_eq!(all_wakes(&sockets), next + 1);
         }
     }

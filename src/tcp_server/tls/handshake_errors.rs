@@ -100,14 +100,13 @@ impl HandshakeErrors {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::task::Waker;
 
     use actix::{Actor, Handler};
-    use futures::task::ArcWake;
     use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
     use super::*;
+    use crate::sync::tests::WakeCounter;
 
     /// Sends every event to the test.
     struct Collector(UnboundedSender<HandshakeErrorInfo>);
@@ -124,15 +123,6 @@ mod tests {
         }
     }
 
-    #[derive(Default)]
-    struct Wakes(AtomicUsize);
-
-    impl ArcWake for Wakes {
-        fn wake_by_ref(this: &Arc<Self>) {
-            this.0.fetch_add(1, SeqCst);
-        }
-    }
-
     #[actix_rt::test]
     async fn failures_beyond_the_bound_are_only_counted() {
         let (sender, mut kept) = unbounded_channel();
@@ -142,8 +132,8 @@ mod tests {
         let mut errors = HandshakeErrors::default();
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         let most = UNHANDLED_HANDSHAKE_ERRORS;
-        let wakes = Arc::new(Wakes::default());
-        let waker = futures::task::waker(wakes.clone());
+        let wakes = WakeCounter::new();
+        let waker = Waker::from(wakes.clone());
         let mut cx = Context::from_waker(&waker);
         for _ in 0..3 * most {
             errors.push(peer, NetError::SSL_PROTOCOL_ERROR);
@@ -153,11 +143,11 @@ mod tests {
         for _ in 0..most {
             held.push(kept.recv().await.expect("the collector runs"));
         }
-        assert_eq!(wakes.0.load(SeqCst), 0, "no more events may be raised yet");
+        assert_eq!(wakes.count(), 0, "no more events may be raised yet");
         errors.raise(1.into(), &listeners, &mut cx);
         assert!(kept.try_recv().is_err(), "one more event was raised");
         held.clear();
-        assert_eq!(wakes.0.load(SeqCst), 1, "the other events may be raised");
+        assert_eq!(wakes.count(), 1, "the other events may be raised");
         errors.raise(1.into(), &listeners, &mut cx);
         for _ in 0..most {
             let info = kept.recv().await.expect("the collector runs");
