@@ -241,7 +241,7 @@ impl HandoverOutcome {
     }
 
     /// Waits for the outcome: whether the sockets belong to the other process.
-    pub(crate) async fn is_transferred(self) -> bool {
+    pub(crate) async fn transferred(self) -> bool {
         self.0.await.is_ok()
     }
 }

@@ -28,7 +28,7 @@ impl App {
     /// event within [`PAUSE_GRACE`](crate::PAUSE_GRACE); the app is suspended
     /// nevertheless. [`Unloaded`](Error::Unloaded), [`Stopped`](Error::Stopped).
     pub fn suspend(&self) -> Answer<()> {
-        self.caller.call(|app| Suspend::new(app))
+        self.caller.call(Suspend::new)
     }
 
     /// Loads the app: starts its [event page](Self::set_event_page), if it has
@@ -40,7 +40,7 @@ impl App {
     /// or took too long. The app is still suspended then.
     /// [`Unloaded`](Error::Unloaded), [`Stopped`](Error::Stopped).
     pub fn resume(&self) -> Answer<()> {
-        self.caller.call(|app| Resume::new(app))
+        self.caller.call(Resume::new)
     }
 
     /// Closes all sockets of the app, persistent or not, and forgets its
@@ -51,7 +51,7 @@ impl App {
     /// # Errors
     /// [`Stopped`](Error::Stopped).
     pub fn unload(&self) -> Answer<()> {
-        self.caller.call(|app| Unload::new(app))
+        self.caller.call(Unload::new)
     }
 
     /// Whether the app is suspended, is being suspended, or is being loaded.
@@ -59,7 +59,7 @@ impl App {
     /// # Errors
     /// [`Stopped`](Error::Stopped).
     pub fn is_suspended(&self) -> Answer<bool> {
-        self.caller.call(|app| IsSuspended::new(app))
+        self.caller.call(IsSuspended::new)
     }
 
     /// Sets the event page, which loads the app when it is suspended and an event

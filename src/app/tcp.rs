@@ -271,7 +271,7 @@ impl Tcp {
 
     /// `tcp.getSockets`: the app's client sockets, in the order of their ids.
     pub fn get_sockets(&self) -> Answer<Vec<SocketInfo>> {
-        self.caller.call(|app| GetSockets::new(app))
+        self.caller.call(GetSockets::new)
     }
 
     /// The handle of a socket. Its calls do not pass through the registry.

@@ -275,6 +275,6 @@ impl TcpServer {
 
     /// `tcpServer.getSockets`: the app's server sockets, in the order of their ids.
     pub fn get_sockets(&self) -> Answer<Vec<SocketInfo>> {
-        self.caller.call(|app| GetSockets::new(app))
+        self.caller.call(GetSockets::new)
     }
 }

@@ -240,7 +240,7 @@ impl SocketTable {
     /// known.
     pub(super) fn await_outcome(&self, ctx: &mut Context<Self>) {
         if let Some(PendingHandover { outcome, .. }) = &self.handover {
-            let outcome = outcome.clone().is_transferred().into_actor(self);
+            let outcome = outcome.clone().transferred().into_actor(self);
             let finished = outcome.map(|transferred, table, _| table.finish_handover(transferred));
             ctx.spawn(finished);
         }

@@ -134,7 +134,7 @@ impl ServerSocket {
         let Some(Transfer { outcome, is_frozen }) = self.transfer.clone() else {
             return;
         };
-        let outcome = outcome.is_transferred().into_actor(self);
+        let outcome = outcome.transferred().into_actor(self);
         let end_transfer = outcome.map(move |is_transferred, this, ctx| {
             this.transfer = None;
             this.accepts_in_flight.wake();

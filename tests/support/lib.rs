@@ -1,6 +1,11 @@
 //! Shared helpers: an app with a listener that records its events, and waits with a time limit
 //! that name what did not come.
 #![expect(missing_docs, reason = "the names of these helpers say enough")]
+#![expect(clippy::panic, reason = "this is how a test fails")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "tests look at sockets from outside"
+)]
 
 pub mod corpus;
 pub mod descriptors;

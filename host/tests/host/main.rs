@@ -1,4 +1,8 @@
 //! Tests the program `chrome-sockets` as a process.
+#![expect(
+    clippy::disallowed_types,
+    reason = "the peers of a test are ordinary sockets"
+)]
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod admin;
@@ -13,6 +17,7 @@ mod install;
 mod javascript;
 mod native;
 mod reconnecting;
+mod starting;
 
 use std::net::SocketAddr;
 use std::process::Command;

@@ -175,7 +175,7 @@ fn nothing_is_stored_if_the_store_is_too_small_for_all() {
     manager.start();
     manager.stop();
     let stderr = &mut manager.program.stderr;
-    let line = stderr.line("the sockets are not kept");
+    let line = stderr.line("the sockets are not stored");
     assert!(line.contains("2 descriptors must be stored"), "{line}");
     manager.command("taken");
     assert_eq!(
