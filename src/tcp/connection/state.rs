@@ -206,7 +206,7 @@ impl SocketState {
                 // The first data that waits starts the send timeout.
                 if nothing_waits && let Some(timeout_state) = &mut self.timeout_state {
                     timeout_state.record_sent();
-                    self.arm_send_timeout();
+                    self.arm();
                 }
             }
             Link::Securing(securing) => securing.send(pending),

@@ -239,9 +239,8 @@ impl SocketState {
     }
 
     pub(in crate::tcp) fn timeouts(&self) -> Timeouts {
-        self.timeout_state
-            .as_ref()
-            .map_or_else(Timeouts::default, |it| it.settings)
+        let timeouts = self.timeout_state.as_ref();
+        timeouts.map_or_else(Timeouts::default, |it| it.settings)
     }
 
     /// The socket was resumed, connected, or unfrozen: its timeouts start anew.
@@ -253,19 +252,12 @@ impl SocketState {
         }
     }
 
-    /// Data has started to wait for the peer.
-    pub(in crate::tcp) fn arm_send_timeout(&mut self) {
-        if self.timeout_state.is_some() {
-            self.arm();
-        }
-    }
-
     fn is_unclaimed(&self) -> bool {
         !matches!(self.claim, Claim::Resumed)
     }
 
     /// Plans the next check for the first timeout that may elapse.
-    fn arm(&mut self) {
+    pub(in crate::tcp) fn arm(&mut self) {
         let next = self.next_timeout();
         if let Some(timeout_state) = &mut self.timeout_state {
             // An early check costs less than moving the timer each time.
@@ -284,14 +276,13 @@ impl SocketState {
         let Timeouts { claim, idle, send } = timeouts.settings;
         let deadline = |since: Instant, limit: Option<Duration>, runs: bool| {
             // A time beyond the clock's range never comes.
-            limit
-                .filter(|_| runs)
-                .and_then(|limit| since.checked_add(limit))
+            limit.filter(|_| runs).and_then(|it| since.checked_add(it))
         };
         let connection = match &self.link {
             Link::Connected(connection) if connection.end().is_none() => Some(connection),
             _ => None,
         };
+        let may_be_idle = connection.is_some() && !self.paused;
         let has_unsent = connection.is_some_and(|connection| !connection.queue.is_empty());
         let send = match timeouts.unacknowledged {
             None => send.map(|send| send / SEND_CHECKS),
@@ -299,11 +290,7 @@ impl SocketState {
         };
         let times = [
             deadline(timeouts.offered_at, claim, self.is_unclaimed()),
-            deadline(
-                timeouts.active_at,
-                idle,
-                connection.is_some() && !self.paused,
-            ),
+            deadline(timeouts.active_at, idle, may_be_idle),
             deadline(timeouts.progress_at, send, has_unsent),
         ];
         times.into_iter().flatten().min()
