@@ -98,12 +98,8 @@ pub(crate) struct PolicyRecord {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum ActionRecord {
     Pause,
-    BackOff {
-        first: Duration,
-        last: Duration,
-    },
+    BackOff { first: Duration, last: Duration },
     Shed,
-    #[serde(rename = "GoOn")]
     Continue,
     Escalate,
     Close,

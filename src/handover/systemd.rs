@@ -289,7 +289,7 @@ mod tests {
             "app": "a \"b\"", "id": 3, "name": "n\0",
             "paused": true, "encrypts": false, "suspended": false,
             "policy": {
-                "connection": "GoOn",
+                "connection": "Continue",
                 "resources": {
                     "BackOff": {"first": Duration::from_millis(1), "last": Duration::MAX},
                 },

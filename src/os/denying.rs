@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use parking_lot::RwLock;
 use rustix::io::Errno;
 
-use crate::os::{Listener, Network, Stream};
+use crate::os::{Listener, Network, Resolving, Stream};
 
 /// The addresses that apps may not connect to.
 #[derive(Clone, Default)]
@@ -67,15 +67,11 @@ impl Network for DenyingNetwork {
         self.inner.listen_shared(address, backlog)
     }
 
-    fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+    fn resolve(&self, host: &str) -> Resolving {
         self.inner.resolve(host)
     }
 
-    fn resolve_with_permit(
-        &self,
-        host: &str,
-        permit: Box<dyn Send>,
-    ) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+    fn resolve_with_permit(&self, host: &str, permit: Box<dyn Send>) -> Resolving {
         self.inner.resolve_with_permit(host, permit)
     }
 
@@ -129,15 +125,11 @@ mod tests {
             Err(access_denied())
         }
 
-        fn resolve(&self, _: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        fn resolve(&self, _: &str) -> Resolving {
             pending().boxed()
         }
 
-        fn resolve_with_permit(
-            &self,
-            host: &str,
-            permit: Box<dyn Send>,
-        ) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        fn resolve_with_permit(&self, host: &str, permit: Box<dyn Send>) -> Resolving {
             self.0.lock().push(permit);
             self.resolve(host)
         }

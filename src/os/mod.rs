@@ -54,7 +54,7 @@ pub trait Network: Send + Sync + 'static {
     ///
     /// # Errors
     /// The name cannot be resolved.
-    fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
+    fn resolve(&self, host: &str) -> Resolving;
 
     /// As [`resolve`](Self::resolve), and drops `permit` when the look-up has ended
     /// and uses no thread any more. A network whose look-ups go on after their
@@ -63,11 +63,7 @@ pub trait Network: Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`resolve`](Self::resolve).
-    fn resolve_with_permit(
-        &self,
-        host: &str,
-        permit: Box<dyn Send>,
-    ) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+    fn resolve_with_permit(&self, host: &str, permit: Box<dyn Send>) -> Resolving {
         let resolved = self.resolve(host);
         async move {
             let _permit = permit;
@@ -120,6 +116,9 @@ pub enum Checkpoint {
     /// The actor of all client sockets, for a call or a ready socket.
     ClientSockets,
 }
+
+/// A name look-up in progress.
+pub type Resolving = BoxFuture<'static, io::Result<Vec<IpAddr>>>;
 
 /// A connection that a listener has accepted, and the address of its peer.
 pub type Accepted = (Box<dyn Stream>, SocketAddr);

@@ -129,7 +129,7 @@ mod tests {
         let zero = r#"{"secs":0,"nanos":0}"#;
         for bad in [
             r#","policy":{"connection":"Shed","resources":"Pause","listener":"Pause"}"#,
-            r#","policy":{"connection":"Pause","resources":"GoOn","listener":"Pause"}"#,
+            r#","policy":{"connection":"Pause","resources":"Continue","listener":"Pause"}"#,
             r#","limits":{"connections":{"most":0,"then":"Queue"}}"#,
             r#","limits":{"per_peer":{"most":1,"then":"Queue"}}"#,
             &format!(r#","limits":{{"rate":{{"most":1,"per":{zero},"then":"Close"}}}}"#),

@@ -8,7 +8,7 @@ mod stream;
 mod unregistered;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 
 use futures::FutureExt;
@@ -20,7 +20,7 @@ use tokio::task::spawn_blocking;
 
 use crate::os::net::listener::TokioListener;
 use crate::os::net::stream::{TokioStream, has_defaults, set_defaults};
-use crate::os::{Listener, Network, Stream};
+use crate::os::{Listener, Network, Resolving, Stream};
 
 /// The network of this machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,15 +35,11 @@ impl Network for TokioNetwork {
         listen(address, backlog, true)
     }
 
-    fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+    fn resolve(&self, host: &str) -> Resolving {
         self.resolve_with_permit(host, Box::new(()))
     }
 
-    fn resolve_with_permit(
-        &self,
-        host: &str,
-        permit: Box<dyn Send>,
-    ) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+    fn resolve_with_permit(&self, host: &str, permit: Box<dyn Send>) -> Resolving {
         // The system's resolver blocks its thread, and nothing cancels it: the thread keeps the
         // permit until the resolver returns, also if the future is dropped before.
         let host = host.to_owned();

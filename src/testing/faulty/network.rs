@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use actix::prelude::*;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::os::{self, Checkpoint, Listener, Network, Stream};
+use crate::os::{self, Checkpoint, Listener, Network, Resolving, Stream};
 use crate::testing::faulty::listener::FaultyListener;
 use crate::testing::faulty::rule::{CallSite, Fault, Operation, Rule};
 use crate::testing::faulty::rule_set::{
@@ -208,15 +208,11 @@ impl Network for FaultyNetwork {
         self.listen_with(address, |network| network.listen_shared(address, backlog))
     }
 
-    fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+    fn resolve(&self, host: &str) -> Resolving {
         self.resolve_with_permit(host, Box::new(()))
     }
 
-    fn resolve_with_permit(
-        &self,
-        host: &str,
-        permit: Box<dyn Send>,
-    ) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+    fn resolve_with_permit(&self, host: &str, permit: Box<dyn Send>) -> Resolving {
         let FaultyNetwork { network, rules } = self.clone();
         let host = host.to_owned();
         async move {

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
-use crate::os::{Listener, Network, Stream};
+use crate::os::{Listener, Network, Resolving, Stream};
 use crate::testing::scripted::block::{BlockGuard, Blockable};
 use crate::testing::scripted::connection::{self, Endpoint, os_error, wake};
 use crate::testing::scripted::listener::ScriptedListener;
@@ -217,7 +217,7 @@ impl Network for ScriptedNetwork {
         self.listen_with(address, backlog, true)
     }
 
-    fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+    fn resolve(&self, host: &str) -> Resolving {
         let network = self.clone();
         let host = host.to_owned();
         let mut state = self.state.lock();

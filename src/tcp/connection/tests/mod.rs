@@ -39,8 +39,9 @@ enum Step {
     Disconnect,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum Network {
+    #[default]
     TakesAll,
     TakesNothing,
     /// `ENOBUFS`, after which reading goes on.
@@ -75,6 +76,7 @@ const STEPS: [Step; 19] = [
 const LENGTH: u32 = 4;
 
 /// The results of the scripted stream, and the number of writes.
+#[derive(Default)]
 struct Script {
     network: Network,
     has_ended: bool,
@@ -86,26 +88,24 @@ struct Script {
 #[derive(Clone)]
 struct Scripted(Arc<Mutex<Script>>);
 
+fn ready_if<T>(is_ready: bool, value: T) -> Poll<T> {
+    match is_ready {
+        true => Poll::Ready(value),
+        false => Poll::Pending,
+    }
+}
+
 impl Stream for Scripted {
     fn poll_read(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
-        match self.0.lock().has_ended {
-            true => Poll::Ready(Ok(0)),
-            false => Poll::Pending,
-        }
+        ready_if(self.0.lock().has_ended, Ok(0))
     }
 
     fn poll_peek(&mut self, _: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        match self.0.lock().has_ended {
-            true => Poll::Ready(Ok(false)),
-            false => Poll::Pending,
-        }
+        ready_if(self.0.lock().has_ended, Ok(false))
     }
 
     fn poll_error_ready(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        match self.0.lock().is_gone {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
+        ready_if(self.0.lock().is_gone, ())
     }
 
     fn poll_write(&mut self, _: &mut Context<'_>, data: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
@@ -156,12 +156,7 @@ struct Fixture {
 
 impl Fixture {
     fn new(socket: &ClientSocket) -> Self {
-        let script = Arc::new(Mutex::new(Script {
-            network: Network::TakesAll,
-            has_ended: false,
-            is_gone: false,
-            writes: 0,
-        }));
+        let script = Arc::<Mutex<Script>>::default();
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         let guard = ConnectionGuard::opened(Arc::default(), true);
         let stream = Box::new(Scripted(script.clone()));
