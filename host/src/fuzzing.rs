@@ -4,9 +4,9 @@ use bytes::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri, Version};
 
-use crate::access::handshake;
-use crate::access::handshake::Requested;
 use crate::access::origins::Origins;
+use crate::access::request_head;
+use crate::access::request_head::Requested;
 use crate::protocol::arguments::CallError;
 use crate::protocol::call;
 use crate::protocol::frame;
@@ -71,7 +71,7 @@ pub fn head(bytes: &[u8]) {
             request.headers_mut().append(name, value);
         }
     }
-    match handshake::read(&request) {
+    match request_head::read(&request) {
         Ok(Requested::File { .. }) => {}
         Ok(Requested::WebSocket(socket)) => {
             let origins = Origins::default();

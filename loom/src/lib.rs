@@ -24,8 +24,8 @@ fn every_interleaving(model: impl Fn() + Send + Sync + 'static) {
 mod sync {
     //! Replaces `src/sync/mod.rs`.
 
-    #[path = "../../../src/sync/in_flight.rs"]
-    mod in_flight;
+    #[path = "../../../src/sync/events_in_flight.rs"]
+    mod events_in_flight;
     mod models;
     #[path = "../../../src/sync/ready_flag.rs"]
     mod ready_flag;
@@ -39,7 +39,7 @@ mod sync {
     pub(crate) use loom::sync::MutexGuard;
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, fence};
 
-    pub(crate) use in_flight::InFlight;
+    pub(crate) use events_in_flight::InFlight;
     pub(crate) use ready_flag::ReadyFlag;
     pub(crate) use shared_writer::SharedWriter;
     pub(crate) use wait_flag::WaitFlag;
@@ -88,11 +88,11 @@ mod tcp {
     pub(crate) const WINDOW: usize = 2;
     pub(crate) const RESUME_BELOW: usize = 1;
 
-    #[path = "../../../src/tcp/shards/credits.rs"]
-    pub(crate) mod credits;
     #[path = "../../../src/tcp/connection/ending.rs"]
     pub(crate) mod ending;
     mod models;
+    #[path = "../../../src/tcp/shards/windows.rs"]
+    pub(crate) mod windows;
 }
 
 mod tcp_server {

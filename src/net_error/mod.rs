@@ -4,13 +4,13 @@
 //! written once, in `table.rs`. A [`NetError`] is always negative: success is
 //! `Ok(())`, never a code.
 
-mod system;
+mod os_errors;
 mod table;
 
-pub use system::AcceptErrorClass;
+pub use os_errors::AcceptErrorClass;
 #[cfg(feature = "tls")]
-pub(crate) use system::handshake;
-pub(crate) use system::{accept, connect, listen, option, read, resolve, write};
+pub(crate) use os_errors::handshake;
+pub(crate) use os_errors::{accept, connect, listen, option, read, resolve, write};
 
 use std::fmt;
 

@@ -3,7 +3,7 @@
 //! The files of these protocols take their atomics, locks and wakers only from here: `loom/`
 //! compiles the same files with primitives that a model checker drives.
 
-mod in_flight;
+mod events_in_flight;
 mod ready_flag;
 mod shared_writer;
 mod wait_flag;
@@ -14,7 +14,7 @@ pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, fence};
 pub(crate) use futures::task::AtomicWaker;
 pub(crate) use parking_lot::{Mutex, MutexGuard};
 
-pub(crate) use in_flight::InFlight;
+pub(crate) use events_in_flight::InFlight;
 pub(crate) use ready_flag::ReadyFlag;
 pub(crate) use shared_writer::{SharedWriter, SharedWriterGuard};
 pub(crate) use wait_flag::WaitFlag;

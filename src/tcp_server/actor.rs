@@ -23,7 +23,7 @@ use crate::supervision::{ActorKind, RestartCounter, Restarter, SupervisedActor};
 use crate::tcp::{AppShards, IdTable};
 #[cfg(feature = "tls")]
 use crate::tcp_server::SetTls;
-use crate::tcp_server::accept::errors::{AcceptErrors, AfterError};
+use crate::tcp_server::accept::error_state::{AcceptErrors, AfterError};
 use crate::tcp_server::accept::escalation::EscalationTarget;
 use crate::tcp_server::events::{AcceptErrorInfo, AcceptInfo, AcceptsInFlight, PendingAccept};
 use crate::tcp_server::limits::admission::Admission;

@@ -18,7 +18,7 @@ use crate::pending_pauses::PAUSE_GRACE;
 use crate::supervision::SupervisedActor;
 use crate::tcp::{AcceptNotifier, ClientSocket, ConnectionMeta};
 use crate::tcp_server::SocketProperties;
-use crate::tcp_server::accept::errors::AfterError;
+use crate::tcp_server::accept::error_state::AfterError;
 use crate::tcp_server::actor::{BoundListener, ServerDeps, ServerSocket, Stop, Transfer};
 use crate::tcp_server::settings_record::{Settings, unless_default};
 use crate::tcp_server::tls::handshakes::Handshakes;

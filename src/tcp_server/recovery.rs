@@ -6,7 +6,7 @@ use actix::prelude::*;
 
 use crate::net_error;
 use crate::supervision::{Recoverable, Terminate};
-use crate::tcp_server::accept::errors::AfterError;
+use crate::tcp_server::accept::error_state::AfterError;
 use crate::tcp_server::actor::{ServerDeps, ServerSocket};
 
 impl Recoverable for ServerSocket {

@@ -20,11 +20,11 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use crate::access::admin_key::AdminKey;
-use crate::access::handshake;
-use crate::access::handshake::{Requested, WebSocketRequest};
 use crate::access::origins::Origins;
 use crate::access::peers::{PeerSlot, Peers};
 use crate::access::policy::{PeerIdentity, Policy};
+use crate::access::request_head;
+use crate::access::request_head::{Requested, WebSocketRequest};
 use crate::access::wrong_tokens::WrongTokens;
 use crate::excerpt::for_log;
 use crate::limits::{CLIENTS, HANDSHAKE_TIMEOUT};
@@ -256,7 +256,7 @@ impl Shared {
         slot: &Cell<ConnectionSlot>,
     ) -> Response<Full<Bytes>> {
         let log_limiter = self.directory.log_limiter().for_peer(peer);
-        let socket = match handshake::read(&request) {
+        let socket = match request_head::read(&request) {
             Ok(Requested::File { .. }) if self.extension.is_some() => {
                 return static_files::not_found();
             }

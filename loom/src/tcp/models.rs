@@ -8,8 +8,8 @@ use loom::future::block_on;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
-use super::credits::{AppWindow, EVENT, SocketWindow, Starving};
 use super::ending::{CallsAhead, Ending};
+use super::windows::{AppWindow, EVENT, SocketWindow, Starving};
 use crate::sync::{ReadyFlag, SharedWriter, WorkQueue};
 
 /// The parts of `ClientSocket` that a socket, its credits and its handles share.

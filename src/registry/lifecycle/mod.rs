@@ -1,6 +1,6 @@
 //! Suspends apps, and loads them again when their sockets have something to report.
 
-pub(super) mod calls;
 pub(super) mod event_page;
 pub(super) mod orphaned;
 pub(super) mod timer;
+pub(super) mod transitions;

@@ -8,7 +8,7 @@ use actix_rt::time::sleep;
 
 use crate::error::Error;
 use crate::net_error;
-use crate::tcp_server::accept::errors::AfterError;
+use crate::tcp_server::accept::error_state::AfterError;
 use crate::tcp_server::accept::failure::Failure;
 use crate::tcp_server::accept::policy::back_off;
 use crate::tcp_server::actor::ServerSocket;

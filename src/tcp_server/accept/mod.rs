@@ -3,7 +3,7 @@
 pub(super) mod accept_loop;
 pub(super) mod accepted_ahead;
 pub(super) mod error_actions;
-pub(super) mod errors;
+pub(super) mod error_state;
 pub(super) mod escalation;
 pub(super) mod failure;
 pub(super) mod policy;

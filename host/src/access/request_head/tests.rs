@@ -3,7 +3,7 @@
 use hyper::header::HOST;
 use proptest::prelude::*;
 
-use crate::access::handshake::*;
+use crate::access::request_head::*;
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
