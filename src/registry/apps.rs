@@ -110,20 +110,6 @@ impl AppState {
         join(servers, clients).map(drop)
     }
 
-    /// Closes the sockets that are not persistent, and returns the server
-    /// sockets among them.
-    pub(super) fn close_transient(&self) -> impl Future<Output = Vec<ServerSocketId>> + use<> {
-        let closed = ask_all(&self.server_addrs(), &tcp_server::CloseUnlessPersistent);
-        let app_shards = self.app_shards.clone();
-        async move {
-            let closed = closed.await.into_iter().flatten().collect();
-            // Clients are second: a server socket closes those of its clients that
-            // were not delivered to a listener.
-            app_shards.close(false).await;
-            closed
-        }
-    }
-
     /// Closes all sockets.
     pub(super) fn close_all(&self) -> impl Future<Output = ()> + use<> {
         let closed = ask_all(&self.server_addrs(), &tcp_server::Stop);

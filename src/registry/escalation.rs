@@ -1,4 +1,4 @@
-//! The actor that decides on accept errors if a policy says `Escalate`.
+//! Sets the actor that `tcp_server/accept/escalation.rs` asks about accept errors.
 
 use actix::prelude::*;
 

@@ -1,4 +1,5 @@
 //! What apps may do: the permissions of an app, and addresses that no app may connect to.
+//! Sockets that are open stay open when a permission goes.
 
 use std::net::SocketAddr;
 

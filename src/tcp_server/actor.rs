@@ -300,6 +300,11 @@ impl ServerSocket {
         self.app_shards.activity.report_server_closed(self.id);
     }
 
+    /// Chrome's `paused`: by the app, or by an accept error.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused_by_app || self.errors.paused_by().is_some()
+    }
+
     fn set_paused(&mut self, paused: bool, reply: Reply<()>, ctx: &mut Context<Self>) {
         self.paused_by_app = paused;
         if paused {

@@ -5,11 +5,6 @@ use crate::tcp_server::events::UNHANDLED_ACCEPTS;
 use crate::tcp_server::{AcceptCounts, BlockReason, SocketInfo};
 
 impl ServerSocket {
-    /// Chrome's `paused`: by the app, or by an accept error.
-    pub(super) fn is_paused(&self) -> bool {
-        self.paused_by_app || self.errors.paused_by().is_some()
-    }
-
     pub(super) fn info(&self) -> SocketInfo {
         let bound = self.listener.as_ref();
         let address = bound.map(|bound| bound.address);

@@ -1,6 +1,5 @@
 //! What was answered as sent arrives, however the connection ends.
 
 mod bounds;
-mod foreign_peers;
+pub mod foreign_peers;
 mod other_endings;
-mod progress;

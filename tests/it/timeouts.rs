@@ -1,6 +1,7 @@
 //! Timeouts of connections, on a clock that advances only when everything is idle.
 #![expect(clippy::panic, reason = "tests fail by panics")]
 
+mod slow_readers;
 mod unhandled_events;
 
 use std::time::Duration;

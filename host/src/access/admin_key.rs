@@ -1,10 +1,9 @@
-//! Random secrets, and their comparison.
+//! The key that admin connections must show.
 
 use std::fmt;
-use std::fmt::Write;
 use std::io;
 
-use subtle::ConstantTimeEq;
+use crate::access::secrets::{random_hex, secrets_match};
 
 /// The secret that an admin connection must show. Each run of the host has a new one.
 pub(crate) struct AdminKey(String);
@@ -26,22 +25,6 @@ impl fmt::Display for AdminKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// `N` random bytes from the OS, in hexadecimal.
-pub(crate) fn random_hex<const N: usize>() -> io::Result<String> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)?;
-    Ok(bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a `String` cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    }))
-}
-
-/// Compares in constant time, so that timing does not reveal how much of `shown` is right.
-pub(crate) fn secrets_match(secret: &str, shown: &str) -> bool {
-    secret.as_bytes().ct_eq(shown.as_bytes()).into()
 }
 
 #[cfg(test)]

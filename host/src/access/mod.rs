@@ -6,4 +6,5 @@ pub(crate) mod origins;
 pub(crate) mod peers;
 pub(crate) mod policy;
 pub(crate) mod request_head;
+pub(crate) mod secrets;
 pub(crate) mod wrong_tokens;

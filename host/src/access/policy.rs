@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::access::admin_key::secrets_match;
 use crate::access::manifests;
+use crate::access::secrets::secrets_match;
 use crate::excerpt::for_answer;
 use crate::limits::{APP_ID, VERSION};
 use crate::protocol::close_reason::{CloseReason, Code};

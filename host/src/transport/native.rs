@@ -11,8 +11,8 @@ use serde_json::json;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 
-use crate::access::admin_key::random_hex;
 use crate::access::policy::{PeerIdentity, Policy};
+use crate::access::secrets::random_hex;
 use crate::limits::{FRAME, HANDSHAKE_TIMEOUT};
 use crate::protocol::frame;
 use crate::protocol::frame::{Encoding, Frame, FrameError, Hello};

@@ -14,12 +14,13 @@ use futures::future::poll_fn;
 use crate::answer::{Answer, Reply, messages};
 use crate::app_activity::{AppActivity, SuspendInfo};
 use crate::error::Error;
-use crate::ids::AppId;
+use crate::ids::{AppId, ServerSocketId};
 use crate::pending_pauses::PAUSE_GRACE;
 use crate::registry::lifecycle::event_page::{CheckIdle, IDLE_CHECKS};
 use crate::registry::lifecycle::timer::{MAX_BACKOFF, MIN_BACKOFF, Timer};
 use crate::registry::state::{AppState, EventPage, Lifecycle, Registry, Transition};
-use crate::supervision::RegistryMessage;
+use crate::supervision::{RegistryMessage, ask_all};
+use crate::tcp_server;
 
 messages! {
     /// Suspends the app: see [`App::suspend`](crate::App::suspend).
@@ -252,6 +253,22 @@ struct PageStarted {
     activity: Arc<AppActivity>,
     result: Result<(), Error>,
     reply: Reply<()>,
+}
+
+impl AppState {
+    /// Closes the sockets that are not persistent, and returns the server
+    /// sockets among them.
+    fn close_transient(&self) -> impl Future<Output = Vec<ServerSocketId>> + use<> {
+        let closed = ask_all(&self.server_addrs(), &tcp_server::CloseUnlessPersistent);
+        let app_shards = self.app_shards.clone();
+        async move {
+            let closed = closed.await.into_iter().flatten().collect();
+            // Clients are second: a server socket closes those of its clients that
+            // were not delivered to a listener.
+            app_shards.close(false).await;
+            closed
+        }
+    }
 }
 
 impl Handler<PageStarted> for Registry {

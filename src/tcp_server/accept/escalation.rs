@@ -1,4 +1,4 @@
-//! Accept errors on which an actor of the host decides, instead of the policy.
+//! Asks the actor above the apps about an accept error. When that happens, `policy.rs` decides.
 
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};

@@ -9,7 +9,7 @@ use chrome_sockets::NetError;
 use chrome_sockets::tcp::Timeouts;
 use tokio::time::timeout;
 
-use super::foreign_peers::content;
+use crate::lingering::foreign_peers::content;
 use support::{TestApp, within};
 
 const LENGTH: usize = 8_000_000;
