@@ -17,13 +17,12 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_rt::signal::unix::{SignalKind, signal};
+use arguments::{Arguments, USAGE};
 use chrome_sockets::draining::DrainAll;
 use chrome_sockets::supervision::RestartInfo;
 use chrome_sockets::tcp::{self, ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
 use chrome_sockets::{self as sockets, App, ClientSocketId, Shutdown};
-
-use arguments::{Arguments, USAGE};
 
 /// Back-off after an accept error: doubled from the minimum to the maximum while errors follow
 /// each other.

@@ -5,7 +5,8 @@
 //! suspends and loads apps; sockets read this state before they raise an event.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::task::Context;
 
 use actix::Message;

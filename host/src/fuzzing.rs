@@ -8,10 +8,9 @@ use crate::access::origins::Origins;
 use crate::access::request_head;
 use crate::access::request_head::Requested;
 use crate::protocol::arguments::CallError;
-use crate::protocol::call;
-use crate::protocol::frame;
 use crate::protocol::frame::{Encoding, Frame, Hello};
 use crate::protocol::message::Kind;
+use crate::protocol::{call, frame};
 
 /// Reads a frame and every call in it, as a session does.
 pub fn frame(bytes: &[u8]) {

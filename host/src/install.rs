@@ -5,12 +5,11 @@ mod program;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::env;
 use std::fmt::Display;
-use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use clap::{Args, ValueEnum};
 use serde::de::DeserializeOwned;

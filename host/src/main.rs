@@ -12,9 +12,8 @@ use chrome_sockets::{Permissions, Registry, Shutdown};
 use chrome_sockets_host::install::{Install, Uninstall};
 use chrome_sockets_host::{self as host, Gateway, Origins, Policy};
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
-
 use cli::{Arguments, Command, NativeHost, Serve};
+use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

@@ -36,10 +36,9 @@ mod sync {
     #[path = "../../../src/sync/work_queue.rs"]
     mod work_queue;
 
+    pub(crate) use events_in_flight::InFlight;
     pub(crate) use loom::sync::MutexGuard;
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, fence};
-
-    pub(crate) use events_in_flight::InFlight;
     pub(crate) use ready_flag::ReadyFlag;
     pub(crate) use shared_writer::SharedWriter;
     pub(crate) use wait_flag::WaitFlag;

@@ -1,7 +1,8 @@
 //! The listeners of an event, and how events are sent to them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use actix::Recipient;
 use parking_lot::{RwLock, RwLockWriteGuard};

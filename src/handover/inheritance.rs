@@ -6,14 +6,13 @@ use actix::prelude::*;
 use actix_rt::time::timeout;
 
 use super::activated::Activated;
+#[cfg(target_os = "linux")]
+use super::systemd::{self, PassedDescriptors, StoredState};
 use super::wire::{self, Greeting, Record};
 use super::{Error, PREDECESSOR, Receipt, TIMEOUT};
 use crate::handover_state::HandoverState;
 use crate::os::fd_passing::{self, Channel};
 use crate::registry::{CommitImport, HandoverToken, PrepareImport, Registry};
-
-#[cfg(target_os = "linux")]
-use super::systemd::{self, PassedDescriptors, StoredState};
 
 /// The sockets that another process or systemd hands to this process.
 ///

@@ -55,20 +55,18 @@ mod successor;
 mod systemd;
 mod wire;
 
+use std::io;
+use std::time::Duration;
+
 pub use activated::Activated;
+use derive_more::Display;
 pub use inheritance::Inheritance;
 pub use successor::{Successor, hand_over};
 #[cfg(target_os = "linux")]
 pub use systemd::to_systemd;
 
-use std::io;
-use std::time::Duration;
-
-use derive_more::Display;
-
-pub use crate::handover_state::{AnySocketId, NotTransferred};
-
 use crate::handover_state::HandoverState;
+pub use crate::handover_state::{AnySocketId, NotTransferred};
 use crate::ids::{AppId, ClientSocketId, ServerSocketId};
 
 /// How long a successor may take to start, and how long the exchange with it may

@@ -27,9 +27,8 @@ mod permissions;
 mod read;
 
 pub use error::{ManifestError, ManifestWarning};
+pub(crate) use host::Host;
 pub use pattern::{MAX_PATTERN, Pattern, PatternError};
 pub use patterns::MAX_PATTERNS;
 pub use permissions::Permissions;
 pub use read::{MAX_MANIFEST, MAX_WARNINGS};
-
-pub(crate) use host::Host;

@@ -9,11 +9,6 @@ mod denying;
 pub(crate) mod fd_passing;
 mod net;
 
-pub use crate::os::net::TokioNetwork;
-#[cfg(feature = "testing")]
-pub(crate) use crate::os::net::peer_of;
-pub(crate) use denying::{DeniedAddresses, DenyingNetwork};
-
 use std::future::Future;
 use std::io;
 use std::io::IoSlice;
@@ -24,9 +19,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+pub(crate) use denying::{DeniedAddresses, DenyingNetwork};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::task::unconstrained;
+
+pub use crate::os::net::TokioNetwork;
+#[cfg(feature = "testing")]
+pub(crate) use crate::os::net::peer_of;
 
 /// The keepalive time and interval of a connection whose app has set none: Chromium's value.
 const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(45);

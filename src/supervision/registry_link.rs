@@ -1,7 +1,8 @@
 //! Messages to the registry from what it owns.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 
 use actix::WeakRecipient;
 use actix::prelude::*;

@@ -11,10 +11,9 @@ mod work_queue;
 
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, fence};
 
+pub(crate) use events_in_flight::InFlight;
 pub(crate) use futures::task::AtomicWaker;
 pub(crate) use parking_lot::{Mutex, MutexGuard};
-
-pub(crate) use events_in_flight::InFlight;
 pub(crate) use ready_flag::ReadyFlag;
 pub(crate) use shared_writer::{SharedWriter, SharedWriterGuard};
 pub(crate) use wait_flag::WaitFlag;

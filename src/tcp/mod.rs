@@ -19,17 +19,6 @@ mod types;
 
 use std::time::Duration;
 
-pub use events::{ReceiveErrorInfo, ReceiveInfo};
-pub use messages::{
-    Close, Connect, Create, Disconnect, GetInfo, GetSocket, GetSockets, Secure, Send, SetKeepAlive,
-    SetNoDelay, SetPaused, SetTimeouts, Update,
-};
-pub use socket::ClientSocket;
-pub use types::{
-    CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, SecureOptions, SendInfo, SocketInfo,
-    SocketProperties, Timeouts, TlsVersion, TlsVersionConstraints,
-};
-
 pub(crate) use actor::SocketTable;
 pub(crate) use bulk::{AwaitDelivery, GetInfos, ListenersChanged, Stop};
 pub(crate) use command::{AcceptNotifier, Command};
@@ -39,11 +28,21 @@ pub(crate) use connection::connect::Target;
 pub(crate) use connection::secure::Secure as SecureStep;
 pub(crate) use connection::timeouts::closed_stream;
 pub(crate) use draining::{FlushCalls, ForceClose};
+pub use events::{ReceiveErrorInfo, ReceiveInfo};
 pub(crate) use handover::{Export, Inherited, InheritedConnection, Quiesce};
+pub use messages::{
+    Close, Connect, Create, Disconnect, GetInfo, GetSocket, GetSockets, Secure, Send, SetKeepAlive,
+    SetNoDelay, SetPaused, SetTimeouts, Update,
+};
 pub(crate) use shards::id_table::IdTable;
 pub(crate) use shards::lookups::Lookups;
 pub(crate) use shards::placement::{AppShards, Shard};
 pub(crate) use shards::shard::AppContext;
+pub use socket::ClientSocket;
+pub use types::{
+    CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, SecureOptions, SendInfo, SocketInfo,
+    SocketProperties, Timeouts, TlsVersion, TlsVersionConstraints,
+};
 
 /// The most received bytes of one socket that its listeners may hold: 65,536, one full read from
 /// the kernel. The socket is not read while they hold this much.

@@ -15,10 +15,20 @@ mod types;
 
 pub use crate::net_error::AcceptErrorClass;
 pub use crate::tcp_server::accept::escalation::Escalation;
+pub(crate) use crate::tcp_server::accept::escalation::EscalationTarget;
 pub use crate::tcp_server::accept::policy::{AcceptAction, AcceptPolicy, MAX_CONNECTION_ERRORS};
+pub(crate) use crate::tcp_server::actor::{
+    AppListeners, BoundListener, CloseUnlessPersistent, ListenersChanged, ServerDeps, ServerSocket,
+    Stop,
+};
+pub(crate) use crate::tcp_server::draining::{AbortHandshakes, StopListening};
 pub use crate::tcp_server::events::{
     AcceptErrorInfo, AcceptInfo, UNHANDLED_ACCEPT_ERRORS, UNHANDLED_ACCEPTS,
 };
+pub(crate) use crate::tcp_server::handover::{
+    Export, Exported, Inherited, InheritedClient, Quiesce,
+};
+pub(crate) use crate::tcp_server::limits::limiter::Limiter;
 pub use crate::tcp_server::limits::types::{
     AtLimit, Limit, LimitKind, LimitScope, Limits, RateLimit, RefusedInfo, UNHANDLED_REFUSALS,
 };
@@ -28,22 +38,11 @@ pub use crate::tcp_server::messages::{
     Close, Create, Disconnect, Drain, GetInfo, GetSockets, Listen, SetAcceptPolicy, SetLimits,
     SetPaused, SetReusePort, SetTimeouts, Update,
 };
+pub(crate) use crate::tcp_server::settings_record::{Settings, unless_default};
 pub use crate::tcp_server::tls::handshake_errors::{
     HandshakeErrorInfo, UNHANDLED_HANDSHAKE_ERRORS,
 };
+pub(crate) use crate::tcp_server::tls::handshakes::AbortedHandshakes;
 pub use crate::tcp_server::types::{
     AcceptCounts, BlockReason, CreateInfo, DEFAULT_BACKLOG, SocketInfo, SocketProperties,
 };
-
-pub(crate) use crate::tcp_server::accept::escalation::EscalationTarget;
-pub(crate) use crate::tcp_server::actor::{
-    AppListeners, BoundListener, CloseUnlessPersistent, ListenersChanged, ServerDeps, ServerSocket,
-    Stop,
-};
-pub(crate) use crate::tcp_server::draining::{AbortHandshakes, StopListening};
-pub(crate) use crate::tcp_server::handover::{
-    Export, Exported, Inherited, InheritedClient, Quiesce,
-};
-pub(crate) use crate::tcp_server::limits::limiter::Limiter;
-pub(crate) use crate::tcp_server::settings_record::{Settings, unless_default};
-pub(crate) use crate::tcp_server::tls::handshakes::AbortedHandshakes;

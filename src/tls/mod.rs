@@ -26,15 +26,14 @@ mod server;
 mod stream;
 
 #[cfg(feature = "tls")]
+use std::sync::Arc;
+
+#[cfg(feature = "tls")]
 pub use client::Client;
 #[cfg(not(feature = "tls"))]
 pub(crate) use off::{Client, Server};
 #[cfg(feature = "tls")]
 pub use server::{DEFAULT_HANDSHAKES, DEFAULT_TIMEOUT, Error, Server};
-
-#[cfg(feature = "tls")]
-use std::sync::Arc;
-
 #[cfg(feature = "tls")]
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 

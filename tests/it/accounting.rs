@@ -14,16 +14,15 @@ use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use actix::prelude::*;
+use behaviour::{Behaviour, Behaviours, pattern};
 use chrome_sockets::os::{Network, TokioNetwork};
 use chrome_sockets::supervision::RestartLimit;
 use chrome_sockets::testing::{FaultyNetwork, Peer, RuleId, ScriptedNetwork};
 use chrome_sockets::{AddListener, App, Error, Event, OnEvent, Registry, ServerSocketId};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-
-use behaviour::{Behaviour, Behaviours, pattern};
 use recording_server::{GetTotals, Recorder, Totals};
 use support::within;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// Number of connections that `cargo test` makes on the scripted network, and on real sockets.
 const SCRIPTED: u32 = 50_000;

@@ -18,11 +18,10 @@ use std::net::SocketAddr;
 use actix::prelude::*;
 use chrome_sockets::tcp::{ClientSocket, ReceiveInfo};
 use chrome_sockets::{LocalArbiter, Registry};
+use support::{self, TestApp, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-
-use support::{self, TestApp, within};
 
 async fn dial(address: SocketAddr) -> TcpStream {
     let dialled = TcpStream::connect(address);

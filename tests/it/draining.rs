@@ -9,11 +9,11 @@ use std::time::Duration;
 use chrome_sockets::draining::{DrainAll, Drained};
 use chrome_sockets::tcp::ClientSocket;
 use chrome_sockets::{App, Error, NetError, ServerSocketId};
+use support::{LIMIT, TestApp, subscribe, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::tcp_server::dial;
-use support::{LIMIT, TestApp, subscribe, within};
 
 /// Short enough for a test, and long enough for what precedes it.
 const SOON: Duration = Duration::from_millis(200);

@@ -20,13 +20,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use child_processes::ServerProcess;
 use rustix::process::{Resource, getrlimit, setpriority_process};
-
-use crate::examples::{dial, echo_line};
 use support::LIMIT;
 use support::process::{Example, Program, binary};
 
-use child_processes::ServerProcess;
+use crate::examples::{dial, echo_line};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;

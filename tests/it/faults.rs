@@ -15,9 +15,8 @@ use chrome_sockets::tcp::{ClientSocket, DnsQueryType, SendInfo};
 use chrome_sockets::tcp_server::{AcceptInfo, UNHANDLED_ACCEPTS};
 use chrome_sockets::testing::{Call, Peer, ScriptedNetwork};
 use chrome_sockets::{Answer, ClientSocketId, Error, NetError, ServerSocketId};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-
 use support::{ListenerEvent, TestApp, code, until, within};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 /// A listening app on a scripted network, with a connection from before the fault.
 struct Fixture {

@@ -11,9 +11,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
-
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use actix::prelude::*;
 use actix_rt::task::JoinHandle;
@@ -23,7 +22,6 @@ use chrome_sockets::tcp::ReceiveInfo;
 use chrome_sockets::tcp_server::{AtLimit, Limit, Limits, SocketProperties};
 use chrome_sockets::{ClientSocketId, NetError, ServerSocketId, tcp};
 use socket2::SockRef;
-
 use support::{LIMIT, ListenerEvent, TestApp, within};
 
 /// A connected pair of descriptors for the two processes.

@@ -24,11 +24,11 @@ use chrome_sockets::os::TokioNetwork;
 use chrome_sockets::tcp::{ClientSocket, DnsQueryType, SendInfo};
 use chrome_sockets::testing::{FaultyNetwork, Rule, RuleId};
 use chrome_sockets::{Answer, ClientSocketId, Error, NetError, Registry, ServerSocketId};
+use support::{ListenerEvent, TestApp, code, until, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::tcp::networks::FixedNames;
-use support::{ListenerEvent, TestApp, code, until, within};
 
 /// Seed of the rules of these tests.
 const SEED: u64 = 7;

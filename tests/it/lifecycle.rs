@@ -10,16 +10,16 @@ mod unloading;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 
 use actix::prelude::*;
 use chrome_sockets::lifecycle::EventPage;
 use chrome_sockets::tcp::{self, DnsQueryType};
 use chrome_sockets::{App, ClientSocketId, ServerSocketId, tcp_server};
+use support::{TestApp, subscribe, within};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
-
-use support::{TestApp, subscribe, within};
 
 /// An event page that adds the test's listener, and how often it was started.
 fn page(test: &TestApp) -> (EventPage, Arc<AtomicUsize>) {

@@ -4,15 +4,16 @@
 mod one_thread;
 mod several_threads;
 
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::mpsc;
+
 use actix::prelude::*;
 use bytes::Bytes;
 use chrome_sockets::tcp::{self, ClientSocket, ReceiveErrorInfo, ReceiveInfo, SendInfo};
 use chrome_sockets::tcp_server::AcceptInfo;
 use chrome_sockets::{Answer, App, ClientSocketId, Error, NetError, Registry};
 use futures::future::join_all;
-use std::collections::HashSet;
-use std::net::SocketAddr;
-use std::sync::mpsc;
 use support::{ListenerEvent, TestApp, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -13,11 +14,10 @@ use chrome_sockets::{
     AddListener, Answer, Error, Event, OnEvent, PAUSE_GRACE, Registry, RemoveListener,
     ServerSocketId,
 };
+use support::{Listener, TestApp, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::UnboundedReceiver;
-
-use support::{Listener, TestApp, within};
 
 /// Counts handled events on an arbiter of its own, more slowly than they come.
 struct Counter {

@@ -5,7 +5,8 @@ mod other_events;
 mod panic_count;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -14,10 +15,9 @@ use chrome_sockets::lifecycle::EventPage;
 use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::AcceptInfo;
 use chrome_sockets::{App, MAX_PANICS, NetError, Registry, tcp_server};
+use support::{TestApp, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-use support::{TestApp, within};
 
 const HONEST: usize = 20;
 

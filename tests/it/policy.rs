@@ -14,7 +14,6 @@ use std::net::SocketAddr;
 use chrome_sockets::ServerSocketId;
 use chrome_sockets::tcp_server::SocketInfo;
 use chrome_sockets::testing::ScriptedNetwork;
-
 use support::{TestApp, within};
 
 /// A server socket on a scripted network.

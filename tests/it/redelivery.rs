@@ -16,9 +16,8 @@ use bytes::Bytes;
 use chrome_sockets::tcp::{ClientSocket, DnsQueryType, ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::testing::{Peer, ScriptedNetwork};
 use chrome_sockets::{App, NetError, tcp};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-
 use support::{ListenerEvent, TestApp, within};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// What a listener does with an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,9 +3,9 @@
 use std::process::{Command, Stdio};
 
 use chrome_sockets::Registry;
+use support::TestApp;
 
 use crate::tcp_server::dial;
-use support::TestApp;
 
 /// The environment variable with the number of arbiters of a child.
 const ARBITERS: &str = "CHROME_SOCKETS_SYSTEM_STOP_ARBITERS";

@@ -24,11 +24,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrome_sockets::tcp::{ClientSocket, DnsQueryType};
 use chrome_sockets::{App, ClientSocketId, Error};
+use support::{TestApp, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::tcp_server::dial;
-use support::{TestApp, within};
 
 /// More than the kernel buffers for a peer that does not read.
 const LARGE: usize = 8 * 1024 * 1024;

@@ -15,9 +15,8 @@ pub mod recording_listener;
 use std::net::SocketAddr;
 
 use chrome_sockets::{App, ClientSocketId, ServerSocketId};
-use tokio::net::TcpStream;
-
 use support::{TestApp, within};
+use tokio::net::TcpStream;
 
 /// A server socket that does not listen yet.
 async fn create(app: &App) -> ServerSocketId {

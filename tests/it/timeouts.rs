@@ -10,9 +10,8 @@ use actix::prelude::*;
 use chrome_sockets::tcp::{self, ClientSocket, SocketProperties, Timeouts};
 use chrome_sockets::testing::{Peer, ScriptedNetwork};
 use chrome_sockets::{App, Error, NetError, ServerSocketId, tcp_server};
-use tokio::time::{Instant, sleep, timeout};
-
 use support::{ListenerEvent, TestApp};
+use tokio::time::{Instant, sleep, timeout};
 
 const LIMIT: Duration = Duration::from_secs(10);
 

@@ -22,12 +22,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrome_sockets::tcp::{ClientSocket, DnsQueryType, SecureOptions};
 use chrome_sockets::{Registry, ServerSocketId, rustls, tls};
+use support::{TestApp, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use self::certificates::{Authority, Issued};
-use support::{TestApp, within};
 
 /// Bytes without equal neighbours or repeated records.
 fn pattern(length: usize) -> Bytes {

@@ -7,13 +7,13 @@ use actix::prelude::*;
 use chrome_sockets::tcp::{ClientSocket, DnsQueryType, ReceiveInfo, WINDOW};
 use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};
 use chrome_sockets::{NetError, ServerSocketId};
+use support::{LIMIT, Listener, ListenerEvent, TestApp, code, descriptors, within};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::arbiters::recording_network::RecordingNetwork;
 use crate::tcp_server::dial;
-use support::{LIMIT, Listener, ListenerEvent, TestApp, code, descriptors, within};
 
 /// How a peer ends its connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

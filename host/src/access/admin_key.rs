@@ -1,7 +1,6 @@
 //! The key that admin connections must show.
 
-use std::fmt;
-use std::io;
+use std::{fmt, io};
 
 use crate::access::secrets::{random_hex, secrets_match};
 

@@ -5,17 +5,16 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use chrome_sockets::manifest::{MAX_MANIFEST, Permissions};
 use rustix::fs::OFlags;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::limits::{MANIFEST_READERS, MANIFEST_TIMEOUT};
-use chrome_sockets::manifest::{MAX_MANIFEST, Permissions};
 
 /// The most invalid manifests that one error lists.
 const MAX_ERRORS: usize = 8;

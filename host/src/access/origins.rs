@@ -5,9 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use derive_more::{Display, Error};
-
 use chrome_sockets::AppId;
+use derive_more::{Display, Error};
 
 /// The pages that may connect besides the host's own, and as which apps.
 #[derive(Clone, Debug, Default)]

@@ -6,14 +6,15 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chrome_sockets::AppId;
+use chrome_sockets::manifest::{ManifestWarning, Permissions};
+
 use crate::access::manifests;
 use crate::access::secrets::secrets_match;
 use crate::excerpt::for_answer;
 use crate::limits::{APP_ID, VERSION};
 use crate::protocol::close_reason::{CloseReason, Code};
 use crate::protocol::frame::Hello;
-use chrome_sockets::AppId;
-use chrome_sockets::manifest::{ManifestWarning, Permissions};
 
 /// What the clients of a host may do, and how they authenticate.
 ///

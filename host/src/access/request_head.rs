@@ -6,6 +6,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use chrome_sockets::AppId;
 use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -14,7 +15,6 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use crate::access::origins;
 use crate::access::origins::{Origins, Refusal};
 use crate::transport::static_files;
-use chrome_sockets::AppId;
 
 /// The path of admin connections. Apps connect at `/`.
 const ADMIN_PATH: &str = "/admin";

@@ -9,6 +9,8 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use chrome_sockets::tcp_server::{self, BlockReason};
+use chrome_sockets::{App, AppId, Error, tcp};
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt, stream};
 use serde_json::{Value, json};
@@ -27,11 +29,6 @@ use crate::protocol::outcome::{
 use crate::sessions::directory::SessionDirectory;
 use crate::sessions::event_sink::ClosedByAdmin;
 use crate::sessions::stats::{Counters, Namespace, Order, PageRange, Rank, SocketStats, severity};
-use chrome_sockets::App;
-use chrome_sockets::AppId;
-use chrome_sockets::Error;
-use chrome_sockets::tcp;
-use chrome_sockets::tcp_server::{self, BlockReason};
 
 /// Carries out the calls of one admin connection.
 #[derive(Clone)]

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use chrome_sockets::{MAX_ID, MAX_NAME, tcp, tcp_server};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -10,10 +11,6 @@ use crate::excerpt::for_answer;
 use crate::limits::DATA;
 use crate::protocol::frame::{Data, FrameError, parse_object};
 use crate::protocol::message::{Message, Parts, Text};
-use chrome_sockets::MAX_ID;
-use chrome_sockets::MAX_NAME;
-use chrome_sockets::tcp;
-use chrome_sockets::tcp_server;
 
 /// Why a call is not carried out.
 #[derive(PartialEq, Eq, Debug)]

@@ -1,6 +1,7 @@
 //! Reads the calls of an app's client. The input is untrusted.
 
 use bytes::Bytes;
+use chrome_sockets::{App, NetError};
 use serde_json::json;
 
 use crate::excerpt::for_answer;
@@ -12,8 +13,6 @@ use crate::protocol::outcome::{
     value_outcome,
 };
 use crate::sessions::stats::Namespace;
-use chrome_sockets::App;
-use chrome_sockets::NetError;
 
 /// What the session must know of a call to account for it.
 #[derive(Clone, PartialEq, Eq, Debug)]

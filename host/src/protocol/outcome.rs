@@ -2,15 +2,10 @@
 
 use std::net::IpAddr;
 
+use chrome_sockets::{Answer, Error, NetError, tcp, tcp_server};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use serde_json::{Value, json};
-
-use chrome_sockets::Answer;
-use chrome_sockets::Error;
-use chrome_sockets::NetError;
-use chrome_sockets::tcp;
-use chrome_sockets::tcp_server;
 
 /// What a call answers.
 #[derive(Debug, Default)]

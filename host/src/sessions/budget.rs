@@ -1,7 +1,8 @@
 //! Bounds the memory that clients make the host use, for each client and for all.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 
 use bytes::Bytes;
 use parking_lot::Mutex;

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use actix::{Addr, WeakAddr};
 use bytes::Bytes;
+use chrome_sockets::tcp::DEFAULT_WRITE_QUOTA;
+use chrome_sockets::{App, AppId, Permissions, Registry};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
@@ -30,11 +32,6 @@ use crate::sessions::event_sink::{ClosedByAdmin, EventSink};
 use crate::sessions::session::Session;
 use crate::sessions::state::SessionContext;
 use crate::sessions::stats::{Counters, SocketStats};
-use chrome_sockets::App;
-use chrome_sockets::AppId;
-use chrome_sockets::Permissions;
-use chrome_sockets::Registry;
-use chrome_sockets::tcp::DEFAULT_WRITE_QUOTA;
 
 /// What the host sends as its name and version.
 const HOST_NAME: &str = concat!("chrome-sockets/", env!("CARGO_PKG_VERSION"));

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use actix::WeakAddr;
 use actix::prelude::*;
+use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
+use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
 use futures::task::ArcWake;
 use tokio::sync::{Notify, oneshot};
 
 use crate::sessions::state::SessionState;
 use crate::sessions::stats::Namespace;
-use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
-use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
 
 /// Wakes a pending call through the mailbox that delivers the events, so that answers and events
 /// keep their order.

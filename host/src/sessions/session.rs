@@ -6,6 +6,7 @@ use std::rc::Rc;
 use actix::WeakAddr;
 use actix::prelude::*;
 use bytes::Bytes;
+use chrome_sockets::{App, Error};
 use tokio::sync::{Notify, oneshot};
 
 use crate::protocol::close_reason::CloseReason;
@@ -16,8 +17,6 @@ use crate::sessions::frame_handler::FrameHandler;
 use crate::sessions::state::{SessionContext, SessionState};
 use crate::sessions::stats::SocketStats;
 use crate::sessions::turn::Turn;
-use chrome_sockets::App;
-use chrome_sockets::Error;
 
 pub(crate) struct Session {
     state: Rc<RefCell<SessionState>>,

@@ -8,30 +8,27 @@ use std::task::{Context as TaskContext, Poll, Waker};
 
 use actix::prelude::*;
 use bytes::Bytes;
+use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
+use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
+use chrome_sockets::{App, Error, NetError};
 use futures::task::waker;
 
 use crate::limits::{CALL_COST, CALLS, INFOS, MESSAGE_SHARE, MIN_SEND, SOCKET_SHARE, SOCKETS};
 use crate::log_limiter::LogLimiter;
 use crate::protocol::arguments::CallError;
-use crate::protocol::call;
 use crate::protocol::call::{Call, Kind};
 use crate::protocol::close_reason::{CloseReason, Code};
 use crate::protocol::frame::{Data, Encoding, FrameError};
-use crate::protocol::message;
 use crate::protocol::message::Message;
 use crate::protocol::outbox::Outbox;
 use crate::protocol::outcome::{Outcome, OutcomeFuture, send_outcome};
+use crate::protocol::{call, message};
 use crate::sessions::budget::{Charge, MemoryBudget, SendBudget};
 use crate::sessions::event_sink::{CallWaker, ClosedByAdmin, EventSink};
 use crate::sessions::frame_handler::PendingFrame;
 use crate::sessions::stats;
 use crate::sessions::stats::{Namespace, SocketStats};
 use crate::sessions::turn::Turn;
-use chrome_sockets::App;
-use chrome_sockets::Error;
-use chrome_sockets::NetError;
-use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
-use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
 
 mod listing;
 

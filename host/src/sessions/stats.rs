@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use chrome_sockets::tcp::DEFAULT_BUFFER_SIZE;
+use chrome_sockets::tcp_server::BlockReason;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::limits::{CLIENT_COST, LIST_PART, MAX_INFO, SERVER_COST, WINDOW};
-use chrome_sockets::tcp::DEFAULT_BUFFER_SIZE;
-use chrome_sockets::tcp_server::BlockReason;
 
 /// What sockets have transferred.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use actix::Addr;
 use bytes::Bytes;
+use chrome_sockets::os::{self, Listener, Network, TokioNetwork};
+use chrome_sockets::{AppId, DenyConnect, Registry};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -33,9 +35,6 @@ use crate::sessions::budget::ReceiveBudget;
 use crate::sessions::directory::SessionDirectory;
 use crate::transport::io::Io;
 use crate::transport::{static_files, web_socket};
-use chrome_sockets::AppId;
-use chrome_sockets::os::{self, Listener, Network, TokioNetwork};
-use chrome_sockets::{DenyConnect, Registry};
 
 /// A WebSocket gateway to a [`Registry`], which also serves the admin page.
 ///

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use chrome_sockets::os;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Handle;
 
 use crate::access::peers::Peers;
 use crate::sessions::budget::ReceiveBudget;
-use chrome_sockets::os;
 
 /// One connection of the gateway.
 pub(crate) struct Io {

@@ -7,6 +7,7 @@ use std::thread;
 
 use actix::Addr;
 use bytes::Bytes;
+use chrome_sockets::Registry;
 use serde_json::json;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
@@ -19,7 +20,6 @@ use crate::protocol::frame::{Encoding, Frame, FrameError, Hello};
 use crate::sessions::directory::SessionDirectory;
 use crate::transport::connection::{Closed, Connection, receive_hello, run};
 use crate::transport::gateway::Gateway;
-use chrome_sockets::Registry;
 
 /// The frames that may wait between the event loop and each thread.
 const QUEUED_FRAMES: usize = 1;

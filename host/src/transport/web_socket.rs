@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrome_sockets::AppId;
 use futures::{SinkExt, StreamExt};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -21,7 +22,6 @@ use crate::protocol::frame::Encoding;
 use crate::sessions::directory::SessionDirectory;
 use crate::transport::connection::{Closed, Connection, receive_hello, run, too_slow};
 use crate::transport::io::Io;
-use chrome_sockets::AppId;
 
 /// How long sending the close reason may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);

@@ -2,6 +2,7 @@
 
 use futures::SinkExt;
 use serde_json::{Value, json};
+use support::within;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Error;
@@ -9,7 +10,6 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, Request};
 
 use super::Host;
 use super::client::{Client, all_permissions, dial, frame, next, request};
-use support::within;
 
 /// The handshake request of an admin, from a page of this origin.
 fn admin_request(host: &Host, origin: Option<&str>) -> Request<()> {

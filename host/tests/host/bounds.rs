@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::SinkExt;
 use serde_json::{Value, json};
+use support::within;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_tungstenite::client_async;
@@ -15,7 +16,6 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, Request};
 use super::Host;
 use super::client::{Client, Socket, all_permissions, close_code, dial, frame, next, request};
 use super::hostile::resident;
-use support::within;
 
 /// Whether to measure an idle machine with the maximum of hostile clients:
 /// `HOST_BENCHMARK=1 cargo test --release -p chrome-sockets-host --test host bounds -- --nocapture --test-threads 1`.

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::PROGRAM;
 use support::process::{Program, group};
 use support::programs::{has, left_out};
+
+use super::PROGRAM;
 
 /// The longest time for all tests: some wait for a service worker to stop.
 const WHOLE_RUN: Duration = Duration::from_secs(15 * 60);

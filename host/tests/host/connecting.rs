@@ -4,6 +4,8 @@ use std::fs;
 
 use futures::SinkExt;
 use serde_json::{Value, json};
+use support::process::Program;
+use support::within;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Request};
@@ -11,8 +13,6 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::Host;
 use super::client::{Client, all_permissions, close_code, dial, frame, request};
-use support::process::Program;
-use support::within;
 
 /// The code of the close reason that answers this hello.
 pub async fn rejection(host: &Host, hello: Value) -> String {

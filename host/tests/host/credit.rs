@@ -1,13 +1,13 @@
 //! Slow clients and fast peers do not exceed the windows and quotas.
 
 use serde_json::json;
+use support::{QUIET, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use super::Host;
 use super::client::Client;
-use support::{QUIET, within};
 
 /// More than all windows and buffers.
 const MUCH: usize = 64 * 1024 * 1024;

@@ -4,13 +4,13 @@ use futures::SinkExt;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
+use support::within;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::Host;
 use super::client::{Client, close_code, frame};
-use support::within;
 
 /// An app that must keep working beside hostile clients.
 struct Witness {

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
+use support::process::{Ended, Program};
 
 use super::PROGRAM;
-use support::process::{Ended, Program};
 
 const EXTENSION: &str = "knldjmfmopnpolahpmmgbagdohdnhkik";
 

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::PROGRAM;
 use support::process::{Program, group};
 use support::programs::has;
+
+use super::PROGRAM;
 
 /// The longest time for all tests on a busy machine.
 const WHOLE_RUN: Duration = Duration::from_secs(5 * 60);

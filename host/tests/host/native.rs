@@ -5,12 +5,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{ChildStdin, Command};
 
 use serde_json::{Value, json};
+use support::process::Program;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Request};
 
 use super::PROGRAM;
 use super::client::{self, Client, all_permissions};
-use support::process::Program;
 
 const EXTENSION: &str = "knldjmfmopnpolahpmmgbagdohdnhkik";
 

@@ -1,12 +1,12 @@
 //! Clients that disconnect and reconnect: which sockets and events they find.
 
 use serde_json::{Value, json};
+use support::within;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::Host;
 use super::client::{Client, EVENTS, all_permissions};
-use support::within;
 
 /// Connects as the app as soon as the host has noticed the disconnect.
 async fn reconnected(host: &Host, app: &str) -> Client {

@@ -4,11 +4,11 @@ use std::fs;
 use std::process::Command;
 
 use serde_json::json;
+use support::process::Program;
 
 use super::client::Client;
 use super::connecting::rejection;
 use super::{Host, PROGRAM};
-use support::process::Program;
 
 /// Starts a host that must fail. Returns its exit code and error output.
 fn failed_start(arguments: &[&str]) -> (Option<i32>, String) {

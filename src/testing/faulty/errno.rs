@@ -1,8 +1,7 @@
 //! OS error numbers by name.
 
-use std::fmt;
-use std::io;
 use std::str::FromStr;
+use std::{fmt, io};
 
 /// An OS error number, parsed from and displayed as its name: `EMFILE`. A number
 /// that has no name here is displayed as a number.

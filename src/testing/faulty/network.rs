@@ -1,10 +1,9 @@
 //! [`FaultyNetwork`]: wraps a network and injects faults into its operations.
 
-use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use actix::prelude::*;
 use futures::FutureExt;

@@ -1,10 +1,9 @@
 //! The injected rules: which call triggers which, and what they did so far.
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::mem;
 use std::net::SocketAddr;
 use std::time::Duration;
+use std::{fmt, mem};
 
 use actix::Arbiter;
 use futures::FutureExt;

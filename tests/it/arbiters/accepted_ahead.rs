@@ -5,11 +5,11 @@ use chrome_sockets::os::TokioNetwork;
 use chrome_sockets::tcp_server::{AcceptAction, AcceptPolicy};
 use chrome_sockets::testing::FaultyNetwork;
 use chrome_sockets::{NetError, ServerSocketId};
+use support::{ListenerEvent, QUIET};
 
 use super::recording_network::RecordingNetwork;
 use super::shared_port::{dial_many, echo_all, listen};
 use super::*;
-use support::{ListenerEvent, QUIET};
 
 /// Connections that one arbiter accepts ahead.
 const AHEAD: usize = 16;

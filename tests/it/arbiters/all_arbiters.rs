@@ -6,10 +6,10 @@ use std::time::Instant;
 use chrome_sockets::lifecycle::EventPage;
 use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};
 use chrome_sockets::{PAUSE_GRACE, Shutdown};
+use support::{EventSender, ListenerEvent, QUIET};
 
 use super::recording_network::RecordingNetwork;
 use super::*;
-use support::{EventSender, ListenerEvent, QUIET};
 
 async fn expect_end(peer: &mut TcpStream) {
     let mut rest = Vec::new();

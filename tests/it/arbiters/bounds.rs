@@ -5,9 +5,9 @@ use std::time::Duration;
 use chrome_sockets::tcp::WINDOW;
 use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};
 use chrome_sockets::{AppLimits, Error};
+use support::{EventSender, ListenerEvent};
 
 use super::*;
-use support::{EventSender, ListenerEvent};
 
 #[actix_rt::test]
 async fn an_app_has_at_most_four_megabytes_unhandled_over_all_arbiters() {

@@ -3,10 +3,10 @@
 
 use chrome_sockets::OnEvent;
 use chrome_sockets::tcp_server::AcceptInfo;
+use support::LIMIT;
 
 use super::shared_port::dial_many;
 use super::*;
-use support::LIMIT;
 
 /// Number of storms, and of connections in each. All of them wait in the backlog before the
 /// first is accepted, so only handled events wake the server socket.

@@ -6,12 +6,12 @@ use chrome_sockets::os::TokioNetwork;
 use chrome_sockets::tcp_server::{AtLimit, BlockReason, Limit, Limits};
 use chrome_sockets::testing::FaultyNetwork;
 use chrome_sockets::{NetError, ServerSocketId};
+use support::ListenerEvent;
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::recording_network::RecordingNetwork;
 use super::*;
 use crate::tcp::networks::SilentNetwork;
-use support::ListenerEvent;
-use tokio::sync::mpsc::unbounded_channel;
 
 /// Listens in every arbiter.
 pub async fn listen(test: &TestApp) -> (ServerSocketId, SocketAddr) {

@@ -3,10 +3,10 @@
 use actix::Actor;
 use chrome_sockets::Registry;
 use chrome_sockets::tcp::SocketProperties;
+use support::Listener;
 
 use super::*;
 use crate::handover::expect_handover;
-use support::Listener;
 
 #[actix_rt::test]
 async fn listen_is_refused_until_the_drain_ends() {

@@ -4,9 +4,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{dial, echo_line};
 use support::LIMIT;
 use support::process::Example;
+
+use super::{dial, echo_line};
 
 const DEADLINE: Duration = Duration::from_secs(5);
 

@@ -4,8 +4,9 @@ use std::io::{Read, Write};
 use std::process::Command;
 use std::thread;
 
-use super::{MIB, dial, echo_all, echo_line, expect_end};
 use support::process::{Ended, Example, Program, binary};
+
+use super::{MIB, dial, echo_all, echo_line, expect_end};
 
 /// Runs it until it ends by itself.
 fn run_to_end(args: &[&str]) -> Ended {

@@ -4,8 +4,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
-use super::{MIB, dial, echo_all, echo_line};
 use support::process::{Ended, Example, Program, binary};
+
+use super::{MIB, dial, echo_all, echo_line};
 
 fn echo(rules: &[&str]) -> Example {
     let mut args = vec!["127.0.0.1:0", "--seed", "7"];

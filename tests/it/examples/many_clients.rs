@@ -6,12 +6,12 @@ use std::sync::{Barrier, RwLock};
 use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use support::process::{Example, Program, binary};
+use support::within;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{MIB, block, dial, echo_line, expect};
-use support::process::{Example, Program, binary};
-use support::within;
 
 #[test]
 fn with_40_descriptors_each_of_60_clients_gets_its_echo() {

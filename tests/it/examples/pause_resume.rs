@@ -4,9 +4,10 @@ use std::io::ErrorKind;
 use std::net::{Shutdown, TcpStream};
 use std::process::Command;
 
-use super::{dial, echo_line, expect};
 use support::process::{Example, Program, binary};
 use support::{LIMIT, QUIET};
+
+use super::{dial, echo_line, expect};
 
 fn expect_welcome(client: &TcpStream, number: usize) {
     let words = format!("you are client {number}\n");

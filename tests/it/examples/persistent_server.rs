@@ -3,16 +3,17 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use socket2::{Domain, Socket, Type};
-
-use super::{dial, echo_line, expect_end};
 use support::LIMIT;
 use support::process::{Program, binary};
+
+use super::{dial, echo_line, expect_end};
 
 /// Duration of the restarts, and the time between two.
 const DURATION: Duration = Duration::from_secs(60);

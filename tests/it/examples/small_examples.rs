@@ -4,8 +4,9 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::Command;
 
-use super::dial;
 use support::process::{Ended, Example, Program, binary};
+
+use super::dial;
 
 fn run(example: &str, args: &[&str]) -> Ended {
     Program::start(Command::new(binary(example)).args(args)).ended()

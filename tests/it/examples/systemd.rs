@@ -6,11 +6,11 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{ChildStdin, Command};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use support::process::{Program, binary};
+use support::programs::has;
 
 use super::persistent_server::{kill_process_group, listening};
 use super::{dial, echo_line};
-use support::process::{Program, binary};
-use support::programs::has;
 
 struct ServiceManager {
     program: Program,

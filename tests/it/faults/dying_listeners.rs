@@ -1,7 +1,8 @@
 //! Listeners that die with events in their mailbox.
 
-use super::*;
 use support::KeepingListener;
+
+use super::*;
 
 /// Panics in the handler of its first event when told to, with whatever its mailbox holds then.
 struct DyingListener {

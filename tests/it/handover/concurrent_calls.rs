@@ -12,13 +12,13 @@ use chrome_sockets::handover::{Error, Inheritance};
 use chrome_sockets::tcp::ReceiveInfo;
 use chrome_sockets::tcp_server::SocketProperties;
 use chrome_sockets::{App, Error as CallError, Registry, Shutdown};
+use support::{LIMIT, QUIET, TestApp, within};
 
 use super::hostile_records::frame;
 use super::{
     accept_persistent, begin_handover, dial, expect_service, persistent_server, port_is_free,
     socket_pair,
 };
-use support::{LIMIT, QUIET, TestApp, within};
 
 /// Sends the greeting of a successor.
 pub fn send_greeting(mut there: &UnixStream) {

@@ -7,12 +7,12 @@ use std::process::Command;
 use chrome_sockets::handover::{AnySocketId, Error, Successor, TIMEOUT, hand_over};
 use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{ClientSocketId, tcp};
+use support::{TestApp, within};
 
 use super::concurrent_calls::{send_greeting, wait_until_quiesced};
 use super::{
     accept_persistent, begin_handover, expect_service, hand_over_to, persistent_server, socket_pair,
 };
-use support::{TestApp, within};
 
 /// Checks that the old process has everything and serves.
 async fn expect_unchanged(old: &mut TestApp, address: std::net::SocketAddr) {

@@ -8,9 +8,9 @@ use std::os::unix::net::UnixStream;
 
 use chrome_sockets::handover::{Error, Inheritance};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use support::{TestApp, within};
 
 use super::{expect_service, port_is_free};
-use support::{TestApp, within};
 
 const INVENTORY: &str = r#"{"Inventory":{"protocol":"chrome-sockets handover","version":1,"servers":S,"clients":C,"last_server":9,"last_client":9}}"#;
 const SERVER: &str = r#"{"Server":{"app":"test","id":3,"name":null,"paused":false,"unreported_error":null,"encrypts":false,"suspended":false}}"#;

@@ -3,10 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use chrome_sockets::testing::{AddressFilter, Errno, Fault, Operation, Rule, RuleError};
 use proptest::collection::vec;
 use proptest::prelude::*;
-
-use chrome_sockets::testing::{AddressFilter, Errno, Fault, Operation, Rule, RuleError};
 
 fn rule(text: &str) -> Rule {
     let rule = text.parse();

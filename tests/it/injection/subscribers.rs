@@ -4,9 +4,9 @@
 use actix::prelude::*;
 use chrome_sockets::testing::{Peer, ScriptedNetwork};
 use chrome_sockets::{AddListener, Event, OnEvent, RemoveListener};
+use support::Listener;
 
 use super::*;
-use support::Listener;
 
 /// An app that receives each event through a subscriber that may fail.
 struct SubscriberFixture {

@@ -2,18 +2,19 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use actix::prelude::*;
 use chrome_sockets::lifecycle::EventPage;
 use chrome_sockets::tcp_server::AcceptInfo;
+use support::{TestApp, within};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::persistent_server;
-use support::{TestApp, within};
 
 const CYCLES: usize = 100;
 const CLIENTS_A_CYCLE: usize = 100;

@@ -6,11 +6,11 @@ use std::time::Duration;
 use chrome_sockets::lifecycle::SuspendInfo;
 use chrome_sockets::tcp::DnsQueryType;
 use chrome_sockets::testing::ScriptedNetwork;
+use support::{ListenerEvent, TestApp, within};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, advance, sleep};
 
 use super::{page, persistent_server};
-use support::{ListenerEvent, TestApp, within};
 
 const IDLE: Duration = Duration::from_secs(8);
 

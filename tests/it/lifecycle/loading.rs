@@ -1,13 +1,15 @@
 //! What loads an app, and how its events are raised then.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use actix::prelude::*;
 use chrome_sockets::lifecycle::{EventPage, LOAD_LIMIT};
 use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{Error, NetError};
+use support::{ListenerEvent, TestApp, subscribe, within};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
@@ -17,7 +19,6 @@ use super::{
     with_page,
 };
 use crate::tcp_server::{dial, expect_accept};
-use support::{ListenerEvent, TestApp, subscribe, within};
 
 const EMFILE: i32 = 24;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{App, ClientSocketId, Error, NetError, PAUSE_GRACE, tcp};
+use support::{TestApp, within};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
@@ -13,7 +14,6 @@ use tokio::time::sleep;
 use super::slow_listener::SlowListener;
 use super::{client_sockets, connect, page, resume, with_page};
 use crate::tcp_server::dial;
-use support::{TestApp, within};
 
 /// A client socket with data that a listener holds, so that a suspension waits.
 async fn client_with_held_data(

@@ -1,7 +1,8 @@
 //! A listener that holds an event until the test releases it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 
 use actix::prelude::*;
 use chrome_sockets::lifecycle::SuspendInfo;

@@ -1,6 +1,7 @@
 //! What a suspension ends, what it keeps, and when it is answered.
 
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -10,6 +11,7 @@ use chrome_sockets::tcp_server::{
 use chrome_sockets::testing::{FaultyNetwork, ScriptedNetwork};
 use chrome_sockets::{App, Error, PAUSE_GRACE};
 use futures::FutureExt;
+use support::{ListenerEvent, TestApp, within};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,7 +21,6 @@ use super::{
     server_sockets, suspend,
 };
 use crate::tcp_server::dial;
-use support::{ListenerEvent, TestApp, within};
 
 #[actix_rt::test]
 async fn sockets_that_are_not_persistent_are_closed_in_both_namespaces() {

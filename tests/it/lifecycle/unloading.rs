@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use actix::prelude::*;
 use chrome_sockets::lifecycle::{EventPage, SuspendInfo};
 use chrome_sockets::{App, Error, tcp_server};
+use support::{KeepingListener, TestApp, subscribe, within};
 use tokio::net::TcpStream;
 
 use super::{
@@ -12,7 +13,6 @@ use super::{
     with_page,
 };
 use crate::tcp_server::{dial, expect_accept};
-use support::{KeepingListener, TestApp, subscribe, within};
 
 #[actix_rt::test]
 async fn unload_closes_all_sockets_and_frees_their_ports() {

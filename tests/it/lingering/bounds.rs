@@ -7,9 +7,8 @@ use chrome_sockets::tcp::ClientSocket;
 use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};
 use chrome_sockets::testing::{Peer, ScriptedNetwork};
 use chrome_sockets::{Error, NetError, ServerSocketId};
-use tokio::time::{Instant, sleep};
-
 use support::TestApp;
+use tokio::time::{Instant, sleep};
 
 /// As documented.
 const LIMIT: Duration = Duration::from_secs(30);

@@ -7,11 +7,11 @@ use std::process::Command;
 use bytes::Bytes;
 use chrome_sockets::tcp::ClientSocket;
 use chrome_sockets::{Registry, tcp_server};
-
-use crate::tls::certificates::Authority;
 use support::process::Program;
 use support::programs::has;
 use support::{TestApp, within};
+
+use crate::tls::certificates::Authority;
 
 /// What the server sends, without repeated blocks.
 pub fn content(length: usize) -> Bytes {

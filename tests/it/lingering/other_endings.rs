@@ -7,9 +7,9 @@ use std::time::Duration;
 use actix::{Actor, Context, Handler};
 use chrome_sockets::tcp::{ClientSocket, ReceiveInfo, Timeouts};
 use chrome_sockets::{Registry, Shutdown};
+use support::{TestApp, within};
 
 use super::foreign_peers::content;
-use support::{TestApp, within};
 
 const LENGTH: usize = 1_000_000;
 

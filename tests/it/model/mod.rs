@@ -29,10 +29,9 @@ mod threads;
 use std::panic::AssertUnwindSafe;
 use std::str::FromStr;
 
+use ops::{Case, Shape};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-
-use ops::{Case, Shape};
 
 /// Number of operations of `cargo test`.
 const OPERATIONS: usize = 200_000;

@@ -7,9 +7,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::Range;
 
-use chrome_sockets::Error;
-use chrome_sockets::NetError;
 use chrome_sockets::tcp_server::{BlockReason, DEFAULT_BACKLOG, SocketInfo};
+use chrome_sockets::{Error, NetError};
 
 use super::app::{AppState, Ending, Kind};
 use super::event_log::ObservedEvent;

@@ -3,7 +3,6 @@
 use chrome_sockets::tcp::DnsQueryType::Any;
 use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{App, Error, Permissions, Registry, SetPermissions, Shutdown};
-
 use support::{TestApp, code};
 
 const DENIED: Result<(), Error> = Err(Error::PermissionDenied);

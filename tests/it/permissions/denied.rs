@@ -1,10 +1,12 @@
 //! A denied call has no effect, in whatever way it is made.
 
-use chrome_sockets::tcp::{self, DnsQueryType::Any};
+use chrome_sockets::os::Network;
+use chrome_sockets::tcp::DnsQueryType::Any;
+use chrome_sockets::tcp::{self};
 use chrome_sockets::testing::{Call, ScriptedNetwork};
-use chrome_sockets::{App, ClientSocketId, Error, Permissions, Registry, ServerSocketId};
-use chrome_sockets::{os::Network, tcp_server};
-
+use chrome_sockets::{
+    App, ClientSocketId, Error, Permissions, Registry, ServerSocketId, tcp_server,
+};
 use support::{TestApp, code, within};
 
 const DENIED: Result<(), Error> = Err(Error::PermissionDenied);

@@ -6,7 +6,6 @@ use std::net::{IpAddr, SocketAddr};
 use chrome_sockets::tcp::DnsQueryType::Any;
 use chrome_sockets::testing::{Call, ScriptedNetwork};
 use chrome_sockets::{Error, Permissions};
-
 use support::{TestApp, code};
 
 /// Spellings of 127.0.0.1, localhost and example.com, and similar hosts.

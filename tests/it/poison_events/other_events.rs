@@ -4,10 +4,10 @@ use chrome_sockets::tcp::DnsQueryType;
 use chrome_sockets::tcp_server::{AtLimit, Limit, Limits, SocketInfo};
 use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{AddListener, Event, OnEvent, ServerSocketId};
+use support::Listener;
 
 use super::*;
 use crate::tls::certificates::Authority;
-use support::Listener;
 
 const ENOMEM: i32 = 12;
 

@@ -4,7 +4,6 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use chrome_sockets::ServerSocketId;
-
 use support::{TestApp, within};
 
 async fn backlog(test: &TestApp, id: ServerSocketId) -> Option<u32> {

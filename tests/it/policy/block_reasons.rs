@@ -7,11 +7,11 @@ use chrome_sockets::tcp::Timeouts;
 use chrome_sockets::tcp_server::{
     AcceptAction, AcceptPolicy, AtLimit, BlockReason, Limits, SocketProperties, UNHANDLED_ACCEPTS,
 };
+use support::{KeepingListener, ListenerEvent, TestApp, within};
 
 use super::Fixture;
 use super::limits::connections;
 use crate::tcp_server::recording_listener::RecordingListener;
-use support::{KeepingListener, ListenerEvent, TestApp, within};
 
 const NO_DESCRIPTOR: BlockReason = BlockReason::AcceptError(NetError::INSUFFICIENT_RESOURCES);
 

@@ -8,11 +8,11 @@ use chrome_sockets::tcp_server::{
     MAX_CONNECTION_ERRORS, SocketProperties, UNHANDLED_ACCEPT_ERRORS,
 };
 use chrome_sockets::{Error, NetError};
+use support::{EventSender, within};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::Instant;
 
 use super::Fixture;
-use support::{EventSender, within};
 
 const FIRST: Duration = Duration::from_millis(100);
 const LAST: Duration = Duration::from_millis(250);

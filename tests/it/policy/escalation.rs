@@ -7,12 +7,12 @@ use chrome_sockets::tcp_server::{
     AcceptAction, AcceptErrorClass, AcceptPolicy, BlockReason, Escalation, SocketProperties,
 };
 use chrome_sockets::{EscalateTo, NetError};
+use support::within;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use super::Fixture;
 use super::errors::next_error;
-use support::within;
 
 type Question = (Escalation, oneshot::Sender<AcceptAction>);
 

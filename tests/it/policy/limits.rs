@@ -13,11 +13,11 @@ use chrome_sockets::tcp_server::{
 use chrome_sockets::testing::Peer;
 use chrome_sockets::{Error, NetError, ServerSocketId};
 use socket2::{Domain, Socket, Type};
+use support::{EventSender, LIMIT, TestApp, within};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::Instant;
 
 use super::Fixture;
-use support::{EventSender, LIMIT, TestApp, within};
 
 pub async fn add_refusal_listener(test: &TestApp) -> UnboundedReceiver<RefusedInfo> {
     let (sender, refusals) = unbounded_channel();

@@ -11,9 +11,9 @@ use chrome_sockets::testing::{Peer, ScriptedNetwork};
 use chrome_sockets::{
     App, AppLimits, Error, NetError, Registry, ServerSocketId, SetRegistryLimits, tcp,
 };
+use support::{LIMIT, ListenerEvent, TestApp, subscribe, within};
 
 use super::limits::{add_refusal_listener, connections, next_refusal, set};
-use support::{LIMIT, ListenerEvent, TestApp, subscribe, within};
 
 /// Two apps with one listener.
 pub struct TwoApps {

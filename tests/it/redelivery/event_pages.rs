@@ -1,15 +1,16 @@
 //! Apps with an event page are loaded again when their listeners have died and an event waits.
 
-use super::*;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use chrome_sockets::lifecycle::EventPage;
 use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
 use chrome_sockets::{Error, ServerSocketId};
+use support::subscribe;
 use tokio::time::{Instant, sleep};
 
-use support::subscribe;
+use super::*;
 
 const EMFILE: i32 = 24;
 const SLACK: Duration = Duration::from_millis(50);

@@ -1,14 +1,14 @@
 //! Listeners on other threads, suspended apps, and other processes.
 
-use super::*;
 use std::sync::mpsc;
 
 use chrome_sockets::lifecycle::EventPage;
 use chrome_sockets::tcp::WINDOW;
 use futures::FutureExt;
-
-use crate::handover;
 use support::subscribe;
+
+use super::*;
+use crate::handover;
 
 /// A message that takes time in its handler, or when it is dropped.
 #[derive(Message)]

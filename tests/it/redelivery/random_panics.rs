@@ -1,13 +1,14 @@
 //! Redelivery on real sockets: a listener that panics at random, and is restarted by its app,
 //! misses nothing and receives nothing twice that it has handled.
 
-use super::*;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 use chrome_sockets::tcp_server::AcceptInfo;
 use chrome_sockets::{ClientSocketId, MAX_PANICS, ServerSocketId};
+
+use super::*;
 
 const CONNECTIONS: u64 = 16;
 const BYTES: usize = 1 << 20;

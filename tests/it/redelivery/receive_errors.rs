@@ -1,7 +1,8 @@
 //! `onReceiveError`: reported after all data, and again if no listener handled it.
 
-use super::*;
 use std::time::Duration;
+
+use super::*;
 
 #[actix_rt::test]
 async fn the_end_is_reported_after_redelivered_data() {

@@ -14,13 +14,13 @@ use chrome_sockets::{
 };
 use futures::future::{FutureExt, LocalBoxFuture};
 use serde_json::{Value, json};
+use support::{LIMIT, Listener, ListenerEvent, TestApp, within};
 use tokio::time::{Instant, timeout_at};
 
 use self::names::{Kind, Names};
 use self::peers::Peers;
 use self::step::{Step, binary};
 use super::Recording;
-use support::{LIMIT, Listener, ListenerEvent, TestApp, within};
 
 /// How much later than in the recording something may come: a busy machine is no fault. Shorter
 /// than [`LIMIT`], so that the mismatch is reported here.

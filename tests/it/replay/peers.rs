@@ -6,13 +6,13 @@ use std::net::Ipv4Addr;
 
 use futures::FutureExt;
 use serde_json::{Value, json};
+use support::within;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout_at};
 
 use super::EXTRA_TIME;
 use super::step::{Step, agrees, binary};
-use support::within;
 
 /// The peers by name: those that connected, and those that listen, with the last connection to
 /// them.

@@ -6,11 +6,11 @@ use chrome_sockets::tcp::DnsQueryType::{self, Any, Ipv4, Ipv6};
 use chrome_sockets::{ClientSocketId, Error};
 use futures::FutureExt;
 use socket2::{Domain, Socket, Type};
+use support::{TestApp, code, within};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::networks::{Attempt, FixedNames, SilentNetwork};
 use super::{assert_ended, connect, connect_to, foreign_listener, pair, read, write};
-use support::{TestApp, code, within};
 
 /// An address without a listener, as long as the socket lives.
 fn closed_port() -> (Socket, SocketAddr) {

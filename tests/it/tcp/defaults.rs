@@ -8,10 +8,10 @@ use std::time::Duration;
 use chrome_sockets::os::{Listener, Network, TokioNetwork};
 use chrome_sockets::tcp::DnsQueryType;
 use socket2::Socket;
+use support::{TestApp, descriptors, within};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::tcp_server::dial;
-use support::{TestApp, descriptors, within};
 
 /// `TCP_NODELAY`, and the times of keep-alive probes.
 #[derive(PartialEq, Eq, Debug)]

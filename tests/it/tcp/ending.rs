@@ -3,12 +3,12 @@
 use actix::prelude::*;
 use chrome_sockets::tcp::SocketProperties;
 use chrome_sockets::{ClientSocketId, Error};
+use support::{EventSender, ListenerEvent, TestApp, code, within};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{assert_ended, connected, pair, pattern, read_to_end, reset, write};
 use crate::tcp_server::recording_listener::RecordingListener;
-use support::{EventSender, ListenerEvent, TestApp, code, within};
 
 /// Asserts that one onReceiveError(-100) of this socket is the only event.
 async fn assert_one_end(recorder: &mut RecordingListener, id: ClientSocketId) {

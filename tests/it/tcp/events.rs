@@ -2,10 +2,10 @@
 
 use chrome_sockets::App;
 use chrome_sockets::tcp::ReceiveInfo;
+use support::{ListenerEvent, TestApp};
 
 use super::{connect, connected, write};
 use crate::tcp_server::recording_listener::RecordingListener;
-use support::{ListenerEvent, TestApp};
 
 fn is_data(received: &ListenerEvent, expected: &[u8]) -> bool {
     matches!(received, ListenerEvent::Receive(_, data) if data[..] == *expected)

@@ -1,6 +1,7 @@
 //! Sends on the fast path: without calls in flight, a send is written in the calling thread.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrome_sockets::tcp::{ClientSocket, SendInfo, Timeouts};
@@ -8,10 +9,9 @@ use chrome_sockets::testing::{Peer, ScriptedNetwork};
 use chrome_sockets::{App, ClientSocketId, Error, NetError};
 use futures::FutureExt;
 use futures::future::join_all;
-use std::time::Duration;
+use support::{TestApp, within};
 
 use super::{connected, pattern, read, read_to_end};
-use support::{TestApp, within};
 
 /// A client on a scripted network whose fast path is open.
 async fn scripted() -> (TestApp, ClientSocket, Peer) {

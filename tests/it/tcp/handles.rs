@@ -6,10 +6,10 @@ use chrome_sockets::tcp::{
     ClientSocket, DnsQueryType, ReceiveErrorInfo, ReceiveInfo, SocketProperties,
 };
 use chrome_sockets::{App, ClientSocketId, Error};
+use support::{TestApp, code, within};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{connect, connected, foreign_listener, pair, read, read_to_end, write};
-use support::{TestApp, code, within};
 
 async fn handle(test: &TestApp, id: ClientSocketId) -> ClientSocket {
     test.app.tcp.socket(id).await.expect("it exists")

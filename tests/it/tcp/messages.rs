@@ -6,10 +6,10 @@ use chrome_sockets::tcp::{
     Send, SetKeepAlive, SetNoDelay, SetPaused, SocketProperties, Update,
 };
 use chrome_sockets::{AddListener, AppId, Error};
+use support::{ListenerEvent, TestApp};
 
 use super::{foreign_listener, read, write};
 use crate::tcp_server::recording_listener::RecordingListener;
-use support::{ListenerEvent, TestApp};
 
 const RUNS: &str = "the registry runs";
 

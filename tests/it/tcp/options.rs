@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use chrome_sockets::ClientSocketId;
+use support::{TestApp, code};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::networks::{OptionRecordingNetwork, OptionSet};
 use super::{connected, pair};
-use support::{TestApp, code};
 
 async fn assert_not_connected(test: &TestApp, id: ClientSocketId) {
     let tcp = &test.app.tcp;

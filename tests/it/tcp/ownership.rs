@@ -2,10 +2,10 @@
 
 use chrome_sockets::tcp::{DnsQueryType, SocketProperties};
 use chrome_sockets::{App, ClientSocketId, Error};
+use support::TestApp;
 
 use super::{pair, read, write};
 use crate::tcp_server::dial;
-use support::TestApp;
 
 /// The answer of every function that takes an id.
 async fn call_every_function(

@@ -2,9 +2,9 @@
 
 use chrome_sockets::tcp::SocketProperties;
 use chrome_sockets::{Error, MAX_NAME, NetError};
+use support::TestApp;
 
 use super::{connected, pair};
-use support::TestApp;
 
 fn named(name: &str) -> SocketProperties {
     SocketProperties {

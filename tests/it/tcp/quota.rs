@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use chrome_sockets::tcp::DEFAULT_WRITE_QUOTA;
 use chrome_sockets::{App, Error, Registry};
+use support::{TestApp, within};
 
 use super::{connect, pair, read};
-use support::{TestApp, within};
 
 const MIB: usize = 1024 * 1024;
 

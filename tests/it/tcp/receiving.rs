@@ -5,11 +5,11 @@ use actix_rt::time::timeout;
 use bytes::Bytes;
 use chrome_sockets::ClientSocketId;
 use chrome_sockets::tcp::{DEFAULT_BUFFER_SIZE, SocketProperties};
+use support::{EventSender, ListenerEvent, QUIET, TestApp, within};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{LARGE, connect, connected, pair, pattern, read, write};
-use support::{EventSender, ListenerEvent, QUIET, TestApp, within};
 
 /// The data of the next events, one entry each.
 async fn event_data(test: &mut TestApp, id: ClientSocketId, length: usize) -> Vec<Bytes> {

@@ -5,12 +5,12 @@ use chrome_sockets::tcp::SendInfo;
 use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{Error, NetError};
 use futures::FutureExt;
+use support::{TestApp, code, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
     LARGE, assert_ended, connect, connected, pair, pattern, read, read_to_end, reset, write,
 };
-use support::{TestApp, code, within};
 
 fn sent(bytes_sent: usize) -> Result<SendInfo, Error> {
     Ok(SendInfo { bytes_sent })

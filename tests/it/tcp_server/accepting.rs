@@ -9,10 +9,10 @@ use std::task::{Context, Poll};
 use chrome_sockets::os::{Listener, Network, Stream, TokioNetwork};
 use chrome_sockets::tcp_server::SocketProperties;
 use futures::future::BoxFuture;
+use support::{ListenerEvent, TestApp, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{dial, expect_accept};
-use support::{ListenerEvent, TestApp, within};
 
 /// Out of descriptors, on every Unix.
 const EMFILE: i32 = 24;

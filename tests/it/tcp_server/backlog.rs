@@ -1,7 +1,8 @@
 //! Connections that wait in the kernel.
 
-use super::{address, create, dial, expect_accept, listens};
 use support::{TestApp, within};
+
+use super::{address, create, dial, expect_accept, listens};
 
 /// Connections that wait with the default backlog: more than any small default would hold.
 const MANY: usize = 200;

@@ -5,11 +5,11 @@ use std::net::{SocketAddr, TcpListener};
 
 use chrome_sockets::tcp_server::SocketProperties;
 use chrome_sockets::{App, ClientSocketId, Error, ServerSocketId};
+use support::{TestApp, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{address, create, dial, expect_accept, listen_at, listens};
-use support::{TestApp, within};
 
 /// Asserts that an accepted client and its peer still exchange data.
 async fn assert_talks(test: &mut TestApp, peer: &mut TcpStream, id: ClientSocketId) {

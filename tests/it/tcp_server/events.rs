@@ -2,10 +2,10 @@
 
 use chrome_sockets::App;
 use chrome_sockets::tcp_server::AcceptInfo;
+use support::{ListenerEvent, TestApp};
 
 use super::recording_listener::RecordingListener;
 use super::{dial, expect_accept, listen_at};
-use support::{ListenerEvent, TestApp};
 
 /// Removes the test's own listener.
 async fn without_listener(test: &TestApp) {

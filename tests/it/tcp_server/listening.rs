@@ -2,8 +2,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
-use super::{address, create, dial, expect_accept, listen_at, listens};
 use support::{ListenerEvent, TestApp, code};
+
+use super::{address, create, dial, expect_accept, listen_at, listens};
 
 #[actix_rt::test]
 async fn port_zero_picks_a_port_and_get_info_reports_it() {

@@ -5,10 +5,10 @@ use chrome_sockets::tcp_server::{
     SocketProperties, Update,
 };
 use chrome_sockets::{AddListener, AppId, Error, HasListener, NetError, RemoveListener};
+use support::TestApp;
 
 use super::recording_listener::RecordingListener;
 use super::{create, dial};
-use support::TestApp;
 
 const RUNS: &str = "the registry runs";
 

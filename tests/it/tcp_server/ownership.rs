@@ -2,9 +2,9 @@
 
 use chrome_sockets::tcp_server::SocketProperties;
 use chrome_sockets::{App, ClientSocketId, Error, MAX_NAME, Registry, ServerSocketId};
+use support::TestApp;
 
 use super::{create, dial};
-use support::TestApp;
 
 /// The answer of every function that takes an id.
 async fn call_every_function(

@@ -3,11 +3,11 @@
 use std::net::TcpStream;
 
 use chrome_sockets::ServerSocketId;
+use support::{ListenerEvent, TestApp, within};
 use tokio::io::AsyncWriteExt;
 
 use super::recording_listener::RecordingListener;
 use super::{address, create, dial, expect_accept};
-use support::{ListenerEvent, TestApp, within};
 
 async fn pause(test: &TestApp, id: ServerSocketId, paused: bool) {
     let answer = test.app.tcp_server.set_paused(id, paused);

@@ -2,9 +2,9 @@
 
 use chrome_sockets::tcp_server::SocketProperties;
 use chrome_sockets::{Error, MAX_NAME, NetError};
+use support::TestApp;
 
 use super::{create, dial};
-use support::TestApp;
 
 fn named(name: &str) -> SocketProperties {
     SocketProperties {

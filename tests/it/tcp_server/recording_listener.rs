@@ -2,9 +2,8 @@
 
 use actix::prelude::*;
 use chrome_sockets::{App, ClientSocketId};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-
 use support::{Flush, Listener, ListenerEvent, Stop, within};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 /// Records the events to which it is added.
 pub struct RecordingListener {

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use chrome_sockets::NetError;
 use chrome_sockets::tcp::Timeouts;
+use support::{TestApp, within};
 use tokio::time::timeout;
 
 use crate::lingering::foreign_peers::content;
-use support::{TestApp, within};
 
 const LENGTH: usize = 8_000_000;
 

@@ -2,10 +2,10 @@
 
 use actix::prelude::*;
 use chrome_sockets::Registry;
+use support::{TestApp, within};
 
 use super::certificates::Authority;
 use super::{TlsFixture, assert_talks, connect};
-use support::{TestApp, within};
 
 #[actix_rt::test]
 async fn a_connection_outlives_the_thread_of_its_handshake() {

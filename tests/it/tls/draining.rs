@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use chrome_sockets::rustls;
+use support::within;
 use tokio::io::AsyncReadExt;
 
 use super::serving::HandshakeErrors;
 use super::{TlsFixture, connect, connect_as};
 use crate::tcp_server::dial;
-use support::within;
 
 #[actix_rt::test]
 async fn unfinished_handshakes_are_counted_separately_and_reported() {

@@ -3,11 +3,11 @@
 use chrome_sockets::tcp::{HANDSHAKE_TIMEOUT, SecureOptions};
 use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{ClientSocketId, Error, Registry};
+use support::{TestApp, code, within};
 use tokio::io::AsyncReadExt;
 
 use super::certificates::{Authority, Issued};
 use super::{TlsFixture, accept, assert_talks, dialled, read, write};
-use support::{TestApp, code, within};
 
 /// Asserts that a socket is not found, by handle and by id.
 async fn assert_gone(test: &TestApp, id: ClientSocketId) {

@@ -3,13 +3,13 @@
 use std::process::Command;
 
 use chrome_sockets::tcp::ClientSocket;
+use support::process::{Ended, Example, Program};
+use support::programs::has;
+use support::within;
 
 use super::TlsFixture;
 use super::certificates::{Authority, Folder};
 use crate::examples::{MIB, block};
-use support::process::{Ended, Example, Program};
-use support::programs::has;
-use support::within;
 
 /// `openssl s_client` that trusts an authority, and reports verification errors.
 fn s_client(folder: &Folder, authority: &Authority, port: u16) -> Command {

@@ -3,12 +3,12 @@
 use std::process::Command;
 
 use chrome_sockets::tcp::{self, ClientSocket, SecureOptions, TlsVersionConstraints};
-
-use super::certificates::{Authority, Folder, Issued};
-use super::{TlsFixture, dialled, pattern};
 use support::process::Program;
 use support::programs::has;
 use support::{code, within};
+
+use super::certificates::{Authority, Folder, Issued};
+use super::{TlsFixture, dialled, pattern};
 
 /// `openssl s_server` with a certificate, and its port.
 struct Server {

@@ -4,12 +4,12 @@ use actix::Actor;
 use chrome_sockets::handover::{AnySocketId, Inheritance};
 use chrome_sockets::lifecycle::EventPage;
 use chrome_sockets::{ServerSocketId, tcp, tcp_server, tls};
+use support::{TestApp, subscribe, within};
 use tokio::net::TcpStream;
 
 use super::{TlsFixture, assert_talks, connect, connect_as, expect_any_end};
 use crate::handover::{begin_handover, expect_handover, socket_pair};
 use crate::tcp_server::dial;
-use support::{TestApp, subscribe, within};
 
 impl TlsFixture {
     fn server(&self) -> tls::Server {

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use chrome_sockets::testing::{Peer, ScriptedNetwork};
 use chrome_sockets::{Registry, tls};
+use support::{TestApp, within};
 use tokio::io::AsyncWriteExt;
 
 use super::serving::HandshakeErrors;
 use super::{TlsFixture, assert_talks, connect};
 use crate::tcp_server::dial;
-use support::{TestApp, within};
 
 #[actix_rt::test]
 async fn a_thousand_stalled_handshakes_delay_no_other_client() {

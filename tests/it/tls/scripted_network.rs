@@ -7,10 +7,10 @@ use chrome_sockets::rustls::ServerConnection;
 use chrome_sockets::tcp::{ClientSocket, SecureOptions};
 use chrome_sockets::testing::{Peer, ScriptedNetwork};
 use futures::FutureExt;
+use support::{TestApp, code};
 
 use super::certificates::Authority;
 use super::dialled;
-use support::{TestApp, code};
 
 /// The peer's side of TLS, driven by the test.
 struct TlsPeer {

@@ -2,10 +2,10 @@
 
 use chrome_sockets::tcp::{self, SecureOptions};
 use futures::FutureExt;
+use support::{QUIET, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{TlsFixture, accept, assert_talks, expect_clean_end, pattern, read, write};
-use support::{QUIET, within};
 
 /// More than the kernel buffers for a peer that does not read.
 const LARGE: usize = 8 * 1024 * 1024;

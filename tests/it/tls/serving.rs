@@ -6,13 +6,13 @@ use chrome_sockets::rustls::version::{TLS12, TLS13};
 use chrome_sockets::tcp::SecureOptions;
 use chrome_sockets::tcp_server::HandshakeErrorInfo;
 use chrome_sockets::{Error, tls};
+use support::{EventSender, QUIET, TestApp, code, within};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::certificates::{Authority, Issued};
 use super::{TlsFixture, assert_talks, connect, connect_as, expect_clean_end, read, write};
 use crate::tcp_server::dial;
-use support::{EventSender, QUIET, TestApp, code, within};
 
 /// Events of `onHandshakeError`.
 pub struct HandshakeErrors(UnboundedReceiver<HandshakeErrorInfo>);

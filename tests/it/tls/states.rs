@@ -2,12 +2,12 @@
 
 use chrome_sockets::tcp::{SecureOptions, TlsVersion, TlsVersionConstraints};
 use chrome_sockets::{Error, NetError};
+use support::{TestApp, code, within};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{TlsFixture, accept, assert_talks, read, write};
 use crate::tcp::networks::{Attempt, SilentNetwork};
 use crate::tcp_server::dial;
-use support::{TestApp, code, within};
 
 fn default() -> SecureOptions {
     SecureOptions::default()

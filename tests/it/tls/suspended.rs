@@ -1,16 +1,17 @@
 //! Encrypted sockets of suspended apps.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 
 use actix::Actor;
 use chrome_sockets::lifecycle::EventPage;
 use chrome_sockets::{tcp, tcp_server};
+use support::{subscribe, within};
 use tokio::io::AsyncWriteExt;
 
 use super::{TlsFixture, assert_talks, connect, write};
 use crate::tcp_server::dial;
-use support::{subscribe, within};
 
 impl TlsFixture {
     /// Suspends the app, whose event page adds the test's listener from now on.

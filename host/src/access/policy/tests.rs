@@ -2,11 +2,11 @@
 
 use std::fs;
 
+use chrome_sockets::Permissions;
 use serde_json::{Value, json};
 
 use crate::access::policy::*;
 use crate::protocol::frame::parse_object;
-use chrome_sockets::Permissions;
 
 fn hello(fields: Value) -> String {
     let mut hello = json!({ "protocol": [1], "app": "a" });
