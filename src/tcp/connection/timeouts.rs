@@ -479,6 +479,8 @@ mod tests {
 
     use super::*;
     use crate::error::Error;
+    use crate::tcp::connection::tests::{Fixture, Network, Step};
+    use crate::tcp::connection::write::tests::socket;
 
     #[test]
     fn a_timeout_of_zero_is_invalid() {
@@ -515,5 +517,30 @@ mod tests {
         assert!(timers.due.lock().slots.is_empty());
         let mut cx = Context::from_waker(Waker::noop());
         assert!(timers.poll_due(&mut cx).is_pending());
+    }
+
+    #[actix_rt::test]
+    async fn a_timeout_that_elapses_during_a_handover_is_not_due_again_at_once() {
+        let (socket, _command_queue, _actor) = socket();
+        let mut fixture = Fixture::new(&socket);
+        let timers = Arc::new(TimerQueue::default());
+        let second = Some(Duration::from_secs(1));
+        let all = Timeouts {
+            claim: second,
+            idle: second,
+            send: second,
+        };
+        socket.set_slot(0);
+        fixture.run_step(Step::Send(Network::TakesNothing));
+        fixture.state.set_timeouts(all, &timers);
+        let elapsed = timers.now() + Duration::from_secs(2);
+        for transfer in [Transfer::Quiescing, Transfer::Frozen] {
+            fixture.state.transfer = transfer;
+            // As when the timer fires.
+            timers.due.lock().slots.clear();
+            assert!(fixture.state.check_timeouts(elapsed).is_none());
+            let next = timers.due.lock().slots.first().copied();
+            assert!(next.is_some_and(|(when, _)| when > elapsed), "{next:?}");
+        }
     }
 }

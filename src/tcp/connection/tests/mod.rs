@@ -19,7 +19,7 @@ use crate::tcp::connection::read::ListenerCache;
 
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Step {
+pub(super) enum Step {
     /// `tcp.send`, while the OS takes everything, takes nothing, or fails.
     Send(Network),
     /// `try_send`, which has no answer.
@@ -40,7 +40,7 @@ enum Step {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-enum Network {
+pub(super) enum Network {
     #[default]
     TakesAll,
     TakesNothing,
@@ -146,8 +146,8 @@ impl Writer for NoWriter {
 }
 
 /// A socket, the script of its stream, and the unanswered sends.
-struct Fixture {
-    state: SocketState,
+pub(super) struct Fixture {
+    pub(super) state: SocketState,
     script: Arc<Mutex<Script>>,
     pool: BufferPool,
     answers: Vec<Answer<SendInfo>>,
@@ -155,7 +155,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    fn new(socket: &ClientSocket) -> Self {
+    pub(super) fn new(socket: &ClientSocket) -> Self {
         let script = Arc::<Mutex<Script>>::default();
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         let guard = ConnectionGuard::opened(Arc::default(), true);
@@ -173,7 +173,7 @@ impl Fixture {
         }
     }
 
-    fn run_step(&mut self, step: Step) {
+    pub(super) fn run_step(&mut self, step: Step) {
         let state = &mut self.state;
         let is_frozen = state.transfer == Transfer::Frozen;
         match step {
