@@ -90,8 +90,8 @@ mod tcp {
     #[path = "../../../src/tcp/connection/ending.rs"]
     pub(crate) mod ending;
     mod models;
-    #[path = "../../../src/tcp/shards/windows.rs"]
-    pub(crate) mod windows;
+    #[path = "../../../src/tcp/shards/receive_windows.rs"]
+    pub(crate) mod receive_windows;
 }
 
 mod tcp_server {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use actix::Recipient;
 use parking_lot::{RwLock, RwLockWriteGuard};
 
-use crate::events::delivery::DeliveryProbe;
+use crate::events::event_copy::DeliveryProbe;
 use crate::events::types::Event;
 
 /// The listeners at one moment.

@@ -7,12 +7,12 @@
 
 pub(crate) mod redelivery;
 
-mod delivery;
+mod event_copy;
 mod hold_back;
 mod listeners;
 mod types;
 
-pub(crate) use delivery::{DeliveryProbe, EventCopy, FanOut, Fate};
+pub(crate) use event_copy::{DeliveryProbe, EventCopy, FanOut, Fate};
 pub(crate) use hold_back::{HOLD_BACK, HoldBack};
 pub(crate) use listeners::{Listeners, Snapshot, dispatch};
 pub use types::{AddListener, Event, HasListener, MAX_PANICS, RemoveListener};

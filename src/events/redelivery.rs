@@ -8,7 +8,7 @@ use std::task::Context;
 
 use parking_lot::Mutex;
 
-use crate::events::delivery::{EventCopy, FanOut};
+use crate::events::event_copy::{EventCopy, FanOut};
 use crate::events::hold_back::HoldBack;
 use crate::events::listeners::{Listeners, dispatch};
 use crate::events::types::{Event, MAX_PANICS};

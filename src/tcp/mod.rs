@@ -35,7 +35,7 @@ pub use messages::{
     SetNoDelay, SetPaused, SetTimeouts, Update,
 };
 pub(crate) use shards::id_table::IdTable;
-pub(crate) use shards::lookups::Lookups;
+pub(crate) use shards::name_lookups::Lookups;
 pub(crate) use shards::placement::{AppShards, Shard};
 pub(crate) use shards::shard::AppContext;
 pub use socket::ClientSocket;

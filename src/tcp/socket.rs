@@ -21,8 +21,8 @@ use crate::tcp::connection::redelivery::Undelivered;
 use crate::tcp::connection::secure::Secure;
 use crate::tcp::connection::write::PendingSend;
 use crate::tcp::events::ReceiveInfo;
+use crate::tcp::shards::receive_windows::{EVENT, SocketWindow, Starving};
 use crate::tcp::shards::shard::AppShard;
-use crate::tcp::shards::windows::{EVENT, SocketWindow, Starving};
 use crate::tcp::{DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProperties, Timeouts};
 
 /// The handle of a client socket: calls through it bypass the [`Registry`](crate::Registry).

@@ -30,9 +30,9 @@ use crate::sessions::stats;
 use crate::sessions::stats::{Namespace, SocketStats};
 use crate::sessions::turn::Turn;
 
-mod listing;
+mod get_sockets;
 
-use crate::sessions::state::listing::Listing;
+use crate::sessions::state::get_sockets::Listing;
 
 /// The app of a session, and what it shares with the host.
 #[derive(Clone)]

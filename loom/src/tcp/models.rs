@@ -9,7 +9,7 @@ use loom::sync::{Arc, Mutex};
 use loom::thread;
 
 use super::ending::{CallsAhead, Ending};
-use super::windows::{AppWindow, EVENT, SocketWindow, Starving};
+use super::receive_windows::{AppWindow, EVENT, SocketWindow, Starving};
 use crate::sync::{ReadyFlag, SharedWriter, WorkQueue};
 
 /// The parts of `ClientSocket` that a socket, its credits and its handles share.

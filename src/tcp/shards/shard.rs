@@ -19,9 +19,9 @@ use crate::tcp::command_queue::CommandQueue;
 use crate::tcp::connection::linger::LingerList;
 use crate::tcp::events::{ReceiveErrorInfo, ReceiveInfo};
 use crate::tcp::shards::id_table::IdTable;
-use crate::tcp::shards::lookups::Lookups;
+use crate::tcp::shards::name_lookups::Lookups;
 use crate::tcp::shards::placement::Shard;
-use crate::tcp::shards::windows::AppWindow;
+use crate::tcp::shards::receive_windows::AppWindow;
 use crate::tcp::socket::ClientSocket;
 
 /// The most unhandled bytes of one app; beyond it none of its sockets is read. 64 full windows:
