@@ -34,10 +34,10 @@ pub use messages::{
     Close, Connect, Create, Disconnect, GetInfo, GetSocket, GetSockets, Secure, Send, SetKeepAlive,
     SetNoDelay, SetPaused, SetTimeouts, Update,
 };
+pub(crate) use shards::app_context::AppContext;
 pub(crate) use shards::id_table::IdTable;
 pub(crate) use shards::name_lookups::Lookups;
 pub(crate) use shards::placement::{AppShards, Shard};
-pub(crate) use shards::shard::AppContext;
 pub use socket::ClientSocket;
 pub use types::{
     CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, SecureOptions, SendInfo, SocketInfo,

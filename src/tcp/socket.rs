@@ -169,7 +169,7 @@ impl ClientSocket {
         let data = std::mem::take(&mut info.data);
         self.check_open()?;
         // Forwarded data is charged only if it has to wait, so only a full quota refuses it.
-        self.0.app_shard.app_context.may_send()?;
+        self.0.app_shard.app_context.write_quota.may_send()?;
         self.write(data, 0, || Some(info.credit.take()), Reply::discard);
         Ok(())
     }
@@ -241,7 +241,7 @@ impl ClientSocket {
             WriteAttempt::Complete => {
                 drop(guard);
                 if charge > 0 {
-                    self.0.app_shard.app_context.refund(charge);
+                    self.0.app_shard.app_context.write_quota.refund(charge);
                 }
             }
             WriteAttempt::Partial(error) => {
@@ -258,7 +258,7 @@ impl ClientSocket {
 
     fn charge(&self, bytes: usize) -> Result<usize, Error> {
         self.check_open()?;
-        self.0.app_shard.app_context.charge(bytes)
+        self.0.app_shard.app_context.write_quota.charge(bytes)
     }
 
     fn check_open(&self) -> Result<(), Error> {

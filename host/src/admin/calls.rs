@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
-use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
@@ -14,11 +13,10 @@ use chrome_sockets::{App, AppId, Error, tcp};
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt, stream};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep_until};
 
+use crate::admin::list_rate::ListRate;
 use crate::limits::{
-    BLOCKED_BY_QUERIES, DRAINS, MAX_DRAIN, MAX_LIST_PAUSE, MIN_LIST_PAUSE, NAME, ROWS,
-    SEARCH_CONCURRENCY, SEARCHED_SERVERS,
+    BLOCKED_BY_QUERIES, DRAINS, MAX_DRAIN, NAME, ROWS, SEARCH_CONCURRENCY, SEARCHED_SERVERS,
 };
 use crate::protocol::arguments::{Arguments, CallError};
 use crate::protocol::frame::Data;
@@ -36,17 +34,10 @@ pub(crate) struct AdminCalls {
     pub(crate) directory: SessionDirectory,
     /// The position of the next server socket to ask what blocks it, among those of all apps.
     pub(crate) next_server: Rc<Cell<usize>>,
-    /// The time that the sockets have spent answering the current list, as an estimate.
-    pub(crate) cost: Rc<Cell<Duration>>,
+    pub(crate) list_rate: ListRate,
     /// Every running drain holds a clone.
     pub(crate) drains: Rc<()>,
 }
-
-/// The estimated time for the info of a server socket, which asks the OS about its backlog.
-const SERVER_COST: Duration = Duration::from_micros(100);
-
-/// The estimated time for the info of a client socket.
-const CLIENT_COST: Duration = Duration::from_micros(2);
 
 /// The lowest severity of a problem that does not end by itself.
 const NEEDS_ACTION: u8 = 2;
@@ -64,15 +55,16 @@ pub(crate) fn read(
         "host.listApps" => {
             let (range, rank) = (range(&mut arguments)?, rank(&mut arguments)?);
             arguments.expect_end()?;
-            Ok(calls.clone().rate_limited(calls.list_apps(rank, range)))
+            Ok(calls.list_rate.clone().limit(calls.list_apps(rank, range)))
         }
         "host.listServers" => {
             let app = arguments.text()?.into();
             let (range, rank) = (range(&mut arguments)?, rank(&mut arguments)?);
             arguments.expect_end()?;
             Ok(calls
+                .list_rate
                 .clone()
-                .rate_limited(calls.list_servers(app, rank, range)))
+                .limit(calls.list_servers(app, rank, range)))
         }
         "host.listClients" => {
             let app = arguments.text()?.into();
@@ -84,13 +76,13 @@ pub(crate) fn read(
             let range = range(&mut arguments)?;
             arguments.expect_end()?;
             let list = calls.clone().list_clients(app, server, order, range);
-            Ok(calls.rate_limited(list))
+            Ok(calls.list_rate.clone().limit(list))
         }
         "host.find" => {
             let text = arguments.text()?;
             let range = range(&mut arguments)?;
             arguments.expect_end()?;
-            Ok(calls.clone().rate_limited(calls.find(text, range)))
+            Ok(calls.list_rate.clone().limit(calls.find(text, range)))
         }
         "host.setPaused" => {
             let (app, namespace, id) = socket(&mut arguments)?;
@@ -150,37 +142,6 @@ fn no_such_app() -> Outcome {
 }
 
 impl AdminCalls {
-    /// Makes a list after a pause of nine times the time that the last list took. So lists take
-    /// at most a tenth of the host's time, however many admins poll however often.
-    fn rate_limited(self, list: impl Future<Output = Outcome> + 'static) -> OutcomeFuture {
-        let limited = async move {
-            let next_list = self.directory.next_list();
-            let mut next_list = next_list.lock().await;
-            sleep_until(*next_list).await;
-            self.cost.set(Duration::ZERO);
-            let mut time = Duration::ZERO;
-            let mut list = pin!(list);
-            // Only the time of its own polls counts. On a busy host the rest is the time of
-            // other tasks, and would delay the next list for long.
-            let outcome = poll_fn(|cx| {
-                let start = Instant::now();
-                let polled = list.as_mut().poll(cx);
-                time += start.elapsed();
-                polled
-            });
-            let outcome = outcome.await;
-            let time = time + self.cost.get();
-            *next_list = Instant::now() + (time * 9).clamp(MIN_LIST_PAUSE, MAX_LIST_PAUSE);
-            outcome
-        };
-        limited.boxed_local()
-    }
-
-    fn add_cost(&self, sockets: usize, each: Duration) {
-        let cost = each * u32::try_from(sockets).unwrap_or(u32::MAX);
-        self.cost.set(self.cost.get().saturating_add(cost));
-    }
-
     fn answer(&self, mut list: Value) -> Outcome {
         let time = self.directory.uptime().as_millis();
         list["at"] = u64::try_from(time).unwrap_or(u64::MAX).into();
@@ -223,7 +184,7 @@ impl AdminCalls {
                 break;
             }
         }
-        self.add_cost(infos.len(), SERVER_COST);
+        self.list_rate.add_servers(infos.len());
         for (stats, id, info) in join_all(infos).await {
             let mut reasons = info.map(|info| info.blocked_by).unwrap_or_default();
             if reasons.contains(&BlockReason::Suspended) {
@@ -288,7 +249,7 @@ impl AdminCalls {
             return no_such_app();
         };
         let (total, servers) = stats.borrow().servers(rank, range);
-        self.add_cost(servers.len(), SERVER_COST);
+        self.list_rate.add_servers(servers.len());
         let handle = self.directory.app(&app);
         let ids = servers.iter().map(|(id, ..)| (*id).into());
         let infos = join_all(ids.map(|id| handle.tcp_server.get_info(id))).await;
@@ -312,7 +273,7 @@ impl AdminCalls {
             return no_such_app();
         };
         let (total, ids) = stats.borrow().clients(server, order, range);
-        self.add_cost(ids.len(), CLIENT_COST);
+        self.list_rate.add_clients(ids.len());
         let handle = self.directory.app(&app);
         let infos = ids.iter().map(|id| handle.tcp.get_info((*id).into()));
         let infos = join_all(infos.collect::<Vec<_>>()).await;
@@ -347,7 +308,7 @@ impl AdminCalls {
         });
         let mut apps = pin!(apps.buffered(SEARCH_CONCURRENCY));
         while let Some((app, stats, servers, clients)) = apps.next().await {
-            self.add_cost(servers.len(), SERVER_COST);
+            self.list_rate.add_servers(servers.len());
             if query.matches(app.as_str()) {
                 results.push("app", &app, || self.app_row(&app, &stats.borrow()));
             }
@@ -360,7 +321,7 @@ impl AdminCalls {
                 }
             }
             let clients = clients.unwrap_or_default();
-            self.add_cost(clients.len(), CLIENT_COST);
+            self.list_rate.add_clients(clients.len());
             for info in clients {
                 if query.matches_socket(info.name.as_deref(), info.peer_address, info.peer_port) {
                     results.push("tcp", &app, || client_row(info, &stats.borrow()));

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::access::admin_key::AdminKey;
 use crate::admin::calls;
 use crate::admin::calls::AdminCalls;
+use crate::admin::list_rate::ListRate;
 use crate::limits::{ADMIN_VERSION, ADMINS, VERSION};
 use crate::protocol::arguments::CallError;
 use crate::protocol::close_reason::{CloseReason, Code};
@@ -79,7 +80,7 @@ impl AdminSession {
             calls: AdminCalls {
                 directory: directory.clone(),
                 next_server: Rc::default(),
-                cost: Rc::default(),
+                list_rate: ListRate::new(directory.next_list()),
                 drains: Rc::default(),
             },
             _admin: admin,

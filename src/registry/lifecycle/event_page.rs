@@ -1,4 +1,4 @@
-//! Starts an app's event page, and checks whether the app is idle.
+//! Starts an app's event page.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -11,19 +11,10 @@ use futures::future::LocalBoxFuture;
 
 use crate::error::Error;
 use crate::ids::AppId;
-use crate::registry::lifecycle::timer::Timer;
 use crate::registry::state::{EventPage, Registry};
 
 /// How long an event page may take to start: 30 seconds.
 pub const LOAD_LIMIT: Duration = Duration::from_secs(30);
-
-/// How often an app is checked during its idle timeout.
-pub(super) const IDLE_CHECKS: u32 = 4;
-
-/// Checks whether an app is idle.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(in crate::registry) struct CheckIdle(pub(super) AppId);
 
 impl EventPage {
     /// As `EventPage::new`, for a function that needs no `App`.
@@ -46,14 +37,6 @@ impl EventPage {
     pub fn idle_timeout(mut self, after: Duration) -> Self {
         self.idle_timeout = Some(after.max(Duration::from_millis(1)));
         self
-    }
-
-    /// Starts the checks for the idle timeout, if there is one.
-    pub(super) fn idle_timer(&self, app: &AppId, ctx: &Context<Registry>) -> Option<Timer> {
-        let after = self.idle_timeout?;
-        let app = app.clone();
-        let check = move || CheckIdle(app.clone());
-        Some(Timer::start(after / IDLE_CHECKS, ctx, check))
     }
 
     pub(super) async fn start(&self, app: &AppId, registry: &Addr<Registry>) -> Result<(), Error> {

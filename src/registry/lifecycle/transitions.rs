@@ -16,7 +16,6 @@ use crate::app_activity::{AppActivity, SuspendInfo};
 use crate::error::Error;
 use crate::ids::{AppId, ServerSocketId};
 use crate::pending_pauses::PAUSE_GRACE;
-use crate::registry::lifecycle::event_page::{CheckIdle, IDLE_CHECKS};
 use crate::registry::lifecycle::timer::{MAX_BACKOFF, MIN_BACKOFF, Timer};
 use crate::registry::state::{AppState, EventPage, Lifecycle, Registry, Transition};
 use crate::supervision::{RegistryMessage, ask_all};
@@ -45,7 +44,7 @@ messages! {
 }
 
 impl Registry {
-    fn enqueue(
+    pub(super) fn enqueue(
         &mut self,
         app: &AppId,
         transition: Transition,
@@ -296,34 +295,6 @@ impl Handler<PageStarted> for Registry {
             }
         }
         self.finish(&app, &activity, result, started.reply, ctx);
-    }
-}
-
-impl Handler<CheckIdle> for Registry {
-    type Result = ();
-
-    fn handle(&mut self, CheckIdle(app): CheckIdle, ctx: &mut Self::Context) {
-        let Some(state) = self.apps.get_mut(&app) else {
-            return;
-        };
-        let app_shards = &state.app_shards;
-        let is_idle = app_shards.activity.was_idle()
-            && app_shards.is_quiet()
-            && !app_shards.app_context.is_sending();
-        let lifecycle = &mut state.lifecycle;
-        lifecycle.idle_checks = if is_idle {
-            lifecycle.idle_checks + 1
-        } else {
-            0
-        };
-        if lifecycle.idle_checks >= IDLE_CHECKS
-            && lifecycle.running.is_none()
-            && !app_shards.activity.is_suspended()
-        {
-            lifecycle.idle_checks = 0;
-            log::info!("app {app}: suspended, because it is idle");
-            self.enqueue(&app, Transition::Suspend, Reply::discard(), ctx);
-        }
     }
 }
 

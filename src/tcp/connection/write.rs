@@ -118,7 +118,7 @@ impl Drop for PendingSend {
         if self.charge > 0 {
             let app_shard = self.socket().app_shard();
             app_shard.activity.mark_active();
-            app_shard.app_context.refund(self.charge);
+            app_shard.app_context.write_quota.refund(self.charge);
         }
     }
 }
@@ -159,7 +159,11 @@ impl WriteQueue {
     /// Adds data that another process left unsent.
     pub(in crate::tcp) fn inherit(&mut self, socket: &ClientSocket, data: Bytes) {
         if !data.is_empty() {
-            let charge = socket.app_shard().app_context.charge_unchecked(data.len());
+            let charge = socket
+                .app_shard()
+                .app_context
+                .write_quota
+                .charge_unchecked(data.len());
             let pending = PendingSend::new(socket.clone(), data, charge, None, Reply::discard());
             self.0.push_back(pending);
         }
@@ -199,6 +203,7 @@ impl WriteQueue {
                 .socket()
                 .app_shard()
                 .app_context
+                .write_quota
                 .charge_unchecked(waits);
         }
         self.0.push_back(pending);

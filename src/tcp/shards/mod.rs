@@ -1,7 +1,9 @@
-//! What the client sockets of one app share in one arbiter, and in which arbiter a socket lives.
+//! What the client sockets of one app share, and in which arbiter a socket lives.
 
+pub(super) mod app_context;
 pub(super) mod id_table;
 pub(super) mod name_lookups;
 pub(super) mod placement;
 pub(super) mod receive_windows;
 pub(super) mod shard;
+pub(super) mod write_quota;

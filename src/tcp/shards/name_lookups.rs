@@ -1,4 +1,4 @@
-//! Bounds the concurrent name look-ups of each app and of a registry. Apps take ready_apps.
+//! Bounds the concurrent name look-ups of each app and of a registry. Apps take turns.
 //!
 //! The system's resolver occupies a thread until it answers, even if the caller has gone. There are
 //! few such threads.

@@ -19,8 +19,9 @@ use crate::tcp::bulk::CloseSockets;
 use crate::tcp::command_queue::CommandQueue;
 use crate::tcp::connection::state::SocketState;
 use crate::tcp::connection::{ConnectionMeta, Link};
+use crate::tcp::shards::app_context::AppContext;
 use crate::tcp::shards::id_table::IdTable;
-use crate::tcp::shards::shard::{AppContext, AppShard};
+use crate::tcp::shards::shard::AppShard;
 
 /// One arbiter's actor for client sockets; the shards of all apps there share it.
 pub(crate) struct Shard {

@@ -5,21 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
-use parking_lot::RwLock;
-
 use crate::app_activity::AppActivity;
 use crate::connections::ConnectionCounter;
-use crate::error::Error;
 use crate::events::Listeners;
-use crate::ids::AppId;
-use crate::manifest::Permissions;
 use crate::supervision::StableAddr;
 use crate::tcp::actor::SocketTable;
 use crate::tcp::command_queue::CommandQueue;
 use crate::tcp::connection::linger::LingerList;
 use crate::tcp::events::{ReceiveErrorInfo, ReceiveInfo};
+use crate::tcp::shards::app_context::AppContext;
 use crate::tcp::shards::id_table::IdTable;
-use crate::tcp::shards::name_lookups::Lookups;
 use crate::tcp::shards::placement::Shard;
 use crate::tcp::shards::receive_windows::AppWindow;
 use crate::tcp::socket::ClientSocket;
@@ -35,83 +30,6 @@ const MIN_WINDOW_LIMIT: usize = 4 * crate::tcp::WINDOW;
 /// The part of one of so many arbiters.
 fn window_limit(app_shards: usize) -> usize {
     (UNHANDLED_LIMIT / app_shards.max(1)).max(MIN_WINDOW_LIMIT)
-}
-
-/// A send counts at least this many bytes, so that empty sends are bounded too.
-const MIN_CHARGE: usize = 64;
-
-/// What the sockets of one app share in all arbiters.
-pub(crate) struct AppContext {
-    pub(crate) app: AppId,
-    permissions: RwLock<Arc<Permissions>>,
-    bytes_in_flight: AtomicUsize,
-    write_quota: usize,
-    /// Those of the registry.
-    pub(in crate::tcp) lookups: Arc<Lookups>,
-}
-
-impl AppContext {
-    pub(crate) fn new(
-        app: AppId,
-        write_quota: usize,
-        permissions: Arc<Permissions>,
-        lookups: Arc<Lookups>,
-    ) -> Self {
-        AppContext {
-            app,
-            permissions: RwLock::new(permissions),
-            bytes_in_flight: AtomicUsize::new(0),
-            write_quota,
-            lookups,
-        }
-    }
-
-    /// The app's current permissions.
-    pub(crate) fn permissions(&self) -> Arc<Permissions> {
-        self.permissions.read().clone()
-    }
-
-    pub(crate) fn set_permissions(&self, permissions: Permissions) {
-        let mut current = self.permissions.write();
-        *current = Arc::new(permissions);
-    }
-
-    /// Charges a send to the quota. Returns the amount to refund.
-    pub(in crate::tcp) fn charge(&self, bytes: usize) -> Result<usize, Error> {
-        let charge = bytes.max(MIN_CHARGE);
-        self.bytes_in_flight
-            .fetch_update(SeqCst, SeqCst, |bytes_in_flight| {
-                bytes_in_flight
-                    .checked_add(charge)
-                    .filter(|sum| *sum <= self.write_quota)
-            })
-            .map(|_| charge)
-            .map_err(|_| Error::WriteQuotaExceeded)
-    }
-
-    /// Whether the quota has room for any send.
-    pub(in crate::tcp) fn may_send(&self) -> Result<(), Error> {
-        match self.bytes_in_flight.load(SeqCst) < self.write_quota {
-            true => Ok(()),
-            false => Err(Error::WriteQuotaExceeded),
-        }
-    }
-
-    /// Charges bytes that were sent already, even beyond the quota. Returns the amount to refund.
-    pub(in crate::tcp) fn charge_unchecked(&self, bytes: usize) -> usize {
-        let charge = bytes.max(MIN_CHARGE);
-        self.bytes_in_flight.fetch_add(charge, SeqCst);
-        charge
-    }
-
-    /// Whether a send is in flight.
-    pub(crate) fn is_sending(&self) -> bool {
-        self.bytes_in_flight.load(SeqCst) > 0
-    }
-
-    pub(in crate::tcp) fn refund(&self, charge: usize) {
-        self.bytes_in_flight.fetch_sub(charge, SeqCst);
-    }
 }
 
 pub(crate) struct AppShard {
@@ -198,25 +116,5 @@ mod tests {
         let third = 4096 * KIB / 3;
         let least = 256 * KIB;
         assert_eq!(parts, [4096 * KIB, 2048 * KIB, third, least, least, least]);
-    }
-
-    #[test]
-    fn the_quota_refuses_what_exceeds_it_until_bytes_are_refunded() {
-        let app_context = AppContext::new(
-            "a".into(),
-            1000,
-            Arc::new(Permissions::all()),
-            Arc::default(),
-        );
-        assert_eq!(app_context.charge(600), Ok(600));
-        assert_eq!(app_context.charge(401), Err(Error::WriteQuotaExceeded));
-        assert_eq!(app_context.charge(400), Ok(400));
-        assert_eq!(app_context.charge(0), Err(Error::WriteQuotaExceeded));
-        app_context.refund(600);
-        assert_eq!(app_context.charge(0), Ok(MIN_CHARGE));
-        assert_eq!(
-            app_context.charge(usize::MAX),
-            Err(Error::WriteQuotaExceeded)
-        );
     }
 }

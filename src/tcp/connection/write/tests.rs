@@ -111,12 +111,12 @@ async fn forwarded_bytes_count_in_the_quota_while_they_wait() {
     queue
         .write(forwarded, &mut sink, &mut cx)
         .expect("it is queued");
-    assert!(app_context.is_sending());
-    let refused = app_context.charge(QUOTA / 2 + 1);
+    assert!(app_context.write_quota.is_sending());
+    let refused = app_context.write_quota.charge(QUOTA / 2 + 1);
     assert_eq!(refused, Err(Error::WriteQuotaExceeded));
     sink.takes = true;
     assert!(queue.poll_flush(&mut sink, &mut cx).is_ready());
-    assert!(!app_context.is_sending());
+    assert!(!app_context.write_quota.is_sending());
 }
 
 #[actix_rt::test]
