@@ -118,7 +118,7 @@ impl Inheritance {
 }
 
 async fn adopt_from(channel: &mut Channel, registry: &Addr<Registry>) -> Result<Receipt, Error> {
-    // The predecessor freezes its sockets only when the greeting has come.
+    // The predecessor freezes its sockets after it has received the greeting.
     wire::send(channel, Record::Greeting(Greeting::new())).await?;
     let state = wire::receive_state(channel).await?;
     let (import, receipt) = ImportGuard::new(registry, state).await?;

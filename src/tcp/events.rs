@@ -32,7 +32,7 @@ use crate::tcp::socket::{ClientSocket, Credit};
 /// no event of that socket was handled between, its connection ends with
 /// [`FAILED`](NetError::FAILED) in `onReceiveError`. Events in the mailbox of a listener that
 /// panics do not count. They are raised before the event at which the listener panicked. That event
-/// is held back for 100 ms after the next listener has come, so one socket delays the events of
+/// is held back for 100 ms after the next listener was added, so one socket delays the events of
 /// others by one restart at most. A panic does not count for an event that was dropped before it,
 /// by [`into_data`](Self::into_data) for instance.
 #[derive(Clone, derive_more::Debug, Message)]

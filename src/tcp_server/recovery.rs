@@ -19,7 +19,7 @@ impl Recoverable for ServerSocket {
         }
         let reregister = self.listener.as_mut().map(|it| it.listener.reregister());
         if let Some(Err(error)) = reregister {
-            // No thread can accept on it. The app is told as of an accept error.
+            // No thread can accept on it. The app gets an accept error.
             log::error!("server socket {}: lost its listener: {error}", self.id);
             let result_code = net_error::listen(&error);
             self.listener = None;

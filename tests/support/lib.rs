@@ -181,7 +181,7 @@ pub fn subscribe(app: &App, listener: &Addr<Listener>) -> Answer<()> {
     ends.add_listener(listener.clone().recipient())
 }
 
-/// An app on a registry of its own, and the events of its listener.
+/// An app on its own registry, with a listener that records its events.
 pub struct TestApp {
     pub app: App,
     pub registry: Addr<Registry>,

@@ -80,8 +80,8 @@ impl Listener for TokioListener {
             }
             Ok((_, None)) => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
             Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
-                // tokio registers the waker. It registers a connection that has come meanwhile
-                // too, so that one is taken out of the event loop again.
+                // tokio registers the waker. If a connection arrives before that, tokio accepts
+                // and registers it, so it is removed from the event loop again.
                 let (stream, peer) = ready!(self.socket.poll_accept(cx))?;
                 Poll::Ready(Ok(self.unregistered(stream.into_std()?, peer)))
             }

@@ -27,9 +27,9 @@ const EVENTS_PER_READ: usize = 16;
 const READS_PER_TURN: usize = 2;
 
 impl SocketState {
-    /// Reads and raises what has come, as far as that is allowed. If something prevents it, its end
-    /// makes the socket ready again: the OS's waker, a credit, `setPaused(false)` or a new
-    /// listener.
+    /// Reads data and raises `onReceive`, as far as pauses, windows and listeners allow. A socket
+    /// that may not read becomes ready again by the OS's waker, a credit, `setPaused(false)` or a
+    /// new listener.
     pub(in crate::tcp) fn read(&mut self, pool: &mut BufferPool, listeners: &mut ListenerCache) {
         let is_open = self.connection().is_some_and(|it| it.end().is_none());
         let is_blocked = self.transfer != Transfer::None || self.redelivery.is_some();
