@@ -17,15 +17,15 @@ use chrome_sockets::testing::ScriptedNetwork;
 use support::{TestApp, within};
 
 /// A server socket on a scripted network.
-struct Fixture {
-    test: TestApp,
-    network: ScriptedNetwork,
-    id: ServerSocketId,
-    at: SocketAddr,
+pub struct Fixture {
+    pub test: TestApp,
+    pub network: ScriptedNetwork,
+    pub id: ServerSocketId,
+    pub at: SocketAddr,
 }
 
 impl Fixture {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let network = ScriptedNetwork::new();
         let test = TestApp::with_network(network.clone()).await;
         let (id, at) = test.listen().await;
@@ -37,7 +37,7 @@ impl Fixture {
         }
     }
 
-    async fn info(&self) -> SocketInfo {
+    pub async fn info(&self) -> SocketInfo {
         let info = self.test.app.tcp_server.get_info(self.id).await;
         info.expect("it exists")
     }

@@ -120,15 +120,19 @@ impl Drop for MisbehavingStream {
     }
 }
 
-#[actix_rt::test]
-async fn a_call_that_panics_answers_panicked_and_the_next_one_is_carried_out() {
+/// An app on a network with this misbehaviour, and the scripted network below it.
+async fn misbehaving_network(how: Misbehaviour) -> (ScriptedNetwork, TestApp) {
     let network = ScriptedNetwork::new();
-    let how = Misbehaviour::Options;
-    let mut test = TestApp::with_network(MisbehavingNetwork {
+    let misbehaving = MisbehavingNetwork {
         network: network.clone(),
         how,
-    })
-    .await;
+    };
+    (network, TestApp::with_network(misbehaving).await)
+}
+
+#[actix_rt::test]
+async fn a_call_that_panics_answers_panicked_and_the_next_one_is_carried_out() {
+    let (network, mut test) = misbehaving_network(Misbehaviour::Options).await;
     let (_, at) = test.listen().await;
     let peer = network.client(at).expect("it listens");
     let client = test.accepted().await;
@@ -143,13 +147,7 @@ async fn a_call_that_panics_answers_panicked_and_the_next_one_is_carried_out() {
 
 #[actix_rt::test]
 async fn a_socket_whose_close_panics_is_closed() {
-    let network = ScriptedNetwork::new();
-    let how = Misbehaviour::Close;
-    let mut test = TestApp::with_network(MisbehavingNetwork {
-        network: network.clone(),
-        how,
-    })
-    .await;
+    let (network, mut test) = misbehaving_network(Misbehaviour::Close).await;
     let (_, at) = test.listen().await;
     network.client(at).expect("it listens");
     let client = test.accepted().await;
@@ -167,13 +165,7 @@ async fn a_socket_whose_close_panics_is_closed() {
 
 #[actix_rt::test]
 async fn bytes_that_were_read_but_not_delivered_end_their_connection() {
-    let network = ScriptedNetwork::new();
-    let how = Misbehaviour::ReadsTooMuch;
-    let mut test = TestApp::with_network(MisbehavingNetwork {
-        network: network.clone(),
-        how,
-    })
-    .await;
+    let (network, mut test) = misbehaving_network(Misbehaviour::ReadsTooMuch).await;
     let (_, at) = test.listen().await;
     let peer = network.client(at).expect("it listens");
     let client = test.accepted().await;
@@ -185,13 +177,7 @@ async fn bytes_that_were_read_but_not_delivered_end_their_connection() {
 
 #[actix_rt::test]
 async fn an_accepted_connection_that_is_lost_is_reported() {
-    let network = ScriptedNetwork::new();
-    let how = Misbehaviour::Reset;
-    let mut test = TestApp::with_network(MisbehavingNetwork {
-        network: network.clone(),
-        how,
-    })
-    .await;
+    let (network, mut test) = misbehaving_network(Misbehaviour::Reset).await;
     let (server, at) = test.listen().await;
     network.client(at).expect("it listens");
     test.accepted().await;

@@ -1,12 +1,12 @@
 //! Events other than data at which listeners panic are dropped and counted.
 
 use chrome_sockets::tcp::DnsQueryType;
-use chrome_sockets::tcp_server::{AtLimit, Limit, Limits, SocketInfo};
-use chrome_sockets::testing::ScriptedNetwork;
-use chrome_sockets::{AddListener, Event, OnEvent, ServerSocketId};
+use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};
+use chrome_sockets::{AddListener, Event, OnEvent};
 use support::Listener;
 
 use super::*;
+use crate::policy::Fixture;
 use crate::tls::certificates::Authority;
 
 const ENOMEM: i32 = 12;
@@ -26,32 +26,7 @@ impl<E: Event> Handler<E> for PanickingListener {
     }
 }
 
-/// A server socket on a scripted network.
-struct Fixture {
-    test: TestApp,
-    network: ScriptedNetwork,
-    id: ServerSocketId,
-    at: SocketAddr,
-}
-
 impl Fixture {
-    async fn new() -> Self {
-        let network = ScriptedNetwork::new();
-        let test = TestApp::with_network(network.clone()).await;
-        let (id, at) = test.listen().await;
-        Fixture {
-            test,
-            network,
-            id,
-            at,
-        }
-    }
-
-    async fn info(&self) -> SocketInfo {
-        let info = self.test.app.tcp_server.get_info(self.id).await;
-        info.expect("it exists")
-    }
-
     /// A listener of this event that panics at the first one.
     async fn panicking_listener<E: Event>(&self, event: &OnEvent<E>) -> Addr<PanickingListener>
     where

@@ -33,8 +33,8 @@ impl Handler<BlockingMessage> for ScriptedListener {
     }
 }
 
-/// A listener on a thread of its own with events in its mailbox. It dies when told to, and its
-/// mailbox is emptied when that is told.
+/// A listener on its own thread with events in its mailbox. One message makes it die, and another
+/// one empties its mailbox.
 struct DyingListenerThread {
     scripted_listener: Addr<ScriptedListener>,
     die: mpsc::Sender<()>,
@@ -121,6 +121,15 @@ async fn data_that_returns_after_the_end_of_its_connection_is_not_raised_on_the_
     fixture.assert_alive().await;
 }
 
+/// Suspends the app, and sets an event page that adds a listener.
+async fn suspend_with_event_page(test: &TestApp) {
+    test.app.suspend().await.expect("everything was handled");
+    let listener = test.another_listener();
+    let page = EventPage::new(move |app| subscribe(&app, &listener().start()));
+    let set = test.app.set_event_page(Some(page));
+    set.await.expect("the registry runs");
+}
+
 #[actix_rt::test]
 async fn data_for_redelivery_loads_a_suspended_app() {
     let mut fixture = Fixture::new().await;
@@ -129,16 +138,7 @@ async fn data_for_redelivery_loads_a_suspended_app() {
     fixture.peer.send("abc");
     fixture.peer.shutdown();
     assert_eq!(listener.wait_for_death().await, []);
-    fixture
-        .test
-        .app
-        .suspend()
-        .await
-        .expect("everything was handled");
-    let listener = fixture.test.another_listener();
-    let page = EventPage::new(move |app| subscribe(&app, &listener().start()));
-    let set = fixture.test.app.set_event_page(Some(page));
-    set.await.expect("the registry runs");
+    suspend_with_event_page(&fixture.test).await;
     fixture.expect_data("abc").await;
     fixture.expect_end(NetError::CONNECTION_CLOSED).await;
     fixture.test.expect_no_event().await;
@@ -151,16 +151,7 @@ async fn an_unreported_end_loads_a_suspended_app() {
     let listener = fixture.start_listener(&[Panic]).await;
     fixture.peer.shutdown();
     assert_eq!(listener.wait_for_death().await, []);
-    fixture
-        .test
-        .app
-        .suspend()
-        .await
-        .expect("everything was handled");
-    let listener = fixture.test.another_listener();
-    let page = EventPage::new(move |app| subscribe(&app, &listener().start()));
-    let set = fixture.test.app.set_event_page(Some(page));
-    set.await.expect("the registry runs");
+    suspend_with_event_page(&fixture.test).await;
     fixture.expect_end(NetError::CONNECTION_CLOSED).await;
     fixture.test.expect_no_event().await;
 }
