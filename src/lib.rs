@@ -103,7 +103,7 @@
 //! - **Apps are unrestricted unless you set permissions**, for instance those of
 //!   the `sockets` key of a manifest ([`App::set_permissions`], [`manifest`]).
 //! - **Errors are Chromium's**: [`NetError`] has its numbers and names, [`Error`]
-//!   its texts.
+//!   its texts. Beyond them [`InvalidArgument`] names the field and the reason.
 //!
 //! # Features
 //!
@@ -120,6 +120,8 @@ mod sync;
 
 mod ids;
 mod net_error;
+
+mod invalid_argument;
 
 mod error;
 
@@ -176,6 +178,7 @@ pub use app::{App, LocalArbiter, OnEvent, Tcp, TcpServer};
 pub use error::Error;
 pub use events::{AddListener, Event, HasListener, MAX_PANICS, RemoveListener};
 pub use ids::{AppId, ClientSocketId, MAX_ID, ServerSocketId};
+pub use invalid_argument::InvalidArgument;
 pub use manifest::Permissions;
 pub use name::MAX_NAME;
 pub use net_error::NetError;

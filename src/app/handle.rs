@@ -124,7 +124,7 @@ impl App {
     /// ```
     ///
     /// # Errors
-    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for values that the
+    /// [`InvalidArgument`](crate::Error::InvalidArgument) for values that the
     /// documentation of [`Limits`](crate::tcp_server::Limits) excludes; the
     /// limits are unchanged then. [`Stopped`](crate::Error::Stopped).
     pub fn set_limits(&self, limits: AppLimits) -> Answer<()> {

@@ -45,7 +45,7 @@ impl Tcp {
     ///
     /// # Errors
     /// No socket is created then.
-    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for a name
+    /// [`InvalidArgument`](crate::Error::InvalidArgument) for a name
     /// above [`MAX_NAME`](crate::MAX_NAME) bytes.
     /// [`TooManySockets`](crate::Error::TooManySockets) if the app has as many
     /// sockets as its limits allow.
@@ -56,7 +56,7 @@ impl Tcp {
     /// `tcp.update`: sets the given properties and keeps the others.
     ///
     /// # Errors
-    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for a name
+    /// [`InvalidArgument`](crate::Error::InvalidArgument) for a name
     /// above [`MAX_NAME`](crate::MAX_NAME) bytes; nothing changes then.
     pub fn update(&self, socket_id: ClientSocketId, properties: SocketProperties) -> Answer<()> {
         self.caller
@@ -112,7 +112,7 @@ impl Tcp {
     /// the next, and in a handover. Legal in every state.
     ///
     /// # Errors
-    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) if one of them
+    /// [`InvalidArgument`](crate::Error::InvalidArgument) if one of them
     /// is zero; nothing changes then.
     pub fn set_timeouts(&self, socket_id: ClientSocketId, timeouts: Timeouts) -> Answer<()> {
         self.caller
@@ -137,7 +137,7 @@ impl Tcp {
     /// - [`SOCKET_IS_CONNECTED`](crate::NetError::SOCKET_IS_CONNECTED)
     /// - [`CONNECTION_FAILED`](crate::NetError::CONNECTION_FAILED): another
     ///   attempt is running.
-    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): a port
+    /// - [`InvalidArgument`](crate::Error::InvalidArgument): a port
     ///   outside 0–65535; port 0 is
     ///   [`ADDRESS_INVALID`](crate::NetError::ADDRESS_INVALID).
     /// - any other error of the OS.
@@ -208,7 +208,7 @@ impl Tcp {
     /// After these errors the socket is as before:
     /// - [`Error::SocketNotConnected`](crate::Error::SocketNotConnected): it is
     ///   not connected.
-    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): it is secured
+    /// - [`InvalidArgument`](crate::Error::InvalidArgument): it is secured
     ///   already, or is being secured; the running attempt continues.
     /// - [`NO_SSL_VERSIONS_ENABLED`](crate::NetError::NO_SSL_VERSIONS_ENABLED):
     ///   `min` is above `max`, or `max` is a version that is not supported any

@@ -54,7 +54,7 @@ impl TcpServer {
     ///
     /// # Errors
     /// No socket is created then.
-    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for a name
+    /// [`InvalidArgument`](crate::Error::InvalidArgument) for a name
     /// above [`MAX_NAME`](crate::MAX_NAME) bytes.
     /// [`TooManySockets`](crate::Error::TooManySockets) if the app has as many
     /// sockets as its limits allow.
@@ -65,7 +65,7 @@ impl TcpServer {
     /// `tcpServer.update`: sets the given properties and keeps the others.
     ///
     /// # Errors
-    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for a name
+    /// [`InvalidArgument`](crate::Error::InvalidArgument) for a name
     /// above [`MAX_NAME`](crate::MAX_NAME) bytes; nothing changes then.
     pub fn update(&self, socket_id: ServerSocketId, properties: SocketProperties) -> Answer<()> {
         self.caller
@@ -99,7 +99,7 @@ impl TcpServer {
     ///
     /// # Errors
     /// The policy is unchanged then.
-    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for bounds or
+    /// - [`InvalidArgument`](crate::Error::InvalidArgument) for bounds or
     ///   an error class that the documentation of
     ///   [`AcceptAction`](crate::tcp_server::AcceptAction) excludes.
     /// - [`INSUFFICIENT_RESOURCES`](crate::NetError::INSUFFICIENT_RESOURCES)
@@ -120,7 +120,7 @@ impl TcpServer {
     /// ([`on_refused`](Self::on_refused)).
     ///
     /// # Errors
-    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for values that the
+    /// [`InvalidArgument`](crate::Error::InvalidArgument) for values that the
     /// documentation of [`Limits`] excludes; the limits are unchanged then.
     pub fn set_limits(&self, socket_id: ServerSocketId, limits: Limits) -> Answer<()> {
         self.caller
@@ -163,7 +163,7 @@ impl TcpServer {
     /// client. Legal at any time; the setting survives `disconnect`.
     ///
     /// # Errors
-    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) if one of them
+    /// [`InvalidArgument`](crate::Error::InvalidArgument) if one of them
     /// is zero; nothing changes then.
     pub fn set_timeouts(&self, socket_id: ServerSocketId, timeouts: Timeouts) -> Answer<()> {
         self.caller
@@ -185,7 +185,7 @@ impl TcpServer {
     ///   listen on this address and port. This is checked first, before the other
     ///   arguments and the state of the socket. Port 0 needs the permission for
     ///   any port.
-    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): the address is
+    /// - [`InvalidArgument`](crate::Error::InvalidArgument): the address is
     ///   no IP literal (but a host name, an empty or bracketed address, or
     ///   `127.1`), the port is outside 0–65535, or the backlog is below 1.
     /// - [`Draining`](crate::Error::Draining): a drain is running.

@@ -16,6 +16,7 @@ mod fuzz_corpus;
 mod handover;
 mod hostile;
 mod injection;
+mod invalid_arguments;
 mod lifecycle;
 mod lingering;
 mod memory;

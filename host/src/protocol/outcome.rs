@@ -60,7 +60,7 @@ impl From<Error> for Outcome {
     fn from(error: Error) -> Self {
         Outcome {
             error: Some(error),
-            ..Outcome::refused(error.to_string())
+            ..Outcome::refused(error.last_error())
         }
     }
 }
