@@ -12,7 +12,15 @@ use crate::error::Error;
 /// The answer to a call that has already been sent.
 ///
 /// The call is carried out, in the order of the calls, whether or not this is
-/// awaited. Await it to learn the outcome; drop it to ignore the outcome.
+/// awaited. Await it to learn the outcome. To ignore the outcome, use the form of
+/// the call that has no answer and so costs less: `do_close`, `do_set_paused` and
+/// so on, which are to `close` and `set_paused` what [`Addr::do_send`] is to
+/// [`Addr::send`].
+///
+/// [`Addr::do_send`]: actix::Addr::do_send
+/// [`Addr::send`]: actix::Addr::send
+#[must_use = "the call is made, but its error would be ignored: await the answer, \
+              or make the call without one (`do_close`, `do_set_paused` …)"]
 #[derive(derive_more::Debug)]
 pub struct Answer<T>(#[debug(skip)] Inner<T>);
 

@@ -30,7 +30,7 @@
 //!
 //!     // A connection was accepted. It is paused until the app resumes it.
 //!     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-//!         info.client().set_paused(false);
+//!         info.client().do_set_paused(false);
 //!     }
 //! }
 //!
@@ -50,7 +50,7 @@
 //!
 //!     // The connection has ended. Every socket has to be closed after use.
 //!     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-//!         info.client().close();
+//!         info.client().do_close();
 //!     }
 //! }
 //!
@@ -58,9 +58,9 @@
 //! let registry = Registry::new().start();
 //! let app = App::new("echo", &registry);
 //! let echo = Echo.start();
-//! app.tcp_server.on_accept.add_listener(echo.clone().recipient());
-//! app.tcp.on_receive.add_listener(echo.clone().recipient());
-//! app.tcp.on_receive_error.add_listener(echo.recipient());
+//! app.tcp_server.on_accept.do_add_listener(echo.clone().recipient());
+//! app.tcp.on_receive.do_add_listener(echo.clone().recipient());
+//! app.tcp.on_receive_error.do_add_listener(echo.recipient());
 //!
 //! let server = app.tcp_server.create(Default::default()).await?.socket_id;
 //! app.tcp_server.listen(server, "127.0.0.1", 0, None).await?;
@@ -84,7 +84,7 @@
 //! # Guarantees
 //!
 //! - **Calls are sent when they are made**, in that order. An [`Answer`] may be
-//!   awaited or dropped.
+//!   awaited or dropped; the forms that begin with `do_` have none.
 //! - **Memory does not grow with a slow listener or a fast peer.** Events have a
 //!   credit. When listeners hold a [`WINDOW`](tcp::WINDOW) of a socket's data, the
 //!   socket is not read, and TCP slows its peer. Without a listener, connections

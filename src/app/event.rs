@@ -48,6 +48,22 @@ impl<E: Event> OnEvent<E> {
         self.caller.call(|app| AddListener { app, recipient })
     }
 
+    /// [`add_listener`](Self::add_listener) without an answer.
+    pub fn do_add_listener(&self, recipient: Recipient<E>)
+    where
+        Registry: Handler<AddListener<E>>,
+    {
+        self.caller.do_call(|app| AddListener { app, recipient });
+    }
+
+    /// [`remove_listener`](Self::remove_listener) without an answer.
+    pub fn do_remove_listener(&self, recipient: Recipient<E>)
+    where
+        Registry: Handler<RemoveListener<E>>,
+    {
+        self.caller.do_call(|app| RemoveListener { app, recipient });
+    }
+
     /// `removeListener`: no further event is sent to `recipient`. It still gets
     /// the events in its mailbox. Removing a recipient that was never added does
     /// nothing.

@@ -84,7 +84,8 @@ impl App {
     /// # actix_rt::System::new().block_on(async {
     /// let app = App::new("my-app", &Registry::new().start());
     /// let key = r#"{ "tcpServer": { "listen": "127.0.0.1:*" } }"#;
-    /// app.set_permissions(Permissions::from_sockets(key).expect("it is right"));
+    /// let permissions = Permissions::from_sockets(key).expect("it is right");
+    /// app.set_permissions(permissions).await?;
     ///
     /// let server = app.tcp_server.create(Default::default()).await?.socket_id;
     /// let anywhere = app.tcp_server.listen(server, "0.0.0.0", 0, None).await;

@@ -18,7 +18,8 @@ use crate::tcp::{
 /// Each function answers [`Error::SocketNotFound`](crate::Error::SocketNotFound)
 /// for an id that was never allocated, was closed, or belongs to another app,
 /// and [`Error::Stopped`](crate::Error::Stopped) after the registry has ended.
-/// For many calls on one socket, its [`ClientSocket`] is faster.
+/// For many calls on one socket, its [`ClientSocket`] is faster. The functions that
+/// begin with `do_` have no answer: an error is ignored.
 #[derive(Clone, Debug)]
 pub struct Tcp {
     /// `onReceive`: data was received. Without a listener, nothing is read.
@@ -262,6 +263,47 @@ impl Tcp {
     /// its id is unknown at once.
     pub fn close(&self, socket_id: ClientSocketId) -> Answer<()> {
         self.caller.call(|app| Close::new(app, socket_id))
+    }
+
+    /// [`close`](Self::close) without an answer.
+    pub fn do_close(&self, socket_id: ClientSocketId) {
+        self.caller.do_call(|app| Close::new(app, socket_id));
+    }
+
+    /// [`disconnect`](Self::disconnect) without an answer.
+    pub fn do_disconnect(&self, socket_id: ClientSocketId) {
+        self.caller.do_call(|app| Disconnect::new(app, socket_id));
+    }
+
+    /// [`set_paused`](Self::set_paused) without an answer. Handlers may still be
+    /// called after `do_set_paused(id, true)`: only an answer tells when none is.
+    pub fn do_set_paused(&self, socket_id: ClientSocketId, paused: bool) {
+        self.caller
+            .do_call(|app| SetPaused::new(app, socket_id, paused));
+    }
+
+    /// [`update`](Self::update) without an answer.
+    pub fn do_update(&self, socket_id: ClientSocketId, properties: SocketProperties) {
+        self.caller
+            .do_call(|app| Update::new(app, socket_id, properties));
+    }
+
+    /// [`set_keep_alive`](Self::set_keep_alive) without an answer.
+    pub fn do_set_keep_alive(&self, socket_id: ClientSocketId, enable: bool, delay: Option<i32>) {
+        self.caller
+            .do_call(|app| SetKeepAlive::new(app, socket_id, enable, delay));
+    }
+
+    /// [`set_no_delay`](Self::set_no_delay) without an answer.
+    pub fn do_set_no_delay(&self, socket_id: ClientSocketId, no_delay: bool) {
+        self.caller
+            .do_call(|app| SetNoDelay::new(app, socket_id, no_delay));
+    }
+
+    /// [`set_timeouts`](Self::set_timeouts) without an answer.
+    pub fn do_set_timeouts(&self, socket_id: ClientSocketId, timeouts: Timeouts) {
+        self.caller
+            .do_call(|app| SetTimeouts::new(app, socket_id, timeouts));
     }
 
     /// `tcp.getInfo`.

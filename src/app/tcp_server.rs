@@ -22,7 +22,8 @@ use crate::tls;
 ///
 /// Each function answers [`Error::SocketNotFound`](crate::Error::SocketNotFound)
 /// for an id that was never allocated, was closed, or belongs to another app,
-/// and [`Error::Stopped`](crate::Error::Stopped) after the registry has ended.
+/// and [`Error::Stopped`](crate::Error::Stopped) after the registry has ended. The
+/// functions that begin with `do_` have no answer: an error is ignored.
 #[derive(Clone, Debug)]
 pub struct TcpServer {
     /// `onAccept`: a connection was accepted. Without a listener, none is.
@@ -263,6 +264,35 @@ impl TcpServer {
     /// socket; its id is unknown at once. The answer means that the port is free.
     pub fn close(&self, socket_id: ServerSocketId) -> Answer<()> {
         self.caller.call(|app| Close::new(app, socket_id))
+    }
+
+    /// [`close`](Self::close) without an answer.
+    pub fn do_close(&self, socket_id: ServerSocketId) {
+        self.caller.do_call(|app| Close::new(app, socket_id));
+    }
+
+    /// [`disconnect`](Self::disconnect) without an answer.
+    pub fn do_disconnect(&self, socket_id: ServerSocketId) {
+        self.caller.do_call(|app| Disconnect::new(app, socket_id));
+    }
+
+    /// [`set_paused`](Self::set_paused) without an answer. Handlers may still be
+    /// called after `do_set_paused(id, true)`: only an answer tells when none is.
+    pub fn do_set_paused(&self, socket_id: ServerSocketId, paused: bool) {
+        self.caller
+            .do_call(|app| SetPaused::new(app, socket_id, paused));
+    }
+
+    /// [`update`](Self::update) without an answer.
+    pub fn do_update(&self, socket_id: ServerSocketId, properties: SocketProperties) {
+        self.caller
+            .do_call(|app| Update::new(app, socket_id, properties));
+    }
+
+    /// [`set_timeouts`](Self::set_timeouts) without an answer.
+    pub fn do_set_timeouts(&self, socket_id: ServerSocketId, timeouts: Timeouts) {
+        self.caller
+            .do_call(|app| SetTimeouts::new(app, socket_id, timeouts));
     }
 
     /// `tcpServer.getInfo`: address and port exist only while the socket listens.

@@ -33,4 +33,5 @@ mod tcp_server;
 mod tidy;
 mod timeouts;
 mod tls;
+mod unanswered_calls;
 mod unread_connections;

@@ -36,14 +36,14 @@ async fn an_app_creates_no_more_sockets_than_its_limit() {
     other.expect("it has no limit");
 
     // The call frees the place, by id and by handle.
-    app.tcp.close(client);
+    app.tcp.do_close(client);
     let server = app.tcp_server.create(Default::default()).await;
     let server = server.expect("one was closed").socket_id;
-    app.tcp_server.close(server);
+    app.tcp_server.do_close(server);
     let client = app.tcp.create(Default::default()).await;
     let client = client.expect("one was closed").socket_id;
     let handle = app.tcp.socket(client).await.expect("it is open");
-    handle.close();
+    handle.do_close();
     apps.test.create().await;
     let name = "x".repeat(chrome_sockets::MAX_NAME + 1);
     let none = AppLimits {

@@ -73,7 +73,7 @@ async fn at_the_limit_connections_wait_and_each_end_admits_one() {
     assert_eq!(info.backlog, Some(4));
 
     // However it ends: by `close`, `disconnect`, or its peer.
-    clients.remove(0).close();
+    clients.remove(0).do_close();
     clients.push(fixture.test.accepted().await);
     let kept = clients.remove(0);
     kept.disconnect().await.expect("it is connected");
