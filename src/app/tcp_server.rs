@@ -198,6 +198,9 @@ impl TcpServer {
     /// - [`ACCESS_DENIED`](crate::NetError::ACCESS_DENIED),
     ///   [`INSUFFICIENT_RESOURCES`](crate::NetError::INSUFFICIENT_RESOURCES)
     ///   and any other error of the OS.
+    ///
+    /// An error whose answer nobody awaits is logged as a warning, since without it
+    /// nothing shows that the server does not listen.
     pub fn listen(
         &self,
         socket_id: ServerSocketId,
@@ -205,8 +208,12 @@ impl TcpServer {
         port: i32,
         backlog: Option<i32>,
     ) -> Answer<()> {
-        self.caller
-            .call(|app| Listen::new(app, socket_id, address.into(), port, backlog))
+        let app = self.caller.app().clone();
+        let call = Listen::new(app, socket_id, address.into(), port, backlog);
+        let ignored = call.clone();
+        let (answer, reply) = Answer::logged_pair(move |error| ignored.log_ignored(error));
+        self.caller.send(|_| call, reply);
+        answer
     }
 
     /// Beyond Chrome, with the feature `tls`: encrypts the connections that are

@@ -380,7 +380,6 @@ answers! {
     Update -> (): |this, call| this.update(call.properties);
     SetAcceptPolicy -> (): |this, call| this.set_accept_policy(call.policy);
     SetLimits -> (): |this, call| this.admission.set(call.limits).map_err(Error::from);
-    Listen -> (): |this, call| this.listen(&call);
     SetReusePort -> (): |this, call| this.set_reuse_port(call.reuse_port);
     SetTimeouts -> (): |this, call| this.accepts_in_flight.set_timeouts(call.timeouts);
     Disconnect -> (): |this, _call| { this.disconnect(); Ok(()) };
@@ -393,6 +392,19 @@ answers! {
         this.handshakes.get_or_insert_default().set_server(call.tls);
         Ok(())
     };
+}
+
+impl Handler<Request<Listen, ()>> for ServerSocket {
+    type Result = ();
+
+    fn handle(&mut self, ask: Request<Listen, ()>, _: &mut Self::Context) {
+        let call = ask.message;
+        let answer = match self.is_closed {
+            true => Err(Error::SocketNotFound),
+            false => self.listen(&call),
+        };
+        call.answer(ask.reply, answer);
+    }
 }
 
 impl Handler<Request<SetPaused, ()>> for ServerSocket {

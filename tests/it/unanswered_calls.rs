@@ -1,6 +1,10 @@
-//! Calls without an answer do what their other forms do.
+//! Calls without an answer do what their other forms do, and a `listen` that fails unnoticed is
+//! logged.
 
-use chrome_sockets::{Error, Shutdown, tcp, tcp_server};
+use std::process::{Command, Stdio};
+
+use chrome_sockets::tcp_server::Listen;
+use chrome_sockets::{App, AppId, Error, Registry, Shutdown, tcp, tcp_server};
 use support::{ListenerEvent, TestApp, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -123,4 +127,92 @@ async fn calls_without_an_answer_do_nothing_after_the_registry_has_ended() {
     test.app.tcp.do_close(client.id());
     test.app.tcp_server.do_close(server);
     assert_eq!(test.app.tcp.get_sockets().await, Err(Error::Stopped));
+}
+
+/// Set for the child process.
+const CHILD: &str = "CHROME_SOCKETS_UNANSWERED_CALLS";
+
+const ENTRY: &str = "unanswered_calls::child_process_that_ignores_answers";
+
+#[test]
+fn child_process_that_ignores_answers() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    env_logger::builder()
+        .filter_level(log::LevelFilter::Warn)
+        .format_timestamp(None)
+        .init();
+    actix_rt::System::new().block_on(ignore_answers());
+}
+
+async fn ignore_answers() {
+    let registry = Registry::new().start();
+    let app = App::new("careless", &registry);
+    let server = &app.tcp_server;
+    let created = server.create(Default::default()).await.expect("create");
+    let id = created.socket_id;
+
+    // The answer is dropped before the call is carried out.
+    drop(server.listen(id, "not an address", 1, None));
+    server.get_info(id).await.expect("it exists");
+    // The answer has come when it is dropped.
+    let answer = server.listen(id, "127.0.0.1", 2, Some(-1));
+    server.get_info(id).await.expect("it exists");
+    drop(answer);
+    // A message that nobody waits for.
+    registry.do_send(Listen {
+        app: AppId::from("careless"),
+        socket_id: id,
+        address: "192.0.2.1".into(),
+        port: 3,
+        backlog: None,
+    });
+    server.get_info(id).await.expect("it exists");
+    drop(server.listen(999.into(), "127.0.0.1", 4, None));
+    // Text from outside is cut and escaped.
+    drop(server.listen(id, "\u{1b}[2J".repeat(1000), 5, None));
+
+    // These are not logged: the answer is awaited, or the call succeeds.
+    let awaited = server.listen(id, "127.0.0.1", 70000, None).await;
+    awaited.expect_err("there is no such port");
+    drop(server.listen(id, "127.0.0.1", 0, None));
+    server.get_info(id).await.expect("it exists");
+    let other = App::new("other", &registry);
+    drop(other.tcp_server.create(Default::default()));
+    drop(server.close(999.into()));
+    server.do_close(999.into());
+    server.get_info(id).await.expect("it exists");
+    registry
+        .send(Shutdown)
+        .await
+        .expect("it runs")
+        .expect("end");
+}
+
+#[test]
+fn a_listen_that_fails_unnoticed_is_logged_once_with_the_reason() {
+    let this = std::env::current_exe().expect("the path of the test binary");
+    let mut command = Command::new(this);
+    command
+        .args([ENTRY, "--exact", "--nocapture"])
+        .env(CHILD, "1")
+        .stdin(Stdio::null());
+    let output = command.output().expect("it runs");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("WARN")).collect();
+    let expected = [
+        r#""not an address", port 1, and nobody awaits the answer: invalid argument `address`"#,
+        r#""127.0.0.1", port 2, and nobody awaits the answer: invalid argument `backlog`: below 1"#,
+        r#""192.0.2.1", port 3, and nobody awaits the answer: net::ERR_ADDRESS_INVALID"#,
+        r#""127.0.0.1", port 4, and nobody awaits the answer: Socket not found"#,
+        r#"port 5, and nobody awaits the answer: invalid argument `address`"#,
+    ];
+    assert_eq!(lines.len(), expected.len(), "{log}");
+    for (line, expected) in lines.iter().zip(expected) {
+        assert!(line.contains(expected), "{line:?} has not {expected:?}");
+        assert!(line.contains(r#"app "careless""#), "{line:?}");
+        assert!(!line.contains('\u{1b}') && line.len() < 500, "{line:?}");
+    }
 }
