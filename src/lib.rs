@@ -105,6 +105,66 @@
 //! - **Errors are Chromium's**: [`NetError`] has its numbers and names, [`Error`]
 //!   its texts. Beyond them [`InvalidArgument`] names the field and the reason.
 //!
+//! # In a plain tokio program
+//!
+//! A [`Registry`] and its listeners are actors, so they need an actix `System`. A
+//! program that is asynchronous already may become one by `#[actix_rt::main]` in place
+//! of `#[tokio::main]`: an actix `System` is a tokio runtime. A program that keeps
+//! its runtime runs a `System` in a thread of its own. An [`App`] works in every thread
+//! and on every runtime, and so do its answers:
+//!
+//! ```
+//! use actix::prelude::*;
+//! use chrome_sockets::tcp_server::AcceptInfo;
+//! use chrome_sockets::{App, Registry, Shutdown};
+//!
+//! struct Listener;
+//!
+//! impl Actor for Listener {
+//!     type Context = Context<Self>;
+//! }
+//!
+//! impl Handler<AcceptInfo> for Listener {
+//!     type Result = ();
+//!
+//!     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+//!         info.client().do_close();
+//!     }
+//! }
+//!
+//! # /*
+//! #[tokio::main]
+//! # */
+//! # #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let (started, start) = tokio::sync::oneshot::channel();
+//!     let thread = std::thread::spawn(move || {
+//!         let runner = System::new();
+//!         let registry = runner.block_on(async { Registry::new().start() });
+//!         // It fails if the program has ended meanwhile.
+//!         let _ = started.send((registry, System::current()));
+//!         runner.run()
+//!     });
+//!     let (registry, system) = start.await?;
+//!
+//!     let app = App::new("my-app", &registry);
+//!     let listener = Listener::start_in_arbiter(system.arbiter(), |_| Listener);
+//!     app.tcp_server.on_accept.add_listener(listener.recipient()).await?;
+//!     let server = app.tcp_server.create(Default::default()).await?.socket_id;
+//!     app.tcp_server.listen(server, "127.0.0.1", 0, None).await?;
+//! #   let address = app.tcp_server.get_info(server).await?.local_addr().expect("it listens");
+//! #   let mut client = tokio::net::TcpStream::connect(address).await?;
+//! #   let mut rest = Vec::new();
+//! #   tokio::io::AsyncReadExt::read_to_end(&mut client, &mut rest).await?;
+//!
+//!     // The rest of the program. At its end:
+//!     registry.send(Shutdown).await??;
+//!     system.stop();
+//!     thread.join().expect("it has not panicked")?;
+//!     Ok(())
+//! }
+//! ```
+//!
 //! # Features
 //!
 //! - `tls` adds TLS: [`Tcp::secure`], and server sockets that encrypt their

@@ -22,6 +22,10 @@ use crate::supervision::RestartInfo;
 /// are the same app. A call is sent when its function is called, so calls keep
 /// their order; await the [`Answer`] to learn the outcome.
 ///
+/// Keep an `App`, or the registry's address, while its sockets are needed: when the last
+/// one is dropped, the registry ends and closes them. It logs that at level `info`, if any
+/// socket is open.
+///
 /// ```
 /// use chrome_sockets::{App, Registry};
 ///
