@@ -39,6 +39,15 @@ impl<E: Event> OnEvent<E> {
     /// have waited for a listener first. Adding a recipient twice is adding it
     /// once.
     ///
+    /// Do not add a [`SyncArbiter`] of more than one thread as a listener of
+    /// `onReceive`. Its threads take the events in their order, but handle them at the
+    /// same time, so a later part of a stream may be handled first, and the end of a
+    /// connection before its last data. With one thread the order holds. To use
+    /// several, add an ordinary actor, which cuts the stream into requests and sends
+    /// those to the `SyncArbiter`. This crate cannot tell such a recipient from another.
+    ///
+    /// [`SyncArbiter`]: actix::SyncArbiter
+    ///
     /// # Errors
     /// [`Error::Stopped`](crate::Error::Stopped).
     pub fn add_listener(&self, recipient: Recipient<E>) -> Answer<()>

@@ -22,7 +22,9 @@ use crate::tcp::{
 /// begin with `do_` have no answer: an error is ignored.
 #[derive(Clone, Debug)]
 pub struct Tcp {
-    /// `onReceive`: data was received. Without a listener, nothing is read.
+    /// `onReceive`: data was received. Without a listener, nothing is read. A listener
+    /// that is a `SyncArbiter` of several threads handles the data of a socket out of
+    /// order: see [`OnEvent::add_listener`].
     pub on_receive: OnEvent<ReceiveInfo>,
     /// `onReceiveError`: the connection has ended. It is raised after all data
     /// that was received before, so data that waits for a listener delays it. An
