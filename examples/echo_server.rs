@@ -48,8 +48,8 @@ impl Handler<AcceptInfo> for Echo {
         log::info!("client {} connected", info.client_socket_id);
         self.back_off = MIN_BACK_OFF;
         let client = info.client();
-        client.set_no_delay(true);
-        client.update(tcp::SocketProperties {
+        client.do_set_no_delay(true);
+        client.do_update(tcp::SocketProperties {
             buffer_size: Some(65536),
             ..Default::default()
         });
@@ -82,7 +82,7 @@ impl Handler<AcceptErrorInfo> for Echo {
             self.back_off
         );
         ctx.run_later(self.back_off, move |this, _| {
-            this.app.tcp_server.set_paused(info.socket_id, false);
+            this.app.tcp_server.do_set_paused(info.socket_id, false);
         });
         self.back_off = (self.back_off * 2).min(MAX_BACK_OFF);
     }
@@ -95,7 +95,7 @@ impl Handler<ReceiveInfo> for Echo {
         let client = info.client().clone();
         if let Err(error) = client.forward(info) {
             log::warn!("client {}: {error}", client.id());
-            client.close();
+            client.do_close();
         }
     }
 }
@@ -109,7 +109,7 @@ impl Handler<ReceiveErrorInfo> for Echo {
             info.socket_id,
             info.result_code
         );
-        info.client().close();
+        info.client().do_close();
     }
 }
 

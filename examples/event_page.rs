@@ -40,9 +40,12 @@ impl Handler<AcceptInfo> for Page {
         self.clients += 1;
         let (clients, load) = (self.clients, self.load);
         let client = info.client();
-        client.send(format!("client {clients} since load {load}\n"));
+        let greeting = format!("client {clients} since load {load}\n");
+        if let Err(error) = client.try_send(greeting) {
+            eprintln!("client {}: {error}", client.id());
+        }
         // The data is delivered before the connection closes.
-        client.close();
+        client.do_close();
     }
 }
 
@@ -58,7 +61,7 @@ impl Handler<SuspendInfo> for Page {
 async fn start(app: App, load: usize) -> Result<(), chrome_sockets::Error> {
     println!("load {load}");
     let page = Page { load, clients: 0 }.start();
-    app.on_suspend.add_listener(page.clone().recipient());
+    app.on_suspend.do_add_listener(page.clone().recipient());
     app.tcp_server
         .on_accept
         .add_listener(page.recipient())
@@ -97,7 +100,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let app = App::new("event-page", &registry);
     let loads = Arc::new(AtomicUsize::new(1));
     let page = EventPage::new(move |app| start(app, loads.fetch_add(1, Relaxed) + 1));
-    app.set_event_page(Some(page.idle_timeout(idle)));
+    app.set_event_page(Some(page.idle_timeout(idle))).await?;
     start(app.clone(), 1).await?;
 
     let properties = SocketProperties {

@@ -31,8 +31,11 @@ impl Handler<AcceptInfo> for Greeter {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        info.client().send(GREETING);
-        info.client().close();
+        let client = info.client();
+        if let Err(error) = client.try_send(GREETING) {
+            eprintln!("client {}: {error}", client.id());
+        }
+        client.do_close();
     }
 }
 
@@ -40,7 +43,7 @@ impl Handler<AcceptErrorInfo> for Greeter {
     type Result = ();
 
     fn handle(&mut self, info: AcceptErrorInfo, _: &mut Self::Context) {
-        self.0.tcp_server.set_paused(info.socket_id, false);
+        self.0.tcp_server.do_set_paused(info.socket_id, false);
     }
 }
 
@@ -54,8 +57,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = App::new("greeter", &registry);
     let greeter = Greeter(app.clone()).start();
     let (on_accept, on_error) = (&app.tcp_server.on_accept, &app.tcp_server.on_accept_error);
-    on_accept.add_listener(greeter.clone().recipient());
-    on_error.add_listener(greeter.recipient());
+    on_accept.do_add_listener(greeter.clone().recipient());
+    on_error.do_add_listener(greeter.recipient());
     let server = app.tcp_server.create(Default::default()).await?.socket_id;
     app.tcp_server.listen(server, "127.0.0.1", 0, None).await?;
     let info = app.tcp_server.get_info(server).await?;

@@ -26,8 +26,8 @@ impl Handler<AcceptInfo> for Acceptor {
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
         let client = info.client();
-        client.set_no_delay(true);
-        client.set_paused(false);
+        client.do_set_no_delay(true);
+        client.do_set_paused(false);
     }
 }
 
@@ -45,7 +45,7 @@ impl Handler<ReceiveInfo> for Echo {
         let client = info.client().clone();
         if let Err(error) = client.forward(info) {
             log::warn!("client {}: {error}", client.id());
-            client.close();
+            client.do_close();
         }
     }
 }
@@ -54,7 +54,7 @@ impl Handler<ReceiveErrorInfo> for Echo {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        info.client().close();
+        info.client().do_close();
     }
 }
 
@@ -72,11 +72,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let registry = Registry::new().arbiters(arbiters).start();
     let app = App::new("echo", &registry);
     let acceptor = Acceptor.start();
-    app.tcp_server.on_accept.add_listener(acceptor.recipient());
+    app.tcp_server
+        .on_accept
+        .do_add_listener(acceptor.recipient());
     app.on_each_arbiter(|local| {
         let echo = Echo.start();
-        local.add_listener::<ReceiveInfo>(echo.clone().recipient());
-        local.add_listener::<ReceiveErrorInfo>(echo.recipient());
+        local.do_add_listener::<ReceiveInfo>(echo.clone().recipient());
+        local.do_add_listener::<ReceiveErrorInfo>(echo.recipient());
     })
     .await?;
 

@@ -43,12 +43,15 @@ impl Throttle {
             && let Some(client) = self.waiting.pop_front()
         {
             self.served.insert(client.id());
-            client.send(format!("you are client {}\n", client.id()));
-            client.set_paused(false);
+            let greeting = format!("you are client {}\n", client.id());
+            if let Err(error) = client.try_send(greeting) {
+                log::warn!("client {}: {error}", client.id());
+            }
+            client.do_set_paused(false);
         }
         let full = self.served.len() >= self.limit;
         // Not awaited: the call is idempotent, and calls keep their order.
-        self.app.tcp_server.set_paused(self.server, full);
+        self.app.tcp_server.do_set_paused(self.server, full);
         println!(
             "{} of {} clients served, {}",
             self.served.len(),
@@ -74,7 +77,7 @@ impl Handler<ReceiveInfo> for Throttle {
         let client = info.client().clone();
         if let Err(error) = client.forward(info) {
             log::warn!("client {}: {error}", client.id());
-            client.disconnect();
+            client.do_disconnect();
         }
     }
 }
@@ -83,7 +86,7 @@ impl Handler<ReceiveErrorInfo> for Throttle {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        info.client().close();
+        info.client().do_close();
         self.served.remove(&info.socket_id);
         self.admit();
     }
@@ -130,11 +133,13 @@ async fn run() -> Result<(), Box<dyn Error>> {
     .start();
     app.tcp_server
         .on_accept
-        .add_listener(throttle.clone().recipient());
+        .do_add_listener(throttle.clone().recipient());
     app.tcp
         .on_receive
-        .add_listener(throttle.clone().recipient());
-    app.tcp.on_receive_error.add_listener(throttle.recipient());
+        .do_add_listener(throttle.clone().recipient());
+    app.tcp
+        .on_receive_error
+        .do_add_listener(throttle.recipient());
     app.tcp_server
         .listen(
             server,

@@ -41,7 +41,7 @@ impl Handler<AcceptInfo> for Echo {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        info.client().set_paused(false);
+        info.client().do_set_paused(false);
     }
 }
 
@@ -51,7 +51,7 @@ impl Handler<AcceptErrorInfo> for Echo {
     fn handle(&mut self, info: AcceptErrorInfo, ctx: &mut Self::Context) {
         log::warn!("cannot accept: {}", info.result_code);
         ctx.run_later(BACK_OFF, move |Echo(app), _| {
-            app.tcp_server.set_paused(info.socket_id, false);
+            app.tcp_server.do_set_paused(info.socket_id, false);
         });
     }
 }
@@ -62,7 +62,7 @@ impl Handler<ReceiveInfo> for Echo {
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
         let client = info.client().clone();
         if client.forward(info).is_err() {
-            client.close();
+            client.do_close();
         }
     }
 }
@@ -71,7 +71,7 @@ impl Handler<ReceiveErrorInfo> for Echo {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        info.client().close();
+        info.client().do_close();
     }
 }
 
@@ -100,11 +100,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let server = open(&app, inheritance).await?;
     let echo = Echo(app.clone()).start();
     let on_accept = &app.tcp_server.on_accept;
-    on_accept.add_listener(echo.clone().recipient());
+    on_accept.do_add_listener(echo.clone().recipient());
     let on_accept_error = &app.tcp_server.on_accept_error;
-    on_accept_error.add_listener(echo.clone().recipient());
-    app.tcp.on_receive.add_listener(echo.clone().recipient());
-    app.tcp.on_receive_error.add_listener(echo.recipient());
+    on_accept_error.do_add_listener(echo.clone().recipient());
+    app.tcp.on_receive.do_add_listener(echo.clone().recipient());
+    app.tcp.on_receive_error.do_add_listener(echo.recipient());
     let bound = app.tcp_server.get_info(server).await?.local_addr();
     let bound = bound.ok_or("the inherited socket does not listen")?;
     println!("listening on {bound} pid {}", std::process::id());

@@ -41,7 +41,7 @@ impl Handler<AcceptErrorInfo> for Greeter {
 
     fn handle(&mut self, info: AcceptErrorInfo, _: &mut Self::Context) {
         println!("cannot accept: {}; resuming", info.result_code);
-        self.app.tcp_server.set_paused(info.socket_id, false);
+        self.app.tcp_server.do_set_paused(info.socket_id, false);
     }
 }
 
@@ -58,10 +58,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     .start();
     app.tcp_server
         .on_accept
-        .add_listener(greeter.clone().recipient());
+        .do_add_listener(greeter.clone().recipient());
     app.tcp_server
         .on_accept_error
-        .add_listener(greeter.recipient());
+        .do_add_listener(greeter.recipient());
     let server = app.tcp_server.create(Default::default()).await?.socket_id;
     app.tcp_server.listen(server, "127.0.0.1", 80, None).await?;
 

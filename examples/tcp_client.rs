@@ -71,8 +71,12 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let (done, mut is_done) = unbounded_channel();
     let expected = line.len();
     let printer = Printer { expected, done }.start();
-    app.tcp.on_receive.add_listener(printer.clone().recipient());
-    app.tcp.on_receive_error.add_listener(printer.recipient());
+    app.tcp
+        .on_receive
+        .do_add_listener(printer.clone().recipient());
+    app.tcp
+        .on_receive_error
+        .do_add_listener(printer.recipient());
 
     let client = app.tcp.create(Default::default()).await?.socket_id;
     app.tcp

@@ -44,7 +44,7 @@ impl Handler<AcceptInfo> for Echo {
 
     /// Raised after the handshake.
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        info.client().set_paused(false);
+        info.client().do_set_paused(false);
     }
 }
 
@@ -65,7 +65,7 @@ impl Handler<AcceptErrorInfo> for Echo {
     fn handle(&mut self, info: AcceptErrorInfo, ctx: &mut Self::Context) {
         log::warn!("cannot accept: {}", info.result_code);
         ctx.run_later(Duration::from_secs(1), move |this, _| {
-            this.0.tcp_server.set_paused(info.socket_id, false);
+            this.0.tcp_server.do_set_paused(info.socket_id, false);
         });
     }
 }
@@ -77,7 +77,7 @@ impl Handler<ReceiveInfo> for Echo {
         let client = info.client().clone();
         if let Err(error) = client.forward(info) {
             log::warn!("client {}: {error}", client.id());
-            client.close();
+            client.do_close();
         }
     }
 }
@@ -91,7 +91,7 @@ impl Handler<ReceiveErrorInfo> for Echo {
             info.socket_id,
             info.result_code
         );
-        info.client().close();
+        info.client().do_close();
     }
 }
 
@@ -129,15 +129,15 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let app = App::new("tls-echo", &registry);
     let echo = Echo(app.clone()).start();
     let server = &app.tcp_server;
-    server.on_accept.add_listener(echo.clone().recipient());
+    server.on_accept.do_add_listener(echo.clone().recipient());
     server
         .on_accept_error
-        .add_listener(echo.clone().recipient());
+        .do_add_listener(echo.clone().recipient());
     server
         .on_handshake_error
-        .add_listener(echo.clone().recipient());
-    app.tcp.on_receive.add_listener(echo.clone().recipient());
-    app.tcp.on_receive_error.add_listener(echo.recipient());
+        .do_add_listener(echo.clone().recipient());
+    app.tcp.on_receive.do_add_listener(echo.clone().recipient());
+    app.tcp.on_receive_error.do_add_listener(echo.recipient());
 
     let id = server.create(Default::default()).await?.socket_id;
     // Before it listens, so that no client is served unencrypted.

@@ -12,13 +12,23 @@ use crate::error::Error;
 /// The answer to a call that has already been sent.
 ///
 /// The call is carried out, in the order of the calls, whether or not this is
-/// awaited. Await it to learn the outcome; drop it to ignore the outcome.
+/// awaited. Await it to learn the outcome. To ignore the outcome, use the form of
+/// the call that has no answer and so costs less: `do_close`, `do_set_paused` and
+/// so on, which are to `close` and `set_paused` what [`Addr::do_send`] is to
+/// [`Addr::send`].
+///
+/// [`Addr::do_send`]: actix::Addr::do_send
+/// [`Addr::send`]: actix::Addr::send
+#[must_use = "the call is made, but its error would be ignored: await the answer, \
+              or make the call without one (`do_close`, `do_set_paused` …)"]
 #[derive(derive_more::Debug)]
 pub struct Answer<T>(#[debug(skip)] Inner<T>);
 
 enum Inner<T> {
     Ready(Option<Result<T, Error>>),
     Waiting(oneshot::Receiver<Result<T, Error>>),
+    /// An error that nobody awaits is logged.
+    Logged(LoggedAnswer<T>),
 }
 
 impl<T> Answer<T> {
@@ -31,6 +41,33 @@ impl<T> Answer<T> {
         let (sender, receiver) = oneshot::channel();
         (Answer(Inner::Waiting(receiver)), Reply(Some(sender)))
     }
+
+    /// As [`pair`](Self::pair), but if the answer is dropped, `log` gets the error
+    /// that it has already. An error that comes later is the answering actor's to
+    /// log: [`Reply::deliver`] returns it.
+    pub(crate) fn logged_pair(log: impl FnOnce(Error) + Send + Sync + 'static) -> (Self, Reply<T>) {
+        let (sender, receiver) = oneshot::channel();
+        let log = Some(Box::new(log) as _);
+        let answer = LoggedAnswer { receiver, log };
+        (Answer(Inner::Logged(answer)), Reply(Some(sender)))
+    }
+}
+
+struct LoggedAnswer<T> {
+    receiver: oneshot::Receiver<Result<T, Error>>,
+    log: Option<Box<dyn FnOnce(Error) + Send + Sync>>,
+}
+
+impl<T> Drop for LoggedAnswer<T> {
+    fn drop(&mut self) {
+        // From here on the sender finds out that nobody awaits the answer.
+        self.receiver.close();
+        if let Ok(Err(error)) = self.receiver.try_recv()
+            && let Some(log) = self.log.take()
+        {
+            log(error);
+        }
+    }
 }
 
 impl<T: Unpin> Future for Answer<T> {
@@ -40,6 +77,9 @@ impl<T: Unpin> Future for Answer<T> {
         match &mut self.get_mut().0 {
             Inner::Ready(answer) => Poll::Ready(answer.take().unwrap_or(Err(Error::Stopped))),
             Inner::Waiting(receiver) => Pin::new(receiver)
+                .poll(cx)
+                .map(|answer| answer.unwrap_or(Err(Error::Stopped))),
+            Inner::Logged(answer) => Pin::new(&mut answer.receiver)
                 .poll(cx)
                 .map(|answer| answer.unwrap_or(Err(Error::Stopped))),
         }
@@ -67,6 +107,15 @@ impl<T> Reply<T> {
             // Fails if the caller has dropped its `Answer`, which is allowed.
             let _ = sender.send(answer);
         }
+    }
+
+    /// As [`send`](Self::send), but returns an error that nobody awaits.
+    pub(crate) fn deliver(mut self, answer: Result<T, Error>) -> Result<(), Error> {
+        let unread = match self.0.take() {
+            Some(sender) => sender.send(answer).err(),
+            None => Some(answer),
+        };
+        unread.map_or(Ok(()), |answer| answer.map(drop))
     }
 }
 

@@ -1,14 +1,15 @@
 //! The error of a failed call.
 //!
 //! There are three kinds. A *result code* is an error of the network
-//! ([`Error::Net`]); Chrome's API has it in `resultCode`. A *refusal* means that
-//! the call had no effect; Chrome's API has it in `chrome.runtime.lastError`,
-//! with the same text as here. The others ([`Error::Stopped`],
+//! ([`Error::Net`]) or of an argument ([`Error::InvalidArgument`]); Chrome's API
+//! has it in `resultCode`. A *refusal* means that the call had no effect; Chrome's
+//! API has it in `chrome.runtime.lastError`, with the same text as here. The others ([`Error::Stopped`],
 //! [`Error::EventsInFlight`] and so on) do not exist in Chrome, whose sockets
 //! never outlive their owner. No value of this type means success.
 
 use derive_more::{Display, From};
 
+use crate::invalid_argument::InvalidArgument;
 use crate::net_error::NetError;
 
 /// Why a call of [`App`](crate::App), a message or a
@@ -42,6 +43,14 @@ pub enum Error {
     #[display("{_0}")]
     #[from]
     Net(#[error(not(source))] NetError),
+
+    /// An argument of the call is invalid; it names the field and the reason.
+    /// Chrome's API answers it with the code -4.
+    /// [`Net`](Self::Net)`(`[`INVALID_ARGUMENT`](NetError::INVALID_ARGUMENT)`)` is
+    /// another error: the OS has refused a value.
+    #[display("{_0} ({})", NetError::INVALID_ARGUMENT)]
+    #[from]
+    InvalidArgument(#[error(not(source))] InvalidArgument),
 
     /// The socket is paused, or the app suspended, and no new event is raised.
     /// But a listener has not handled an earlier event within
@@ -92,9 +101,24 @@ impl Error {
     /// there is one.
     pub fn net_error(&self) -> Option<NetError> {
         match self {
-            Error::SocketNotConnected => Some(NetError::INVALID_ARGUMENT),
+            Error::SocketNotConnected | Error::InvalidArgument(_) => {
+                Some(NetError::INVALID_ARGUMENT)
+            }
             Error::Net(error) => Some(*error),
             _ => None,
+        }
+    }
+
+    /// The text that Chrome's API has in `chrome.runtime.lastError` with this
+    /// error. It is the text of [`Display`], except for
+    /// [`InvalidArgument`](Self::InvalidArgument): Chrome names neither the field
+    /// nor the reason.
+    ///
+    /// [`Display`]: std::fmt::Display
+    pub fn last_error(&self) -> String {
+        match self {
+            Error::InvalidArgument(_) => NetError::INVALID_ARGUMENT.to_string(),
+            other => other.to_string(),
         }
     }
 }
@@ -121,5 +145,22 @@ mod tests {
         assert_eq!(net.to_string(), "net::ERR_ADDRESS_IN_USE");
         assert_eq!(net.net_error().map(NetError::code), Some(-147));
         assert_eq!(Error::SocketNotFound.net_error(), None);
+    }
+
+    #[test]
+    fn an_invalid_argument_has_a_reason_in_rust_and_chromes_number_and_text() {
+        let error = Error::from(InvalidArgument::BacklogBelowOne);
+        assert_eq!(
+            error.to_string(),
+            "invalid argument `backlog`: below 1 (net::ERR_INVALID_ARGUMENT)"
+        );
+        assert_eq!(error.last_error(), "net::ERR_INVALID_ARGUMENT");
+        assert_eq!(error.net_error().map(NetError::code), Some(-4));
+    }
+
+    #[test]
+    fn an_error_is_as_small_as_a_code_with_its_kind() {
+        assert_eq!(size_of::<Error>(), 2 * size_of::<NetError>());
+        assert_eq!(size_of::<Result<(), Error>>(), size_of::<Error>());
     }
 }

@@ -30,7 +30,7 @@
 //!
 //!     // A connection was accepted. It is paused until the app resumes it.
 //!     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-//!         info.client().set_paused(false);
+//!         info.client().do_set_paused(false);
 //!     }
 //! }
 //!
@@ -50,7 +50,7 @@
 //!
 //!     // The connection has ended. Every socket has to be closed after use.
 //!     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-//!         info.client().close();
+//!         info.client().do_close();
 //!     }
 //! }
 //!
@@ -58,9 +58,9 @@
 //! let registry = Registry::new().start();
 //! let app = App::new("echo", &registry);
 //! let echo = Echo.start();
-//! app.tcp_server.on_accept.add_listener(echo.clone().recipient());
-//! app.tcp.on_receive.add_listener(echo.clone().recipient());
-//! app.tcp.on_receive_error.add_listener(echo.recipient());
+//! app.tcp_server.on_accept.do_add_listener(echo.clone().recipient());
+//! app.tcp.on_receive.do_add_listener(echo.clone().recipient());
+//! app.tcp.on_receive_error.do_add_listener(echo.recipient());
 //!
 //! let server = app.tcp_server.create(Default::default()).await?.socket_id;
 //! app.tcp_server.listen(server, "127.0.0.1", 0, None).await?;
@@ -84,7 +84,7 @@
 //! # Guarantees
 //!
 //! - **Calls are sent when they are made**, in that order. An [`Answer`] may be
-//!   awaited or dropped.
+//!   awaited or dropped; the forms that begin with `do_` have none.
 //! - **Memory does not grow with a slow listener or a fast peer.** Events have a
 //!   credit. When listeners hold a [`WINDOW`](tcp::WINDOW) of a socket's data, the
 //!   socket is not read, and TCP slows its peer. Without a listener, connections
@@ -103,7 +103,67 @@
 //! - **Apps are unrestricted unless you set permissions**, for instance those of
 //!   the `sockets` key of a manifest ([`App::set_permissions`], [`manifest`]).
 //! - **Errors are Chromium's**: [`NetError`] has its numbers and names, [`Error`]
-//!   its texts.
+//!   its texts. Beyond them [`InvalidArgument`] names the field and the reason.
+//!
+//! # In a plain tokio program
+//!
+//! A [`Registry`] and its listeners are actors, so they need an actix `System`. A
+//! program that is asynchronous already may become one by `#[actix_rt::main]` in place
+//! of `#[tokio::main]`: an actix `System` is a tokio runtime. A program that keeps
+//! its runtime runs a `System` in a thread of its own. An [`App`] works in every thread
+//! and on every runtime, and so do its answers:
+//!
+//! ```
+//! use actix::prelude::*;
+//! use chrome_sockets::tcp_server::AcceptInfo;
+//! use chrome_sockets::{App, Registry, Shutdown};
+//!
+//! struct Listener;
+//!
+//! impl Actor for Listener {
+//!     type Context = Context<Self>;
+//! }
+//!
+//! impl Handler<AcceptInfo> for Listener {
+//!     type Result = ();
+//!
+//!     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+//!         info.client().do_close();
+//!     }
+//! }
+//!
+//! # /*
+//! #[tokio::main]
+//! # */
+//! # #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let (started, start) = tokio::sync::oneshot::channel();
+//!     let thread = std::thread::spawn(move || {
+//!         let runner = System::new();
+//!         let registry = runner.block_on(async { Registry::new().start() });
+//!         // It fails if the program has ended meanwhile.
+//!         let _ = started.send((registry, System::current()));
+//!         runner.run()
+//!     });
+//!     let (registry, system) = start.await?;
+//!
+//!     let app = App::new("my-app", &registry);
+//!     let listener = Listener::start_in_arbiter(system.arbiter(), |_| Listener);
+//!     app.tcp_server.on_accept.add_listener(listener.recipient()).await?;
+//!     let server = app.tcp_server.create(Default::default()).await?.socket_id;
+//!     app.tcp_server.listen(server, "127.0.0.1", 0, None).await?;
+//! #   let address = app.tcp_server.get_info(server).await?.local_addr().expect("it listens");
+//! #   let mut client = tokio::net::TcpStream::connect(address).await?;
+//! #   let mut rest = Vec::new();
+//! #   tokio::io::AsyncReadExt::read_to_end(&mut client, &mut rest).await?;
+//!
+//!     // The rest of the program. At its end:
+//!     registry.send(Shutdown).await??;
+//!     system.stop();
+//!     thread.join().expect("it has not panicked")?;
+//!     Ok(())
+//! }
+//! ```
 //!
 //! # Features
 //!
@@ -120,6 +180,8 @@ mod sync;
 
 mod ids;
 mod net_error;
+
+mod invalid_argument;
 
 mod error;
 
@@ -176,6 +238,7 @@ pub use app::{App, LocalArbiter, OnEvent, Tcp, TcpServer};
 pub use error::Error;
 pub use events::{AddListener, Event, HasListener, MAX_PANICS, RemoveListener};
 pub use ids::{AppId, ClientSocketId, MAX_ID, ServerSocketId};
+pub use invalid_argument::InvalidArgument;
 pub use manifest::Permissions;
 pub use name::MAX_NAME;
 pub use net_error::NetError;

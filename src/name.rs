@@ -1,17 +1,16 @@
 //! The limit on the names of sockets.
 
-use crate::error::Error;
-use crate::net_error::NetError;
+use crate::invalid_argument::InvalidArgument;
 
 /// The longest name of a socket, in bytes: 4096. Chrome has no limit; this one
 /// keeps names from filling the memory.
 pub const MAX_NAME: usize = 4096;
 
 /// The name as it is stored: an empty name is `None`. A name above
-/// [`MAX_NAME`] bytes is [`NetError::INVALID_ARGUMENT`].
-pub(crate) fn checked_name(name: String) -> Result<Option<Box<str>>, Error> {
+/// [`MAX_NAME`] bytes is [`InvalidArgument::NameTooLong`].
+pub(crate) fn checked_name(name: String) -> Result<Option<Box<str>>, InvalidArgument> {
     if name.len() > MAX_NAME {
-        return Err(NetError::INVALID_ARGUMENT.into());
+        return Err(InvalidArgument::NameTooLong);
     }
     Ok((!name.is_empty()).then(|| name.into_boxed_str()))
 }
@@ -27,7 +26,7 @@ mod tests {
         assert!(checked_name("x".repeat(MAX_NAME)).is_ok());
         assert_eq!(
             checked_name("x".repeat(MAX_NAME + 1)),
-            Err(NetError::INVALID_ARGUMENT.into())
+            Err(InvalidArgument::NameTooLong)
         );
     }
 }

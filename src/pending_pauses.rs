@@ -25,8 +25,11 @@ impl PendingPauses {
     }
 
     /// Adds a call. It is answered after [`PAUSE_GRACE`] at the latest.
+    /// A call without a caller needs no answer.
     pub(crate) fn add(&mut self, reply: Reply<()>) {
-        self.calls.push((Instant::now() + PAUSE_GRACE, reply));
+        if reply.has_caller() {
+            self.calls.push((Instant::now() + PAUSE_GRACE, reply));
+        }
     }
 
     /// After which time the caller has to start a timer; `None` if a timer is

@@ -98,14 +98,14 @@ mod faults {
         {
             let listener = listener.into();
             let Some(network) = self.0.clone() else {
-                event.add_listener(listener);
+                event.do_add_listener(listener);
                 return;
             };
             let event = event.clone();
             actix_rt::spawn(async move {
                 loop {
                     let subscriber = network.subscriber(listener.clone());
-                    event.add_listener(subscriber.clone());
+                    event.do_add_listener(subscriber.clone());
                     while subscriber.connected() {
                         actix_rt::time::sleep(CHECK).await;
                     }
@@ -143,7 +143,7 @@ mod faults {
         where
             Registry: Handler<AddListener<E>>,
         {
-            event.add_listener(listener.into());
+            event.do_add_listener(listener.into());
         }
 
         pub fn print(&self) {}

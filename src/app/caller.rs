@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix::{Addr, Handler, Message};
 
-use crate::answer::{Answer, Request};
+use crate::answer::{Answer, Reply, Request};
 use crate::error::Error;
 use crate::ids::AppId;
 use crate::registry::{Registry, TrackAddress};
@@ -42,9 +42,28 @@ impl Caller {
         T: Send + 'static,
     {
         let (answer, reply) = Answer::pair();
+        self.send(message, reply);
+        answer
+    }
+
+    /// As [`call`](Self::call), without an answer.
+    pub(super) fn do_call<M, T>(&self, message: impl FnOnce(AppId) -> M)
+    where
+        Registry: Handler<M>,
+        M: Message<Result = Result<T, Error>> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.send(message, Reply::discard());
+    }
+
+    pub(super) fn send<M, T>(&self, message: impl FnOnce(AppId) -> M, reply: Reply<T>)
+    where
+        Registry: Handler<M>,
+        M: Message<Result = Result<T, Error>> + Send + 'static,
+        T: Send + 'static,
+    {
         let message = message(self.app.clone());
         self.registry()
             .do_send::<Request<M, T>>(Request { message, reply });
-        answer
     }
 }

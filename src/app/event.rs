@@ -39,6 +39,15 @@ impl<E: Event> OnEvent<E> {
     /// have waited for a listener first. Adding a recipient twice is adding it
     /// once.
     ///
+    /// Do not add a [`SyncArbiter`] of more than one thread as a listener of
+    /// `onReceive`. Its threads take the events in their order, but handle them at the
+    /// same time, so a later part of a stream may be handled first, and the end of a
+    /// connection before its last data. With one thread the order holds. To use
+    /// several, add an ordinary actor, which cuts the stream into requests and sends
+    /// those to the `SyncArbiter`. This crate cannot tell such a recipient from another.
+    ///
+    /// [`SyncArbiter`]: actix::SyncArbiter
+    ///
     /// # Errors
     /// [`Error::Stopped`](crate::Error::Stopped).
     pub fn add_listener(&self, recipient: Recipient<E>) -> Answer<()>
@@ -46,6 +55,22 @@ impl<E: Event> OnEvent<E> {
         Registry: Handler<AddListener<E>>,
     {
         self.caller.call(|app| AddListener { app, recipient })
+    }
+
+    /// [`add_listener`](Self::add_listener) without an answer.
+    pub fn do_add_listener(&self, recipient: Recipient<E>)
+    where
+        Registry: Handler<AddListener<E>>,
+    {
+        self.caller.do_call(|app| AddListener { app, recipient });
+    }
+
+    /// [`remove_listener`](Self::remove_listener) without an answer.
+    pub fn do_remove_listener(&self, recipient: Recipient<E>)
+    where
+        Registry: Handler<RemoveListener<E>>,
+    {
+        self.caller.do_call(|app| RemoveListener { app, recipient });
     }
 
     /// `removeListener`: no further event is sent to `recipient`. It still gets

@@ -22,6 +22,10 @@ use crate::supervision::RestartInfo;
 /// are the same app. A call is sent when its function is called, so calls keep
 /// their order; await the [`Answer`] to learn the outcome.
 ///
+/// Keep an `App`, or the registry's address, while its sockets are needed: when the last
+/// one is dropped, the registry ends and closes them. It logs that at level `info`, if any
+/// socket is open.
+///
 /// ```
 /// use chrome_sockets::{App, Registry};
 ///
@@ -84,7 +88,8 @@ impl App {
     /// # actix_rt::System::new().block_on(async {
     /// let app = App::new("my-app", &Registry::new().start());
     /// let key = r#"{ "tcpServer": { "listen": "127.0.0.1:*" } }"#;
-    /// app.set_permissions(Permissions::from_sockets(key).expect("it is right"));
+    /// let permissions = Permissions::from_sockets(key).expect("it is right");
+    /// app.set_permissions(permissions).await?;
     ///
     /// let server = app.tcp_server.create(Default::default()).await?.socket_id;
     /// let anywhere = app.tcp_server.listen(server, "0.0.0.0", 0, None).await;
@@ -124,7 +129,7 @@ impl App {
     /// ```
     ///
     /// # Errors
-    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for values that the
+    /// [`InvalidArgument`](crate::Error::InvalidArgument) for values that the
     /// documentation of [`Limits`](crate::tcp_server::Limits) excludes; the
     /// limits are unchanged then. [`Stopped`](crate::Error::Stopped).
     pub fn set_limits(&self, limits: AppLimits) -> Answer<()> {

@@ -42,6 +42,20 @@ impl LocalArbiter {
             recipient,
         })
     }
+
+    /// [`add_listener`](Self::add_listener) without an answer. The answer of
+    /// [`App::on_each_arbiter`] means that these listeners are added too.
+    pub fn do_add_listener<E: Event>(&self, recipient: Recipient<E>)
+    where
+        Registry: Handler<AddLocalListener<E>>,
+    {
+        let arbiter = self.index;
+        self.app.caller.do_call(|app| AddLocalListener {
+            app,
+            arbiter,
+            recipient,
+        });
+    }
 }
 
 impl App {
@@ -86,7 +100,7 @@ impl App {
     /// let registry = Registry::new().arbiters(2).start();
     /// let app = App::new("echo", &registry);
     /// app.on_each_arbiter(|local| {
-    ///     local.add_listener::<ReceiveInfo>(Echo.start().recipient());
+    ///     local.do_add_listener::<ReceiveInfo>(Echo.start().recipient());
     /// })
     /// .await?;
     /// # registry.send(chrome_sockets::Shutdown).await.expect("it runs")?;

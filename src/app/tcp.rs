@@ -18,10 +18,13 @@ use crate::tcp::{
 /// Each function answers [`Error::SocketNotFound`](crate::Error::SocketNotFound)
 /// for an id that was never allocated, was closed, or belongs to another app,
 /// and [`Error::Stopped`](crate::Error::Stopped) after the registry has ended.
-/// For many calls on one socket, its [`ClientSocket`] is faster.
+/// For many calls on one socket, its [`ClientSocket`] is faster. The functions that
+/// begin with `do_` have no answer: an error is ignored.
 #[derive(Clone, Debug)]
 pub struct Tcp {
-    /// `onReceive`: data was received. Without a listener, nothing is read.
+    /// `onReceive`: data was received. Without a listener, nothing is read. A listener
+    /// that is a `SyncArbiter` of several threads handles the data of a socket out of
+    /// order: see [`OnEvent::add_listener`].
     pub on_receive: OnEvent<ReceiveInfo>,
     /// `onReceiveError`: the connection has ended. It is raised after all data
     /// that was received before, so data that waits for a listener delays it. An
@@ -45,7 +48,7 @@ impl Tcp {
     ///
     /// # Errors
     /// No socket is created then.
-    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for a name
+    /// [`InvalidArgument`](crate::Error::InvalidArgument) for a name
     /// above [`MAX_NAME`](crate::MAX_NAME) bytes.
     /// [`TooManySockets`](crate::Error::TooManySockets) if the app has as many
     /// sockets as its limits allow.
@@ -56,7 +59,7 @@ impl Tcp {
     /// `tcp.update`: sets the given properties and keeps the others.
     ///
     /// # Errors
-    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for a name
+    /// [`InvalidArgument`](crate::Error::InvalidArgument) for a name
     /// above [`MAX_NAME`](crate::MAX_NAME) bytes; nothing changes then.
     pub fn update(&self, socket_id: ClientSocketId, properties: SocketProperties) -> Answer<()> {
         self.caller
@@ -112,7 +115,7 @@ impl Tcp {
     /// the next, and in a handover. Legal in every state.
     ///
     /// # Errors
-    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) if one of them
+    /// [`InvalidArgument`](crate::Error::InvalidArgument) if one of them
     /// is zero; nothing changes then.
     pub fn set_timeouts(&self, socket_id: ClientSocketId, timeouts: Timeouts) -> Answer<()> {
         self.caller
@@ -137,7 +140,7 @@ impl Tcp {
     /// - [`SOCKET_IS_CONNECTED`](crate::NetError::SOCKET_IS_CONNECTED)
     /// - [`CONNECTION_FAILED`](crate::NetError::CONNECTION_FAILED): another
     ///   attempt is running.
-    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): a port
+    /// - [`InvalidArgument`](crate::Error::InvalidArgument): a port
     ///   outside 0–65535; port 0 is
     ///   [`ADDRESS_INVALID`](crate::NetError::ADDRESS_INVALID).
     /// - any other error of the OS.
@@ -208,7 +211,7 @@ impl Tcp {
     /// After these errors the socket is as before:
     /// - [`Error::SocketNotConnected`](crate::Error::SocketNotConnected): it is
     ///   not connected.
-    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): it is secured
+    /// - [`InvalidArgument`](crate::Error::InvalidArgument): it is secured
     ///   already, or is being secured; the running attempt continues.
     /// - [`NO_SSL_VERSIONS_ENABLED`](crate::NetError::NO_SSL_VERSIONS_ENABLED):
     ///   `min` is above `max`, or `max` is a version that is not supported any
@@ -262,6 +265,47 @@ impl Tcp {
     /// its id is unknown at once.
     pub fn close(&self, socket_id: ClientSocketId) -> Answer<()> {
         self.caller.call(|app| Close::new(app, socket_id))
+    }
+
+    /// [`close`](Self::close) without an answer.
+    pub fn do_close(&self, socket_id: ClientSocketId) {
+        self.caller.do_call(|app| Close::new(app, socket_id));
+    }
+
+    /// [`disconnect`](Self::disconnect) without an answer.
+    pub fn do_disconnect(&self, socket_id: ClientSocketId) {
+        self.caller.do_call(|app| Disconnect::new(app, socket_id));
+    }
+
+    /// [`set_paused`](Self::set_paused) without an answer. Handlers may still be
+    /// called after `do_set_paused(id, true)`: only an answer tells when none is.
+    pub fn do_set_paused(&self, socket_id: ClientSocketId, paused: bool) {
+        self.caller
+            .do_call(|app| SetPaused::new(app, socket_id, paused));
+    }
+
+    /// [`update`](Self::update) without an answer.
+    pub fn do_update(&self, socket_id: ClientSocketId, properties: SocketProperties) {
+        self.caller
+            .do_call(|app| Update::new(app, socket_id, properties));
+    }
+
+    /// [`set_keep_alive`](Self::set_keep_alive) without an answer.
+    pub fn do_set_keep_alive(&self, socket_id: ClientSocketId, enable: bool, delay: Option<i32>) {
+        self.caller
+            .do_call(|app| SetKeepAlive::new(app, socket_id, enable, delay));
+    }
+
+    /// [`set_no_delay`](Self::set_no_delay) without an answer.
+    pub fn do_set_no_delay(&self, socket_id: ClientSocketId, no_delay: bool) {
+        self.caller
+            .do_call(|app| SetNoDelay::new(app, socket_id, no_delay));
+    }
+
+    /// [`set_timeouts`](Self::set_timeouts) without an answer.
+    pub fn do_set_timeouts(&self, socket_id: ClientSocketId, timeouts: Timeouts) {
+        self.caller
+            .do_call(|app| SetTimeouts::new(app, socket_id, timeouts));
     }
 
     /// `tcp.getInfo`.

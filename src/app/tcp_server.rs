@@ -22,7 +22,8 @@ use crate::tls;
 ///
 /// Each function answers [`Error::SocketNotFound`](crate::Error::SocketNotFound)
 /// for an id that was never allocated, was closed, or belongs to another app,
-/// and [`Error::Stopped`](crate::Error::Stopped) after the registry has ended.
+/// and [`Error::Stopped`](crate::Error::Stopped) after the registry has ended. The
+/// functions that begin with `do_` have no answer: an error is ignored.
 #[derive(Clone, Debug)]
 pub struct TcpServer {
     /// `onAccept`: a connection was accepted. Without a listener, none is.
@@ -54,7 +55,7 @@ impl TcpServer {
     ///
     /// # Errors
     /// No socket is created then.
-    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for a name
+    /// [`InvalidArgument`](crate::Error::InvalidArgument) for a name
     /// above [`MAX_NAME`](crate::MAX_NAME) bytes.
     /// [`TooManySockets`](crate::Error::TooManySockets) if the app has as many
     /// sockets as its limits allow.
@@ -65,7 +66,7 @@ impl TcpServer {
     /// `tcpServer.update`: sets the given properties and keeps the others.
     ///
     /// # Errors
-    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for a name
+    /// [`InvalidArgument`](crate::Error::InvalidArgument) for a name
     /// above [`MAX_NAME`](crate::MAX_NAME) bytes; nothing changes then.
     pub fn update(&self, socket_id: ServerSocketId, properties: SocketProperties) -> Answer<()> {
         self.caller
@@ -99,7 +100,7 @@ impl TcpServer {
     ///
     /// # Errors
     /// The policy is unchanged then.
-    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for bounds or
+    /// - [`InvalidArgument`](crate::Error::InvalidArgument) for bounds or
     ///   an error class that the documentation of
     ///   [`AcceptAction`](crate::tcp_server::AcceptAction) excludes.
     /// - [`INSUFFICIENT_RESOURCES`](crate::NetError::INSUFFICIENT_RESOURCES)
@@ -120,7 +121,7 @@ impl TcpServer {
     /// ([`on_refused`](Self::on_refused)).
     ///
     /// # Errors
-    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for values that the
+    /// [`InvalidArgument`](crate::Error::InvalidArgument) for values that the
     /// documentation of [`Limits`] excludes; the limits are unchanged then.
     pub fn set_limits(&self, socket_id: ServerSocketId, limits: Limits) -> Answer<()> {
         self.caller
@@ -163,7 +164,7 @@ impl TcpServer {
     /// client. Legal at any time; the setting survives `disconnect`.
     ///
     /// # Errors
-    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) if one of them
+    /// [`InvalidArgument`](crate::Error::InvalidArgument) if one of them
     /// is zero; nothing changes then.
     pub fn set_timeouts(&self, socket_id: ServerSocketId, timeouts: Timeouts) -> Answer<()> {
         self.caller
@@ -185,7 +186,7 @@ impl TcpServer {
     ///   listen on this address and port. This is checked first, before the other
     ///   arguments and the state of the socket. Port 0 needs the permission for
     ///   any port.
-    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): the address is
+    /// - [`InvalidArgument`](crate::Error::InvalidArgument): the address is
     ///   no IP literal (but a host name, an empty or bracketed address, or
     ///   `127.1`), the port is outside 0–65535, or the backlog is below 1.
     /// - [`Draining`](crate::Error::Draining): a drain is running.
@@ -197,6 +198,9 @@ impl TcpServer {
     /// - [`ACCESS_DENIED`](crate::NetError::ACCESS_DENIED),
     ///   [`INSUFFICIENT_RESOURCES`](crate::NetError::INSUFFICIENT_RESOURCES)
     ///   and any other error of the OS.
+    ///
+    /// An error whose answer nobody awaits is logged as a warning, since without it
+    /// nothing shows that the server does not listen.
     pub fn listen(
         &self,
         socket_id: ServerSocketId,
@@ -204,8 +208,12 @@ impl TcpServer {
         port: i32,
         backlog: Option<i32>,
     ) -> Answer<()> {
-        self.caller
-            .call(|app| Listen::new(app, socket_id, address.into(), port, backlog))
+        let app = self.caller.app().clone();
+        let call = Listen::new(app, socket_id, address.into(), port, backlog);
+        let ignored = call.clone();
+        let (answer, reply) = Answer::logged_pair(move |error| ignored.log_ignored(error));
+        self.caller.send(|_| call, reply);
+        answer
     }
 
     /// Beyond Chrome, with the feature `tls`: encrypts the connections that are
@@ -263,6 +271,35 @@ impl TcpServer {
     /// socket; its id is unknown at once. The answer means that the port is free.
     pub fn close(&self, socket_id: ServerSocketId) -> Answer<()> {
         self.caller.call(|app| Close::new(app, socket_id))
+    }
+
+    /// [`close`](Self::close) without an answer.
+    pub fn do_close(&self, socket_id: ServerSocketId) {
+        self.caller.do_call(|app| Close::new(app, socket_id));
+    }
+
+    /// [`disconnect`](Self::disconnect) without an answer.
+    pub fn do_disconnect(&self, socket_id: ServerSocketId) {
+        self.caller.do_call(|app| Disconnect::new(app, socket_id));
+    }
+
+    /// [`set_paused`](Self::set_paused) without an answer. Handlers may still be
+    /// called after `do_set_paused(id, true)`: only an answer tells when none is.
+    pub fn do_set_paused(&self, socket_id: ServerSocketId, paused: bool) {
+        self.caller
+            .do_call(|app| SetPaused::new(app, socket_id, paused));
+    }
+
+    /// [`update`](Self::update) without an answer.
+    pub fn do_update(&self, socket_id: ServerSocketId, properties: SocketProperties) {
+        self.caller
+            .do_call(|app| Update::new(app, socket_id, properties));
+    }
+
+    /// [`set_timeouts`](Self::set_timeouts) without an answer.
+    pub fn do_set_timeouts(&self, socket_id: ServerSocketId, timeouts: Timeouts) {
+        self.caller
+            .do_call(|app| SetTimeouts::new(app, socket_id, timeouts));
     }
 
     /// `tcpServer.getInfo`: address and port exist only while the socket listens.

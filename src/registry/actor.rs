@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use futures::future::join_all;
+use tokio::runtime::Handle;
 
 use crate::app_activity::AppActivity;
 use crate::connections::ConnectionCounter;
@@ -24,6 +25,11 @@ use crate::tls;
 
 /// The most arbiters of one registry.
 const MAX_ARBITERS: usize = 1024;
+
+const NEEDS_SYSTEM: &str = "`Registry::start` starts actors, so it needs a running actix `System`: \
+    call it in the async function of `#[actix_rt::main]`, `#[actix_rt::test]` or \
+    `actix_rt::System::new().block_on(…)`. A program on `#[tokio::main]` runs a `System` in a \
+    thread of its own: see \"In a plain tokio program\" in the documentation of chrome_sockets";
 
 /// Closes every socket and ends the [`Registry`]. The answer means that every
 /// port is free. Later calls answer [`Error::Stopped`].
@@ -140,8 +146,21 @@ impl Registry {
     /// [`App::registry`](crate::App::registry) has the new one.
     ///
     /// # Panics
-    /// Outside an actix `System`, as every actor's start does.
+    /// Outside a running actix `System`, as every actor's start does:
+    ///
+    /// - in `#[tokio::main]` and in a thread without a `System`. The crate's
+    ///   documentation has a
+    ///   [recipe for plain tokio programs](crate#in-a-plain-tokio-program);
+    /// - before the `System` of this thread runs. Call it in the future of
+    ///   `block_on`;
+    /// - in a task of `tokio::spawn`. Use `actix_rt::spawn`.
+    #[track_caller]
     pub fn start(mut self) -> Addr<Self> {
+        let has_system = System::is_registered() && Arbiter::try_current().is_some();
+        assert!(
+            has_system && Handle::try_current().is_ok(),
+            "{NEEDS_SYSTEM}"
+        );
         // With one arbiter there is no thread to start, so it is done when it is
         // needed.
         if self.arbiter_count > 1 {
@@ -250,6 +269,13 @@ impl Actor for Registry {
         if !ctx.connected() {
             // Its last address was dropped, so this is no failure.
             self.recovery.has_ended = true;
+            let (servers, clients) = (self.servers().count(), self.id_table.len());
+            if servers + clients > 0 {
+                log::info!(
+                    "the last App of a registry was dropped, so it closes its sockets: \
+                     {servers} server sockets, {clients} client sockets"
+                );
+            }
         }
         Running::Stop
     }

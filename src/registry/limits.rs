@@ -5,7 +5,7 @@ use actix::prelude::*;
 use crate::answer::messages;
 use crate::error::Error;
 use crate::handover_state::AppLimitsRecord;
-use crate::net_error::NetError;
+use crate::invalid_argument::InvalidArgument;
 use crate::registry::state::{AppState, Registry};
 use crate::tcp_server::Limits;
 
@@ -47,9 +47,8 @@ impl Registry {
     /// registry is running.
     ///
     /// # Errors
-    /// [`INVALID_ARGUMENT`](NetError::INVALID_ARGUMENT) for what the
-    /// documentation of [`Limits`] excludes.
-    pub fn limits(self, limits: Limits) -> Result<Self, NetError> {
+    /// The field that the documentation of [`Limits`] excludes, with the reason.
+    pub fn limits(self, limits: Limits) -> Result<Self, InvalidArgument> {
         self.limiter.set(limits)?;
         Ok(self)
     }
@@ -77,7 +76,7 @@ impl AppState {
         }
     }
 
-    pub(super) fn set_limits(&mut self, limits: AppLimits) -> Result<(), NetError> {
+    pub(super) fn set_limits(&mut self, limits: AppLimits) -> Result<(), InvalidArgument> {
         self.app_listeners.limits().set(limits.accepted)?;
         self.socket_limit = limits.sockets;
         Ok(())

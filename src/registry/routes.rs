@@ -114,9 +114,19 @@ server_calls! {
     SetTimeouts -> ();
     #[cfg(feature = "tls")]
     SetTls -> ();
-    Listen -> ();
     Disconnect -> ();
     GetInfo -> tcp_server::SocketInfo;
+}
+
+impl SocketCall for tcp_server::Listen {
+    type Answer = ();
+
+    fn route(self, registry: &mut Registry) -> Routed<()> {
+        match registry.server(&self.app, self.socket_id) {
+            Err(error) => Routed(Box::new(move |reply| self.answer(reply, Err(error)))),
+            server => pass_to_server(server, self),
+        }
+    }
 }
 
 impl SocketCall for tcp_server::Create {

@@ -317,7 +317,7 @@ impl SocketTable {
                 // The app knows that the earlier connection has ended, since it connects again.
                 state.discard_end();
                 let report = move |result| Command::Connected(attempt, Box::new(result));
-                let guard = CompletionGuard::new(socket, report(Err(NetError::FAILED)));
+                let guard = CompletionGuard::new(socket, report(Err(NetError::FAILED.into())));
                 let work = connect(network, target, socket.clone()).map(report);
                 let task = actix_rt::spawn(guard.run(work));
                 state.link = Link::Connecting(Box::new(Connecting {
@@ -334,7 +334,7 @@ impl SocketTable {
         &mut self,
         socket: &ClientSocket,
         attempt: u64,
-        result: Result<Connected, NetError>,
+        result: Result<Connected, Error>,
     ) {
         let Some(state) = self.get(socket) else {
             return;
@@ -348,7 +348,7 @@ impl SocketTable {
                     connecting.reply.send(Ok(()));
                     socket.make_ready();
                 }
-                Err(error) => connecting.reply.send(Err(error.into())),
+                Err(error) => connecting.reply.send(Err(error)),
             },
             // The attempt was cancelled just before it finished.
             other => state.link = other,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::answer::Reply;
-use crate::net_error::NetError;
+use crate::error::Error;
 use crate::os::Stream;
 use crate::tcp::connection::ConnectionMeta;
 use crate::tcp::connection::connect::{Connected, Target};
@@ -47,7 +47,7 @@ pub(crate) enum Command {
     SetTimeouts(Box<Timeouts>, Reply<()>),
     Connect(Box<Target>, Reply<()>),
     /// The result of the attempt with this number.
-    Connected(u64, Box<Result<Connected, NetError>>),
+    Connected(u64, Box<Result<Connected, Error>>),
     Secure(Box<Secure>),
     Disconnect(Reply<()>),
     Close(Reply<()>),

@@ -31,7 +31,8 @@ use crate::tcp::{DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProper
 /// [`Tcp::socket`](crate::Tcp::socket) returns it. A clone costs one reference count.
 ///
 /// Calls through handles are carried out in the order in which they are made, whether or not their
-/// [`Answer`] is awaited. Calls by id keep their order among themselves too. A call through a
+/// [`Answer`] is awaited. A call whose outcome does not matter has a form without an answer, which
+/// costs less: `do_close` and so on. Calls by id keep their order among themselves too. A call through a
 /// handle may overtake an earlier call by id: await the answer of that call first.
 ///
 /// The method of [`Tcp`](crate::Tcp) with the same name documents each call. A handle does not keep
@@ -144,7 +145,8 @@ impl ClientSocket {
     }
 
     /// `tcp.send` without an answer: it reports only what is known at once. If the send fails
-    /// later, `onReceiveError` reports the end of the connection.
+    /// later, `onReceiveError` reports the end of the connection. No form of `send` ignores all
+    /// errors: a send that the quota refuses is a gap in the stream.
     ///
     /// # Errors
     /// [`Error::WriteQuotaExceeded`], [`Error::SocketNotFound`] or [`Error::Stopped`]. Nothing of
@@ -181,6 +183,46 @@ impl ClientSocket {
         answer
     }
 
+    /// [`close`](Self::close) without an answer. A socket that is closed already is unchanged.
+    pub fn do_close(&self) {
+        self.close_with_reply(Reply::discard());
+    }
+
+    /// [`disconnect`](Self::disconnect) without an answer. A closed socket is unchanged.
+    pub fn do_disconnect(&self) {
+        self.do_call(Command::Disconnect);
+    }
+
+    /// [`set_paused`](Self::set_paused) without an answer. A closed socket is unchanged. Handlers
+    /// may still be called after `do_set_paused(true)`: only an answer tells when none is.
+    pub fn do_set_paused(&self, paused: bool) {
+        self.do_call(|reply| Command::SetPaused(paused, reply));
+    }
+
+    /// [`update`](Self::update) without an answer. A closed socket is unchanged. Nothing changes
+    /// if the name is too long.
+    pub fn do_update(&self, properties: SocketProperties) {
+        self.do_call(|reply| Command::Update(Box::new(properties), reply));
+    }
+
+    /// [`set_keep_alive`](Self::set_keep_alive) without an answer. Nothing changes if the socket is
+    /// not connected, and if the OS refuses the delay.
+    pub fn do_set_keep_alive(&self, enable: bool, delay: Option<i32>) {
+        self.do_call(|reply| Command::SetKeepAlive(enable, delay.unwrap_or(0), reply));
+    }
+
+    /// [`set_no_delay`](Self::set_no_delay) without an answer. Nothing changes if the socket is not
+    /// connected.
+    pub fn do_set_no_delay(&self, no_delay: bool) {
+        self.do_call(|reply| Command::SetNoDelay(no_delay, reply));
+    }
+
+    /// [`set_timeouts`](Self::set_timeouts) without an answer. A closed socket is unchanged.
+    /// Nothing changes if one of the timeouts is zero.
+    pub fn do_set_timeouts(&self, timeouts: Timeouts) {
+        self.do_call(|reply| Command::SetTimeouts(Box::new(timeouts), reply));
+    }
+
     /// `tcp.getInfo`.
     pub fn get_info(&self) -> Answer<SocketInfo> {
         self.call(Command::GetInfo)
@@ -194,6 +236,13 @@ impl ClientSocket {
         self.0.app_shard.activity.mark_active();
         self.do_send(command(reply));
         answer
+    }
+
+    fn do_call(&self, command: impl FnOnce(Reply<()>) -> Command) {
+        if !self.is_closed() {
+            self.0.app_shard.activity.mark_active();
+            self.do_send(command(Reply::discard()));
+        }
     }
 
     /// `tcp.close`, for a caller that has a reply already.
@@ -457,5 +506,45 @@ impl Drop for Credit {
         if self.amount > 0 {
             self.give_back();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tcp::connection::write::tests::socket;
+
+    #[actix_rt::test]
+    async fn a_call_without_an_answer_has_no_channel_for_one() {
+        let (socket, command_queue, _actor) = socket();
+        socket.do_set_paused(false);
+        socket.do_update(SocketProperties::default());
+        socket.do_set_keep_alive(true, None);
+        socket.do_set_no_delay(true);
+        socket.do_set_timeouts(Timeouts::default());
+        socket.do_disconnect();
+        socket.do_close();
+        let calls = command_queue.queue.take_calls();
+        assert_eq!(calls.len(), 7);
+        for call in calls {
+            let QueuedCall::Command(_, command) = call else {
+                unreachable!("none of them is a send");
+            };
+            let has_caller = match &command {
+                Command::SetPaused(_, reply)
+                | Command::Update(_, reply)
+                | Command::SetKeepAlive(_, _, reply)
+                | Command::SetNoDelay(_, reply)
+                | Command::SetTimeouts(_, reply)
+                | Command::Disconnect(reply)
+                | Command::Close(reply) => reply.has_caller(),
+                _ => unreachable!("no such call was made"),
+            };
+            assert!(!has_caller);
+        }
+        // It closes nothing again.
+        socket.do_close();
+        socket.do_disconnect();
+        assert!(!command_queue.queue.has_calls());
     }
 }

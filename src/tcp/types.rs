@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::error::Error;
 use crate::handover_state::TimeoutsRecord;
 use crate::ids::ClientSocketId;
+use crate::invalid_argument::InvalidArgument;
 use crate::net_error::NetError;
 use crate::tls::Versions;
 
@@ -113,13 +113,18 @@ pub struct Timeouts {
 
 impl Timeouts {
     /// # Errors
-    /// [`INVALID_ARGUMENT`](NetError::INVALID_ARGUMENT) if one of them is zero.
-    pub(crate) fn checked(self) -> Result<Self, Error> {
-        let all = [self.claim, self.idle, self.send];
-        match all.contains(&Some(Duration::ZERO)) {
-            true => Err(NetError::INVALID_ARGUMENT.into()),
-            false => Ok(self),
+    /// One of them is zero.
+    pub(crate) fn checked(self) -> Result<Self, InvalidArgument> {
+        for (timeout, error) in [
+            (self.claim, InvalidArgument::ClaimTimeoutZero),
+            (self.idle, InvalidArgument::IdleTimeoutZero),
+            (self.send, InvalidArgument::SendTimeoutZero),
+        ] {
+            if timeout == Some(Duration::ZERO) {
+                return Err(error);
+            }
         }
+        Ok(self)
     }
 }
 

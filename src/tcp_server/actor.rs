@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::events::{HoldBack, Listeners};
 use crate::handover_state::HandoverOutcome;
 use crate::ids::{AppId, ServerSocketId};
+use crate::invalid_argument::InvalidArgument;
 use crate::name::checked_name;
 use crate::net_error::{self, NetError};
 use crate::os::{self, Network};
@@ -252,7 +253,7 @@ impl ServerSocket {
         let address = parse_address(&call.address, call.port)?;
         let backlog = match call.backlog.unwrap_or(DEFAULT_BACKLOG) {
             backlog @ 1.. => backlog.unsigned_abs(),
-            _ => return Err(NetError::INVALID_ARGUMENT.into()),
+            _ => return Err(InvalidArgument::BacklogBelowOne.into()),
         };
         if self.counter().is_draining() {
             return Err(Error::Draining);
@@ -343,9 +344,9 @@ impl ServerSocket {
 }
 
 /// Parses the address of `listen`, which has to be a canonical IP literal.
-fn parse_address(address: &str, port: i32) -> Result<SocketAddr, NetError> {
-    let address: IpAddr = address.parse().map_err(|_| NetError::INVALID_ARGUMENT)?;
-    let port = u16::try_from(port).map_err(|_| NetError::INVALID_ARGUMENT)?;
+fn parse_address(address: &str, port: i32) -> Result<SocketAddr, InvalidArgument> {
+    let address: IpAddr = address.parse().map_err(|_| InvalidArgument::AddressNotIp)?;
+    let port = u16::try_from(port).map_err(|_| InvalidArgument::PortOutOfRange)?;
     Ok((address, port).into())
 }
 
@@ -379,7 +380,6 @@ answers! {
     Update -> (): |this, call| this.update(call.properties);
     SetAcceptPolicy -> (): |this, call| this.set_accept_policy(call.policy);
     SetLimits -> (): |this, call| this.admission.set(call.limits).map_err(Error::from);
-    Listen -> (): |this, call| this.listen(&call);
     SetReusePort -> (): |this, call| this.set_reuse_port(call.reuse_port);
     SetTimeouts -> (): |this, call| this.accepts_in_flight.set_timeouts(call.timeouts);
     Disconnect -> (): |this, _call| { this.disconnect(); Ok(()) };
@@ -392,6 +392,19 @@ answers! {
         this.handshakes.get_or_insert_default().set_server(call.tls);
         Ok(())
     };
+}
+
+impl Handler<Request<Listen, ()>> for ServerSocket {
+    type Result = ();
+
+    fn handle(&mut self, ask: Request<Listen, ()>, _: &mut Self::Context) {
+        let call = ask.message;
+        let answer = match self.is_closed {
+            true => Err(Error::SocketNotFound),
+            false => self.listen(&call),
+        };
+        call.answer(ask.reply, answer);
+    }
 }
 
 impl Handler<Request<SetPaused, ()>> for ServerSocket {
@@ -467,15 +480,13 @@ mod tests {
             ("::1%lo", 0),
             ("*", 0),
             ("127.0.0.1\0", 0),
-            ("127.0.0.1", -1),
-            ("127.0.0.1", 65536),
-            ("127.0.0.1", i32::MAX),
         ] {
-            assert_eq!(
-                parse_address(address, port),
-                Err(NetError::INVALID_ARGUMENT),
-                "{address:?}:{port}"
-            );
+            let error = InvalidArgument::AddressNotIp;
+            assert_eq!(parse_address(address, port), Err(error), "{address:?}");
+        }
+        for port in [-1, 65536, i32::MAX] {
+            let error = InvalidArgument::PortOutOfRange;
+            assert_eq!(parse_address("127.0.0.1", port), Err(error), "{port}");
         }
         assert!(parse_address("::", 0).is_ok());
         assert!(parse_address("0.0.0.0", 65535).is_ok());

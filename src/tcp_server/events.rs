@@ -252,7 +252,7 @@ impl PendingAccept {
             // Set before the call, because every call claims the client, and this
             // one must not count as a delivery.
             self.is_delivered.store(true, SeqCst);
-            self.client.close();
+            self.client.do_close();
         }
     }
 

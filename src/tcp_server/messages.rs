@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-use crate::answer::messages;
+use crate::answer::{Reply, messages};
 use crate::draining::Drained;
+use crate::error::Error;
 use crate::ids::ServerSocketId;
 use crate::tcp::Timeouts;
 use crate::tcp_server::{AcceptPolicy, CreateInfo, Limits, SocketInfo, SocketProperties};
@@ -108,6 +109,30 @@ messages! {
     /// `tcpServer.getSockets`.
     GetSockets {} -> Vec<SocketInfo>;
 }
+
+impl Listen {
+    /// Answers the call. An error that nobody awaits is logged.
+    pub(crate) fn answer(&self, reply: Reply<()>, answer: Result<(), Error>) {
+        if let Err(error) = reply.deliver(answer) {
+            self.log_ignored(error);
+        }
+    }
+
+    /// Logs the error of an answer that nobody awaits.
+    pub(crate) fn log_ignored(&self, error: Error) {
+        // The text may be long, and come from outside.
+        let address: String = self.address.chars().take(MAX_LOGGED_ADDRESS).collect();
+        log::warn!(
+            "app {:?}: server socket {} does not listen on {address:?}, port {}, and nobody awaits the answer: {error}",
+            self.app.as_str(),
+            self.socket_id,
+            self.port,
+        );
+    }
+}
+
+/// The longest IPv6 literal has 45 characters.
+const MAX_LOGGED_ADDRESS: usize = 45;
 
 #[cfg(feature = "tls")]
 messages! {

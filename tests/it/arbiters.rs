@@ -98,7 +98,7 @@ impl Echo {
     fn start(&self, local: &LocalArbiter) {
         let (arbiter, sender) = (local.index(), self.0.clone());
         let echo = LocalEcho { arbiter, sender }.start();
-        local.add_listener::<ReceiveInfo>(echo.recipient());
+        local.do_add_listener::<ReceiveInfo>(echo.recipient());
     }
 }
 

@@ -112,7 +112,7 @@ async fn port_is_free(address: SocketAddr) {
 async fn expect_service(test: &mut TestApp, address: SocketAddr) {
     let mut peer = dial(address);
     let client = test.accepted().await;
-    client.set_paused(false);
+    client.do_set_paused(false);
     peer.write_all(b"alive").expect("it reads");
     assert_eq!(test.received(client.id(), 5).await, b"alive");
     client.send("yes").await.expect("sent");
@@ -341,7 +341,7 @@ async fn an_end_that_was_read_but_not_reported_is_reported_by_the_successor() {
     let (_, address) = persistent_server(&old, "").await;
     let (client, mut peer) = accept_persistent(&mut old, address).await;
     let receive = &old.app.tcp.on_receive;
-    receive.remove_listener(old.listener.clone().recipient());
+    receive.do_remove_listener(old.listener.clone().recipient());
     let elsewhere = Arbiter::new();
     let (began, begins) = channel();
     let (go, in_progress) = channel();

@@ -3,6 +3,7 @@
 
 mod one_thread;
 mod several_threads;
+mod sync_arbiter;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;

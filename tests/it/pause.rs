@@ -42,8 +42,8 @@ impl Handler<AcceptInfo> for Counter {
             "client {} was delivered twice",
             info.client_socket_id
         );
-        info.client().send(&b"!"[..]);
-        info.client().close();
+        drop(info.client().send(&b"!"[..]));
+        info.client().do_close();
     }
 }
 
@@ -77,7 +77,7 @@ async fn a_thousand_pauses_in_a_connect_storm_let_no_event_through_and_lose_no_c
     let on_accept = &test.app.tcp_server.on_accept;
     let arbiter = Arbiter::new();
     let (listener, handled) = counter(&arbiter, Duration::from_micros(20)).await;
-    on_accept.remove_listener(test.listener.clone().recipient());
+    on_accept.do_remove_listener(test.listener.clone().recipient());
     on_accept
         .add_listener(listener.recipient())
         .await
@@ -145,7 +145,7 @@ async fn a_paused_client_socket_raises_no_event_after_the_answer() {
     let arbiter = Arbiter::new();
     let (listener, handled) = counter(&arbiter, Duration::from_millis(2)).await;
     let on_receive = &test.app.tcp.on_receive;
-    on_receive.remove_listener(test.listener.clone().recipient());
+    on_receive.do_remove_listener(test.listener.clone().recipient());
     on_receive
         .add_listener(listener.recipient())
         .await
@@ -206,7 +206,7 @@ async fn awaiting_a_pause_in_the_handler_of_its_event_is_an_error_and_blocks_not
     let (answers, mut answered) = tokio::sync::mpsc::unbounded_channel();
     let app = test.app.clone();
     let on_accept = &test.app.tcp_server.on_accept;
-    on_accept.remove_listener(test.listener.clone().recipient());
+    on_accept.do_remove_listener(test.listener.clone().recipient());
     let blocked = PausingHandler { app, answers }.start();
     on_accept
         .add_listener(blocked.recipient())
@@ -288,7 +288,7 @@ where
     let (received, hears) = tokio::sync::mpsc::unbounded_channel();
     let held = Vec::new();
     let keeping_listener = KeepingListener { held, received }.start();
-    event.remove_listener(test.listener.clone().recipient());
+    event.do_remove_listener(test.listener.clone().recipient());
     let added = event.add_listener(keeping_listener.recipient());
     added.await.expect("the registry runs");
     hears

@@ -80,10 +80,12 @@ impl Handler<Died> for Supervisor {
 
 fn listen(app: &App, service: &Addr<EchoService>) {
     let (tcp, server) = (&app.tcp, &app.tcp_server);
-    tcp.on_receive.add_listener(service.clone().recipient());
+    tcp.on_receive.do_add_listener(service.clone().recipient());
     let ends = &tcp.on_receive_error;
-    ends.add_listener(service.clone().recipient());
-    server.on_accept.add_listener(service.clone().recipient());
+    ends.do_add_listener(service.clone().recipient());
+    server
+        .on_accept
+        .do_add_listener(service.clone().recipient());
 }
 
 /// Echoes data, and panics at poisonous data.
@@ -108,7 +110,7 @@ impl Handler<AcceptInfo> for EchoService {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        info.client().set_paused(false);
+        info.client().do_set_paused(false);
     }
 }
 

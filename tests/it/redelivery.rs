@@ -136,7 +136,7 @@ impl ScriptedListenerHandle {
         }
         .start();
         let (data, ends) = (actor.clone().recipient(), actor.clone().recipient());
-        app.tcp.on_receive_error.add_listener(ends);
+        app.tcp.on_receive_error.do_add_listener(ends);
         let added = app.tcp.on_receive.add_listener(data).await;
         added.expect("the registry runs");
         ScriptedListenerHandle {
@@ -197,7 +197,7 @@ impl Fixture {
         let tcp = &self.test.app.tcp;
         let listener = &self.test.listener;
         tcp.on_receive_error
-            .add_listener(listener.clone().recipient());
+            .do_add_listener(listener.clone().recipient());
         let added = tcp.on_receive.add_listener(listener.clone().recipient());
         added.await.expect("the registry runs");
     }
@@ -226,7 +226,7 @@ impl Fixture {
 async fn remove_listener(test: &TestApp) {
     let (tcp, listener) = (&test.app.tcp, &test.listener);
     let ends = &tcp.on_receive_error;
-    ends.remove_listener(listener.clone().recipient());
+    ends.do_remove_listener(listener.clone().recipient());
     let removed = tcp.on_receive.remove_listener(listener.clone().recipient());
     removed.await.expect("the registry runs");
 }

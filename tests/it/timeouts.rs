@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use chrome_sockets::tcp::{self, ClientSocket, SocketProperties, Timeouts};
 use chrome_sockets::testing::{Peer, ScriptedNetwork};
-use chrome_sockets::{App, Error, NetError, ServerSocketId, tcp_server};
+use chrome_sockets::{App, Error, InvalidArgument, NetError, ServerSocketId, tcp_server};
 use support::{ListenerEvent, TestApp};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -270,7 +270,7 @@ async fn zero_is_refused_and_changes_nothing() {
         idle: Some(Duration::ZERO),
         ..Timeouts::default()
     };
-    let refused = Err(NetError::INVALID_ARGUMENT.into());
+    let refused = Err(InvalidArgument::IdleTimeoutZero.into());
     let app = fixture.test.app.clone();
     assert_eq!(client.set_timeouts(zero).await, refused);
     assert_eq!(app.tcp.set_timeouts(client.id(), zero).await, refused);

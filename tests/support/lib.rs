@@ -173,10 +173,11 @@ stoppable!(Listener);
 /// Adds a listener to every event of an app.
 pub fn subscribe(app: &App, listener: &Addr<Listener>) -> Answer<()> {
     let (tcp, server) = (&app.tcp, &app.tcp_server);
-    server.on_accept.add_listener(listener.clone().recipient());
+    let on_accept = &server.on_accept;
+    on_accept.do_add_listener(listener.clone().recipient());
     let errors = &server.on_accept_error;
-    errors.add_listener(listener.clone().recipient());
-    tcp.on_receive.add_listener(listener.clone().recipient());
+    errors.do_add_listener(listener.clone().recipient());
+    tcp.on_receive.do_add_listener(listener.clone().recipient());
     let ends = &tcp.on_receive_error;
     ends.add_listener(listener.clone().recipient())
 }
@@ -229,11 +230,11 @@ impl TestApp {
     pub async fn remove_listener(&self) {
         let (tcp, server) = (&self.app.tcp, &self.app.tcp_server);
         let own = &self.listener;
-        server.on_accept.remove_listener(own.clone().recipient());
+        server.on_accept.do_remove_listener(own.clone().recipient());
         let errors = &server.on_accept_error;
-        errors.remove_listener(own.clone().recipient());
+        errors.do_remove_listener(own.clone().recipient());
         let ends = &tcp.on_receive_error;
-        ends.remove_listener(own.clone().recipient());
+        ends.do_remove_listener(own.clone().recipient());
         let removed = tcp.on_receive.remove_listener(own.clone().recipient());
         removed.await.expect("the registry runs");
     }

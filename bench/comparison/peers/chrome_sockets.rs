@@ -38,8 +38,8 @@ async fn echo(app: &App, arbiters: usize) -> Result<()> {
     app.tcp_server.on_accept.add_listener(accepts).await?;
     let set_up = app.on_each_arbiter(|local| {
         let echo = Echo.start();
-        local.add_listener::<ReceiveInfo>(echo.clone().recipient());
-        local.add_listener::<ReceiveErrorInfo>(echo.recipient());
+        local.do_add_listener::<ReceiveInfo>(echo.clone().recipient());
+        local.do_add_listener::<ReceiveErrorInfo>(echo.recipient());
     });
     Ok(set_up.await?)
 }
@@ -83,12 +83,12 @@ async fn listen(app: &App, count: usize) -> Result<()> {
 /// A new connection.
 fn resume(info: &AcceptInfo) {
     let client = info.client();
-    client.set_no_delay(true);
-    client.update(SocketProperties {
+    client.do_set_no_delay(true);
+    client.do_update(SocketProperties {
         buffer_size: Some(EVENT_SIZE),
         ..Default::default()
     });
-    client.set_paused(false);
+    client.do_set_paused(false);
 }
 
 struct Echo;
@@ -112,7 +112,7 @@ impl Handler<ReceiveInfo> for Echo {
         let client = info.client().clone();
         if let Err(error) = client.forward(info) {
             log::warn!("client socket {}: {error}", client.id());
-            client.close();
+            client.do_close();
         }
     }
 }
@@ -121,6 +121,6 @@ impl Handler<ReceiveErrorInfo> for Echo {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        info.client().close();
+        info.client().do_close();
     }
 }

@@ -9,8 +9,8 @@ use crate::protocol::arguments::{Arguments, CallError};
 use crate::protocol::frame::Data;
 use crate::protocol::message::Message;
 use crate::protocol::outcome::{
-    Outcome, OutcomeFuture, code_outcome, empty_outcome, pause_outcome, server_info, tcp_info,
-    value_outcome,
+    Outcome, OutcomeFuture, code_outcome, empty_outcome, listen_outcome, pause_outcome,
+    server_info, tcp_info, value_outcome,
 };
 use crate::sessions::stats::Namespace;
 
@@ -118,7 +118,7 @@ fn read_server(name: &str, mut arguments: Arguments<'_, '_>) -> Result<Call, Cal
             let backlog = arguments.optional_int()?;
             let kind = open("listen", &address, port);
             call(arguments, kind, move |app| {
-                code_outcome(app.tcp_server.listen(id, address, port, backlog), None)
+                listen_outcome(app.tcp_server.listen(id, address, port, backlog))
             })
         }
         "disconnect" => call(arguments, Kind::Other, move |app| {

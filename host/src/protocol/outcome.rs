@@ -1,7 +1,10 @@
 //! The outcomes of calls, and the messages that answer them.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::task::{Poll, ready};
 
+use actix::prelude::Arbiter;
 use chrome_sockets::{Answer, Error, NetError, tcp, tcp_server};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
@@ -60,7 +63,7 @@ impl From<Error> for Outcome {
     fn from(error: Error) -> Self {
         Outcome {
             error: Some(error),
-            ..Outcome::refused(error.to_string())
+            ..Outcome::refused(error.last_error())
         }
     }
 }
@@ -92,7 +95,12 @@ pub(crate) fn pause_outcome(answer: Answer<()>) -> OutcomeFuture {
 /// The outcome of a call whose result is 0 or a net error. `not_found` is the code for a missing
 /// socket, which Chrome gives only with some functions.
 pub(crate) fn code_outcome(answer: Answer<()>, not_found: Option<NetError>) -> OutcomeFuture {
-    let outcome = answer.map(move |result| match result {
+    let outcome = answer.map(move |result| code_result(result, not_found));
+    outcome.boxed_local()
+}
+
+fn code_result(result: Result<(), Error>, not_found: Option<NetError>) -> Outcome {
+    match result {
         Ok(()) => Outcome::value(0.into()),
         Err(error) => {
             let code = match error {
@@ -101,8 +109,34 @@ pub(crate) fn code_outcome(answer: Answer<()>, not_found: Option<NetError>) -> O
             };
             Outcome::failed_with(error, code.map(|code| code.code().into()))
         }
+    }
+}
+
+/// The outcome of `listen`. Its answer is awaited also after the client has gone: the crate logs
+/// errors that nobody awaits, and a client that goes at once must not fill the log.
+pub(crate) fn listen_outcome(answer: Answer<()>) -> OutcomeFuture {
+    let mut answer = AwaitedOnDrop(Some(answer));
+    let completed = poll_fn(move |cx| {
+        let result = match &mut answer.0 {
+            Some(answer) => ready!(answer.poll_unpin(cx)),
+            None => Err(Error::Stopped),
+        };
+        answer.0 = None;
+        Poll::Ready(result)
     });
+    let outcome = completed.map(|result| code_result(result, None));
     outcome.boxed_local()
+}
+
+struct AwaitedOnDrop(Option<Answer<()>>);
+
+impl Drop for AwaitedOnDrop {
+    fn drop(&mut self) {
+        if let (Some(answer), Some(arbiter)) = (self.0.take(), Arbiter::try_current()) {
+            // Fails if the arbiter has ended, and its sockets with it.
+            arbiter.spawn(answer.map(drop));
+        }
+    }
 }
 
 /// The outcome of `tcp.send`.
@@ -154,4 +188,56 @@ fn without_nulls(mut info: Value) -> Value {
         fields.retain(|_, value| !value.is_null());
     }
     info
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::SeqCst;
+
+    use chrome_sockets::{App, Registry};
+
+    use super::*;
+
+    /// Counts the lines about answers that nobody awaits.
+    struct CountingLog(Arc<AtomicUsize>);
+
+    impl log::Log for CountingLog {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            let text = record.args().to_string();
+            self.0
+                .fetch_add(usize::from(text.contains("nobody awaits")), SeqCst);
+        }
+
+        fn flush(&self) {}
+    }
+
+    #[actix_rt::test]
+    async fn a_listen_that_fails_after_its_client_has_gone_is_not_logged() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let logger = Box::new(CountingLog(count.clone()));
+        log::set_boxed_logger(logger).expect("no other test has a logger");
+        log::set_max_level(log::LevelFilter::Warn);
+        let app = App::new("gone", &Registry::new().start());
+        let created = app.tcp_server.create(Default::default()).await;
+        let id = created.expect("create").socket_id;
+        let listen = || app.tcp_server.listen(id, "nowhere", 0, None);
+        drop(listen_outcome(listen()));
+        // It has failed already.
+        let outcome = listen_outcome(listen());
+        app.tcp_server.get_info(id).await.expect("it exists");
+        drop(outcome);
+        app.tcp_server.get_info(id).await.expect("it exists");
+        actix_rt::task::yield_now().await;
+        assert_eq!(count.load(SeqCst), 0);
+        // An answer that is dropped itself is.
+        drop(listen());
+        app.tcp_server.get_info(id).await.expect("it exists");
+        assert_eq!(count.load(SeqCst), 1);
+    }
 }

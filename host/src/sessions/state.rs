@@ -434,7 +434,11 @@ impl SessionState {
             // Without a listener the sockets are not read, and TCP slows their peers.
             self.is_receive_suspended = true;
             let recipient = sink.clone().recipient();
-            drop(self.context.app.tcp.on_receive.remove_listener(recipient));
+            self.context
+                .app
+                .tcp
+                .on_receive
+                .do_remove_listener(recipient);
         }
     }
 
@@ -485,8 +489,8 @@ impl SessionState {
         macro_rules! subscribe {
             ($field:ident, $event:expr) => {
                 match (old.$field, new.$field) {
-                    (false, true) => drop($event.add_listener(sink.clone().recipient())),
-                    (true, false) => drop($event.remove_listener(sink.clone().recipient())),
+                    (false, true) => $event.do_add_listener(sink.clone().recipient()),
+                    (true, false) => $event.do_remove_listener(sink.clone().recipient()),
                     _ => {}
                 }
             };

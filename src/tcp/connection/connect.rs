@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use crate::error::Error;
+use crate::invalid_argument::InvalidArgument;
 use crate::manifest::{Host, Permissions};
 use crate::net_error::{self, NetError};
 use crate::os::{Network, Stream};
@@ -31,11 +33,11 @@ impl Target {
         }
     }
 
-    pub(in crate::tcp) fn port(&self) -> Result<u16, NetError> {
+    pub(in crate::tcp) fn port(&self) -> Result<u16, Error> {
         match u16::try_from(self.port) {
-            Ok(0) => Err(NetError::ADDRESS_INVALID),
+            Ok(0) => Err(NetError::ADDRESS_INVALID.into()),
             Ok(port) => Ok(port),
-            Err(_) => Err(NetError::INVALID_ARGUMENT),
+            Err(_) => Err(InvalidArgument::PeerPortOutOfRange.into()),
         }
     }
 
@@ -111,7 +113,7 @@ pub(in crate::tcp) async fn connect(
     network: Arc<dyn Network>,
     target: Target,
     socket: ClientSocket,
-) -> Result<Connected, NetError> {
+) -> Result<Connected, Error> {
     let port = target.port()?;
     let mut last = NetError::NAME_NOT_RESOLVED;
     for address in target.addresses(&network, &socket).await? {
@@ -130,7 +132,7 @@ pub(in crate::tcp) async fn connect(
             Err(error) => last = net_error::connect(&error),
         }
     }
-    Err(last)
+    Err(last.into())
 }
 
 #[cfg(test)]
@@ -145,9 +147,11 @@ mod tests {
     fn ports_outside_the_range_are_invalid() {
         assert_eq!(target("a", 1).port(), Ok(1));
         assert_eq!(target("a", 65535).port(), Ok(65535));
-        assert_eq!(target("a", 0).port(), Err(NetError::ADDRESS_INVALID));
+        let zero = target("a", 0).port();
+        assert_eq!(zero, Err(NetError::ADDRESS_INVALID.into()));
         for port in [-1, 65536, i32::MAX, i32::MIN] {
-            assert_eq!(target("a", port).port(), Err(NetError::INVALID_ARGUMENT));
+            let error = InvalidArgument::PeerPortOutOfRange.into();
+            assert_eq!(target("a", port).port(), Err(error));
         }
     }
 

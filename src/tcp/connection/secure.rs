@@ -5,6 +5,7 @@ use actix_rt::task::JoinHandle;
 use crate::answer::Reply;
 use crate::app_activity::PendingCall;
 use crate::error::Error;
+use crate::invalid_argument::InvalidArgument;
 use crate::net_error::NetError;
 use crate::os::Stream;
 use crate::tcp::actor::SocketTable;
@@ -65,13 +66,13 @@ impl SocketTable {
         match state.may_secure(options) {
             Ok(_) if !Client::IS_BUILT => reply.send(Err(NetError::NOT_IMPLEMENTED.into())),
             Ok(versions) => state.secure(attempt, client, versions, reply),
-            Err(NetError::FAILED) => {
+            Err(Error::Net(NetError::FAILED)) => {
                 // As Chromium does: a call in the wrong state may have lost data of the peer
                 // already.
                 self.fail_secure(socket, NetError::FAILED);
                 reply.send(Err(NetError::FAILED.into()));
             }
-            Err(error) => reply.send(Err(error.into())),
+            Err(error) => reply.send(Err(error)),
         }
     }
 
@@ -117,15 +118,15 @@ impl SocketTable {
 }
 
 impl SocketState {
-    fn may_secure(&self, options: &SecureOptions) -> Result<Versions, NetError> {
+    fn may_secure(&self, options: &SecureOptions) -> Result<Versions, Error> {
         let Link::Connected(connection) = &self.link else {
-            return Err(NetError::INVALID_ARGUMENT);
+            return Err(InvalidArgument::AlreadySecured.into());
         };
         match &connection.meta.outbound {
-            Some(outbound) if outbound.is_secured => Err(NetError::INVALID_ARGUMENT),
+            Some(outbound) if outbound.is_secured => Err(InvalidArgument::AlreadySecured.into()),
             // Unencrypted data must not be read, or raised again, after the call.
-            Some(_) if self.paused && !self.has_returned_data() => options.versions(),
-            _ => Err(NetError::FAILED),
+            Some(_) if self.paused && !self.has_returned_data() => Ok(options.versions()?),
+            _ => Err(NetError::FAILED.into()),
         }
     }
 

@@ -478,7 +478,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::error::Error;
+    use crate::invalid_argument::InvalidArgument;
     use crate::tcp::connection::tests::{Fixture, Network, Step};
     use crate::tcp::connection::write::tests::socket;
 
@@ -491,12 +491,12 @@ mod tests {
             send: None,
         };
         assert_eq!(ok.checked(), Ok(ok));
-        for wrong in [
-            Timeouts { claim: zero, ..ok },
-            Timeouts { idle: zero, ..ok },
-            Timeouts { send: zero, ..ok },
+        use InvalidArgument::{ClaimTimeoutZero, IdleTimeoutZero, SendTimeoutZero};
+        for (wrong, error) in [
+            (Timeouts { claim: zero, ..ok }, ClaimTimeoutZero),
+            (Timeouts { idle: zero, ..ok }, IdleTimeoutZero),
+            (Timeouts { send: zero, ..ok }, SendTimeoutZero),
         ] {
-            let error = Error::from(NetError::INVALID_ARGUMENT);
             assert_eq!(wrong.checked(), Err(error));
         }
     }

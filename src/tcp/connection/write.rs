@@ -275,4 +275,4 @@ impl WriteQueue {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(in crate::tcp) mod tests;

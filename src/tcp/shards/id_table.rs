@@ -32,6 +32,10 @@ impl IdTable {
         &self.ids
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.sockets.lock().all.len()
+    }
+
     pub(crate) fn has(&self, id: ClientSocketId) -> bool {
         self.sockets.lock().all.contains_key(&id)
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::net_error::{AcceptErrorClass, NetError};
+use crate::invalid_argument::InvalidArgument;
+use crate::net_error::AcceptErrorClass;
 
 /// What a server socket does when accepting fails (beyond Chrome), per class of
 /// errors. By default it goes on after an error of a single connection, and
@@ -77,18 +78,36 @@ impl Default for AcceptPolicy {
     }
 }
 
+impl AcceptAction {
+    fn check_back_off(
+        self,
+        zero: InvalidArgument,
+        shrinks: InvalidArgument,
+    ) -> Result<(), InvalidArgument> {
+        match self {
+            AcceptAction::BackOff { first, .. } if first.is_zero() => Err(zero),
+            AcceptAction::BackOff { first, last } if last < first => Err(shrinks),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl AcceptPolicy {
-    pub(in crate::tcp_server) fn check(&self) -> Result<(), NetError> {
-        let is_allowed = |action: AcceptAction, may_shed: bool, may_continue: bool| match action {
-            AcceptAction::Pause | AcceptAction::Close | AcceptAction::Escalate => true,
-            AcceptAction::BackOff { first, last } => !first.is_zero() && first <= last,
-            AcceptAction::Shed => may_shed,
-            AcceptAction::Continue => may_continue,
-        };
-        let is_valid = is_allowed(self.connection, false, true)
-            && is_allowed(self.resources, true, false)
-            && is_allowed(self.listener, false, false);
-        is_valid.then_some(()).ok_or(NetError::INVALID_ARGUMENT)
+    pub(in crate::tcp_server) fn check(&self) -> Result<(), InvalidArgument> {
+        use InvalidArgument::*;
+        match self.connection {
+            AcceptAction::Shed => return Err(ShedForConnection),
+            action => action.check_back_off(ConnectionBackOffZero, ConnectionBackOffShrinks)?,
+        }
+        match self.resources {
+            AcceptAction::Continue => return Err(ContinueForResources),
+            action => action.check_back_off(ResourcesBackOffZero, ResourcesBackOffShrinks)?,
+        }
+        match self.listener {
+            AcceptAction::Shed => Err(ShedForListener),
+            AcceptAction::Continue => Err(ContinueForListener),
+            action => action.check_back_off(ListenerBackOffZero, ListenerBackOffShrinks),
+        }
     }
 
     /// The action for an error that follows `errors_before` others in a row.
@@ -157,15 +176,24 @@ mod tests {
         ] {
             assert_eq!(good.check(), Ok(()), "{good:?}");
         }
-        for bad in [
-            policy(Shed, Pause, Pause),
-            policy(Pause, Pause, Shed),
-            policy(Pause, Continue, Pause),
-            policy(Pause, Pause, Continue),
-            policy(back_off(Duration::ZERO, SECOND), Pause, Pause),
-            policy(Pause, back_off(2 * SECOND, SECOND), Pause),
+        let (zero, shrinking) = (
+            back_off(Duration::ZERO, SECOND),
+            back_off(2 * SECOND, SECOND),
+        );
+        use InvalidArgument::*;
+        for (bad, error) in [
+            (policy(Shed, Pause, Pause), ShedForConnection),
+            (policy(Pause, Pause, Shed), ShedForListener),
+            (policy(Pause, Continue, Pause), ContinueForResources),
+            (policy(Pause, Pause, Continue), ContinueForListener),
+            (policy(zero, Pause, Pause), ConnectionBackOffZero),
+            (policy(Pause, zero, Pause), ResourcesBackOffZero),
+            (policy(Pause, Pause, zero), ListenerBackOffZero),
+            (policy(shrinking, Pause, Pause), ConnectionBackOffShrinks),
+            (policy(Pause, shrinking, Pause), ResourcesBackOffShrinks),
+            (policy(Pause, Pause, shrinking), ListenerBackOffShrinks),
         ] {
-            assert_eq!(bad.check(), Err(NetError::INVALID_ARGUMENT), "{bad:?}");
+            assert_eq!(bad.check(), Err(error), "{bad:?}");
         }
     }
 }

@@ -9,7 +9,7 @@ use actix_rt::time::{Instant, Sleep, sleep_until};
 
 use crate::connections::{ConnectionCounter, ConnectionGuard};
 use crate::events::redelivery::EventQueue;
-use crate::net_error::NetError;
+use crate::invalid_argument::InvalidArgument;
 use crate::sync::AtomicWaker;
 use crate::tcp_server::limits::limiter::{Limiter, Reached};
 use crate::tcp_server::{AtLimit, LimitKind, LimitScope, Limits};
@@ -54,7 +54,7 @@ impl Admission {
         self.limiters[0].counter()
     }
 
-    pub(in crate::tcp_server) fn set(&self, limits: Limits) -> Result<(), NetError> {
+    pub(in crate::tcp_server) fn set(&self, limits: Limits) -> Result<(), InvalidArgument> {
         self.limiters[0].set(limits)
     }
 

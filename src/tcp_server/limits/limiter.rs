@@ -9,7 +9,7 @@ use actix_rt::time::Instant;
 use parking_lot::Mutex;
 
 use crate::connections::ConnectionCounter;
-use crate::net_error::NetError;
+use crate::invalid_argument::InvalidArgument;
 use crate::tcp_server::{AtLimit, LimitKind, LimitScope, Limits, RateLimit};
 
 /// The limits of one scope and how far they are used up. The server sockets of
@@ -61,7 +61,7 @@ impl Limiter {
         }
     }
 
-    pub(crate) fn set(&self, limits: Limits) -> Result<(), NetError> {
+    pub(crate) fn set(&self, limits: Limits) -> Result<(), InvalidArgument> {
         limits.check()?;
         let mut state = self.state.lock();
         // A new rate starts with a full burst.

@@ -8,7 +8,7 @@ use actix::Message;
 use crate::events::Event;
 use crate::events::redelivery::{self, InFlightEvent};
 use crate::ids::ServerSocketId;
-use crate::net_error::NetError;
+use crate::invalid_argument::InvalidArgument;
 
 /// How many connections are accepted (beyond Chrome): by one server socket
 /// ([`set_limits`](crate::TcpServer::set_limits)), by all server sockets of an app
@@ -138,15 +138,23 @@ pub const UNHANDLED_REFUSALS: usize = redelivery::MAX_UNHANDLED;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Limits {
-    pub(crate) fn check(&self) -> Result<(), NetError> {
-        let connections = self.connections.is_none_or(|limit| limit.most > 0);
-        let per_peer = self
-            .per_peer
-            .is_none_or(|limit| limit.most > 0 && limit.then != AtLimit::Queue);
-        let rate = self
-            .rate
-            .is_none_or(|rate| rate.most > 0 && !rate.per.is_zero() && rate.per <= DAY);
-        let is_valid = connections && per_peer && rate;
-        is_valid.then_some(()).ok_or(NetError::INVALID_ARGUMENT)
+    pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
+        use InvalidArgument::{
+            ConnectionsZero, PerPeerQueue, PerPeerZero, RatePeriodTooLong, RatePeriodZero, RateZero,
+        };
+        if let Some(Limit { most: 0, .. }) = self.connections {
+            return Err(ConnectionsZero);
+        }
+        match self.per_peer {
+            Some(Limit { most: 0, .. }) => return Err(PerPeerZero),
+            Some(limit) if limit.then == AtLimit::Queue => return Err(PerPeerQueue),
+            _ => {}
+        }
+        match self.rate {
+            Some(RateLimit { most: 0, .. }) => Err(RateZero),
+            Some(rate) if rate.per.is_zero() => Err(RatePeriodZero),
+            Some(rate) if rate.per > DAY => Err(RatePeriodTooLong),
+            _ => Ok(()),
+        }
     }
 }

@@ -146,7 +146,7 @@ impl FaultyNetwork {
     /// # use chrome_sockets::testing::FaultyNetwork;
     /// # use chrome_sockets::{App, tcp::ReceiveInfo};
     /// fn listen(app: &App, network: &FaultyNetwork, listener: Recipient<ReceiveInfo>) {
-    ///     app.tcp.on_receive.add_listener(network.subscriber(listener));
+    ///     app.tcp.on_receive.do_add_listener(network.subscriber(listener));
     /// }
     /// ```
     pub fn subscriber<E>(&self, recipient: Recipient<E>) -> Recipient<E>

@@ -48,7 +48,7 @@ async fn a_suspension_waits_for_events_in_every_arbiter() {
         test.app.suspend().await.expect("suspend");
         test.app.resume().await.expect("resume");
         let on_accept = &test.app.tcp_server.on_accept;
-        on_accept.add_listener(test.listener.clone().recipient());
+        on_accept.do_add_listener(test.listener.clone().recipient());
         let (sender, mut kept) = unbounded_channel();
         let keeping_listener = EventSender(sender).start();
         let added = tcp.on_receive.add_listener(keeping_listener.recipient());
@@ -133,7 +133,7 @@ async fn an_event_page_is_restarted_and_receives_every_event_once() {
     let page = EventPage::new(move |app: chrome_sockets::App| {
         let (echo, sender) = (echo.clone(), sender.clone());
         let on_accept = &app.tcp_server.on_accept;
-        on_accept.add_listener(listener().start().recipient());
+        on_accept.do_add_listener(listener().start().recipient());
         app.on_each_arbiter(move |local| {
             echo.start(&local);
             let _ = sender.send((local.index(), Arbiter::current()));

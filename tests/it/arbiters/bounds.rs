@@ -30,7 +30,7 @@ async fn an_app_has_at_most_four_megabytes_unhandled_over_all_arbiters() {
     for _ in 0..PEERS {
         let (client, mut peer) = accept(&mut test, at).await;
         write(&mut peer, &vec![7; EACH]).await;
-        client.set_paused(false);
+        client.do_set_paused(false);
         peers.push((client, peer));
     }
     let mut held = Vec::new();

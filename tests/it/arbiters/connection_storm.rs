@@ -32,7 +32,7 @@ impl Handler<AcceptInfo> for SlowCloser {
         for number in 0..work {
             std::hint::black_box(number);
         }
-        info.client().close();
+        info.client().do_close();
     }
 }
 

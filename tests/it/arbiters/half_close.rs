@@ -54,8 +54,8 @@ impl Handler<AcceptInfo> for Replier {
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
         match self.mode {
-            ReplyMode::ById => self.app.tcp.set_paused(info.client_socket_id, false),
-            _ => info.client().set_paused(false),
+            ReplyMode::ById => self.app.tcp.do_set_paused(info.client_socket_id, false),
+            _ => info.client().do_set_paused(false),
         };
     }
 }
@@ -79,8 +79,8 @@ impl Handler<ReceiveErrorInfo> for Replier {
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
         match self.mode {
-            ReplyMode::ById => self.app.tcp.close(info.socket_id),
-            _ => info.client().close(),
+            ReplyMode::ById => self.app.tcp.do_close(info.socket_id),
+            _ => info.client().do_close(),
         };
     }
 }
@@ -90,19 +90,21 @@ async fn half_close(arbiters: usize, mode: ReplyMode, clients: usize) {
     let (server, tcp) = (&test.app.tcp_server, &test.app.tcp);
     server
         .on_accept
-        .remove_listener(test.listener.clone().recipient());
+        .do_remove_listener(test.listener.clone().recipient());
     tcp.on_receive
-        .remove_listener(test.listener.clone().recipient());
+        .do_remove_listener(test.listener.clone().recipient());
     tcp.on_receive_error
-        .remove_listener(test.listener.clone().recipient());
+        .do_remove_listener(test.listener.clone().recipient());
     let (failed, mut failures) = unbounded_channel();
     let elsewhere = Arbiter::new();
     let app = test.app.clone();
     let answerer = Replier { app, mode, failed };
     let answerer = Replier::start_in_arbiter(&elsewhere.handle(), |_| answerer);
-    server.on_accept.add_listener(answerer.clone().recipient());
+    server
+        .on_accept
+        .do_add_listener(answerer.clone().recipient());
     tcp.on_receive_error
-        .add_listener(answerer.clone().recipient());
+        .do_add_listener(answerer.clone().recipient());
     let added = tcp.on_receive.add_listener(answerer.recipient());
     added.await.expect("the registry runs");
     let (_, at) = test.listen().await;

@@ -36,7 +36,7 @@ pub async fn dial_many(at: SocketAddr, count: usize) -> Vec<TcpStream> {
 
 pub async fn echo_all(test: &mut TestApp, peers: &mut [TcpStream]) {
     for _ in 0..peers.len() {
-        test.accepted().await.set_paused(false);
+        test.accepted().await.do_set_paused(false);
     }
     for peer in peers {
         write(peer, b"echo").await;
@@ -123,7 +123,7 @@ async fn an_accept_error_of_one_listener_pauses_all_listeners_once() {
                 break;
             }
             ListenerEvent::Accept(_, client) => {
-                client.set_paused(false);
+                client.do_set_paused(false);
                 come += 1;
             }
             other => panic!("expected no {other:?}"),
@@ -134,7 +134,7 @@ async fn an_accept_error_of_one_listener_pauses_all_listeners_once() {
     assert!(server.get_info(id).await.expect("it exists").paused);
     server.set_paused(id, false).await.expect("resumed");
     for _ in come..40 {
-        test.accepted().await.set_paused(false);
+        test.accepted().await.do_set_paused(false);
     }
     for peer in &mut peers {
         write(peer, b"echo").await;

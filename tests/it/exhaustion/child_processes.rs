@@ -64,7 +64,7 @@ impl Handler<AcceptInfo> for Echo {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        info.client().set_paused(false);
+        info.client().do_set_paused(false);
     }
 }
 
@@ -90,7 +90,7 @@ impl Handler<ReceiveErrorInfo> for Echo {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        info.client().close();
+        info.client().do_close();
     }
 }
 
@@ -150,11 +150,11 @@ async fn run_server(policy: &str, backlog: i32) {
     let app = App::new("host", &registry);
     let echo = Echo.start();
     let server = &app.tcp_server;
-    server.on_accept.add_listener(echo.clone().recipient());
+    server.on_accept.do_add_listener(echo.clone().recipient());
     let errors = &server.on_accept_error;
-    errors.add_listener(echo.clone().recipient());
-    app.tcp.on_receive.add_listener(echo.clone().recipient());
-    app.tcp.on_receive_error.add_listener(echo.recipient());
+    errors.do_add_listener(echo.clone().recipient());
+    app.tcp.on_receive.do_add_listener(echo.clone().recipient());
+    app.tcp.on_receive_error.do_add_listener(echo.recipient());
 
     let (id, at) = listen(&app, (backlog > 0).then_some(backlog), shares).await;
     let (_, beside) = listen(&app, None, false).await;

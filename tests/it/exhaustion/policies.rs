@@ -142,7 +142,10 @@ fn by_default_clients_without_a_descriptor_wait_and_are_all_served_after_a_resum
 fn go_on_is_refused_for_resources_and_the_default_stays() {
     let mut fixture = Fixture::new("go-on");
     let set = fixture.server.program.stdout.line("policy ");
-    assert!(set.contains("Err(") && set.contains("INVALID"), "{set}");
+    assert!(
+        set.contains("Err(InvalidArgument(ContinueForResources))"),
+        "{set}"
+    );
     fixture.server.program.stdout.line("attempt 1 Pause");
     expect_all_served_by_resuming(fixture, " Pause");
 }

@@ -43,7 +43,7 @@ async fn with_a_full_mailbox(
         may_panic,
     });
     let on_accept = &fixture.test.app.tcp_server.on_accept;
-    on_accept.remove_listener(fixture.test.listener.clone().recipient());
+    on_accept.do_remove_listener(fixture.test.listener.clone().recipient());
     on_accept
         .add_listener(dying.clone().recipient())
         .await

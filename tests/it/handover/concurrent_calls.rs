@@ -168,7 +168,7 @@ async fn calls_of_handlers_of_earlier_events_are_transferred() {
     let (client, mut peer) = accept_persistent(&mut old, address).await;
     client.set_paused(true).await.expect("paused");
     let receive = &old.app.tcp.on_receive;
-    receive.remove_listener(old.listener.clone().recipient());
+    receive.do_remove_listener(old.listener.clone().recipient());
     let elsewhere = Arbiter::new();
     let echo = Echo::start_in_arbiter(&elsewhere.handle(), |_| Echo);
     receive
@@ -177,7 +177,7 @@ async fn calls_of_handlers_of_earlier_events_are_transferred() {
         .expect("added");
     let echo = Echo::start_in_arbiter(&elsewhere.handle(), |_| Echo);
     let there = &new.app.tcp.on_receive;
-    there.remove_listener(new.listener.clone().recipient());
+    there.do_remove_listener(new.listener.clone().recipient());
     there.add_listener(echo.recipient()).await.expect("added");
 
     let data: Vec<u8> = (0..LENGTH).map(|i| (i / 3 % 250) as u8).collect();

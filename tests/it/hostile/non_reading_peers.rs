@@ -13,7 +13,7 @@ impl Handler<AcceptInfo> for Echo {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        info.client().set_paused(false);
+        info.client().do_set_paused(false);
     }
 }
 
@@ -36,10 +36,10 @@ async fn peers_that_never_read_do_not_delay_an_honest_one() {
     let (server, tcp) = (&test.app.tcp_server, &test.app.tcp);
     server
         .on_accept
-        .remove_listener(received.clone().recipient());
-    tcp.on_receive.remove_listener(received.recipient());
-    server.on_accept.add_listener(echo.clone().recipient());
-    tcp.on_receive.add_listener(echo.recipient());
+        .do_remove_listener(received.clone().recipient());
+    tcp.on_receive.do_remove_listener(received.recipient());
+    server.on_accept.do_add_listener(echo.clone().recipient());
+    tcp.on_receive.do_add_listener(echo.recipient());
 
     // More than the 64 windows that all sockets of an app may have unhandled.
     let non_reading: Vec<_> = (0..100)

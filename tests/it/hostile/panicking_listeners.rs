@@ -55,7 +55,7 @@ async fn clients_of_a_listener_that_panics_are_raised_again_for_the_next_one() {
     let (listener, fail) = start_panicking(&arbiter);
     let on_accept = fixture.test.app.tcp_server.on_accept.clone();
     let own = fixture.test.listener.clone().recipient::<AcceptInfo>();
-    on_accept.remove_listener(own.clone());
+    on_accept.do_remove_listener(own.clone());
     on_accept
         .add_listener(listener.clone().recipient())
         .await
@@ -114,8 +114,8 @@ async fn a_listener_that_panics_on_data_loses_none_of_it_and_harms_no_other_sock
         (tcp.on_receive.clone(), tcp.on_receive_error.clone())
     };
     let own = fixture.test.listener.clone().recipient::<ReceiveInfo>();
-    on_receive.remove_listener(own.clone());
-    on_receive_error.add_listener(listener.clone().recipient());
+    on_receive.do_remove_listener(own.clone());
+    on_receive_error.do_add_listener(listener.clone().recipient());
     on_receive
         .add_listener(listener.clone().recipient())
         .await

@@ -254,7 +254,7 @@ async fn a_connection_at_which_the_actor_always_panics_ends_and_is_reported() {
     let (client, mut peer) = fixture.accepted().await;
     let address = peer.local_addr().expect("it is connected");
     fixture.inject(&format!("read=panic,peer={address}"));
-    client.set_paused(false);
+    client.do_set_paused(false);
     write(&mut peer, b"x").await;
     assert_eq!(fixture.test.ended(client.id()).await, NetError::FAILED);
     restarts.panics(ActorKind::ClientSockets, 3).await;
@@ -317,7 +317,7 @@ async fn requests_of_the_registry_to_an_actor_that_panics_are_repeated() {
     info.await.expect("it is carried out");
     assert_eq!(fixture.network.triggered(rule), 1);
     let rule = fixture.inject("panic=clients,times=1");
-    client.set_no_delay(true);
+    client.do_set_no_delay(true);
     app.suspend().await.expect("it is suspended");
     end(&mut fixture.old.1)
         .await

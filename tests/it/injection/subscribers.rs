@@ -46,7 +46,7 @@ impl SubscriberFixture {
     {
         let listener = self.test.listener.clone().recipient();
         let subscriber = self.network.subscriber(listener.clone());
-        event.add_listener(subscriber.clone());
+        event.do_add_listener(subscriber.clone());
         let left = event.remove_listener(listener).await;
         left.expect("the registry runs");
         subscriber

@@ -26,8 +26,8 @@ async fn client_with_held_data(
 ) {
     let (slow_listener, mut began, release, _) = SlowListener::start();
     let received = &test.app.tcp.on_receive;
-    received.remove_listener(test.listener.clone().recipient());
-    received.add_listener(slow_listener.recipient());
+    received.do_remove_listener(test.listener.clone().recipient());
+    received.do_add_listener(slow_listener.recipient());
     let client = test.create().await;
     let mut peer = connect(&test.app, client).await;
     peer.write_all(b"held").await.expect("it is open");
@@ -104,7 +104,7 @@ async fn the_pending_suspension_of_an_unloaded_app_does_not_affect_a_new_app_of_
     let test = TestApp::with_network(ScriptedNetwork::new()).await;
     let app = &test.app;
     let (slow_listener, mut began, release, _) = SlowListener::start();
-    app.on_suspend.add_listener(slow_listener.recipient());
+    app.on_suspend.do_add_listener(slow_listener.recipient());
     let first = app.suspend();
     began.recv().await.expect("it runs");
     sleep(PAUSE_GRACE / 2).await;
@@ -112,7 +112,7 @@ async fn the_pending_suspension_of_an_unloaded_app_does_not_affect_a_new_app_of_
 
     // A new app with the same id, which waits for its listener too.
     let (other, mut began, other_release, _) = SlowListener::start();
-    app.on_suspend.add_listener(other.recipient());
+    app.on_suspend.do_add_listener(other.recipient());
     let client = test.create().await;
     let second = app.suspend();
     began.recv().await.expect("it runs");

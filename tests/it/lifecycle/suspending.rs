@@ -106,7 +106,7 @@ async fn persistent_sockets_keep_their_properties() {
     assert_eq!(infos().await, before);
 
     // They work once listeners are added again.
-    support::subscribe(&test.app, &test.listener);
+    drop(support::subscribe(&test.app, &test.listener));
     peer.write_all(b"x").await.expect("it is open");
     assert_eq!(test.received(client, 1).await, b"x");
     test.app
@@ -125,7 +125,7 @@ async fn a_client_socket_created_while_suspended_receives_and_sends_after_loadin
     suspend(&test.app).await;
     let client = test.create().await;
     resume(&test.app).await;
-    support::subscribe(&test.app, &test.listener);
+    drop(support::subscribe(&test.app, &test.listener));
     let mut peer = connect(&test.app, client).await;
     peer.write_all(b"x").await.expect("it is open");
     assert_eq!(test.received(client, 1).await, b"x");
@@ -204,7 +204,7 @@ async fn a_suspension_waits_for_an_on_accept_in_flight() {
     let (slow_listener, mut began, release, done) = SlowListener::start();
     app.tcp_server
         .on_accept
-        .add_listener(slow_listener.recipient());
+        .do_add_listener(slow_listener.recipient());
     let server = app
         .tcp_server
         .create(Default::default())
@@ -226,7 +226,9 @@ async fn a_suspension_waits_for_an_on_receive_in_flight() {
     let test = TestApp::new().await;
     let app = App::new("slow", &test.registry);
     let (slow_listener, mut began, release, done) = SlowListener::start();
-    app.tcp.on_receive.add_listener(slow_listener.recipient());
+    app.tcp
+        .on_receive
+        .do_add_listener(slow_listener.recipient());
     let client = app
         .tcp
         .create(Default::default())
@@ -244,7 +246,7 @@ async fn a_suspension_raises_on_suspend_first_and_waits_for_its_handlers() {
     let test = TestApp::new().await;
     let app = App::new("slow", &test.registry);
     let (slow_listener, mut began, release, done) = SlowListener::start();
-    app.on_suspend.add_listener(slow_listener.recipient());
+    app.on_suspend.do_add_listener(slow_listener.recipient());
     let client = app
         .tcp
         .create(Default::default())
@@ -273,7 +275,7 @@ async fn a_listener_that_keeps_an_event_forever_is_reported_and_the_app_is_suspe
     let test = TestApp::with_network(chrome_sockets::testing::ScriptedNetwork::new()).await;
     let app = App::new("slow", &test.registry);
     let (slow_listener, mut began, release, _) = SlowListener::start();
-    app.on_suspend.add_listener(slow_listener.recipient());
+    app.on_suspend.do_add_listener(slow_listener.recipient());
     let client = app
         .tcp
         .create(Default::default())
@@ -310,7 +312,10 @@ async fn a_suspension_removes_listeners_so_actors_of_the_app_end() {
     let test = TestApp::new().await;
     let (ended, has_ended) = oneshot::channel();
     let page = Page(Some(ended)).start();
-    test.app.tcp_server.on_accept.add_listener(page.recipient());
+    test.app
+        .tcp_server
+        .on_accept
+        .do_add_listener(page.recipient());
     suspend(&test.app).await;
     within("the end of the page", has_ended)
         .await
@@ -332,7 +337,7 @@ async fn a_client_of_a_suspended_app_receives_all_pending_sends() {
     let test = TestApp::new().await;
     let client = test.create().await;
     let mut peer = connect(&test.app, client).await;
-    test.app.tcp.send(client, vec![7; LENGTH]);
+    drop(test.app.tcp.send(client, vec![7; LENGTH]));
     suspend(&test.app).await;
     let mut all = Vec::new();
     let read = within("the end of what was sent", peer.read_to_end(&mut all)).await;

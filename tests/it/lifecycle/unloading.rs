@@ -67,7 +67,7 @@ async fn after_unload_the_same_id_is_a_new_app() {
     assert!(server > before);
     let peer = dial(at).await;
     test.expect_no_event().await;
-    subscribe(&test.app, &test.listener);
+    drop(subscribe(&test.app, &test.listener));
     expect_accept(&mut test, &peer).await;
     suspend(&test.app).await;
     let _waiting = dial(at).await;
@@ -92,7 +92,7 @@ async fn pending_calls_are_answered_by_an_unload() {
     let app = &test.app;
     // An app that is being suspended, with two pending calls.
     let keeping_listener = KeepingListener::<SuspendInfo>::default().start();
-    app.on_suspend.add_listener(keeping_listener.recipient());
+    app.on_suspend.do_add_listener(keeping_listener.recipient());
     let waiting = [app.suspend(), app.resume(), app.suspend()];
     assert_eq!(app.unload().await, Ok(()));
     for answer in waiting {

@@ -17,9 +17,9 @@ impl Handler<AcceptInfo> for Greeter {
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
         self.clients.fetch_add(1, SeqCst);
-        info.client().set_paused(false);
+        info.client().do_set_paused(false);
         if self.greets {
-            info.client().send(&b"!"[..]);
+            drop(info.client().send(&b"!"[..]));
         }
     }
 }

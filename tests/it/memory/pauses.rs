@@ -17,7 +17,7 @@ impl Handler<AcceptInfo> for KeepingListener {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        info.client().set_paused(false);
+        info.client().do_set_paused(false);
         self.events.push(Box::new(info));
     }
 }

@@ -20,11 +20,11 @@ impl Handler<AcceptInfo> for SleepingListener {
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
         self.clients.fetch_add(1, SeqCst);
-        info.client().update(tcp::SocketProperties {
+        info.client().do_update(tcp::SocketProperties {
             buffer_size: self.buffer_size,
             ..Default::default()
         });
-        info.client().set_paused(false);
+        info.client().do_set_paused(false);
     }
 }
 

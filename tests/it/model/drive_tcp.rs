@@ -396,7 +396,7 @@ fn event_page(listeners: ListenerMap, all: &[Addr<LoggingListener>; LISTENERS]) 
         async move {
             for listener in &listeners {
                 for kind in KINDS {
-                    listen(&app, kind, listener, true);
+                    drop(listen(&app, kind, listener, true));
                 }
             }
             Ok(())

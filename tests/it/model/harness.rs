@@ -229,7 +229,11 @@ impl Harness {
         let answer = call(id);
         let log = self.log.clone();
         actix_rt::spawn(async move {
-            let answer = wrap(answer.await);
+            // The model knows Chrome's number of an invalid argument, not the reason.
+            let answer = wrap(answer.await.map_err(|error| match error {
+                Error::InvalidArgument(_) => server::net(-4),
+                error => error,
+            }));
             log.borrow_mut().answer(id, answer);
         });
         id

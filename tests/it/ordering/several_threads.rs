@@ -47,7 +47,7 @@ impl Handler<AcceptInfo> for NotingListener {
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
         if self.resumes {
-            info.client().set_paused(false);
+            info.client().do_set_paused(false);
         }
         self.record(NotedEvent::Accept(info.client_socket_id));
     }

@@ -93,7 +93,7 @@ async fn network_calls(connect: &str) -> Vec<Call> {
     let test = TestApp::with_network(network.clone()).await;
     let sockets = format!(r#"{{"tcp": {{"connect": "{connect}"}}}}"#);
     let permissions = Permissions::from_sockets(&sockets).expect("valid");
-    test.app.set_permissions(permissions.clone());
+    drop(test.app.set_permissions(permissions.clone()));
     for host in WRITTEN {
         let id = test.create().await;
         let answer = test.app.tcp.connect(id, *host, 80, Any).await;
@@ -168,7 +168,7 @@ async fn a_name_is_resolved_in_the_form_that_was_compared() {
     ] {
         let network = ScriptedNetwork::new();
         let test = TestApp::with_network(network.clone()).await;
-        test.app.set_permissions(permissions);
+        drop(test.app.set_permissions(permissions));
         let mut expected = Vec::new();
         for (written, resolved) in [
             ("Bücher.example", "xn--bcher-kva.example"),
@@ -192,7 +192,7 @@ async fn a_host_without_canonical_form_is_resolved_only_if_any_host_is_permitted
     network.next_resolve("127.1", Ok(vec![IpAddr::from([127, 0, 0, 1])]));
     let test = TestApp::with_network(network.clone()).await;
     let anywhere = Permissions::from_sockets(r#"{"tcp": {"connect": ":80"}}"#);
-    test.app.set_permissions(anywhere.expect("valid"));
+    drop(test.app.set_permissions(anywhere.expect("valid")));
     let id = test.create().await;
     let denied = test.app.tcp.connect(id, "127.1", 81, Any).await;
     assert_eq!(denied, Err(Error::PermissionDenied));

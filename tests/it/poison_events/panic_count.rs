@@ -121,7 +121,7 @@ impl Fixture {
         .start();
         let tcp = &self.test.app.tcp;
         tcp.on_receive_error
-            .add_listener(listener.clone().recipient());
+            .do_add_listener(listener.clone().recipient());
         let added = tcp.on_receive.add_listener(listener.clone().recipient());
         added.await.expect("the registry runs");
         listener

@@ -2,7 +2,7 @@
 
 use chrome_sockets::tcp_server::{AtLimit, Limits};
 use chrome_sockets::testing::ScriptedNetwork;
-use chrome_sockets::{AppLimits, Error, NetError, Registry, tcp};
+use chrome_sockets::{AppLimits, Error, InvalidArgument, Registry, tcp};
 
 use super::limits::connections;
 use super::shared_limits::TwoApps;
@@ -36,14 +36,14 @@ async fn an_app_creates_no_more_sockets_than_its_limit() {
     other.expect("it has no limit");
 
     // The call frees the place, by id and by handle.
-    app.tcp.close(client);
+    app.tcp.do_close(client);
     let server = app.tcp_server.create(Default::default()).await;
     let server = server.expect("one was closed").socket_id;
-    app.tcp_server.close(server);
+    app.tcp_server.do_close(server);
     let client = app.tcp.create(Default::default()).await;
     let client = client.expect("one was closed").socket_id;
     let handle = app.tcp.socket(client).await.expect("it is open");
-    handle.close();
+    handle.do_close();
     apps.test.create().await;
     let name = "x".repeat(chrome_sockets::MAX_NAME + 1);
     let none = AppLimits {
@@ -56,7 +56,7 @@ async fn an_app_creates_no_more_sockets_than_its_limit() {
         ..Default::default()
     };
     let refused = app.tcp.create(bad).await;
-    assert_eq!(refused, Err(NetError::INVALID_ARGUMENT.into()));
+    assert_eq!(refused, Err(InvalidArgument::NameTooLong.into()));
     apps.test.create().await;
     assert_eq!(app.tcp.create(Default::default()).await, Err(too_many));
 }
@@ -70,9 +70,9 @@ async fn invalid_limits_of_an_app_are_refused_and_change_nothing() {
         sockets: Some(0),
     };
     let refused = app.set_limits(limits).await;
-    assert_eq!(refused, Err(NetError::INVALID_ARGUMENT.into()));
+    assert_eq!(refused, Err(InvalidArgument::ConnectionsZero.into()));
     apps.test.create().await;
     let network = ScriptedNetwork::new();
     let refused = Registry::with_network(network).limits(connections(0, AtLimit::Queue));
-    assert_eq!(refused.err(), Some(NetError::INVALID_ARGUMENT));
+    assert_eq!(refused.err(), Some(InvalidArgument::ConnectionsZero));
 }

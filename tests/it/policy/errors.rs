@@ -7,7 +7,7 @@ use chrome_sockets::tcp_server::{
     AcceptAction, AcceptErrorClass, AcceptErrorInfo, AcceptPolicy, BlockReason,
     MAX_CONNECTION_ERRORS, SocketProperties, UNHANDLED_ACCEPT_ERRORS,
 };
-use chrome_sockets::{Error, NetError};
+use chrome_sockets::{Error, InvalidArgument, NetError};
 use support::{EventSender, within};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::Instant;
@@ -338,7 +338,7 @@ async fn a_socket_of_a_suspended_app_is_closed_by_policy_after_loading() {
 async fn a_policy_that_would_retry_forever_is_refused_and_the_old_one_stays() {
     let (mut fixture, mut errors) = Fixture::with(resources(AcceptAction::Shed)).await;
     let refused = fixture.set_policy(resources(AcceptAction::Continue)).await;
-    assert_eq!(refused, Err(NetError::INVALID_ARGUMENT.into()));
+    assert_eq!(refused, Err(InvalidArgument::ContinueForResources.into()));
     fixture.fail(libc::EMFILE);
     let _shed = fixture.dial();
     assert_eq!(next_error(&mut errors).await.action, AcceptAction::Shed);

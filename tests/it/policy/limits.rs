@@ -11,7 +11,7 @@ use chrome_sockets::tcp_server::{
     UNHANDLED_REFUSALS,
 };
 use chrome_sockets::testing::Peer;
-use chrome_sockets::{Error, NetError, ServerSocketId};
+use chrome_sockets::{Error, InvalidArgument, NetError, ServerSocketId};
 use socket2::{Domain, Socket, Type};
 use support::{EventSender, LIMIT, TestApp, within};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -73,7 +73,7 @@ async fn at_the_limit_connections_wait_and_each_end_admits_one() {
     assert_eq!(info.backlog, Some(4));
 
     // However it ends: by `close`, `disconnect`, or its peer.
-    clients.remove(0).close();
+    clients.remove(0).do_close();
     clients.push(fixture.test.accepted().await);
     let kept = clients.remove(0);
     kept.disconnect().await.expect("it is connected");
@@ -339,16 +339,17 @@ async fn invalid_limits_are_refused_and_the_old_ones_stay() {
         ..Default::default()
     };
     let second = Duration::from_secs(1);
-    for bad in [
-        connections(0, AtLimit::Queue),
-        per_peer(limit(0, AtLimit::Close)),
-        per_peer(limit(1, AtLimit::Queue)),
-        rate(0, second),
-        rate(1, Duration::ZERO),
-        rate(1, Duration::MAX),
+    use InvalidArgument::*;
+    for (bad, error) in [
+        (connections(0, AtLimit::Queue), ConnectionsZero),
+        (per_peer(limit(0, AtLimit::Close)), PerPeerZero),
+        (per_peer(limit(1, AtLimit::Queue)), PerPeerQueue),
+        (rate(0, second), RateZero),
+        (rate(1, Duration::ZERO), RatePeriodZero),
+        (rate(1, Duration::MAX), RatePeriodTooLong),
     ] {
         let refused = set(&fixture.test, fixture.id, bad).await;
-        assert_eq!(refused, Err(NetError::INVALID_ARGUMENT.into()), "{bad:?}");
+        assert_eq!(refused, Err(error.into()), "{bad:?}");
     }
     let unknown = set(&fixture.test, 999.into(), Limits::default()).await;
     assert_eq!(unknown, Err(Error::SocketNotFound));

@@ -9,7 +9,7 @@ use chrome_sockets::tcp_server::{
 };
 use chrome_sockets::testing::{Peer, ScriptedNetwork};
 use chrome_sockets::{
-    App, AppLimits, Error, NetError, Registry, ServerSocketId, SetRegistryLimits, tcp,
+    App, AppLimits, Error, InvalidArgument, Registry, ServerSocketId, SetRegistryLimits, tcp,
 };
 use support::{LIMIT, ListenerEvent, TestApp, subscribe, within};
 
@@ -138,7 +138,7 @@ async fn all_apps_share_the_registrys_limit_which_can_change_at_any_time() {
     apps.accepted().await;
     apps.test.expect_no_event().await;
     let refused = apps.limit_registry(connections(0, AtLimit::Close)).await;
-    assert_eq!(refused, Err(NetError::INVALID_ARGUMENT.into()));
+    assert_eq!(refused, Err(InvalidArgument::ConnectionsZero.into()));
     assert_eq!(apps.blocked_by(&app, one).await, blocked, "as before");
     let none = apps.limit_registry(Limits::default()).await;
     none.expect("valid limits");

@@ -163,7 +163,7 @@ async fn a_kept_event_does_not_keep_its_listener_alive() {
     let tcp = &fixture.test.app.tcp;
     let actor = listener.actor;
     let ends = &tcp.on_receive_error;
-    ends.remove_listener(actor.clone().recipient());
+    ends.do_remove_listener(actor.clone().recipient());
     let removed = tcp.on_receive.remove_listener(actor.recipient()).await;
     removed.expect("the registry runs");
     // Its last address is gone: it ends, and with it its record.

@@ -54,12 +54,12 @@ async fn subscribe_dying_listener(
     let (tcp, server) = (&app.tcp, &app.tcp_server);
     server
         .on_accept
-        .add_listener(dying_listener.clone().recipient());
+        .do_add_listener(dying_listener.clone().recipient());
     server
         .on_accept_error
-        .add_listener(dying_listener.clone().recipient());
+        .do_add_listener(dying_listener.clone().recipient());
     tcp.on_receive_error
-        .add_listener(dying_listener.clone().recipient());
+        .do_add_listener(dying_listener.clone().recipient());
     tcp.on_receive
         .add_listener(dying_listener.clone().recipient())
         .await
@@ -69,11 +69,11 @@ async fn unsubscribe(app: &App, dying_listener: &Addr<DyingListener>) {
     let (tcp, server) = (&app.tcp, &app.tcp_server);
     server
         .on_accept
-        .remove_listener(dying_listener.clone().recipient());
+        .do_remove_listener(dying_listener.clone().recipient());
     let errors = &server.on_accept_error;
-    errors.remove_listener(dying_listener.clone().recipient());
+    errors.do_remove_listener(dying_listener.clone().recipient());
     let ends = &tcp.on_receive_error;
-    ends.remove_listener(dying_listener.clone().recipient());
+    ends.do_remove_listener(dying_listener.clone().recipient());
     let left = tcp
         .on_receive
         .remove_listener(dying_listener.clone().recipient());
@@ -160,7 +160,7 @@ async fn remove_all_listeners(test: &TestApp) {
     remove_listener(test).await;
     let (server, listener) = (&test.app.tcp_server, &test.listener);
     let errors = &server.on_accept_error;
-    errors.remove_listener(listener.clone().recipient());
+    errors.do_remove_listener(listener.clone().recipient());
     let accepts = &server.on_accept;
     let removed = accepts.remove_listener(listener.clone().recipient()).await;
     removed.expect("the registry runs");

@@ -146,9 +146,9 @@ impl ReceivedStream {
 
 async fn subscribe(app: &App, listener: &Addr<PanickingListener>) {
     let (server, tcp) = (&app.tcp_server, &app.tcp);
-    tcp.on_receive.add_listener(listener.clone().recipient());
+    tcp.on_receive.do_add_listener(listener.clone().recipient());
     tcp.on_receive_error
-        .add_listener(listener.clone().recipient());
+        .do_add_listener(listener.clone().recipient());
     let added = server.on_accept.add_listener(listener.clone().recipient());
     added.await.expect("the registry runs");
 }
@@ -216,7 +216,7 @@ async fn a_listener_that_panics_at_random_receives_every_byte_in_order() {
             NotedEvent::Accept(client) => {
                 let before = received.insert(client.id(), ReceivedStream::default());
                 assert!(before.is_none(), "it is raised once");
-                client.set_paused(false);
+                client.do_set_paused(false);
             }
             NotedEvent::Data(id, data, again) => {
                 panics += u32::from(again);

@@ -122,7 +122,7 @@ async fn call_tcp(app: &App, step: &Step<'_>, function: &str, args: &[Value]) ->
 fn answer(outcome: Result<Value, Error>, failed: fn(Error) -> Value) -> Value {
     match outcome {
         Ok(arguments) => json!({ "result": arguments }),
-        Err(error) => json!({ "result": failed(error), "lastError": error.to_string() }),
+        Err(error) => json!({ "result": failed(error), "lastError": error.last_error() }),
     }
 }
 

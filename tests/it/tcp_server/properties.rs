@@ -1,7 +1,7 @@
 //! `create`, `update`, `getInfo` and `getSockets`.
 
 use chrome_sockets::tcp_server::SocketProperties;
-use chrome_sockets::{Error, MAX_NAME, NetError};
+use chrome_sockets::{Error, InvalidArgument, MAX_NAME};
 use support::TestApp;
 
 use super::{create, dial};
@@ -113,7 +113,7 @@ async fn a_name_above_the_limit_is_refused_and_changes_nothing() {
     let test = TestApp::new().await;
     let server = &test.app.tcp_server;
     let too_long = "x".repeat(MAX_NAME + 1);
-    let invalid = Error::Net(NetError::INVALID_ARGUMENT);
+    let invalid = Error::from(InvalidArgument::NameTooLong);
     assert_eq!(server.create(named(&too_long)).await, Err(invalid));
     assert_eq!(server.get_sockets().await, Ok(Vec::new()));
 

@@ -57,13 +57,13 @@ impl KeptEvents {
         let keeping_listener = keeping_listener.start();
         app.tcp_server
             .on_accept
-            .add_listener(keeping_listener.clone().recipient());
+            .do_add_listener(keeping_listener.clone().recipient());
         app.tcp
             .on_receive
-            .add_listener(keeping_listener.clone().recipient());
+            .do_add_listener(keeping_listener.clone().recipient());
         app.tcp
             .on_receive_error
-            .add_listener(keeping_listener.recipient());
+            .do_add_listener(keeping_listener.recipient());
         let created = app.tcp_server.create(Default::default()).await;
         let server = created.expect("create").socket_id;
         let listening = app.tcp_server.listen(server, "127.0.0.1", 0, None);

@@ -141,7 +141,7 @@ async fn a_suspended_app_is_loaded_to_set_tls_again() {
     old.test.app.suspend().await.expect("suspend");
     let (listener, server) = (new.another_listener(), old.server());
     let page = EventPage::new(move |app| {
-        app.tcp_server.set_tls(id, Some(server.clone()));
+        drop(app.tcp_server.set_tls(id, Some(server.clone())));
         subscribe(&app, &listener().start())
     });
     new.app.suspend().await.expect("suspend");

@@ -61,7 +61,7 @@ impl Handler<AcceptInfo> for Server {
         let client = info.client();
         if self.mode == Mode::Accept {
             // It is paused from the start, and never read.
-            client.close();
+            client.do_close();
             return;
         }
         resume(&info);
@@ -79,7 +79,7 @@ impl Handler<ReceiveInfo> for Server {
         let client = info.client().clone();
         if let Err(error) = self.answer(&client, info, context) {
             log::warn!("client socket {}: {error}", client.id());
-            client.close();
+            client.do_close();
         }
     }
 }
@@ -111,7 +111,7 @@ impl Server {
                 let answer = async move {
                     if let Err(error) = pause_and_resume(&client, data).await {
                         log::warn!("client socket {}: {error}", client.id());
-                        client.close();
+                        client.do_close();
                     }
                 };
                 context.spawn(answer.into_actor(self));
@@ -140,6 +140,6 @@ impl Handler<ReceiveErrorInfo> for Server {
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
         let client = info.client();
         self.clients.remove(&client.id());
-        client.close();
+        client.do_close();
     }
 }

@@ -57,7 +57,7 @@ impl Stream for Sink {
 }
 
 /// A socket without state. Its actor lives as long as the returned values.
-pub(in crate::tcp::connection) fn socket() -> (
+pub(in crate::tcp) fn socket() -> (
     ClientSocket,
     Arc<CommandQueue>,
     SupervisedActor<SocketTable>,
