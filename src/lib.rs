@@ -119,6 +119,9 @@
 mod sync;
 
 mod ids;
+
+mod address;
+
 mod net_error;
 
 mod error;
@@ -171,6 +174,7 @@ pub mod lifecycle {
     };
 }
 
+pub use address::{Address, Endpoint};
 pub use answer::Answer;
 pub use app::{App, LocalArbiter, OnEvent, Tcp, TcpServer};
 pub use error::Error;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::address::Endpoint;
 use crate::answer::Answer;
 use crate::app::caller::Caller;
 use crate::app::event::OnEvent;
@@ -12,8 +13,9 @@ use crate::tcp::Timeouts;
 use crate::tcp_server::SetTls;
 use crate::tcp_server::{
     AcceptErrorInfo, AcceptInfo, AcceptPolicy, Close, Create, CreateInfo, Disconnect, Drain,
-    GetInfo, GetSockets, HandshakeErrorInfo, Limits, Listen, RefusedInfo, SetAcceptPolicy,
-    SetLimits, SetPaused, SetReusePort, SetTimeouts, SocketInfo, SocketProperties, Update,
+    GetInfo, GetSockets, HandshakeErrorInfo, Limits, Listen, ListenOn, ListenOptions, RefusedInfo,
+    SetAcceptPolicy, SetLimits, SetPaused, SetReusePort, SetTimeouts, SocketInfo, SocketProperties,
+    Update,
 };
 #[cfg(feature = "tls")]
 use crate::tls;
@@ -206,6 +208,36 @@ impl TcpServer {
     ) -> Answer<()> {
         self.caller
             .call(|app| Listen::new(app, socket_id, address.into(), port, backlog))
+    }
+
+    /// Beyond Chrome: as [`listen`](Self::listen), with an address of Rust and with
+    /// [`ListenOptions`].
+    ///
+    /// `endpoint` is a `SocketAddr`, or a pair of an IP address and a port. The IP
+    /// address may be a text, which may name the interface of a link-local address:
+    /// `("fe80::1%eth0", 80)` or `("fe80::1%2", 80)`. A link-local `SocketAddrV6` needs
+    /// its scope id. Permissions name addresses without scopes.
+    ///
+    /// With [`ipv6_only`](ListenOptions::ipv6_only), `::` and `0.0.0.0` can have a
+    /// server socket each, on the same port.
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen), and:
+    /// - [`ADDRESS_INVALID`](crate::NetError::ADDRESS_INVALID): there is no such
+    ///   interface.
+    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): `ipv6_only` with an
+    ///   IPv4 address, a scope at an address that is not link-local, or a link-local
+    ///   address without a scope.
+    /// - [`NOT_IMPLEMENTED`](crate::NetError::NOT_IMPLEMENTED): `ipv6_only` on a
+    ///   network without it, such as the scripted one.
+    pub fn listen_on(
+        &self,
+        socket_id: ServerSocketId,
+        endpoint: impl Into<Endpoint>,
+        options: ListenOptions,
+    ) -> Answer<()> {
+        self.caller
+            .call(|app| ListenOn::new(app, socket_id, endpoint.into(), options))
     }
 
     /// Beyond Chrome, with the feature `tls`: encrypts the connections that are

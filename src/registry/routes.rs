@@ -115,6 +115,7 @@ server_calls! {
     #[cfg(feature = "tls")]
     SetTls -> ();
     Listen -> ();
+    ListenOn -> ();
     Disconnect -> ();
     GetInfo -> tcp_server::SocketInfo;
 }
@@ -167,6 +168,10 @@ client_calls! {
     };
     Connect -> (): |it, socket, reply| {
         let target = Target::new(&it.peer_address, it.peer_port, it.dns_query_type);
+        socket.do_send(Command::Connect(Box::new(target), reply))
+    };
+    ConnectTo -> (): |it, socket, reply| {
+        let target = Target::of(it.endpoint, it.options);
         socket.do_send(Command::Connect(Box::new(target), reply))
     };
     Secure -> (): |it, socket, reply| {

@@ -5,11 +5,14 @@
 
 use std::time::Duration;
 
+use crate::address::Endpoint;
 use crate::answer::messages;
 use crate::draining::Drained;
 use crate::ids::ServerSocketId;
 use crate::tcp::Timeouts;
-use crate::tcp_server::{AcceptPolicy, CreateInfo, Limits, SocketInfo, SocketProperties};
+use crate::tcp_server::{
+    AcceptPolicy, CreateInfo, Limits, ListenOptions, SocketInfo, SocketProperties,
+};
 
 messages! {
     /// `tcpServer.create`.
@@ -77,6 +80,16 @@ messages! {
         /// How many connections may wait to be accepted, at least 1. The default is
         /// [`DEFAULT_BACKLOG`](super::DEFAULT_BACKLOG).
         backlog: Option<i32>,
+    } -> ();
+
+    /// `listenOn` (beyond Chrome).
+    ListenOn {
+        /// The socket.
+        socket_id: ServerSocketId,
+        /// An address of this machine.
+        endpoint: Endpoint,
+        /// How it listens.
+        options: ListenOptions,
     } -> ();
 
     /// `tcpServer.disconnect`.

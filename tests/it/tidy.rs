@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 /// The layers of `src`, lowest first: a file names nothing of a layer after
 /// its own. `lib.rs` stands above them all.
-const LAYERS: [&str; 23] = [
+const LAYERS: [&str; 24] = [
     "sync",
     "ids",
+    "address",
     "net_error",
     "error",
     "answer",
