@@ -156,6 +156,7 @@ async fn disconnect_keeps_id_and_properties() {
     expected.connected = false;
     expected.peer_address = None;
     expected.peer_port = None;
+    (expected.local, expected.peer) = (None, None);
     assert_eq!(client.get_info().await, Ok(expected));
 }
 
