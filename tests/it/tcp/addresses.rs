@@ -174,19 +174,22 @@ async fn a_local_address_that_cannot_be_used_is_refused_and_the_socket_can_conne
 }
 
 #[actix_rt::test]
-async fn only_addresses_of_the_local_addresss_family_are_tried() {
-    let names: Vec<IpAddr> = vec![address("::1", 0).ip(), address("127.0.0.1", 0).ip()];
+async fn only_addresses_of_the_family_of_the_local_address_are_tried() {
+    let names: Vec<IpAddr> = vec![address("127.0.0.1", 0).ip(), address("::1", 0).ip()];
     let test = TestApp::with_network(FixedNames(names)).await;
-    let (_listener, at) = foreign_listener().await;
+    let (listener, at) = foreign_listener().await;
     let id = test.create().await;
     let options = from(address("127.0.80.4", 0));
-    let connected = test
-        .app
-        .tcp
-        .connect_to(id, ("two.example", at.port()), options);
+    let endpoint = ("two.example", at.port());
+    let connected = test.app.tcp.connect_to(id, endpoint, options);
     assert_eq!(connected.await, Ok(()));
     let info = test.app.tcp.get_info(id).await.expect("it exists");
     assert_eq!(info.peer_addr(), Some(at));
+    drop(listener);
+    // The error of the last address that is tried, which is the first of the name.
+    let id = test.create().await;
+    let refused = test.app.tcp.connect_to(id, endpoint, options);
+    assert_eq!(code("connect_to", refused).await, -102);
 }
 
 #[actix_rt::test]
