@@ -31,8 +31,10 @@ pub struct SocketProperties {
     /// limit, which is the default. At most `i32::MAX` milliseconds.
     ///
     /// It holds for the present connection and for later ones. The OS measures it also for data that
-    /// it has accepted already and for keep-alive probes, unlike [`Timeouts::send`], and reports
-    /// [`TIMED_OUT`](NetError::TIMED_OUT). On systems without the option (it exists on Linux),
+    /// it has accepted already and for keep-alive probes, unlike [`Timeouts::send`]. Its
+    /// [`TIMED_OUT`](NetError::TIMED_OUT) is reported once: by the answers of sends that wait, whose
+    /// connection then ends with [`CONNECTION_CLOSED`](NetError::CONNECTION_CLOSED), or by
+    /// `onReceiveError` if no send waits. On systems without the option (it exists on Linux),
     /// setting it answers [`NOT_IMPLEMENTED`](NetError::NOT_IMPLEMENTED).
     pub user_timeout: Option<Duration>,
 }

@@ -18,6 +18,7 @@ mod properties;
 mod quota;
 mod receiving;
 mod sending;
+mod user_timeout;
 
 use std::net::SocketAddr;
 use std::sync::LazyLock;
