@@ -158,6 +158,9 @@ pub(crate) struct ClientRecord {
     pub(crate) never_resumed: bool,
     #[serde(default)]
     pub(crate) timeouts: Option<TimeoutsRecord>,
+    /// `TCP_USER_TIMEOUT`, if the app has set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) user_timeout: Option<Duration>,
     /// Whether its app is suspended.
     pub(crate) suspended: bool,
     /// The server socket that accepted it, if it was not delivered to a listener yet.

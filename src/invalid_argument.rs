@@ -62,6 +62,9 @@ invalid_arguments! {
     PortOutOfRange: "port", "outside 0–65535";
     PeerPortOutOfRange: "peer_port", "outside 0–65535";
     BacklogBelowOne: "backlog", "below 1";
+    Ipv6OnlyForIpv4: "ipv6_only", "set for an IPv4 address";
+    ConnectTimeoutZero: "timeout", "zero; `None` means no timeout";
+    UserTimeoutTooLong: "user_timeout", "longer than 2³¹ − 1 ms";
     AlreadySecured: "socket_id", "the socket is secured already, or is being secured";
 
     ClaimTimeoutZero: "claim", "zero; `None` means no timeout";

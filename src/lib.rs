@@ -179,6 +179,9 @@
 mod sync;
 
 mod ids;
+
+mod address;
+
 mod net_error;
 
 mod invalid_argument;
@@ -233,6 +236,7 @@ pub mod lifecycle {
     };
 }
 
+pub use address::{Address, Endpoint};
 pub use answer::Answer;
 pub use app::{App, LocalArbiter, OnEvent, Tcp, TcpServer};
 pub use error::Error;

@@ -2,14 +2,16 @@
 
 use bytes::Bytes;
 
+use crate::address::Endpoint;
 use crate::answer::Answer;
 use crate::app::caller::Caller;
 use crate::app::event::OnEvent;
 use crate::ids::ClientSocketId;
 use crate::tcp::{
-    ClientSocket, Close, Connect, Create, CreateInfo, Disconnect, DnsQueryType, GetInfo, GetSocket,
-    GetSockets, ReceiveErrorInfo, ReceiveInfo, Secure, SecureOptions, Send, SendInfo, SetKeepAlive,
-    SetNoDelay, SetPaused, SetTimeouts, SocketInfo, SocketProperties, Timeouts, Update,
+    ClientSocket, Close, Connect, ConnectOptions, ConnectTo, Create, CreateInfo, Disconnect,
+    DnsQueryType, GetInfo, GetSocket, GetSockets, ReceiveErrorInfo, ReceiveInfo, Secure,
+    SecureOptions, Send, SendInfo, SetKeepAlive, SetNoDelay, SetPaused, SetTimeouts, SocketInfo,
+    SocketProperties, Timeouts, Update,
 };
 
 /// `chrome.sockets.tcp`: the client sockets of an [`App`](crate::App),
@@ -124,12 +126,20 @@ impl Tcp {
 
     /// `tcp.connect`: connects to a host name or an IP address. A name is resolved
     /// outside the actor's thread; a name that is not ASCII by its ASCII form
-    /// (UTS 46). Its addresses are tried in the resolver's order. A socket that is
-    /// not paused receives at once. `close` and `disconnect` end the attempt,
+    /// (UTS 46). A socket that is not paused receives at once. `close` and `disconnect` end the attempt,
     /// which answers [`ABORTED`](crate::NetError::ABORTED).
     ///
+    /// If a name has several addresses, this follows RFC 8305 (happy eyeballs). The
+    /// addresses of IPv4 and IPv6 are tried alternately, beginning with the
+    /// resolver's first address. An attempt starts 250 ms after the one before it,
+    /// or as soon as an attempt fails; at most eight run at once. The first that
+    /// succeeds is the connection, and the others are cancelled.
+    ///
     /// # Errors
-    /// After an error the socket is as before and may connect again.
+    /// After an error the socket is as before and may connect again. If no address of
+    /// a name can be reached, the error is that of the last one, or
+    /// [`NETWORK_ACCESS_DENIED`](crate::NetError::NETWORK_ACCESS_DENIED) if any of
+    /// them was denied.
     /// - [`PermissionDenied`](crate::Error::PermissionDenied): the app may not
     ///   connect to this host and port. This is checked first, before the other
     ///   arguments and the state of the socket, and before the name is resolved.
@@ -160,6 +170,38 @@ impl Tcp {
                 dns_query_type,
             )
         })
+    }
+
+    /// Beyond Chrome: as [`connect`](Self::connect), with an address of Rust and with
+    /// [`ConnectOptions`]: a timeout, and the local address.
+    ///
+    /// `endpoint` is a `SocketAddr`, or a pair of a host and a port. The host is a name
+    /// or an IP address, which may name the interface of a link-local address:
+    /// `("fe80::1%eth0", 80)` or `("fe80::1%2", 80)`. Permissions name addresses
+    /// without scopes, and do not concern the local address.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), and:
+    /// - [`CONNECTION_TIMED_OUT`](crate::NetError::CONNECTION_TIMED_OUT): the timeout
+    ///   has elapsed. A look-up that is running keeps its place until the resolver
+    ///   answers ([`LOOKUPS_OF_APP`](crate::tcp::LOOKUPS_OF_APP)).
+    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): the timeout is zero,
+    ///   or a link-local address has no scope.
+    /// - [`ADDRESS_INVALID`](crate::NetError::ADDRESS_INVALID): the local address is
+    ///   not one of this machine, or no address of the host has its family; there is
+    ///   no such interface.
+    /// - [`ADDRESS_IN_USE`](crate::NetError::ADDRESS_IN_USE): another socket has the
+    ///   local port.
+    /// - [`NOT_IMPLEMENTED`](crate::NetError::NOT_IMPLEMENTED): a local address on a
+    ///   network that cannot choose it, such as the scripted one.
+    pub fn connect_to(
+        &self,
+        socket_id: ClientSocketId,
+        endpoint: impl Into<Endpoint>,
+        options: ConnectOptions,
+    ) -> Answer<()> {
+        self.caller
+            .call(|app| ConnectTo::new(app, socket_id, endpoint.into(), options))
     }
 
     /// `tcp.disconnect`: ends the connection; the socket keeps its id and may

@@ -1,7 +1,13 @@
 //! `chrome.sockets.tcpServer` of one app.
 
+use crate::error::Error;
+use crate::registry::Registry;
+use crate::tcp_server::ListenCall;
+use actix::Handler;
+use actix::Message;
 use std::time::Duration;
 
+use crate::address::Endpoint;
 use crate::answer::Answer;
 use crate::app::caller::Caller;
 use crate::app::event::OnEvent;
@@ -12,8 +18,9 @@ use crate::tcp::Timeouts;
 use crate::tcp_server::SetTls;
 use crate::tcp_server::{
     AcceptErrorInfo, AcceptInfo, AcceptPolicy, Close, Create, CreateInfo, Disconnect, Drain,
-    GetInfo, GetSockets, HandshakeErrorInfo, Limits, Listen, RefusedInfo, SetAcceptPolicy,
-    SetLimits, SetPaused, SetReusePort, SetTimeouts, SocketInfo, SocketProperties, Update,
+    GetInfo, GetSockets, HandshakeErrorInfo, Limits, Listen, ListenOn, ListenOptions, RefusedInfo,
+    SetAcceptPolicy, SetLimits, SetPaused, SetReusePort, SetTimeouts, SocketInfo, SocketProperties,
+    Update,
 };
 #[cfg(feature = "tls")]
 use crate::tls;
@@ -209,7 +216,44 @@ impl TcpServer {
         backlog: Option<i32>,
     ) -> Answer<()> {
         let app = self.caller.app().clone();
-        let call = Listen::new(app, socket_id, address.into(), port, backlog);
+        self.send_listen(Listen::new(app, socket_id, address.into(), port, backlog))
+    }
+
+    /// Beyond Chrome: as [`listen`](Self::listen), with an address of Rust and with
+    /// [`ListenOptions`].
+    ///
+    /// `endpoint` is a `SocketAddr`, or a pair of an IP address and a port. The IP
+    /// address may be a text, which may name the interface of a link-local address:
+    /// `("fe80::1%eth0", 80)` or `("fe80::1%2", 80)`. A link-local `SocketAddrV6` needs
+    /// its scope id. Permissions name addresses without scopes.
+    ///
+    /// With [`ipv6_only`](ListenOptions::ipv6_only), `::` and `0.0.0.0` can have a
+    /// server socket each, on the same port.
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen), and:
+    /// - [`ADDRESS_INVALID`](crate::NetError::ADDRESS_INVALID): there is no such
+    ///   interface.
+    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): `ipv6_only` with an
+    ///   IPv4 address, a scope at an address that is not link-local, or a link-local
+    ///   address without a scope.
+    /// - [`NOT_IMPLEMENTED`](crate::NetError::NOT_IMPLEMENTED): `ipv6_only` on a
+    ///   network without it, such as the scripted one.
+    pub fn listen_on(
+        &self,
+        socket_id: ServerSocketId,
+        endpoint: impl Into<Endpoint>,
+        options: ListenOptions,
+    ) -> Answer<()> {
+        let app = self.caller.app().clone();
+        self.send_listen(ListenOn::new(app, socket_id, endpoint.into(), options))
+    }
+
+    fn send_listen<M>(&self, call: M) -> Answer<()>
+    where
+        Registry: Handler<M>,
+        M: ListenCall + Message<Result = Result<(), Error>> + Clone + Send + Sync + 'static,
+    {
         let ignored = call.clone();
         let (answer, reply) = Answer::logged_pair(move |error| ignored.log_ignored(error));
         self.caller.send(|_| call, reply);

@@ -181,8 +181,12 @@ impl Permissions {
     /// Whether [`listen`](crate::TcpServer::listen) is permitted on this address and
     /// port.
     pub fn may_listen(&self, address: &str, port: i32) -> bool {
-        let host = Host::parse(address);
-        self.tcp_server.listen.any_matches(host.ok().as_ref(), port)
+        self.may_listen_at(Host::parse(address).ok().as_ref(), port)
+    }
+
+    /// As [`may_listen`](Self::may_listen), for a parsed address; `None` is a text that is none.
+    pub(crate) fn may_listen_at(&self, host: Option<&Host>, port: i32) -> bool {
+        self.tcp_server.listen.any_matches(host, port)
     }
 
     /// Whether [`connect`](crate::Tcp::connect) is permitted to this address and port.

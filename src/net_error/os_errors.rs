@@ -162,6 +162,7 @@ fn from_kind(kind: io::ErrorKind) -> NetError {
         Kind::NotConnected => NetError::SOCKET_NOT_CONNECTED,
         Kind::InvalidInput => NetError::INVALID_ARGUMENT,
         Kind::OutOfMemory => NetError::OUT_OF_MEMORY,
+        Kind::Unsupported => NetError::NOT_IMPLEMENTED,
         _ => NetError::FAILED,
     }
 }

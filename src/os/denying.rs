@@ -58,6 +58,33 @@ fn access_denied() -> io::Error {
     Errno::ACCESS.into()
 }
 
+impl DenyingNetwork {
+    /// Connects to `address` by `connect`, unless it is denied.
+    fn connect_by(
+        &self,
+        address: SocketAddr,
+        connect: impl FnOnce(&dyn Network) -> BoxFuture<'static, io::Result<Box<dyn Stream>>>,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        if self.denied.is_empty() {
+            return connect(&*self.inner);
+        }
+        if self.denied.contains(address, None) {
+            return std::future::ready(Err(access_denied())).boxed();
+        }
+        // Which addresses are this machine's own is known only from a connection's local address.
+        let denied = self.denied.clone();
+        let connecting = connect(&*self.inner);
+        let connected = async move {
+            let stream = connecting.await?;
+            match denied.contains(address, stream.local_addr().ok()) {
+                true => Err(access_denied()),
+                false => Ok(stream),
+            }
+        };
+        connected.boxed()
+    }
+}
+
 impl Network for DenyingNetwork {
     fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
         self.inner.listen(address, backlog)
@@ -65,6 +92,19 @@ impl Network for DenyingNetwork {
 
     fn listen_shared(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
         self.inner.listen_shared(address, backlog)
+    }
+
+    fn listen_ipv6_only(
+        &self,
+        address: SocketAddr,
+        backlog: u32,
+        shared: bool,
+    ) -> io::Result<Box<dyn Listener>> {
+        self.inner.listen_ipv6_only(address, backlog, shared)
+    }
+
+    fn scope_id(&self, interface: &str) -> io::Result<u32> {
+        self.inner.scope_id(interface)
     }
 
     fn resolve(&self, host: &str) -> Resolving {
@@ -76,23 +116,29 @@ impl Network for DenyingNetwork {
     }
 
     fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
-        if self.denied.is_empty() {
-            return self.inner.connect(address);
-        }
-        if self.denied.contains(address, None) {
+        self.connect_by(address, |network| network.connect(address))
+    }
+
+    fn connect_from(
+        &self,
+        local: SocketAddr,
+        address: SocketAddr,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        // The app has chosen the local address, so it does not tell whether the peer is this machine.
+        // Only an address of this machine can be listened on.
+        let is_own = || {
+            let mut any_port = address;
+            any_port.set_port(0);
+            let listened = self.inner.listen(any_port, 1);
+            listened.map_or_else(
+                |error| error.kind() != io::ErrorKind::AddrNotAvailable,
+                |_| true,
+            )
+        };
+        if self.denied.contains(address, Some(address)) && is_own() {
             return std::future::ready(Err(access_denied())).boxed();
         }
-        // Which addresses are this machine's own is known only from a connection's local address.
-        let denied = self.denied.clone();
-        let connecting = self.inner.connect(address);
-        let connected = async move {
-            let stream = connecting.await?;
-            match denied.contains(address, stream.local_addr().ok()) {
-                true => Err(access_denied()),
-                false => Ok(stream),
-            }
-        };
-        connected.boxed()
+        self.connect_by(address, |network| network.connect_from(local, address))
     }
 
     fn adopt_listener(&self, listener: OwnedFd) -> io::Result<Box<dyn Listener>> {
@@ -148,6 +194,52 @@ mod tests {
         let permit = Arc::new(());
         drop(network.resolve_with_permit("host.example", Box::new(permit.clone())));
         assert_eq!(Arc::strong_count(&permit), 2);
+    }
+
+    /// Its only address is 10.0.0.7, and no connection is established.
+    struct OneAddress;
+
+    impl Network for OneAddress {
+        fn listen(&self, address: SocketAddr, _: u32) -> io::Result<Box<dyn Listener>> {
+            match address.ip() == IpAddr::from([10, 0, 0, 7]) {
+                true => Err(Errno::ADDRINUSE.into()),
+                false => Err(Errno::ADDRNOTAVAIL.into()),
+            }
+        }
+
+        fn resolve(&self, _: &str) -> Resolving {
+            pending().boxed()
+        }
+
+        fn connect(&self, _: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+            pending().boxed()
+        }
+
+        fn connect_from(
+            &self,
+            _: SocketAddr,
+            _: SocketAddr,
+        ) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+            pending().boxed()
+        }
+    }
+
+    #[test]
+    fn a_chosen_local_address_reaches_no_denied_address() {
+        let network = DenyingNetwork {
+            inner: Arc::new(OneAddress),
+            denied: DeniedAddresses::default(),
+        };
+        network.denied.add(SocketAddr::from(([0, 0, 0, 0], 80)));
+        let from = SocketAddr::from(([127, 0, 0, 1], 0));
+        for (peer, denies) in [
+            (SocketAddr::from(([10, 0, 0, 7], 80)), true),
+            (SocketAddr::from(([10, 0, 0, 7], 81)), false),
+            (SocketAddr::from(([10, 0, 0, 8], 80)), false),
+        ] {
+            let result = network.connect_from(from, peer).now_or_never();
+            assert_eq!(result.is_some(), denies, "{peer}");
+        }
     }
 
     #[test]

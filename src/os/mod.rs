@@ -12,7 +12,7 @@ mod net;
 use std::future::Future;
 use std::io;
 use std::io::IoSlice;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
@@ -31,6 +31,9 @@ pub(crate) use crate::os::net::peer_of;
 /// The keepalive time and interval of a connection whose app has set none: Chromium's value.
 const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(45);
 
+/// Whether the OS has `TCP_USER_TIMEOUT`.
+pub(crate) const HAS_USER_TIMEOUT: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
 /// Opens sockets, or adopts those of another process. Its methods are called inside a tokio runtime.
 pub trait Network: Send + Sync + 'static {
     /// Binds and listens.
@@ -47,6 +50,31 @@ pub trait Network: Send + Sync + 'static {
     /// `Unsupported`, by default, if the network cannot share an address; those of
     /// `socket`, `bind` and `listen`.
     fn listen_shared(&self, _address: SocketAddr, _backlog: u32) -> io::Result<Box<dyn Listener>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// As [`listen`](Self::listen), or as [`listen_shared`](Self::listen_shared) if
+    /// `shared` is set, for an IPv6 address that takes no IPv4 (`IPV6_V6ONLY`). So
+    /// `0.0.0.0` is free for another listener on the same port.
+    ///
+    /// # Errors
+    /// `Unsupported`, by default; those of `socket`, `bind` and `listen`.
+    fn listen_ipv6_only(
+        &self,
+        _address: SocketAddr,
+        _backlog: u32,
+        _shared: bool,
+    ) -> io::Result<Box<dyn Listener>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// The scope id of a network interface (`eth0`), which link-local addresses need.
+    /// Must not block the thread.
+    ///
+    /// # Errors
+    /// `Unsupported`, by default, if the network has no interfaces. There is no
+    /// interface of this name.
+    fn scope_id(&self, _interface: &str) -> io::Result<u32> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -77,6 +105,19 @@ pub trait Network: Send + Sync + 'static {
     /// # Errors
     /// Those of `socket` and `connect`.
     fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>>;
+
+    /// As [`connect`](Self::connect), from this local address. With port 0 the OS
+    /// chooses the port.
+    ///
+    /// # Errors
+    /// `Unsupported`, by default; those of `socket`, `bind` and `connect`.
+    fn connect_from(
+        &self,
+        _local: SocketAddr,
+        _address: SocketAddr,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        std::future::ready(Err(io::ErrorKind::Unsupported.into())).boxed()
+    }
 
     /// Adopts a listening socket that another process has opened.
     ///
@@ -281,6 +322,15 @@ pub trait Stream: Send {
     /// Those of `setsockopt`.
     fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()>;
 
+    /// Sets after how many milliseconds without an acknowledgement the OS ends the
+    /// connection (`TCP_USER_TIMEOUT`); 0 is the OS's own limit.
+    ///
+    /// # Errors
+    /// `Unsupported`, by default, if the OS has no such option; those of `setsockopt`.
+    fn set_user_timeout(&self, _milliseconds: u32) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Resets the connection: the peer finds an error instead of an end, and
     /// unacknowledged data is lost. A network without resets closes it.
     fn reset(mut self: Box<Self>) {
@@ -319,6 +369,24 @@ pub trait Writer: Send + Sync {
     /// `WouldBlock` if that is nothing. Otherwise those of `write`; then the
     /// writer is not used again.
     fn try_write(&self, data: &[u8]) -> io::Result<usize>;
+}
+
+/// The socket address of a link-local address and its scope, which is a number or the name of an
+/// interface.
+///
+/// # Errors
+/// Those of [`Network::scope_id`].
+pub(crate) fn scoped(
+    network: &dyn Network,
+    address: Ipv6Addr,
+    scope: &str,
+    port: u16,
+) -> io::Result<SocketAddr> {
+    let id = match scope.parse() {
+        Ok(id) => id,
+        Err(_) => network.scope_id(scope)?,
+    };
+    Ok(SocketAddrV6::new(address, port, 0, id).into())
 }
 
 /// How much unread input [`try_close_gracefully`] discards: at most this many reads, each of at

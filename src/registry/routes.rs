@@ -14,7 +14,7 @@ use crate::ids::{AppId, ClientSocketId, ServerSocketId};
 use crate::registry::state::Registry;
 use crate::supervision::{SupervisedActor, ask_all};
 use crate::tcp::{self, ClientSocket, Command, SecureStep, Target};
-use crate::tcp_server::{self, BoundListener, ServerSocket};
+use crate::tcp_server::{self, BoundListener, ListenCall, ServerSocket};
 
 /// A call that is answered later, by the function that gets its reply.
 pub struct Routed<T>(Box<dyn FnOnce(Reply<T>)>);
@@ -118,16 +118,22 @@ server_calls! {
     GetInfo -> tcp_server::SocketInfo;
 }
 
-impl SocketCall for tcp_server::Listen {
-    type Answer = ();
+macro_rules! listen_calls {
+    ($($call:ident)*) => {$(
+        impl SocketCall for tcp_server::$call {
+            type Answer = ();
 
-    fn route(self, registry: &mut Registry) -> Routed<()> {
-        match registry.server(&self.app, self.socket_id) {
-            Err(error) => Routed(Box::new(move |reply| self.answer(reply, Err(error)))),
-            server => pass_to_server(server, self),
+            fn route(self, registry: &mut Registry) -> Routed<()> {
+                match registry.server(&self.app, self.socket_id) {
+                    Err(error) => Routed(Box::new(move |reply| self.answer(reply, Err(error)))),
+                    server => pass_to_server(server, self),
+                }
+            }
         }
-    }
+    )*};
 }
+
+listen_calls! { Listen ListenOn }
 
 impl SocketCall for tcp_server::Create {
     type Answer = tcp_server::CreateInfo;
@@ -177,6 +183,10 @@ client_calls! {
     };
     Connect -> (): |it, socket, reply| {
         let target = Target::new(&it.peer_address, it.peer_port, it.dns_query_type);
+        socket.do_send(Command::Connect(Box::new(target), reply))
+    };
+    ConnectTo -> (): |it, socket, reply| {
+        let target = Target::of(it.endpoint, it.options);
         socket.do_send(Command::Connect(Box::new(target), reply))
     };
     Secure -> (): |it, socket, reply| {

@@ -344,6 +344,7 @@ impl SocketTable {
                 Ok(result) => {
                     state.link =
                         Link::Connected(Connection::outbound(result, &socket.app_shard().counter));
+                    state.apply_user_timeout();
                     state.restart_timeouts();
                     connecting.reply.send(Ok(()));
                     socket.make_ready();

@@ -101,7 +101,16 @@ impl SocketState {
             persistent: Some(true),
             name: record.name,
             buffer_size: record.buffer_size,
+            ..SocketProperties::default()
         });
+        if let Some(user_timeout) = record.user_timeout {
+            // The descriptor has it already. A record of another process is checked like an argument
+            // of the app.
+            let _ = state.update(SocketProperties {
+                user_timeout: Some(user_timeout),
+                ..SocketProperties::default()
+            });
+        }
         state.paused = record.paused;
         state.claim = match record.never_resumed {
             true => Claim::Paused,
@@ -181,6 +190,7 @@ impl SocketState {
                 paused: self.paused,
                 never_resumed: !matches!(self.claim, Claim::Resumed),
                 timeouts: self.timeout_state.as_ref().map(|it| it.settings.into()),
+                user_timeout: self.user_timeout(),
                 suspended: self.socket.app_shard().activity.is_suspended(),
                 offered_by: offered_by.map(ServerSocketId::get),
                 connection: connection.map(|connection| ConnectionRecord {

@@ -3,11 +3,12 @@
 
 use bytes::Bytes;
 
+use crate::address::Endpoint;
 use crate::answer::messages;
 use crate::ids::ClientSocketId;
 use crate::tcp::{
-    ClientSocket, CreateInfo, DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProperties,
-    Timeouts,
+    ClientSocket, ConnectOptions, CreateInfo, DnsQueryType, SecureOptions, SendInfo, SocketInfo,
+    SocketProperties, Timeouts,
 };
 
 messages! {
@@ -69,6 +70,16 @@ messages! {
         peer_port: i32,
         /// Which addresses of the name are allowed.
         dns_query_type: DnsQueryType,
+    } -> ();
+
+    /// `connectTo` (beyond Chrome).
+    ConnectTo {
+        /// The socket.
+        socket_id: ClientSocketId,
+        /// Where it connects to.
+        endpoint: Endpoint,
+        /// How it connects.
+        options: ConnectOptions,
     } -> ();
 
     /// `tcp.disconnect`.

@@ -31,8 +31,8 @@ pub(crate) use draining::{FlushCalls, ForceClose};
 pub use events::{ReceiveErrorInfo, ReceiveInfo};
 pub(crate) use handover::{Export, Inherited, InheritedConnection, Quiesce};
 pub use messages::{
-    Close, Connect, Create, Disconnect, GetInfo, GetSocket, GetSockets, Secure, Send, SetKeepAlive,
-    SetNoDelay, SetPaused, SetTimeouts, Update,
+    Close, Connect, ConnectTo, Create, Disconnect, GetInfo, GetSocket, GetSockets, Secure, Send,
+    SetKeepAlive, SetNoDelay, SetPaused, SetTimeouts, Update,
 };
 pub(crate) use shards::app_context::AppContext;
 pub(crate) use shards::id_table::IdTable;
@@ -40,8 +40,8 @@ pub(crate) use shards::name_lookups::Lookups;
 pub(crate) use shards::placement::{AppShards, Shard};
 pub use socket::ClientSocket;
 pub use types::{
-    CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, SecureOptions, SendInfo, SocketInfo,
-    SocketProperties, Timeouts, TlsVersion, TlsVersionConstraints,
+    ConnectOptions, CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, SecureOptions, SendInfo,
+    SocketInfo, SocketProperties, Timeouts, TlsVersion, TlsVersionConstraints,
 };
 
 /// The most received bytes of one socket that its listeners may hold: 65,536, one full read from

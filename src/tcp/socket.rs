@@ -9,6 +9,7 @@ use actix_rt::Arbiter;
 use bytes::Bytes;
 use futures::task::{ArcWake, WakerRef, waker_ref};
 
+use crate::address::Endpoint;
 use crate::answer::{Answer, Reply};
 use crate::error::Error;
 use crate::ids::{AppId, ClientSocketId};
@@ -23,7 +24,9 @@ use crate::tcp::connection::write::PendingSend;
 use crate::tcp::events::ReceiveInfo;
 use crate::tcp::shards::receive_windows::{EVENT, SocketWindow, Starving};
 use crate::tcp::shards::shard::AppShard;
-use crate::tcp::{DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProperties, Timeouts};
+use crate::tcp::{
+    ConnectOptions, DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProperties, Timeouts,
+};
 
 /// The handle of a client socket: calls through it bypass the [`Registry`](crate::Registry).
 ///
@@ -113,6 +116,13 @@ impl ClientSocket {
         dns_query_type: DnsQueryType,
     ) -> Answer<()> {
         let target = Target::new(peer_address, peer_port, dns_query_type);
+        self.call(|reply| Command::Connect(Box::new(target), reply))
+    }
+
+    /// Connects to an address or a host (beyond Chrome): see
+    /// [`Tcp::connect_to`](crate::Tcp::connect_to).
+    pub fn connect_to(&self, endpoint: impl Into<Endpoint>, options: ConnectOptions) -> Answer<()> {
+        let target = Target::of(endpoint.into(), options);
         self.call(|reply| Command::Connect(Box::new(target), reply))
     }
 

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::address::Address;
 use crate::handover_state::TimeoutsRecord;
 use crate::ids::ClientSocketId;
 use crate::invalid_argument::InvalidArgument;
@@ -25,6 +26,17 @@ pub struct SocketProperties {
     /// The most bytes of one `onReceive` event. Default: 4,096. Values below 1 mean the default. No
     /// event is larger than 65,536 bytes.
     pub buffer_size: Option<i32>,
+    /// After how long the OS ends a connection whose peer acknowledges nothing of what was sent
+    /// (`TCP_USER_TIMEOUT`, beyond Chrome), in milliseconds, rounded up; zero means the OS's own
+    /// limit, which is the default. At most `i32::MAX` milliseconds.
+    ///
+    /// It holds for the present connection and for later ones. The OS measures it also for data that
+    /// it has accepted already and for keep-alive probes, unlike [`Timeouts::send`]. Its
+    /// [`TIMED_OUT`](NetError::TIMED_OUT) is reported once: by the answers of sends that wait, whose
+    /// connection then ends with [`CONNECTION_CLOSED`](NetError::CONNECTION_CLOSED), or by
+    /// `onReceiveError` if no send waits. On systems without the option (it exists on Linux),
+    /// setting it answers [`NOT_IMPLEMENTED`](NetError::NOT_IMPLEMENTED).
+    pub user_timeout: Option<Duration>,
 }
 
 /// `tcp.CreateInfo`.
@@ -51,7 +63,7 @@ pub struct SocketInfo {
     /// Whether the socket has a connection.
     pub connected: bool,
     /// The local address, if `connect` made the connection. `None` for an accepted socket, as in
-    /// Chrome.
+    /// Chrome; see `local`.
     pub local_address: Option<IpAddr>,
     /// The local port; `None` where the address is.
     pub local_port: Option<u16>,
@@ -59,22 +71,31 @@ pub struct SocketInfo {
     pub peer_address: Option<IpAddr>,
     /// The peer's port, while connected.
     pub peer_port: Option<u16>,
+    /// The local address while connected, of accepted sockets too (beyond Chrome). For an accepted
+    /// socket the OS is asked at each call; `None` if its peer is gone and its descriptor is closed
+    /// already.
+    pub local: Option<Address>,
+    /// The peer's address, while connected (beyond Chrome).
+    pub peer: Option<Address>,
     /// The socket's timeouts (beyond Chrome).
     pub timeouts: Timeouts,
+    /// After how long the OS ends a connection whose peer acknowledges nothing, if it was set
+    /// ([`SocketProperties::user_timeout`], beyond Chrome).
+    pub user_timeout: Option<Duration>,
     /// How many `onReceiveError` events of the socket were dropped because
     /// [`MAX_PANICS`](crate::MAX_PANICS) listeners had panicked at each (beyond Chrome).
     pub dropped_events: u64,
 }
 
 impl SocketInfo {
-    /// `local_address` and `local_port` in one value.
+    /// `local` as an IP address with its port, of accepted sockets too.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        Some((self.local_address?, self.local_port?).into())
+        self.local.as_ref()?.socket_addr()
     }
 
-    /// `peer_address` and `peer_port` in one value.
+    /// `peer` as an IP address with its port.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        Some((self.peer_address?, self.peer_port?).into())
+        self.peer.as_ref()?.socket_addr()
     }
 }
 
@@ -150,13 +171,29 @@ pub struct SendInfo {
 /// `tcp.DnsQueryType`: which addresses of a host name `connect` may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum DnsQueryType {
-    /// IPv4 and IPv6, in the resolver's order.
+    /// IPv4 and IPv6, alternately, beginning with the family of the resolver's first address.
     #[default]
     Any,
     /// IPv4 only.
     Ipv4,
     /// IPv6 only.
     Ipv6,
+}
+
+/// How [`connect_to`](crate::Tcp::connect_to) connects (beyond Chrome).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ConnectOptions {
+    /// Which addresses of a host name are tried. Default: all.
+    pub dns_query_type: DnsQueryType,
+    /// How long the call may take, with the look-up of the name. Then the attempts are cancelled, and
+    /// the call answers [`CONNECTION_TIMED_OUT`](NetError::CONNECTION_TIMED_OUT). Default: none of
+    /// its own; the OS gives up after some minutes, as with
+    /// [`connect`](crate::Tcp::connect).
+    pub timeout: Option<Duration>,
+    /// The local address of the connection, which has to be one of this machine. With port 0 the OS
+    /// chooses the port. Only peers of the same family are tried. Default: the OS chooses address
+    /// and port.
+    pub local: Option<SocketAddr>,
 }
 
 /// `tcp.SecureOptions`.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Weak};
 
@@ -15,9 +15,7 @@ use crate::error::Error;
 use crate::events::{HoldBack, Listeners};
 use crate::handover_state::HandoverOutcome;
 use crate::ids::{AppId, ServerSocketId};
-use crate::invalid_argument::InvalidArgument;
 use crate::name::checked_name;
-use crate::net_error::{self, NetError};
 use crate::os::{self, Network};
 use crate::pending_pauses::PendingPauses;
 use crate::supervision::{ActorKind, RestartCounter, Restarter, SupervisedActor};
@@ -32,9 +30,9 @@ use crate::tcp_server::limits::limiter::Limiter;
 use crate::tcp_server::tls::handshake_errors::HandshakeErrorInfo;
 use crate::tcp_server::tls::handshakes::Handshakes;
 use crate::tcp_server::{
-    AcceptCounts, AcceptPolicy, Close, DEFAULT_BACKLOG, Disconnect, GetInfo, LimitScope, Listen,
-    RefusedInfo, SetAcceptPolicy, SetLimits, SetPaused, SetReusePort, SetTimeouts, SocketInfo,
-    SocketProperties, Update,
+    AcceptCounts, AcceptPolicy, Close, Disconnect, GetInfo, LimitScope, RefusedInfo,
+    SetAcceptPolicy, SetLimits, SetPaused, SetReusePort, SetTimeouts, SocketInfo, SocketProperties,
+    Update,
 };
 
 /// What the server sockets of one app share.
@@ -152,6 +150,8 @@ pub(crate) struct ServerDeps {
 pub(crate) struct BoundListener {
     pub(super) listener: Box<dyn os::Listener>,
     pub(super) address: SocketAddr,
+    /// The local address of every connection, unless it listens on all addresses.
+    pub(super) local_of_clients: Option<SocketAddr>,
     /// On a shared port: the arbiter that accepted the last connection, which
     /// stays there.
     pub(super) last_arbiter: Option<Arc<AtomicUsize>>,
@@ -163,6 +163,7 @@ impl BoundListener {
         Ok(BoundListener {
             listener,
             address,
+            local_of_clients: (!address.ip().is_unspecified()).then_some(address),
             last_arbiter: None,
         })
     }
@@ -245,35 +246,6 @@ impl ServerSocket {
         Ok(())
     }
 
-    fn listen(&mut self, call: &Listen) -> Result<(), Error> {
-        let permissions = self.app_shards.app_context.permissions();
-        if !permissions.may_listen(&call.address, call.port) {
-            return Err(Error::PermissionDenied);
-        }
-        let address = parse_address(&call.address, call.port)?;
-        let backlog = match call.backlog.unwrap_or(DEFAULT_BACKLOG) {
-            backlog @ 1.. => backlog.unsigned_abs(),
-            _ => return Err(InvalidArgument::BacklogBelowOne.into()),
-        };
-        if self.counter().is_draining() {
-            return Err(Error::Draining);
-        }
-        if self.listener.is_some() {
-            return Err(NetError::SOCKET_IS_CONNECTED.into());
-        }
-        let bind = || {
-            let mut bound = self.bind(address, backlog)?;
-            bound.apply_policy(&self.errors.policy)?;
-            Ok(bound)
-        };
-        self.listener = Some(bind().map_err(|error: io::Error| match error.kind() {
-            // The network has no listeners that share a port.
-            io::ErrorKind::Unsupported if self.reuse_port => NetError::NOT_IMPLEMENTED,
-            _ => net_error::listen(&error),
-        })?);
-        Ok(())
-    }
-
     /// Frees the port. Clients that no listener has heard of are still raised.
     fn disconnect(&mut self) {
         self.listener = None;
@@ -343,13 +315,6 @@ impl ServerSocket {
     }
 }
 
-/// Parses the address of `listen`, which has to be a canonical IP literal.
-fn parse_address(address: &str, port: i32) -> Result<SocketAddr, InvalidArgument> {
-    let address: IpAddr = address.parse().map_err(|_| InvalidArgument::AddressNotIp)?;
-    let port = u16::try_from(port).map_err(|_| InvalidArgument::PortOutOfRange)?;
-    Ok((address, port).into())
-}
-
 impl Actor for ServerSocket {
     type Context = Context<Self>;
 
@@ -392,19 +357,6 @@ answers! {
         this.handshakes.get_or_insert_default().set_server(call.tls);
         Ok(())
     };
-}
-
-impl Handler<Request<Listen, ()>> for ServerSocket {
-    type Result = ();
-
-    fn handle(&mut self, ask: Request<Listen, ()>, _: &mut Self::Context) {
-        let call = ask.message;
-        let answer = match self.is_closed {
-            true => Err(Error::SocketNotFound),
-            false => self.listen(&call),
-        };
-        call.answer(ask.reply, answer);
-    }
 }
 
 impl Handler<Request<SetPaused, ()>> for ServerSocket {
@@ -458,37 +410,5 @@ impl Handler<Stop> for ServerSocket {
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
         self.close();
         ctx.stop();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_canonical_ip_literals_and_ports_are_addresses() {
-        for (address, port) in [
-            ("", 0),
-            ("localhost", 0),
-            ("[::1]", 0),
-            ("300.1.1.1", 0),
-            ("127.1", 0),
-            ("0x7f000001", 0),
-            ("0177.0.0.1", 0),
-            ("127.0.0.1 ", 0),
-            ("127.0.0.1:80", 0),
-            ("::1%lo", 0),
-            ("*", 0),
-            ("127.0.0.1\0", 0),
-        ] {
-            let error = InvalidArgument::AddressNotIp;
-            assert_eq!(parse_address(address, port), Err(error), "{address:?}");
-        }
-        for port in [-1, 65536, i32::MAX] {
-            let error = InvalidArgument::PortOutOfRange;
-            assert_eq!(parse_address("127.0.0.1", port), Err(error), "{port}");
-        }
-        assert!(parse_address("::", 0).is_ok());
-        assert!(parse_address("0.0.0.0", 65535).is_ok());
     }
 }

@@ -93,7 +93,7 @@ impl ServerSocket {
         for InheritedClient { id, connection } in undelivered {
             let (stream, peer) = connection;
             let meta = ConnectionMeta::accepted(peer, socket.admission.admit(peer.ip()));
-            let pending_accept = socket.create_client_with_id(id, (stream, meta));
+            let pending_accept = socket.create_client_with_id(id, (stream, meta), None);
             socket.undelivered.push_back(pending_accept);
             socket.counts.accepted += 1;
         }

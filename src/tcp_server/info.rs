@@ -1,5 +1,6 @@
 //! `getInfo` of a server socket, with its counts and the reasons why it does not accept.
 
+use crate::address::Address;
 use crate::tcp_server::actor::ServerSocket;
 use crate::tcp_server::events::UNHANDLED_ACCEPTS;
 use crate::tcp_server::{AcceptCounts, BlockReason, SocketInfo};
@@ -16,6 +17,7 @@ impl ServerSocket {
             paused: self.is_paused(),
             local_address: address.map(|address| address.ip()),
             local_port: address.map(|address| address.port()),
+            local: address.map(Address::from),
             blocked_by: self.blocked_by(),
             counts: self.counts(),
             backlog: bound.and_then(|bound| bound.listener.backlog()),

@@ -5,12 +5,15 @@
 
 use std::time::Duration;
 
+use crate::address::Endpoint;
 use crate::answer::{Reply, messages};
 use crate::draining::Drained;
 use crate::error::Error;
-use crate::ids::ServerSocketId;
+use crate::ids::{AppId, ServerSocketId};
 use crate::tcp::Timeouts;
-use crate::tcp_server::{AcceptPolicy, CreateInfo, Limits, SocketInfo, SocketProperties};
+use crate::tcp_server::{
+    AcceptPolicy, CreateInfo, Limits, ListenOptions, SocketInfo, SocketProperties,
+};
 
 messages! {
     /// `tcpServer.create`.
@@ -80,6 +83,16 @@ messages! {
         backlog: Option<i32>,
     } -> ();
 
+    /// `listenOn` (beyond Chrome).
+    ListenOn {
+        /// The socket.
+        socket_id: ServerSocketId,
+        /// An address of this machine.
+        endpoint: Endpoint,
+        /// How it listens.
+        options: ListenOptions,
+    } -> ();
+
     /// `tcpServer.disconnect`.
     Disconnect {
         /// The socket.
@@ -110,29 +123,61 @@ messages! {
     GetSockets {} -> Vec<SocketInfo>;
 }
 
-impl Listen {
-    /// Answers the call. An error that nobody awaits is logged.
-    pub(crate) fn answer(&self, reply: Reply<()>, answer: Result<(), Error>) {
+/// `listen` and `listenOn`. An error that nobody awaits is logged: without it nothing shows that the
+/// server does not listen.
+pub(crate) trait ListenCall {
+    fn socket(&self) -> (&AppId, ServerSocketId);
+
+    /// Where to listen, for the log.
+    fn place(&self) -> String;
+
+    fn answer(&self, reply: Reply<()>, answer: Result<(), Error>) {
         if let Err(error) = reply.deliver(answer) {
             self.log_ignored(error);
         }
     }
 
-    /// Logs the error of an answer that nobody awaits.
-    pub(crate) fn log_ignored(&self, error: Error) {
-        // The text may be long, and come from outside.
-        let address: String = self.address.chars().take(MAX_LOGGED_ADDRESS).collect();
+    fn log_ignored(&self, error: Error) {
+        let (app, socket_id) = self.socket();
         log::warn!(
-            "app {:?}: server socket {} does not listen on {address:?}, port {}, and nobody awaits the answer: {error}",
-            self.app.as_str(),
-            self.socket_id,
-            self.port,
+            "app {:?}: server socket {socket_id} does not listen on {}, and nobody awaits the answer: {error}",
+            app.as_str(),
+            self.place(),
         );
+    }
+}
+
+impl ListenCall for Listen {
+    fn socket(&self) -> (&AppId, ServerSocketId) {
+        (&self.app, self.socket_id)
+    }
+
+    fn place(&self) -> String {
+        place(&self.address, self.port)
+    }
+}
+
+impl ListenCall for ListenOn {
+    fn socket(&self) -> (&AppId, ServerSocketId) {
+        (&self.app, self.socket_id)
+    }
+
+    fn place(&self) -> String {
+        match &self.endpoint {
+            Endpoint::Address(address) => address.to_string(),
+            Endpoint::Host(address, port) => place(address, (*port).into()),
+        }
     }
 }
 
 /// The longest IPv6 literal has 45 characters.
 const MAX_LOGGED_ADDRESS: usize = 45;
+
+/// The text of the address may be long, and come from outside.
+fn place(address: &str, port: i32) -> String {
+    let address: String = address.chars().take(MAX_LOGGED_ADDRESS).collect();
+    format!("{address:?}, port {port}")
+}
 
 #[cfg(feature = "tls")]
 messages! {

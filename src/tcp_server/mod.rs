@@ -7,6 +7,7 @@ mod events;
 mod handover;
 mod info;
 mod limits;
+mod listen;
 mod messages;
 mod recovery;
 mod settings_record;
@@ -32,11 +33,12 @@ pub(crate) use crate::tcp_server::limits::limiter::Limiter;
 pub use crate::tcp_server::limits::types::{
     AtLimit, Limit, LimitKind, LimitScope, Limits, RateLimit, RefusedInfo, UNHANDLED_REFUSALS,
 };
+pub(crate) use crate::tcp_server::messages::ListenCall;
 #[cfg(feature = "tls")]
 pub use crate::tcp_server::messages::SetTls;
 pub use crate::tcp_server::messages::{
-    Close, Create, Disconnect, Drain, GetInfo, GetSockets, Listen, SetAcceptPolicy, SetLimits,
-    SetPaused, SetReusePort, SetTimeouts, Update,
+    Close, Create, Disconnect, Drain, GetInfo, GetSockets, Listen, ListenOn, SetAcceptPolicy,
+    SetLimits, SetPaused, SetReusePort, SetTimeouts, Update,
 };
 pub(crate) use crate::tcp_server::settings_record::{Settings, unless_default};
 pub use crate::tcp_server::tls::handshake_errors::{
@@ -44,5 +46,6 @@ pub use crate::tcp_server::tls::handshake_errors::{
 };
 pub(crate) use crate::tcp_server::tls::handshakes::AbortedHandshakes;
 pub use crate::tcp_server::types::{
-    AcceptCounts, BlockReason, CreateInfo, DEFAULT_BACKLOG, SocketInfo, SocketProperties,
+    AcceptCounts, BlockReason, CreateInfo, DEFAULT_BACKLOG, ListenOptions, SocketInfo,
+    SocketProperties,
 };

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::address::Address;
 use crate::ids::ServerSocketId;
 use crate::net_error::NetError;
 use crate::tcp::Timeouts;
@@ -21,6 +22,18 @@ pub struct SocketProperties {
     /// Any text of the app, at most [`MAX_NAME`](crate::MAX_NAME) bytes. An empty
     /// text removes the name.
     pub name: Option<String>,
+}
+
+/// How [`listen_on`](crate::TcpServer::listen_on) listens (beyond Chrome).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ListenOptions {
+    /// How many connections may wait to be accepted, at least 1. The default is
+    /// [`DEFAULT_BACKLOG`]; the OS may reduce it to its own limit.
+    pub backlog: Option<i32>,
+    /// Whether an IPv6 address takes no IPv4 connections (`IPV6_V6ONLY`). By default
+    /// `::` takes both. If it is set, another server socket may listen on `0.0.0.0`
+    /// and the same port. Not for IPv4 addresses.
+    pub ipv6_only: bool,
 }
 
 /// `tcpServer.CreateInfo`.
@@ -47,6 +60,8 @@ pub struct SocketInfo {
     pub local_address: Option<IpAddr>,
     /// The port it listens on. If `listen` was given 0, the OS has chosen it.
     pub local_port: Option<u16>,
+    /// Beyond Chrome: the address it listens on, with the scope id if it is link-local.
+    pub local: Option<Address>,
     /// Beyond Chrome: whether it has a listener in each arbiter
     /// ([`TcpServer::set_reuse_port`](crate::TcpServer::set_reuse_port)).
     pub reuse_port: bool,
@@ -123,8 +138,8 @@ pub struct AcceptCounts {
 }
 
 impl SocketInfo {
-    /// `local_address` and `local_port` as one address.
+    /// `local` as an IP address with its port.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        Some((self.local_address?, self.local_port?).into())
+        self.local.as_ref()?.socket_addr()
     }
 }

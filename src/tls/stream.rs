@@ -176,6 +176,10 @@ impl Stream for EncryptedStream {
         self.transport().set_keepalive(after)
     }
 
+    fn set_user_timeout(&self, milliseconds: u32) -> io::Result<()> {
+        self.transport().set_user_timeout(milliseconds)
+    }
+
     fn reregister(&mut self) -> io::Result<()> {
         self.transport_mut().stream.reregister()
     }

@@ -139,6 +139,7 @@ async fn client_functions(app: &App, id: ClientSocketId) -> Answers {
         persistent: Some(true),
         name: Some("stolen".into()),
         buffer_size: Some(1),
+        ..Default::default()
     };
     vec![
         answer_of("update", tcp.update(id, stolen)).await,
@@ -197,6 +198,9 @@ fn messages(
         tcp_server::Update { properties: Default::default() };
         tcp_server::SetPaused { paused: true };
         tcp_server::Listen { address: "127.0.0.1".into(), port: 0, backlog: None };
+        tcp_server::ListenOn {
+            endpoint: ("127.0.0.1", 0).into(), options: Default::default()
+        };
         tcp_server::GetInfo {};
         tcp_server::Disconnect {};
         tcp_server::Close {};
@@ -207,6 +211,7 @@ fn messages(
         tcp::SetKeepAlive { enable: true, delay: None };
         tcp::SetNoDelay { no_delay: true };
         tcp::Connect { peer_address: "127.0.0.1".into(), peer_port: 1, dns_query_type: ANY };
+        tcp::ConnectTo { endpoint: ("127.0.0.1", 1).into(), options: Default::default() };
         tcp::Send { data: Bytes::from_static(b"stolen") };
         tcp::GetInfo {};
         tcp::GetSocket {};

@@ -1,12 +1,14 @@
 //! `chrome.sockets.tcp`: a test for each promise of the documentation.
 #![expect(clippy::panic, reason = "tests fail by panics")]
 
+mod addresses;
 mod connecting;
 mod defaults;
 mod ending;
 mod events;
 mod fast_path;
 mod handles;
+mod happy_eyeballs;
 mod lookups;
 mod messages;
 pub mod networks;
@@ -16,6 +18,7 @@ mod properties;
 mod quota;
 mod receiving;
 mod sending;
+mod user_timeout;
 
 use std::net::SocketAddr;
 use std::sync::LazyLock;

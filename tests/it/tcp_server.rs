@@ -2,6 +2,7 @@
 #![expect(clippy::panic, reason = "tests fail by panics")]
 
 mod accepting;
+mod addresses;
 mod backlog;
 mod ending;
 mod events;

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 /// The layers of `src`, lowest first: a file names nothing of a layer after
 /// its own. `lib.rs` stands above them all.
-const LAYERS: [&str; 24] = [
+const LAYERS: [&str; 25] = [
     "sync",
     "ids",
+    "address",
     "net_error",
     "invalid_argument",
     "error",

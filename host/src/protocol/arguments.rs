@@ -186,6 +186,7 @@ impl<'a, 'd> Arguments<'a, 'd> {
             persistent: given.persistent,
             name: given.name.map(|name| truncate(name.0)),
             buffer_size: given.buffer_size,
+            ..tcp::SocketProperties::default()
         })
     }
 
@@ -194,6 +195,7 @@ impl<'a, 'd> Arguments<'a, 'd> {
             persistent,
             name,
             buffer_size,
+            ..
         } = self.tcp_properties()?;
         match buffer_size {
             None => Ok(tcp_server::SocketProperties { persistent, name }),

@@ -163,6 +163,7 @@ pub(crate) fn server_info(info: tcp_server::SocketInfo) -> Value {
     }))
 }
 
+/// Only Chrome's fields: it shows no local address of an accepted socket, which `info.local` has.
 pub(crate) fn tcp_info(info: tcp::SocketInfo) -> Value {
     without_nulls(json!({
         "socketId": info.socket_id.get(),

@@ -15,7 +15,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::spawn_blocking;
 
 use crate::os::net::listener::TokioListener;
@@ -28,11 +28,33 @@ pub struct TokioNetwork;
 
 impl Network for TokioNetwork {
     fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
-        listen(address, backlog, false)
+        listen(address, backlog, false, false)
     }
 
     fn listen_shared(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
-        listen(address, backlog, true)
+        listen(address, backlog, true, false)
+    }
+
+    fn listen_ipv6_only(
+        &self,
+        address: SocketAddr,
+        backlog: u32,
+        shared: bool,
+    ) -> io::Result<Box<dyn Listener>> {
+        listen(address, backlog, shared, true)
+    }
+
+    fn scope_id(&self, interface: &str) -> io::Result<u32> {
+        // The system's parser of addresses knows the interfaces. It asks no resolver for an address
+        // with a scope, so it does not wait.
+        let address = format!("fe80::1%{interface}");
+        let parsed = (address.as_str(), 0).to_socket_addrs()?;
+        let mut ids = parsed.filter_map(|address| match address {
+            SocketAddr::V6(address) => Some(address.scope_id()),
+            SocketAddr::V4(_) => None,
+        });
+        ids.find(|id| *id != 0)
+            .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
     }
 
     fn resolve(&self, host: &str) -> Resolving {
@@ -57,6 +79,29 @@ impl Network for TokioNetwork {
     fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
         async move {
             let stream = TcpStream::connect(address).await?;
+            set_defaults(&SockRef::from(&stream));
+            Ok(Box::new(TokioStream::new(stream)) as Box<dyn Stream>)
+        }
+        .boxed()
+    }
+
+    fn connect_from(
+        &self,
+        local: SocketAddr,
+        address: SocketAddr,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        async move {
+            let socket = match address {
+                SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                SocketAddr::V6(_) => TcpSocket::new_v6()?,
+            };
+            if local.port() != 0 {
+                // An earlier connection from this port may be in TIME_WAIT, and attempts to several
+                // addresses of one name come from the same port.
+                socket.set_reuseaddr(true)?;
+            }
+            socket.bind(local)?;
+            let stream = socket.connect(address).await?;
             set_defaults(&SockRef::from(&stream));
             Ok(Box::new(TokioStream::new(stream)) as Box<dyn Stream>)
         }
@@ -90,7 +135,12 @@ impl Network for TokioNetwork {
     }
 }
 
-fn listen(address: SocketAddr, backlog: u32, shared: bool) -> io::Result<Box<dyn Listener>> {
+fn listen(
+    address: SocketAddr,
+    backlog: u32,
+    shared: bool,
+    ipv6_only: bool,
+) -> io::Result<Box<dyn Listener>> {
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     // Without it, connections in TIME_WAIT block the port for a minute after a restart. Two
@@ -100,8 +150,8 @@ fn listen(address: SocketAddr, backlog: u32, shared: bool) -> io::Result<Box<dyn
         sockopt::set_socket_reuseport(&socket, true)?;
     }
     if address.is_ipv6() {
-        // `::` accepts IPv4 too, whatever the machine's default is.
-        socket.set_only_v6(false)?;
+        // By default `::` accepts IPv4 too, whatever the machine's default is.
+        socket.set_only_v6(ipv6_only)?;
     }
     socket.set_nonblocking(true)?;
     set_defaults(&SockRef::from(&socket));

@@ -47,6 +47,19 @@ pub(super) fn has_defaults(socket: &SockRef<'_>) -> bool {
     socket.tcp_nodelay().unwrap_or(false) && socket.keepalive().unwrap_or(false)
 }
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn set_user_timeout(socket: impl AsFd, milliseconds: u32) -> io::Result<()> {
+    Ok(rustix::net::sockopt::set_tcp_user_timeout(
+        socket,
+        milliseconds,
+    )?)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn set_user_timeout(_: impl AsFd, _: u32) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 #[cfg(target_os = "linux")]
 pub(super) fn unacknowledged(socket: &SockRef<'_>) -> Option<usize> {
     let local = socket.local_addr().ok()?.as_socket()?;
@@ -226,6 +239,10 @@ impl Stream for TokioStream {
 
     fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()> {
         set_keepalive(&SockRef::from(self.socket()), after)
+    }
+
+    fn set_user_timeout(&self, milliseconds: u32) -> io::Result<()> {
+        set_user_timeout(self.socket(), milliseconds)
     }
 
     fn duplicate(&self) -> io::Result<OwnedFd> {

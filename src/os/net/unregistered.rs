@@ -15,7 +15,7 @@ use std::time::Duration;
 use socket2::{SockRef, Socket};
 use tokio::net::TcpStream;
 
-use crate::os::net::stream::{TokioStream, set_keepalive, unacknowledged};
+use crate::os::net::stream::{TokioStream, set_keepalive, set_user_timeout, unacknowledged};
 use crate::os::{Stream, Writer};
 
 pub(super) enum UnregisteredStream {
@@ -145,6 +145,10 @@ impl Stream for UnregisteredStream {
 
     fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()> {
         set_keepalive(&self.socket()?, after)
+    }
+
+    fn set_user_timeout(&self, milliseconds: u32) -> io::Result<()> {
+        set_user_timeout(&*self.socket()?, milliseconds)
     }
 
     fn duplicate(&self) -> io::Result<OwnedFd> {

@@ -1,15 +1,22 @@
 //! `tcp.connect`: resolves a name and connects, outside the actor.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+mod happy_eyeballs;
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_rt::time::timeout;
+use futures::future::BoxFuture;
+
+use crate::address::{Address, Endpoint, split_scope};
 use crate::error::Error;
 use crate::invalid_argument::InvalidArgument;
 use crate::manifest::{Host, Permissions};
 use crate::net_error::{self, NetError};
-use crate::os::{Network, Stream};
-use crate::tcp::DnsQueryType;
+use crate::os::{self, Network, Stream};
 use crate::tcp::socket::ClientSocket;
+use crate::tcp::{ConnectOptions, DnsQueryType};
 
 /// The longest possible host name (RFC 1035).
 const MAX_HOST_LENGTH: usize = 253;
@@ -20,7 +27,16 @@ pub(crate) struct Target {
     /// written, which only a permission for any host covers.
     host: Result<Host, String>,
     port: i32,
-    dns: DnsQueryType,
+    options: ConnectOptions,
+    /// The interface of a link-local address.
+    scope: Scope,
+}
+
+enum Scope {
+    None,
+    Id(u32),
+    /// A name, or an id as text.
+    Text(Box<str>),
 }
 
 impl Target {
@@ -29,8 +45,37 @@ impl Target {
             // A longer name cannot be resolved, so its rest is not kept.
             host: Host::parse(host).map_err(|_| host.chars().take(MAX_HOST_LENGTH + 1).collect()),
             port,
-            dns,
+            options: ConnectOptions {
+                dns_query_type: dns,
+                ..ConnectOptions::default()
+            },
+            scope: Scope::None,
         }
+    }
+
+    /// The target of `connect_to`.
+    pub(crate) fn of(endpoint: Endpoint, options: ConnectOptions) -> Self {
+        let dns = options.dns_query_type;
+        let target = match endpoint {
+            Endpoint::Address(Address::Ip(address)) => Target {
+                scope: match address {
+                    SocketAddr::V4(_) => Scope::None,
+                    SocketAddr::V6(address) => Scope::Id(address.scope_id()),
+                },
+                host: Ok(Host::Address(address.ip())),
+                ..Target::new("", address.port().into(), dns)
+            },
+            Endpoint::Host(host, port) => match split_scope(&host) {
+                Some((address, scope)) => Target {
+                    scope: Scope::Text(scope.into()),
+                    // Permissions name addresses without a scope.
+                    host: Ok(Host::Address(address.into())),
+                    ..Target::new("", port.into(), dns)
+                },
+                None => Target::new(&host, port.into(), dns),
+            },
+        };
+        Target { options, ..target }
     }
 
     pub(in crate::tcp) fn port(&self) -> Result<u16, Error> {
@@ -54,7 +99,38 @@ impl Target {
         }
     }
 
+    /// The addresses to try, in this order.
     async fn addresses(
+        &self,
+        network: &Arc<dyn Network>,
+        socket: &ClientSocket,
+    ) -> Result<Vec<SocketAddr>, Error> {
+        let port = self.port()?;
+        let addresses = self.ip_addresses(network, socket).await?;
+        let mut scoped = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            scoped.push(match (&self.scope, address) {
+                (Scope::Id(id), IpAddr::V6(address)) => {
+                    SocketAddrV6::new(address, port, 0, *id).into()
+                }
+                (Scope::Text(scope), IpAddr::V6(address)) => {
+                    os::scoped(&**network, address, scope, port)
+                        // It is an address of no interface.
+                        .map_err(|_| NetError::ADDRESS_INVALID)?
+                }
+                _ => SocketAddr::new(address, port),
+            });
+        }
+        if let Some(local) = self.options.local {
+            scoped.retain(|address| address.is_ipv4() == local.is_ipv4());
+            if scoped.is_empty() {
+                return Err(NetError::ADDRESS_INVALID.into());
+            }
+        }
+        Ok(happy_eyeballs::interleave(scoped))
+    }
+
+    async fn ip_addresses(
         &self,
         network: &Arc<dyn Network>,
         socket: &ClientSocket,
@@ -80,7 +156,7 @@ impl Target {
     }
 
     fn filter_family(&self, mut addresses: Vec<IpAddr>) -> Result<Vec<IpAddr>, NetError> {
-        addresses.retain(|address| match self.dns {
+        addresses.retain(|address| match self.options.dns_query_type {
             DnsQueryType::Any => true,
             DnsQueryType::Ipv4 => address.is_ipv4(),
             DnsQueryType::Ipv6 => address.is_ipv6(),
@@ -107,32 +183,47 @@ pub(crate) struct Connected {
     pub(in crate::tcp) host: Box<str>,
 }
 
-/// Tries the target's addresses one after the other. If none works, returns the last error, or
-/// `NETWORK_ACCESS_DENIED` if any of them was that.
+/// Connects to the first address of the target that answers. If none does, returns the error of the
+/// last address, or `NETWORK_ACCESS_DENIED` if any of them was denied.
 pub(in crate::tcp) async fn connect(
     network: Arc<dyn Network>,
     target: Target,
     socket: ClientSocket,
 ) -> Result<Connected, Error> {
-    let port = target.port()?;
-    let mut last = NetError::NAME_NOT_RESOLVED;
-    for address in target.addresses(&network, &socket).await? {
-        let peer = SocketAddr::new(address, port);
-        match network.connect(peer).await {
-            Ok(stream) => {
-                let local = stream.local_addr().ok();
-                return Ok(Connected {
-                    stream,
-                    peer,
-                    local,
-                    host: target.host(),
-                });
-            }
-            Err(_) if last == NetError::NETWORK_ACCESS_DENIED => {}
-            Err(error) => last = net_error::connect(&error),
-        }
+    let limit = target.options.timeout;
+    if limit == Some(Duration::ZERO) {
+        return Err(InvalidArgument::ConnectTimeoutZero.into());
     }
-    Err(last.into())
+    let connecting = try_addresses(&network, &target, &socket);
+    match limit {
+        None => connecting.await,
+        // What is dropped here is cancelled.
+        Some(limit) => timeout(limit, connecting)
+            .await
+            .unwrap_or(Err(NetError::CONNECTION_TIMED_OUT.into())),
+    }
+}
+
+async fn try_addresses(
+    network: &Arc<dyn Network>,
+    target: &Target,
+    socket: &ClientSocket,
+) -> Result<Connected, Error> {
+    let addresses = target.addresses(network, socket).await?;
+    let attempt = |peer| -> BoxFuture<'static, _> {
+        match target.options.local {
+            Some(local) => network.connect_from(local, peer),
+            None => network.connect(peer),
+        }
+    };
+    let (stream, peer) = happy_eyeballs::connect(addresses, attempt).await?;
+    let local = stream.local_addr().ok();
+    Ok(Connected {
+        stream,
+        peer,
+        local,
+        host: target.host(),
+    })
 }
 
 #[cfg(test)]

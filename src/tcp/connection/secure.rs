@@ -89,6 +89,8 @@ impl SocketTable {
             Link::Securing(securing) if securing.attempt == attempt => match result {
                 Ok(stream) => {
                     state.link = securing.into_connected(stream);
+                    // It may have been set during the handshake.
+                    state.apply_user_timeout();
                     state.restart_timeouts();
                     socket.make_ready();
                 }

@@ -1,15 +1,17 @@
 //! The state of one client socket: what the app set, and its connection.
 
+use crate::invalid_argument::InvalidArgument;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::address::Address;
 use crate::answer::Reply;
 use crate::error::Error;
 use crate::events::{EventCopy, FanOut, dispatch};
 use crate::name::checked_name;
 use crate::net_error::{self, NetError};
-use crate::os::Stream;
+use crate::os::{self, Stream};
 use crate::pending_pauses::PendingPauses;
 use crate::tcp::actor::send_later;
 use crate::tcp::command::Command;
@@ -38,6 +40,8 @@ pub(in crate::tcp) struct SocketState {
     pub(in crate::tcp) persistent: bool,
     pub(in crate::tcp) name: Option<Box<str>>,
     pub(in crate::tcp) buffer_size: Option<i32>,
+    /// `TCP_USER_TIMEOUT` in milliseconds; 0 is the OS's own limit.
+    pub(in crate::tcp) user_timeout: u32,
     /// The number of the last raised event.
     pub(in crate::tcp) last_raised: u64,
     /// How many listeners of the app had died at the last read.
@@ -87,6 +91,7 @@ impl SocketState {
             persistent: false,
             name: None,
             buffer_size: None,
+            user_timeout: 0,
             last_raised: 0,
             deaths: 0,
             redelivery: None,
@@ -142,6 +147,9 @@ impl SocketState {
 
     pub(in crate::tcp) fn update(&mut self, properties: SocketProperties) -> Result<(), Error> {
         let name = properties.name.map(checked_name).transpose()?;
+        if let Some(user_timeout) = properties.user_timeout {
+            self.set_user_timeout(user_timeout)?;
+        }
         if let Some(name) = name {
             self.name = name;
         }
@@ -156,9 +164,10 @@ impl SocketState {
 
     pub(in crate::tcp) fn info(&self) -> SocketInfo {
         let meta = self.meta();
-        let local = meta
-            .and_then(|meta| meta.outbound.as_ref())
-            .and_then(|outbound| outbound.local);
+        let outbound = meta.and_then(|meta| meta.outbound.as_ref());
+        let local = outbound.and_then(|outbound| outbound.local);
+        let accepted = self.connection().filter(|_| outbound.is_none());
+        let accepted_at = accepted.and_then(|connection| connection.stream.local_addr().ok());
         let peer = meta.map(|meta| meta.peer);
         SocketInfo {
             socket_id: self.socket.id(),
@@ -171,7 +180,10 @@ impl SocketState {
             local_port: local.map(|local| local.port()),
             peer_address: peer.map(|peer| peer.ip()),
             peer_port: peer.map(|peer| peer.port()),
+            local: local.or(accepted_at).map(Address::from),
+            peer: peer.map(Address::from),
             timeouts: self.timeouts(),
+            user_timeout: self.user_timeout(),
             dropped_events: self.dropped_events(),
         }
     }
@@ -370,6 +382,42 @@ impl SocketState {
 
     pub(in crate::tcp) fn set_no_delay(&self, no_delay: bool) -> Result<(), Error> {
         self.set_option(|stream| stream.set_nodelay(no_delay))
+    }
+
+    fn set_user_timeout(&mut self, timeout: Duration) -> Result<(), Error> {
+        let milliseconds = timeout.as_nanos().div_ceil(1_000_000);
+        let milliseconds =
+            i32::try_from(milliseconds).map_err(|_| InvalidArgument::UserTimeoutTooLong)?;
+        let milliseconds = milliseconds.unsigned_abs();
+        if !os::HAS_USER_TIMEOUT {
+            return Err(NetError::NOT_IMPLEMENTED.into());
+        }
+        if let Some(connection) = self.connection() {
+            let set = connection.stream.set_user_timeout(milliseconds);
+            set.map_err(|error| match error.kind() {
+                io::ErrorKind::Unsupported => NetError::NOT_IMPLEMENTED,
+                _ => net_error::option(&error),
+            })?;
+        }
+        self.user_timeout = milliseconds;
+        Ok(())
+    }
+
+    pub(in crate::tcp) fn user_timeout(&self) -> Option<Duration> {
+        let milliseconds = self.user_timeout;
+        (milliseconds > 0).then(|| Duration::from_millis(milliseconds.into()))
+    }
+
+    /// Sets the user timeout of a new connection. A connection works without an option that cannot
+    /// be set.
+    pub(in crate::tcp) fn apply_user_timeout(&self) {
+        if self.user_timeout > 0
+            && let Some(connection) = self.connection()
+            && let Err(error) = connection.stream.set_user_timeout(self.user_timeout)
+        {
+            let id = self.socket.id();
+            log::debug!("client socket {id}: cannot set the user timeout: {error}");
+        }
     }
 
     fn set_option(&self, set: impl FnOnce(&dyn Stream) -> io::Result<()>) -> Result<(), Error> {

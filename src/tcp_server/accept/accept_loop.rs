@@ -190,7 +190,8 @@ impl ServerSocket {
         if let Some(handshakes) = &mut self.handshakes {
             // During a handover too: see above.
             if let Some(finished) = handshakes.pop_finished(cx) {
-                let pending_accept = self.create_client(finished);
+                // The socket may listen elsewhere by now, so the OS is asked.
+                let pending_accept = self.create_client(finished, None);
                 pending_accept.dispatch(self.id, &self.app_listeners.on_accept);
                 return Poll::Ready(());
             }
@@ -270,6 +271,7 @@ impl ServerSocket {
             Err(error) => return self.accept_failed(&error, cx).map(|()| None),
         };
         let arbiter = bound.last_arbiter.as_ref().map(|it| it.load(SeqCst));
+        let local = bound.local_of_clients;
         self.accepting_from = Some(peer);
         self.errors.attempt = 0;
         self.counts.accepted += 1;
@@ -292,7 +294,7 @@ impl ServerSocket {
                 self.accepting_from = None;
                 None
             }
-            _ => Some(self.create_client((stream, meta))),
+            _ => Some(self.create_client((stream, meta), local)),
         })
     }
 
@@ -306,20 +308,28 @@ impl ServerSocket {
         handshakes.is_some_and(|it| it.awaits_set_tls())
     }
 
-    fn create_client(&mut self, accepted: AcceptedStream) -> Arc<PendingAccept> {
-        let pending_accept = self.create_client_with_id(self.table.allocate(), accepted);
+    fn create_client(
+        &mut self,
+        accepted: AcceptedStream,
+        local: Option<SocketAddr>,
+    ) -> Arc<PendingAccept> {
+        let pending_accept = self.create_client_with_id(self.table.allocate(), accepted, local);
         self.accepting_from = None;
         pending_accept
     }
 
     /// Makes the client socket of a connection. No listener has heard of it yet.
+    /// `local` is the connection's local address; if it is not known, the OS is asked.
     pub(in crate::tcp_server) fn create_client_with_id(
         &self,
         id: ClientSocketId,
         (stream, meta): AcceptedStream,
+        local: Option<SocketAddr>,
     ) -> Arc<PendingAccept> {
         let client = ClientSocket::new(id, self.app_shards.pick_shard(&meta));
-        let pending_accept = PendingAccept::new(client.clone(), self.accepts_in_flight.clone());
+        let local = local.or_else(|| stream.local_addr().ok());
+        let in_flight = self.accepts_in_flight.clone();
+        let pending_accept = PendingAccept::new(client.clone(), meta.peer(), local, in_flight);
         // Adopted before its id is in the table, so that every call finds it.
         client.do_send(Command::Adopt(stream, meta, pending_accept.clone()));
         self.table.insert(client);

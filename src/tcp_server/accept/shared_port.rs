@@ -50,11 +50,12 @@ impl SharedPort {
         network: &dyn Network,
         mut address: SocketAddr,
         backlog: u32,
+        ipv6_only: bool,
         app_shards: &AppShards,
     ) -> io::Result<Self> {
         let mut listeners = Vec::new();
         for app_shard in app_shards.shards() {
-            let listener = network.listen_shared(address, backlog)?;
+            let listener = listen_shared(network, address, backlog, ipv6_only)?;
             // If the OS chooses the port, it does so for the first listener only.
             address = listener.local_addr()?;
             let listener = ArbiterListener {
@@ -104,6 +105,19 @@ impl SharedPort {
                 it.ahead.cancel_request();
             }
         }
+    }
+}
+
+/// A listener that shares its port with others.
+fn listen_shared(
+    network: &dyn Network,
+    address: SocketAddr,
+    backlog: u32,
+    ipv6_only: bool,
+) -> io::Result<Box<dyn Listener>> {
+    match ipv6_only {
+        true => network.listen_ipv6_only(address, backlog, true),
+        false => network.listen_shared(address, backlog),
     }
 }
 
@@ -285,17 +299,23 @@ impl ServerSocket {
         &self,
         address: SocketAddr,
         backlog: u32,
+        ipv6_only: bool,
     ) -> io::Result<BoundListener> {
         let network = &*self.network;
         if !self.reuse_port {
-            return BoundListener::new(network.listen(address, backlog)?);
+            return BoundListener::new(match ipv6_only {
+                true => network.listen_ipv6_only(address, backlog, false)?,
+                false => network.listen(address, backlog)?,
+            });
         }
         // With one arbiter, one listener is enough. Other processes may share the
         // port too.
         if !self.app_shards.is_remote() {
-            return BoundListener::new(network.listen_shared(address, backlog)?);
+            let listener = listen_shared(network, address, backlog, ipv6_only)?;
+            return BoundListener::new(listener);
         }
-        let port = SharedPort::listen(network, address, backlog, &self.app_shards)?;
+        let app_shards = &self.app_shards;
+        let port = SharedPort::listen(network, address, backlog, ipv6_only, app_shards)?;
         let last_arbiter = port.last_arbiter.clone();
         let mut bound = BoundListener::new(Box::new(port))?;
         bound.last_arbiter = Some(last_arbiter);

@@ -174,6 +174,27 @@ impl FaultyNetwork {
         Ok(Box::new(FaultyListener::new(listener, self.rules.clone())))
     }
 
+    fn connect_by(
+        &self,
+        address: SocketAddr,
+        connect: impl FnOnce(&dyn Network) -> BoxFuture<'static, io::Result<Box<dyn Stream>>>
+        + Send
+        + 'static,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        let site = CallSite {
+            peer: Some(address),
+            ..Operation::Connect.into()
+        };
+        let FaultyNetwork { network, rules } = self.clone();
+        async move {
+            Self::apply_rules(&rules, site).await?;
+            let stream = connect(&*network).await?;
+            let stream = FaultyStream::new(stream, rules, None, Some(address));
+            Ok(Box::new(stream) as Box<dyn Stream>)
+        }
+        .boxed()
+    }
+
     /// Waits out the stalls of a resolve or connect, and fails if a rule says so.
     async fn apply_rules(rules: &RuleSet, site: CallSite) -> io::Result<()> {
         let mut cursor = RuleCursor::default();
@@ -207,6 +228,21 @@ impl Network for FaultyNetwork {
         self.listen_with(address, |network| network.listen_shared(address, backlog))
     }
 
+    fn listen_ipv6_only(
+        &self,
+        address: SocketAddr,
+        backlog: u32,
+        shared: bool,
+    ) -> io::Result<Box<dyn Listener>> {
+        self.listen_with(address, |network| {
+            network.listen_ipv6_only(address, backlog, shared)
+        })
+    }
+
+    fn scope_id(&self, interface: &str) -> io::Result<u32> {
+        self.network.scope_id(interface)
+    }
+
     fn resolve(&self, host: &str) -> Resolving {
         self.resolve_with_permit(host, Box::new(()))
     }
@@ -222,18 +258,15 @@ impl Network for FaultyNetwork {
     }
 
     fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
-        let site = CallSite {
-            peer: Some(address),
-            ..Operation::Connect.into()
-        };
-        let FaultyNetwork { network, rules } = self.clone();
-        async move {
-            Self::apply_rules(&rules, site).await?;
-            let stream = network.connect(address).await?;
-            let stream = FaultyStream::new(stream, rules, None, Some(address));
-            Ok(Box::new(stream) as Box<dyn Stream>)
-        }
-        .boxed()
+        self.connect_by(address, move |network| network.connect(address))
+    }
+
+    fn connect_from(
+        &self,
+        local: SocketAddr,
+        address: SocketAddr,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        self.connect_by(address, move |network| network.connect_from(local, address))
     }
 
     fn adopt_listener(&self, listener: OwnedFd) -> io::Result<Box<dyn Listener>> {

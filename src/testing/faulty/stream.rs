@@ -331,6 +331,10 @@ impl Stream for FaultyStream {
         self.inner()?.set_keepalive(after)
     }
 
+    fn set_user_timeout(&self, milliseconds: u32) -> io::Result<()> {
+        self.inner()?.set_user_timeout(milliseconds)
+    }
+
     fn reregister(&mut self) -> io::Result<()> {
         // A stall uses the clock of the old runtime.
         self.reading.pending = PendingCall::default();

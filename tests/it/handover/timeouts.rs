@@ -31,3 +31,24 @@ async fn timeouts_are_transferred_with_their_sockets() {
     let info = later.get_info().await;
     assert_eq!(info.map(|info| info.timeouts), Ok(of_accepted));
 }
+
+#[actix_rt::test]
+async fn the_user_timeout_is_transferred_with_its_socket() {
+    let mut old = TestApp::new().await;
+    let new = TestApp::new().await;
+    let (_, address) = persistent_server(&old, "web").await;
+    let (client, _peer) = accept_persistent(&mut old, address).await;
+    let timeout = Duration::from_secs(9);
+    let properties = tcp::SocketProperties {
+        user_timeout: Some(timeout),
+        ..Default::default()
+    };
+    client.update(properties).await.expect("it is open");
+    let before = client.get_info().await.expect("it is open");
+
+    expect_handover(&old, &new).await;
+    let info = new.app.tcp.get_info(client.id()).await.expect("it is here");
+    assert_eq!(info.user_timeout, Some(timeout));
+    assert_eq!(info.local, before.local);
+    assert_eq!(info.local_addr(), Some(address));
+}

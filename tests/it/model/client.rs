@@ -269,7 +269,8 @@ impl Client {
             && info.paused == self.paused
             && info.connected == connection.is_some()
             && info.peer_addr() == connection.map(|c| c.peer)
-            && info.local_addr() == local
+            && info.local_address == local.map(|local| local.ip())
+            && info.local_port == local.map(|local| local.port())
             && info.timeouts == Default::default()
     }
 

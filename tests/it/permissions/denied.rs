@@ -1,15 +1,19 @@
 //! A denied call has no effect, in whatever way it is made.
 
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+
 use chrome_sockets::os::Network;
 use chrome_sockets::tcp::DnsQueryType::Any;
 use chrome_sockets::tcp::{self};
 use chrome_sockets::testing::{Call, ScriptedNetwork};
 use chrome_sockets::{
-    App, ClientSocketId, Error, Permissions, Registry, ServerSocketId, tcp_server,
+    App, ClientSocketId, Endpoint, Error, Permissions, Registry, ServerSocketId, tcp_server,
 };
 use support::{TestApp, code, within};
 
 const DENIED: Result<(), Error> = Err(Error::PermissionDenied);
+
+const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
 /// A test app with these permissions.
 async fn test_app(network: impl Network, sockets: &str) -> TestApp {
@@ -183,4 +187,68 @@ async fn an_accepted_client_needs_no_permission_to_connect() {
     assert_eq!(test.received(client.id(), 2).await, b"in");
     assert_eq!(client.send("out").await.expect("send").bytes_sent, 3);
     assert_eq!(client.connect("127.0.0.1", 80, Any).await, DENIED);
+}
+
+#[actix_rt::test]
+async fn calls_beyond_chrome_need_the_same_permissions() {
+    let network = ScriptedNetwork::new();
+    let sockets = r#"{
+        "tcpServer": {"listen": ["127.0.0.1:4000", "[fe80::1]:4000"]},
+        "tcp": {"connect": ["192.0.2.1:80", "[fe80::1]:80", "one.example:80"]}
+    }"#;
+    let test = test_app(network.clone(), sockets).await;
+    let (app, id) = (&test.app, test.create().await);
+    let server = app.tcp_server.create(Default::default()).await;
+    let server = server.expect("create").socket_id;
+    let socket_address = |text: &str| -> SocketAddr { text.parse().expect("an address") };
+    for endpoint in [
+        Endpoint::from(socket_address("127.0.0.1:4001")),
+        socket_address("0.0.0.0:4000").into(),
+        socket_address("[fe80::2%7]:4000").into(),
+        ("127.0.0.1", 0).into(),
+        ("fe80::2%7", 4000).into(),
+        ("localhost", 4000).into(),
+        ("127.0.0.1%7", 4000).into(),
+    ] {
+        let denied = app
+            .tcp_server
+            .listen_on(server, endpoint.clone(), Default::default());
+        assert_eq!(denied.await, DENIED, "{endpoint:?}");
+    }
+    let client = app.tcp.socket(id).await.expect("it exists");
+    for endpoint in [
+        Endpoint::from(socket_address("192.0.2.1:81")),
+        socket_address("192.0.2.2:80").into(),
+        socket_address("[fe80::2%7]:80").into(),
+        ("fe80::2%7", 80).into(),
+        ("two.example", 80).into(),
+        ("", 80).into(),
+    ] {
+        let denied = app.tcp.connect_to(id, endpoint.clone(), Default::default());
+        assert_eq!(denied.await, DENIED, "{endpoint:?}");
+        let denied = client.connect_to(endpoint.clone(), Default::default());
+        assert_eq!(denied.await, DENIED, "{endpoint:?}");
+    }
+    assert_eq!(network.calls(), []);
+
+    // A scope is no part of a permission.
+    let scoped = ("fe80::1%7", 4000);
+    let listening = app.tcp_server.listen_on(server, scoped, Default::default());
+    assert_eq!(listening.await, Ok(()));
+    let refused = app
+        .tcp
+        .connect_to(id, ("fe80::1%7", 80), Default::default());
+    assert_eq!(code("connect_to", refused).await, -102);
+    let (listened, connected) = (
+        SocketAddrV6::new(LINK_LOCAL, 4000, 0, 7),
+        SocketAddrV6::new(LINK_LOCAL, 80, 0, 7),
+    );
+    let calls = network.calls();
+    assert!(matches!(calls[0], Call::Listen { address, .. } if address == listened.into()));
+    assert_eq!(
+        calls[1..],
+        [Call::Connect {
+            address: connected.into()
+        }]
+    );
 }

@@ -26,6 +26,14 @@ impl Network for FixedNames {
     fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
         TokioNetwork.connect(address)
     }
+
+    fn connect_from(
+        &self,
+        local: SocketAddr,
+        address: SocketAddr,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        TokioNetwork.connect_from(local, address)
+    }
 }
 
 /// The progress of a connect.

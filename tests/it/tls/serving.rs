@@ -53,7 +53,8 @@ async fn an_accepted_client_is_encrypted_and_paused() {
     let client = fixture.test.accepted().await;
     let info = client.get_info().await.expect("it exists");
     assert!(info.paused && info.connected, "{info:?}");
-    assert_eq!(info.local_addr(), None, "as every accepted one");
+    assert_eq!(info.local_address, None, "as every accepted one");
+    assert_eq!(info.local_addr(), Some(at));
     let from = peer.get_ref().0.local_addr().expect("its address");
     assert_eq!(info.peer_addr(), Some(from));
     write(&mut peer, b"early").await;
