@@ -409,5 +409,6 @@ fn real_properties(properties: &Properties) -> tcp::SocketProperties {
         persistent: properties.persistent,
         name: name(properties).map(str::to_owned),
         buffer_size: properties.buffer_size,
+        ..Default::default()
     }
 }
