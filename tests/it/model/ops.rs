@@ -79,6 +79,8 @@ pub struct Properties {
     /// An index into the test's names.
     pub name: Option<u8>,
     pub buffer_size: Option<i32>,
+    /// Only of client sockets.
+    pub allow_half_open: Option<bool>,
 }
 
 #[derive(Clone, Debug)]
@@ -109,6 +111,7 @@ pub enum ClientOp {
     SetKeepAlive(bool, Option<i32>),
     SetNoDelay(bool),
     Connect { to: ConnectTarget, held: bool },
+    ShutdownWrite,
     Disconnect,
     Send(usize),
     Close,
@@ -204,12 +207,16 @@ fn properties() -> impl Strategy<Value = Properties> {
         option::of(any::<bool>()),
         option::weighted(0.3, 0..16_u8),
         option::weighted(0.3, pick(sizes)),
+        option::weighted(0.6, prop::bool::weighted(0.8)),
     )
-        .prop_map(|(persistent, name, buffer_size)| Properties {
-            persistent,
-            name,
-            buffer_size,
-        })
+        .prop_map(
+            |(persistent, name, buffer_size, allow_half_open)| Properties {
+                persistent,
+                name,
+                buffer_size,
+                allow_half_open,
+            },
+        )
 }
 
 fn server_op() -> impl Strategy<Value = ServerOp> {
@@ -267,6 +274,7 @@ fn client_op() -> impl Strategy<Value = ClientOp> {
         1 => (any::<bool>(), delay).prop_map(|(enable, delay)| ClientOp::SetKeepAlive(enable, delay)),
         1 => any::<bool>().prop_map(ClientOp::SetNoDelay),
         8 => connect.prop_map(|(to, held)| ClientOp::Connect { to, held }),
+        2 => Just(ClientOp::ShutdownWrite),
         3 => Just(ClientOp::Disconnect),
         14 => size().prop_map(ClientOp::Send),
         2 => Just(ClientOp::Close),
