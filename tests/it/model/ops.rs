@@ -207,7 +207,7 @@ fn properties() -> impl Strategy<Value = Properties> {
         option::of(any::<bool>()),
         option::weighted(0.3, 0..16_u8),
         option::weighted(0.3, pick(sizes)),
-        option::weighted(0.6, prop::bool::weighted(0.8)),
+        option::weighted(0.9, prop::bool::weighted(0.9)),
     )
         .prop_map(
             |(persistent, name, buffer_size, allow_half_open)| Properties {
@@ -269,7 +269,7 @@ fn client_op() -> impl Strategy<Value = ClientOp> {
     let delay = option::of(pick(&[-1, 0, 1, 60, i32::MAX]));
     prop_oneof![
         4 => properties().prop_map(ClientOp::Create),
-        3 => properties().prop_map(ClientOp::Update),
+        6 => properties().prop_map(ClientOp::Update),
         14 => prop::bool::weighted(0.3).prop_map(ClientOp::SetPaused),
         1 => (any::<bool>(), delay).prop_map(|(enable, delay)| ClientOp::SetKeepAlive(enable, delay)),
         1 => any::<bool>().prop_map(ClientOp::SetNoDelay),
@@ -291,7 +291,7 @@ fn act() -> impl Strategy<Value = Act> {
     let limit = prop_oneof![2 => Just(None), 2 => Just(Some(0)), 3 => (1..60_usize).prop_map(Some)];
     prop_oneof![
         20 => size().prop_map(|size| Act::Send(size.max(1))),
-        3 => Just(Act::End),
+        5 => Just(Act::End),
         1 => Just(Act::Reset),
         1 => Just(Act::Leave),
         1 => pick(&READ).prop_map(|(errno, _)| Act::ReadError(errno)),
