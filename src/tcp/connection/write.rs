@@ -100,7 +100,7 @@ impl PendingSend {
         }
     }
 
-    pub(in crate::tcp) fn succeed(mut self) {
+    fn succeed(mut self) {
         let bytes_sent = self.bytes;
         match self.reply.take() {
             SendReply::Send(reply) => reply.send(Ok(SendInfo { bytes_sent })),
@@ -254,10 +254,10 @@ impl WriteQueue {
             };
             if first.is_shutdown() {
                 ready!(stream.poll_shutdown(cx))?;
-                if let Some(shutdown) = self.0.pop_front() {
-                    shutdown.succeed();
-                }
-                continue;
+                // All that is behind it are calls like it. The OS may refuse a second shutdown.
+                self.complete_all();
+                self.complete_written();
+                return Poll::Ready(Ok(()));
             }
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let mut count = 0;
