@@ -50,6 +50,12 @@ export interface ServerSocketProperties {
 export interface SocketProperties extends ServerSocketProperties {
   /** The most bytes of one `onReceive`; 4096 by default. */
   bufferSize?: number | undefined;
+  /**
+   * Beyond Chrome: whether the socket can send after its peer has shut its writing side; false by default. Then
+   * `onReceiveError` reports that once, and the socket stays connected until `disconnect` or `close`, which deliver what
+   * was sent.
+   */
+  allowHalfOpen?: boolean | undefined;
 }
 
 export interface ServerSocketInfo {

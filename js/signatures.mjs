@@ -12,7 +12,8 @@ const SERVER_PROPERTIES = {
 };
 const TCP_PROPERTIES = {
   type: 'sockets.tcp.SocketProperties',
-  properties: { persistent: BOOLEAN, name: STRING, bufferSize: INTEGER },
+  // `allowHalfOpen` is beyond Chrome.
+  properties: { persistent: BOOLEAN, name: STRING, bufferSize: INTEGER, allowHalfOpen: BOOLEAN },
 };
 const DNS_QUERY_TYPE = { type: 'sockets.tcp.DnsQueryType', values: ['any', 'ipv4', 'ipv6'] };
 const SECURE_OPTIONS = {

@@ -153,6 +153,9 @@ pub(crate) struct ClientRecord {
     pub(crate) name: Option<String>,
     pub(crate) buffer_size: Option<i32>,
     pub(crate) paused: bool,
+    /// Whether the socket can send after the peer's end was reported.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) allow_half_open: bool,
     /// Whether it was accepted and has never been resumed.
     #[serde(default)]
     pub(crate) never_resumed: bool,
@@ -188,6 +191,13 @@ pub(crate) struct ConnectionRecord {
     /// can be written, and the end that was read and is not reported yet.
     pub(crate) write_error: Option<i32>,
     pub(crate) end: Option<i32>,
+    /// Whether the peer has shut its writing side, and may still receive. Without an `end`, that
+    /// was reported.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) peer_ended: bool,
+    /// Whether the app has shut the write side: the end follows the unsent data.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) write_shut: bool,
 }
 
 /// The state of a connection that `connect` made.

@@ -297,3 +297,30 @@ test('a list of thousands of sockets is complete', async (t) => {
   const ids = (list) => list.map(({ socketId }) => socketId).sort((a, b) => a - b);
   assert.deepEqual(ids(infos), ids(made));
 });
+
+test('with allowHalfOpen a socket answers after its peer has shut its side', async (t) => {
+  const host = await startHost(t);
+  const { tcp, tcpServer } = await client(t, host);
+  const { socketId, localPort } = await serving({ tcpServer });
+  const accepted = new Inbox();
+  const ends = new Inbox();
+  tcpServer.onAccept.addListener((info) => accepted.push(info));
+  tcp.onReceiveError.addListener((info) => ends.push(info));
+  tcp.onReceive.addListener(() => {});
+  for (const allowHalfOpen of [true, false]) {
+    const half = net.connect({ port: localPort, host: '127.0.0.1', allowHalfOpen: true });
+    half.end('a request');
+    const { clientSocketId } = await accepted.next('onAccept');
+    await tcp.update(clientSocketId, { allowHalfOpen });
+    await tcp.setPaused(clientSocketId, false);
+    assert.deepEqual(await ends.next('onReceiveError'), { socketId: clientSocketId, resultCode: -100 });
+    assert.equal((await tcp.getInfo(clientSocketId)).connected, allowHalfOpen);
+    const sent = await new Promise((resolve) => tcp.send(clientSocketId, new ArrayBuffer(8), resolve));
+    assert.equal(sent.resultCode, allowHalfOpen ? 0 : -15);
+    await tcp.close(clientSocketId);
+    let received = 0;
+    for await (const chunk of half) received += chunk.length;
+    assert.equal(received, allowHalfOpen ? 8 : 0);
+  }
+  await assert.rejects(async () => tcpServer.update(socketId, { allowHalfOpen: true }), TypeError);
+});

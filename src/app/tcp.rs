@@ -10,8 +10,8 @@ use crate::ids::ClientSocketId;
 use crate::tcp::{
     ClientSocket, Close, Connect, ConnectOptions, ConnectTo, Create, CreateInfo, Disconnect,
     DnsQueryType, GetInfo, GetSocket, GetSockets, ReceiveErrorInfo, ReceiveInfo, Secure,
-    SecureOptions, Send, SendInfo, SetKeepAlive, SetNoDelay, SetPaused, SetTimeouts, SocketInfo,
-    SocketProperties, Timeouts, Update,
+    SecureOptions, Send, SendInfo, SetKeepAlive, SetNoDelay, SetPaused, SetTimeouts, ShutdownWrite,
+    SocketInfo, SocketProperties, Timeouts, Update,
 };
 
 /// `chrome.sockets.tcp`: the client sockets of an [`App`](crate::App),
@@ -28,7 +28,9 @@ pub struct Tcp {
     /// that is a `SyncArbiter` of several threads handles the data of a socket out of
     /// order: see [`OnEvent::add_listener`].
     pub on_receive: OnEvent<ReceiveInfo>,
-    /// `onReceiveError`: the connection has ended. It is raised after all data
+    /// `onReceiveError`: the connection has ended, or with
+    /// [`allow_half_open`](SocketProperties::allow_half_open) the peer's side of
+    /// it. It is raised once for each connection, after all data
     /// that was received before, so data that waits for a listener delays it. An
     /// end without such data is raised at once, even if `onReceive` has no
     /// listener.
@@ -204,6 +206,34 @@ impl Tcp {
             .call(|app| ConnectTo::new(app, socket_id, endpoint.into(), options))
     }
 
+    /// Beyond Chrome: shuts the writing side of the connection. The peer receives
+    /// every earlier send and then the end (FIN), while the socket goes on to
+    /// receive until the peer ends its side too. That is *half-close*: a client
+    /// says so that its request is complete, a server that its answer is. The
+    /// answer means that the OS has all earlier sends and the end. Encrypted
+    /// connections send TLS's `close_notify` first; many TLS peers answer it by
+    /// ending both sides.
+    ///
+    /// Later sends answer
+    /// [`SOCKET_NOT_CONNECTED`](crate::NetError::SOCKET_NOT_CONNECTED), and a
+    /// later `try_send` is dropped. A second call has no effect, and is answered
+    /// with the first. If the peer has ended its side before, and
+    /// [`allow_half_open`](SocketProperties::allow_half_open) has kept the
+    /// connection, this ends it: the socket is not connected when the answer
+    /// comes, and no event is raised. This call needs no `allow_half_open`, which
+    /// is about the other order.
+    ///
+    /// # Errors
+    /// - [`SOCKET_NOT_CONNECTED`](crate::NetError::SOCKET_NOT_CONNECTED): the
+    ///   socket is not connected, or is being [secured](Self::secure).
+    /// - The error of a send that fails meanwhile or has failed before: the peer
+    ///   finds no orderly end.
+    /// - [`FAILED`](crate::NetError::FAILED): a network of your own has no
+    ///   half-close. Sends fail with it too.
+    pub fn shutdown_write(&self, socket_id: ClientSocketId) -> Answer<()> {
+        self.caller.call(|app| ShutdownWrite::new(app, socket_id))
+    }
+
     /// `tcp.disconnect`: ends the connection; the socket keeps its id and may
     /// connect again. A connected socket that is not paused raises
     /// `onReceiveError`, before the answer, and becomes paused. A socket that is
@@ -252,7 +282,8 @@ impl Tcp {
     /// # Errors
     /// After these errors the socket is as before:
     /// - [`Error::SocketNotConnected`](crate::Error::SocketNotConnected): it is
-    ///   not connected.
+    ///   not connected, or one side of the connection has ended by
+    ///   [`shutdown_write`](Self::shutdown_write) or half-close.
     /// - [`InvalidArgument`](crate::Error::InvalidArgument): it is secured
     ///   already, or is being secured; the running attempt continues.
     /// - [`NO_SSL_VERSIONS_ENABLED`](crate::NetError::NO_SSL_VERSIONS_ENABLED):
@@ -289,7 +320,8 @@ impl Tcp {
     /// `tcp.send`: sends all of `data`, in the order of the calls, whether or not
     /// they are awaited. The answer means that the OS has accepted the data. An
     /// empty send succeeds with 0 bytes. A peer that has ended only its own side
-    /// still receives, until `onReceiveError` has reported that end.
+    /// still receives, until `onReceiveError` has reported that end, or longer with
+    /// [`allow_half_open`](SocketProperties::allow_half_open).
     ///
     /// # Errors
     /// - [`SOCKET_NOT_CONNECTED`](crate::NetError::SOCKET_NOT_CONNECTED)

@@ -192,6 +192,7 @@ client_calls! {
     Secure -> (): |it, socket, reply| {
         socket.do_send(Command::Secure(Box::new(SecureStep::Start(it.options, reply))))
     };
+    ShutdownWrite -> (): |it, socket, reply| socket.do_send(Command::ShutdownWrite(reply));
     Disconnect -> (): |it, socket, reply| socket.do_send(Command::Disconnect(reply));
     Send -> tcp::SendInfo: |it, socket, reply| socket.send_with_reply(it.data, reply);
     Close -> (): |it, socket, reply| socket.close_with_reply(reply);

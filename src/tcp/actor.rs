@@ -199,6 +199,7 @@ impl SocketTable {
                     Ok(())
                 });
             }
+            Command::ShutdownWrite(reply) => self.shutdown_write(&socket, reply),
             Command::Disconnect(reply) => {
                 let mut closed = None;
                 self.modify(&socket, reply, |state| {
@@ -236,14 +237,15 @@ impl SocketTable {
                 state.read(&mut self.pool, listeners);
                 state.update_fast_path();
                 if state.waits_for_listeners() {
-                    let mut closed = None;
+                    let mut closed = state.take_if_over();
                     if state.socket.unhandled().are_handled() {
                         state.pausing.answer_all(Ok(()));
-                        closed = state.report_end_if_due(CallsAhead {
+                        let ended = state.report_end_if_due(CallsAhead {
                             dequeues: self.dequeues,
                             has_unexecuted: !self.calls.is_empty(),
                             has_queued: self.command_queue.queue.has_calls(),
                         });
+                        closed = closed.or(ended);
                     }
                     // The end may have to wait for listeners; the descriptor of a connection that
                     // is gone need not.

@@ -49,6 +49,7 @@ pub(crate) enum Command {
     /// The result of the attempt with this number.
     Connected(u64, Box<Result<Connected, Error>>),
     Secure(Box<Secure>),
+    ShutdownWrite(Reply<()>),
     Disconnect(Reply<()>),
     Close(Reply<()>),
     GetInfo(Reply<SocketInfo>),

@@ -8,7 +8,7 @@ use actix::prelude::*;
 use bytes::Bytes;
 use futures::future::join_all;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Reply};
 use crate::connections::{ConnectionCounter, ConnectionGuard};
 use crate::handover_state::{
     AnySocketId, ClientRecord, ConnectionRecord, HandoverOutcome, MAX_UNSENT, NotTransferred,
@@ -20,8 +20,9 @@ use crate::os::Stream;
 use crate::tcp::actor::{Entry, SocketTable};
 use crate::tcp::command::QueuedCall;
 use crate::tcp::connection::state::{Claim, SocketState, Transfer};
+use crate::tcp::connection::write::PendingSend;
 use crate::tcp::connection::{
-    Connection, ConnectionMeta, Link, Outbound, ReadSide, ReportedBy, WriteSide,
+    Connection, ConnectionMeta, Link, Outbound, ReadEnd, ReadSide, ReportedBy, WriteSide,
 };
 use crate::tcp::socket::ClientSocket;
 use crate::tcp::{SocketProperties, Timeouts};
@@ -101,6 +102,7 @@ impl SocketState {
             persistent: Some(true),
             name: record.name,
             buffer_size: record.buffer_size,
+            allow_half_open: Some(record.allow_half_open),
             ..SocketProperties::default()
         });
         if let Some(user_timeout) = record.user_timeout {
@@ -122,6 +124,8 @@ impl SocketState {
                 dialled,
                 write_error,
                 end,
+                peer_ended,
+                write_shut,
             } = from.record;
             let outbound = dialled.map(|record| {
                 Box::new(Outbound {
@@ -137,18 +141,28 @@ impl SocketState {
                 pinned_shard: None,
             };
             let mut connection = Connection::new(from.stream, Box::new(meta));
-            if let Some(end) = end.and_then(NetError::from_code) {
-                connection.read_side = match from.is_released {
-                    true => ReadSide::Released(end),
-                    false => ReadSide::Ended(end),
-                };
-            }
+            connection.read_side = match end.and_then(NetError::from_code) {
+                Some(end) if from.is_released => ReadSide::Released(end),
+                Some(_) if peer_ended => ReadSide::Ended(ReadEnd::Fin),
+                Some(end) => ReadSide::Ended(ReadEnd::Error(end)),
+                None if peer_ended => ReadSide::HalfClosed,
+                None => ReadSide::Open,
+            };
             match write_error.and_then(NetError::from_code) {
                 Some(error) => {
                     let report = ReportedBy::Reading;
                     connection.write_side = WriteSide::Failed(error, report);
                 }
-                None => connection.queue.inherit(&state.socket, from.unsent),
+                None => {
+                    connection.queue.inherit(&state.socket, from.unsent);
+                    if write_shut {
+                        // If the other process has shut it already, this has no effect.
+                        let shutdown =
+                            PendingSend::shutdown(state.socket.clone(), Reply::discard());
+                        connection.write_side = WriteSide::Shut;
+                        connection.queue.push(shutdown);
+                    }
+                }
             }
             state.link = Link::Connected(connection);
         }
@@ -188,6 +202,7 @@ impl SocketState {
                 name: self.name.as_deref().map(str::to_owned),
                 buffer_size: self.buffer_size,
                 paused: self.paused,
+                allow_half_open: self.allow_half_open,
                 never_resumed: !matches!(self.claim, Claim::Resumed),
                 timeouts: self.timeout_state.as_ref().map(|it| it.settings.into()),
                 user_timeout: self.user_timeout(),
@@ -201,6 +216,11 @@ impl SocketState {
                     }),
                     write_error: connection.write_error().map(NetError::code),
                     end: connection.end().map(NetError::code),
+                    peer_ended: matches!(
+                        connection.read_side,
+                        ReadSide::Ended(ReadEnd::Fin) | ReadSide::HalfClosed
+                    ),
+                    write_shut: matches!(connection.write_side, WriteSide::Shut),
                 }),
             },
         };

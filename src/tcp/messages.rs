@@ -88,6 +88,12 @@ messages! {
         socket_id: ClientSocketId,
     } -> ();
 
+    /// `shutdownWrite` (beyond Chrome).
+    ShutdownWrite {
+        /// The socket.
+        socket_id: ClientSocketId,
+    } -> ();
+
     /// `tcp.secure`.
     Secure {
         /// The socket.

@@ -131,6 +131,11 @@ impl ClientSocket {
         self.call(Command::Disconnect)
     }
 
+    /// `shutdownWrite` (beyond Chrome).
+    pub fn shutdown_write(&self) -> Answer<()> {
+        self.call(Command::ShutdownWrite)
+    }
+
     /// `tcp.secure`.
     pub fn secure(&self, options: SecureOptions) -> Answer<()> {
         self.call(|reply| Command::Secure(Box::new(Secure::Start(options, reply))))

@@ -37,6 +37,21 @@ pub struct SocketProperties {
     /// `onReceiveError` if no send waits. On systems without the option (it exists on Linux),
     /// setting it answers [`NOT_IMPLEMENTED`](NetError::NOT_IMPLEMENTED).
     pub user_timeout: Option<Duration>,
+    /// Whether the socket can send after its peer has shut its writing side (beyond Chrome).
+    /// Default: `false`, Chrome's way: `onReceiveError` reports the peer's end, and the socket is
+    /// not connected any more; what was sent before still arrives.
+    ///
+    /// With `true`, `onReceiveError` reports the peer's end once, with
+    /// [`CONNECTION_CLOSED`](NetError::CONNECTION_CLOSED), and the socket is paused, but stays
+    /// connected: the connection is *half-closed*. It counts in limits and drains, and `send` goes
+    /// on, until [`shutdown_write`](crate::Tcp::shutdown_write), `disconnect`, `close`, a timeout
+    /// or an error ends the other side too. That raises no second event: sends fail, and `getInfo`
+    /// shows that the socket is not connected. So the app has to end a half-closed connection
+    /// itself. [`Timeouts::idle`] ends those that it forgets, and is not stopped by the pause.
+    ///
+    /// A reset, or any other error, ends both sides at once as ever. The value counts when the end
+    /// is reported; a change affects no end that was reported before.
+    pub allow_half_open: Option<bool>,
 }
 
 /// `tcp.CreateInfo`.
@@ -77,6 +92,8 @@ pub struct SocketInfo {
     pub local: Option<Address>,
     /// The peer's address, while connected (beyond Chrome).
     pub peer: Option<Address>,
+    /// Whether the socket can send after its peer has shut its writing side (beyond Chrome).
+    pub allow_half_open: bool,
     /// The socket's timeouts (beyond Chrome).
     pub timeouts: Timeouts,
     /// After how long the OS ends a connection whose peer acknowledges nothing, if it was set
@@ -117,7 +134,9 @@ pub struct Timeouts {
     /// reports [`TIMED_OUT`](NetError::TIMED_OUT) when all earlier data was handled. If data waits
     /// to be sent, it fails and the connection is reset. Otherwise everything sent is still
     /// delivered, as after `disconnect`. The time stops while the socket is paused, and starts anew
-    /// when it is resumed. A connection does not end while received data waits for the app.
+    /// when it is resumed. A connection does not end while received data waits for the app. A
+    /// [half-closed](SocketProperties::allow_half_open) connection is idle when it sends nothing,
+    /// paused or not, and ends without an event.
     pub idle: Option<Duration>,
     /// How long the peer may acknowledge nothing while data waits to be sent. Then the connection
     /// is reset. Waiting and later sends fail with [`TIMED_OUT`](NetError::TIMED_OUT).

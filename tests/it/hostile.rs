@@ -139,6 +139,7 @@ async fn client_functions(app: &App, id: ClientSocketId) -> Answers {
         persistent: Some(true),
         name: Some("stolen".into()),
         buffer_size: Some(1),
+        allow_half_open: Some(true),
         ..Default::default()
     };
     vec![

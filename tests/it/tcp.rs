@@ -7,6 +7,7 @@ mod defaults;
 mod ending;
 mod events;
 mod fast_path;
+mod half_close;
 mod handles;
 mod happy_eyeballs;
 mod lookups;

@@ -7,6 +7,7 @@ mod draining;
 mod failing;
 mod foreign_clients;
 mod foreign_servers;
+mod half_close;
 mod handover;
 mod limits;
 mod scripted_network;

@@ -34,7 +34,7 @@ pub(crate) struct Arguments<'a, 'd> {
     data: &'d mut Data,
 }
 
-/// The properties of both namespaces. Only `tcp` has `bufferSize`.
+/// The properties of both namespaces. Only `tcp` has `bufferSize` and `allowHalfOpen`.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Properties<'a> {
@@ -42,6 +42,7 @@ struct Properties<'a> {
     #[serde(borrow)]
     name: Option<Text<'a>>,
     buffer_size: Option<i32>,
+    allow_half_open: Option<bool>,
 }
 
 #[derive(Deserialize, Default)]
@@ -186,6 +187,7 @@ impl<'a, 'd> Arguments<'a, 'd> {
             persistent: given.persistent,
             name: given.name.map(|name| truncate(name.0)),
             buffer_size: given.buffer_size,
+            allow_half_open: given.allow_half_open,
             ..tcp::SocketProperties::default()
         })
     }
@@ -195,11 +197,12 @@ impl<'a, 'd> Arguments<'a, 'd> {
             persistent,
             name,
             buffer_size,
+            allow_half_open,
             ..
         } = self.tcp_properties()?;
-        match buffer_size {
-            None => Ok(tcp_server::SocketProperties { persistent, name }),
-            Some(_) => Err(self.invalid("valid properties")),
+        match (buffer_size, allow_half_open) {
+            (None, None) => Ok(tcp_server::SocketProperties { persistent, name }),
+            _ => Err(self.invalid("valid properties")),
         }
     }
 

@@ -68,6 +68,10 @@ pub(in crate::tcp) enum WriteSide {
         /// Closes the fast path when it is dropped.
         _guard: FastPath,
     },
+    /// Not any more: `shutdown_write` was called, and each later send fails. The write queue ends
+    /// with the call until the OS has everything before it; empty, it means that the OS sends its
+    /// end (FIN). Data may still be read.
+    Shut,
     /// Not any more: each send fails with this error. The write queue is empty. Data may still be
     /// read.
     Failed(NetError, ReportedBy),
@@ -84,21 +88,43 @@ pub(in crate::tcp) enum ReportedBy {
     End,
 }
 
-/// Whether data may still be read.
+/// Whether data may still be read. `state/half_close.rs` has the rules for one side that ends before
+/// the other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::tcp) enum ReadSide {
     Open,
     /// No more data comes, for this reason. `onReceiveError` has not reported it yet.
-    Ended(NetError),
+    Ended(ReadEnd),
     /// As `Ended`, and the descriptor is closed.
     Released(NetError),
+    /// The peer has ended its side, and `onReceiveError` has reported it. The app may still send.
+    HalfClosed,
+}
+
+/// Why no more data comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::tcp) enum ReadEnd {
+    /// The peer has shut its writing side (FIN). It may still receive.
+    Fin,
+    /// The connection is gone both ways.
+    Error(NetError),
+}
+
+impl ReadEnd {
+    /// The result code of `onReceiveError`.
+    pub(in crate::tcp) fn code(self) -> NetError {
+        match self {
+            ReadEnd::Fin => NetError::CONNECTION_CLOSED,
+            ReadEnd::Error(error) => error,
+        }
+    }
 }
 
 /// What the next read would return.
 pub(in crate::tcp) enum Peeked {
     Nothing,
     Data,
-    End(NetError),
+    End(ReadEnd),
 }
 
 pub(crate) struct ConnectionMeta {
@@ -164,23 +190,25 @@ impl Connection {
         }
     }
 
-    /// Why no more data comes.
+    /// Why no more data comes, if that is not reported yet.
     pub(in crate::tcp) fn end(&self) -> Option<NetError> {
         match self.read_side {
-            ReadSide::Open => None,
-            ReadSide::Ended(end) | ReadSide::Released(end) => Some(end),
+            ReadSide::Open | ReadSide::HalfClosed => None,
+            ReadSide::Ended(end) => Some(end.code()),
+            ReadSide::Released(end) => Some(end),
         }
     }
 
-    /// Why nothing can be sent any more.
+    /// The error with which sends have failed.
     pub(in crate::tcp) fn write_error(&self) -> Option<NetError> {
         match self.write_side {
             WriteSide::Failed(error, _) => Some(error),
-            WriteSide::Queued | WriteSide::Fast { .. } => None,
+            WriteSide::Queued | WriteSide::Fast { .. } | WriteSide::Shut => None,
         }
     }
 
-    /// Sends after this go through the command queue. A failed write side stays failed.
+    /// Sends after this go through the command queue. A write side that was shut or has failed
+    /// stays so.
     pub(in crate::tcp) fn close_fast_path(&mut self) {
         if let WriteSide::Fast { .. } = self.write_side {
             self.write_side = WriteSide::Queued;
@@ -188,22 +216,28 @@ impl Connection {
     }
 
     fn send(&mut self, pending: PendingSend, socket: &ClientSocket) {
-        if let WriteSide::Failed(error, report) = &mut self.write_side {
-            // The first send without an answer: from now on only `onReceiveError` can report the
-            // failure.
-            if *report == ReportedBy::Answers && pending.is_fire_and_forget() {
-                *report = ReportedBy::End;
-                socket.make_ready();
+        match &mut self.write_side {
+            WriteSide::Failed(error, report) => {
+                // The first send without an answer: from now on only `onReceiveError` can report
+                // the failure.
+                if *report == ReportedBy::Answers && pending.is_fire_and_forget() {
+                    *report = ReportedBy::End;
+                    socket.make_ready();
+                }
+                return pending.fail((*error).into());
             }
-            return pending.fail((*error).into());
+            WriteSide::Shut => return pending.fail(NetError::SOCKET_NOT_CONNECTED.into()),
+            WriteSide::Queued | WriteSide::Fast { .. } => {}
         }
         self.maybe_written = true;
         let waker = socket.waker();
         let mut cx = Context::from_waker(&waker);
         if let Err(error) = self.queue.write(pending, &mut *self.stream, &mut cx) {
             self.write_failed(&error);
-            // The next poll finds the end, and reports it.
-            if !matches!(self.write_side, WriteSide::Failed(_, ReportedBy::Answers)) {
+            // The next poll finds the end, and reports it or takes the connection.
+            if !matches!(self.write_side, WriteSide::Failed(_, ReportedBy::Answers))
+                || self.is_over()
+            {
                 socket.make_ready();
             }
         }
@@ -237,8 +271,8 @@ impl Connection {
         match retry_if_spurious(self.stream.poll_peek(&mut cx), &mut cx) {
             Poll::Pending => Peeked::Nothing,
             Poll::Ready(Ok(true)) => Peeked::Data,
-            Poll::Ready(Ok(false)) => Peeked::End(NetError::CONNECTION_CLOSED),
-            Poll::Ready(Err(error)) => Peeked::End(net_error::read(&error)),
+            Poll::Ready(Ok(false)) => Peeked::End(ReadEnd::Fin),
+            Poll::Ready(Err(error)) => Peeked::End(ReadEnd::Error(net_error::read(&error))),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::os::retry_if_spurious;
 use crate::tcp::connection::buffer_pool::BufferPool;
 use crate::tcp::connection::redelivery::{Undelivered, UndeliveredData};
 use crate::tcp::connection::state::{SocketState, Transfer};
-use crate::tcp::connection::{Connection, Link, Peeked, ReadSide, ReportedBy, WriteSide};
+use crate::tcp::connection::{Connection, Link, Peeked, ReadEnd, ReadSide, ReportedBy, WriteSide};
 use crate::tcp::events::ReceiveInfo;
 use crate::tcp::shards::shard::AppShard;
 use crate::tcp::socket::Credit;
@@ -31,7 +31,9 @@ impl SocketState {
     /// that may not read becomes ready again by the OS's waker, a credit, `setPaused(false)` or a
     /// new listener.
     pub(in crate::tcp) fn read(&mut self, pool: &mut BufferPool, listeners: &mut ListenerCache) {
-        let is_open = self.connection().is_some_and(|it| it.end().is_none());
+        let is_open = self
+            .connection()
+            .is_some_and(|it| it.read_side == ReadSide::Open);
         let is_blocked = self.transfer != Transfer::None || self.redelivery.is_some();
         if !is_open || self.paused || is_blocked {
             return self.release_if_gone();
@@ -65,7 +67,7 @@ impl SocketState {
             match retry_if_spurious(read, &mut cx) {
                 Poll::Pending => return connection.end_if_write_failed(),
                 Poll::Ready(Ok(0)) => {
-                    connection.read_side = ReadSide::Ended(NetError::CONNECTION_CLOSED);
+                    connection.read_side = ReadSide::Ended(ReadEnd::Fin);
                     return;
                 }
                 Poll::Ready(Ok(count)) => {
@@ -84,7 +86,8 @@ impl SocketState {
                     }
                 }
                 Poll::Ready(Err(error)) => {
-                    connection.read_side = ReadSide::Ended(net_error::read(&error));
+                    let end = ReadEnd::Error(net_error::read(&error));
+                    connection.read_side = ReadSide::Ended(end);
                     return;
                 }
             }
@@ -136,8 +139,15 @@ impl SocketState {
         if !connection.has_lost_peer() && connection.stream.poll_error_ready(&mut cx).is_pending() {
             return;
         }
-        let end = match (connection.end(), connection.peek(&self.socket)) {
-            (Some(end), _) | (None, Peeked::End(end)) => Some(end),
+        let peeked = connection.peek(&self.socket);
+        if connection.read_side == ReadSide::HalfClosed {
+            connection.release_half_closed(&peeked);
+            // The next poll takes it.
+            return self.socket.make_ready();
+        }
+        let end = match (connection.end(), peeked) {
+            (Some(end), _) => Some(end),
+            (None, Peeked::End(end)) => Some(end.code()),
             (None, Peeked::Data) => None,
             // A write has met the end, but a read has not.
             (None, Peeked::Nothing) => return,
@@ -159,7 +169,7 @@ impl Connection {
     /// All input was read. If a fire-and-forget send has failed, this reports it.
     fn end_if_write_failed(&mut self) {
         if let WriteSide::Failed(error, ReportedBy::End) = self.write_side {
-            self.read_side = ReadSide::Ended(error);
+            self.read_side = ReadSide::Ended(ReadEnd::Error(error));
         }
     }
 }

@@ -60,7 +60,13 @@ impl SocketTable {
             return reply.send(Err(Error::SocketNotFound));
         };
         state.acknowledge();
-        if matches!(state.link, Link::None | Link::Connecting(_)) {
+        let is_connected = match &state.link {
+            Link::None | Link::Connecting(_) => false,
+            // A handshake needs both directions.
+            Link::Connected(connection) => !connection.is_half_open(),
+            Link::Securing(_) => true,
+        };
+        if !is_connected {
             return reply.send(Err(Error::SocketNotConnected));
         }
         match state.may_secure(options) {

@@ -1,5 +1,7 @@
 //! The state of one client socket: what the app set, and its connection.
 
+mod half_close;
+
 use crate::invalid_argument::InvalidArgument;
 use std::io;
 use std::sync::Arc;
@@ -42,6 +44,8 @@ pub(in crate::tcp) struct SocketState {
     pub(in crate::tcp) buffer_size: Option<i32>,
     /// `TCP_USER_TIMEOUT` in milliseconds; 0 is the OS's own limit.
     pub(in crate::tcp) user_timeout: u32,
+    /// Whether the socket can send after the peer's end was reported.
+    pub(in crate::tcp) allow_half_open: bool,
     /// The number of the last raised event.
     pub(in crate::tcp) last_raised: u64,
     /// How many listeners of the app had died at the last read.
@@ -92,6 +96,7 @@ impl SocketState {
             name: None,
             buffer_size: None,
             user_timeout: 0,
+            allow_half_open: false,
             last_raised: 0,
             deaths: 0,
             redelivery: None,
@@ -159,6 +164,9 @@ impl SocketState {
         if let Some(size) = properties.buffer_size {
             self.buffer_size = (size >= 1).then_some(size);
         }
+        if let Some(allow) = properties.allow_half_open {
+            self.allow_half_open = allow;
+        }
         Ok(())
     }
 
@@ -182,6 +190,7 @@ impl SocketState {
             peer_port: peer.map(|peer| peer.port()),
             local: local.or(accepted_at).map(Address::from),
             peer: peer.map(Address::from),
+            allow_half_open: self.allow_half_open,
             timeouts: self.timeouts(),
             user_timeout: self.user_timeout(),
             dropped_events: self.dropped_events(),
@@ -255,7 +264,10 @@ impl SocketState {
                 return None;
             }
         }
-        if matches!(link, Link::Connected(_) | Link::Securing(_)) && !self.paused {
+        let is_reported = matches!(&link, Link::Connected(it) if it.is_half_closed());
+        if is_reported {
+            self.paused = true;
+        } else if matches!(link, Link::Connected(_) | Link::Securing(_)) && !self.paused {
             self.end_receiving(NetError::CONNECTION_CLOSED);
         }
         match link {
@@ -272,7 +284,7 @@ impl SocketState {
 
     /// Reports the end of the connection, if it has ended and the socket is not paused, and when
     /// listeners have handled all earlier events and the calls that they made were carried out.
-    /// Returns the connection that has ended.
+    /// Returns the connection that has ended; a half-closed one stays.
     pub(in crate::tcp) fn report_end_if_due(&mut self, ahead: CallsAhead) -> Option<Connection> {
         let end = self.connection()?.end()?;
         if self.redelivery.is_some()
@@ -303,6 +315,9 @@ impl SocketState {
         } else if !self.ending.calls_are_done(ahead) {
             // Polled again behind the calls that are in the queue.
             self.socket.make_ready();
+            return None;
+        }
+        if self.report_half_close() {
             return None;
         }
         if let Link::Connected(connection) = &mut self.link {
@@ -349,9 +364,10 @@ impl SocketState {
         }
     }
 
-    /// Whether something waits until listeners have handled the events in flight.
+    /// Whether something waits until listeners have handled the events in flight, or the connection
+    /// is over.
     pub(in crate::tcp) fn waits_for_listeners(&self) -> bool {
-        !self.pausing.is_empty() || self.connection().is_some_and(|it| it.end().is_some())
+        !self.pausing.is_empty() || self.connection().is_some_and(Connection::has_ended)
     }
 
     /// Answers when the events in flight are handled, but not later than after

@@ -283,7 +283,7 @@ impl SocketState {
             Link::Connected(connection) if connection.end().is_none() => Some(connection),
             _ => None,
         };
-        let may_be_idle = connection.is_some() && !self.paused;
+        let may_be_idle = connection.is_some_and(|it| !self.paused || it.is_half_closed());
         let has_unsent = connection.is_some_and(|connection| !connection.queue.is_empty());
         let send = match timeouts.unacknowledged {
             None => send.map(|send| send / SEND_CHECKS),
@@ -325,8 +325,10 @@ impl SocketState {
             && !is_in_handover
         {
             let has_unsent = !connection.queue.is_empty();
+            // After the peer's end a pause holds nothing back.
+            let may_be_idle = !self.paused || connection.is_half_closed();
             if has_unsent {
-                let is_idle = !self.paused && is_elapsed(timeouts.active_at, idle);
+                let is_idle = may_be_idle && is_elapsed(timeouts.active_at, idle);
                 let is_stalled = is_elapsed(timeouts.progress_at, send);
                 timeouts.check_acknowledged(&*connection.stream, now, is_idle, is_stalled);
             }
@@ -334,7 +336,10 @@ impl SocketState {
             if has_unsent && is_elapsed(timeouts.progress_at, send) {
                 return Some(Expired::Connection);
             }
-            if !self.paused && is_elapsed(timeouts.active_at, idle) {
+            if may_be_idle && is_elapsed(timeouts.active_at, idle) {
+                if connection.is_half_closed() {
+                    return Some(Expired::Connection);
+                }
                 // Returned events wait for a listener; unread data waits for room in the window.
                 if self.redelivery.is_none() {
                     match connection.peek(&self.socket) {
@@ -360,7 +365,7 @@ impl Connection {
     /// handled before the end is reported.
     #[must_use = "what was sent is delivered only if it lingers"]
     pub(in crate::tcp) fn terminate(&mut self, why: NetError) -> Option<Closing> {
-        self.read_side = ReadSide::Released(why);
+        self.release_read_side(why);
         let is_flushed = self.queue.is_empty();
         self.fail_writes(why, ReportedBy::Reading);
         let stream = std::mem::replace(&mut self.stream, closed_stream());
@@ -380,7 +385,7 @@ impl Connection {
     /// The peer is gone: closes the stream. `end` is reported when all earlier data was handled.
     /// Sends fail with `send_error`.
     pub(in crate::tcp) fn release(&mut self, end: NetError, send_error: NetError) {
-        self.read_side = ReadSide::Released(end);
+        self.release_read_side(end);
         self.fail_writes(send_error, ReportedBy::Reading);
         self.stream = closed_stream();
         self.meta.connection_guard = None;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 
@@ -26,11 +26,24 @@ pub(in crate::tcp) struct PendingSend {
     data: Bytes,
     bytes: usize,
     charge: usize,
-    reply: Reply<SendInfo>,
+    reply: SendReply,
     /// The credit of a forwarded event, until the OS has taken all its bytes.
     credit: Option<Credit>,
     /// The error that the OS reported on the fast path. It is reported to the next write.
     error: Option<io::Error>,
+}
+
+/// What an entry of the write queue answers.
+enum SendReply {
+    Send(Reply<SendInfo>),
+    /// The entry is a `shutdown_write`, without data: the write side is shut behind all sends.
+    Shutdown(Reply<()>),
+}
+
+impl SendReply {
+    fn take(&mut self) -> Self {
+        std::mem::replace(self, SendReply::Send(Reply::discard()))
+    }
 }
 
 impl PendingSend {
@@ -47,10 +60,17 @@ impl PendingSend {
             bytes: data.len(),
             data,
             charge,
-            reply,
+            reply: SendReply::Send(reply),
             credit,
             error: None,
         }
+    }
+
+    /// The end of the sends, for the write queue. Nothing is queued behind it but its like.
+    pub(in crate::tcp) fn shutdown(socket: ClientSocket, reply: Reply<()>) -> Self {
+        let mut shutdown = PendingSend::new(socket, Bytes::new(), 0, None, Reply::discard());
+        shutdown.reply = SendReply::Shutdown(reply);
+        shutdown
     }
 
     /// The data is the rest of `bytes` bytes, and the OS has reported `error` for it.
@@ -64,18 +84,28 @@ impl PendingSend {
         self.in_flight.socket()
     }
 
-    /// Whether no caller waits for the answer.
+    /// Whether it is a send, and no caller waits for the answer.
     pub(in crate::tcp) fn is_fire_and_forget(&self) -> bool {
-        !self.reply.has_caller()
+        matches!(&self.reply, SendReply::Send(reply) if !reply.has_caller())
+    }
+
+    fn is_shutdown(&self) -> bool {
+        matches!(self.reply, SendReply::Shutdown(_))
     }
 
     pub(in crate::tcp) fn fail(mut self, error: Error) {
-        std::mem::replace(&mut self.reply, Reply::discard()).send(Err(error));
+        match self.reply.take() {
+            SendReply::Send(reply) => reply.send(Err(error)),
+            SendReply::Shutdown(reply) => reply.send(Err(error)),
+        }
     }
 
     fn succeed(mut self) {
         let bytes_sent = self.bytes;
-        std::mem::replace(&mut self.reply, Reply::discard()).send(Ok(SendInfo { bytes_sent }));
+        match self.reply.take() {
+            SendReply::Send(reply) => reply.send(Ok(SendInfo { bytes_sent })),
+            SendReply::Shutdown(reply) => reply.send(Ok(())),
+        }
     }
 
     /// Writes as much as the OS takes.
@@ -110,7 +140,7 @@ impl Drop for PendingSend {
                     data: std::mem::take(&mut self.data),
                     bytes: self.bytes,
                     charge: std::mem::take(&mut self.charge),
-                    reply: std::mem::replace(&mut self.reply, Reply::discard()),
+                    reply: self.reply.take(),
                     credit: self.credit.take(),
                     error: self.error.take(),
                 }));
@@ -210,7 +240,8 @@ impl WriteQueue {
     }
 
     /// Writes until the queue is empty (`Ready`), or the OS takes no more (`Pending`; the waker is
-    /// called when it does). An empty send is answered after those before it.
+    /// called when it does). An empty send is answered after those before it. A `shutdown_write`
+    /// shuts the write side after them.
     pub(in crate::tcp) fn poll_flush(
         &mut self,
         stream: &mut dyn Stream,
@@ -218,7 +249,14 @@ impl WriteQueue {
     ) -> Poll<io::Result<()>> {
         loop {
             self.complete_written();
-            if self.0.is_empty() {
+            let Some(first) = self.0.front() else {
+                return Poll::Ready(Ok(()));
+            };
+            if first.is_shutdown() {
+                ready!(stream.poll_shutdown(cx))?;
+                // All that is behind it are calls like it. The OS may refuse a second shutdown.
+                self.complete_all();
+                self.complete_written();
                 return Poll::Ready(Ok(()));
             }
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
@@ -251,7 +289,8 @@ impl WriteQueue {
     }
 
     fn complete_written(&mut self) {
-        while self.0.front().is_some_and(|first| first.data.is_empty()) {
+        let is_written = |first: &PendingSend| first.data.is_empty() && !first.is_shutdown();
+        while self.0.front().is_some_and(is_written) {
             if let Some(first) = self.0.pop_front() {
                 first.succeed();
             }

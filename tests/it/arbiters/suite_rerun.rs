@@ -43,12 +43,14 @@ fn rerun_on(arbiters: usize) {
 
 /// Tests that pause the clock, which is a different one in another thread, and tests that know
 /// the order of steps of one thread. `tls::` only because `handover::` matches `tls::handover`.
-const SKIPPED: [&str; 6] = [
+const SKIPPED: [&str; 8] = [
     "arbiters::",
     "faults::read_write::a_write_error_answers_every_send_that_waits",
     "redelivery::data::a_connection_is_not_idle",
     "tcp::sending::last_sends_that_the_peer_never_takes_time_out",
     "tcp::fast_path::",
+    "tcp::half_close::ends::the_idle_timeout_ends",
+    "tcp::half_close::ends::the_send_timeout_resets",
     "tls::",
 ];
 

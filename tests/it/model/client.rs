@@ -27,6 +27,7 @@ pub struct Client {
     persistent: bool,
     name: Option<&'static str>,
     buffer_size: Option<i32>,
+    allow_half_open: bool,
     /// An end that waits for a listener, because the last one has died.
     unreported: Option<i32>,
     /// A `setPaused(true)` of this batch was cancelled, as only `close` does.
@@ -56,11 +57,7 @@ pub struct Target {
 /// A function of `tcp`, with what the test knows of its surroundings.
 #[derive(Clone, Debug)]
 pub enum Call {
-    Update {
-        persistent: Option<bool>,
-        name: Option<&'static str>,
-        buffer_size: Option<i32>,
-    },
+    Update(Properties),
     SetPaused(bool),
     /// `setPaused(true)`, which a later `setPaused(false)` of the batch may have answered.
     PausedUntilResumed,
@@ -70,12 +67,22 @@ pub enum Call {
     },
     SetNoDelay(bool),
     Connect(Box<Target>),
+    ShutdownWrite,
     Disconnect,
     /// This many bytes.
     Send(usize),
     Close,
     GetInfo,
     GetSockets,
+}
+
+/// The arguments of `create` and `update`.
+#[derive(Clone, Debug)]
+pub struct Properties {
+    pub persistent: Option<bool>,
+    pub name: Option<&'static str>,
+    pub buffer_size: Option<i32>,
+    pub allow_half_open: Option<bool>,
 }
 
 /// An event outside the API.
@@ -102,6 +109,7 @@ impl Client {
             persistent: false,
             name: None,
             buffer_size: None,
+            allow_half_open: false,
             unreported: None,
             cancelled: false,
             app,
@@ -117,16 +125,18 @@ impl Client {
     }
 
     /// `create` and `update`; whether they succeed.
-    pub fn set(
-        &mut self,
-        persistent: Option<bool>,
-        name: Option<&'static str>,
-        buffer_size: Option<i32>,
-    ) -> bool {
+    pub fn set(&mut self, properties: &Properties) -> bool {
+        let Properties {
+            persistent,
+            name,
+            buffer_size,
+            allow_half_open,
+        } = *properties;
         if name.is_some_and(|name| name.len() > MAX_NAME) {
             return false;
         }
         self.persistent = persistent.unwrap_or(self.persistent);
+        self.allow_half_open = allow_half_open.unwrap_or(self.allow_half_open);
         if let Some(name) = name {
             self.name = (!name.is_empty()).then_some(name);
         }
@@ -185,8 +195,9 @@ impl Client {
                 seen.answered(call, &aborted).then_some(false)
             }
             Link::Connected(connection) => {
+                // The end of a half-closed connection was reported.
+                let raises = !self.paused && !connection.half_closed;
                 self.end_connection(*connection);
-                let raises = !self.paused;
                 self.paused = true;
                 Some(raises)
             }
@@ -233,7 +244,16 @@ impl Client {
     /// Whether a waiting end has a listener.
     fn can_report_waiting_end(&self) -> bool {
         let listeners = self.app.listeners(Kind::ReceiveError);
-        self.open && matches!(self.link, Link::None) && !self.app.suspended && listeners != 0
+        self.open && self.is_of_this_connection() && !self.app.suspended && listeners != 0
+    }
+
+    /// Whether an end that waits for a listener is that of the last connection.
+    fn is_of_this_connection(&self) -> bool {
+        match &self.link {
+            Link::None => true,
+            Link::Connecting(..) => false,
+            Link::Connected(connection) => connection.half_closed,
+        }
     }
 
     /// Reports an end that waited for a listener, or drops it because of what follows.
@@ -244,7 +264,7 @@ impl Client {
         if self.can_report_waiting_end() {
             return state.report_end(code, seen);
         }
-        (!matches!(self.link, Link::None)).then_some(state)
+        (!self.is_of_this_connection()).then_some(state)
     }
 
     /// The codes that `connect` may answer at once.
@@ -266,6 +286,7 @@ impl Client {
             && info.persistent == self.persistent
             && info.name.as_deref() == self.name
             && info.buffer_size == self.buffer_size
+            && info.allow_half_open == self.allow_half_open
             && info.paused == self.paused
             && info.connected == connection.is_some()
             && info.peer_addr() == connection.map(|c| c.peer)
@@ -331,9 +352,18 @@ impl Client {
         let Link::Connected(changed) = &mut state.link else {
             return None;
         };
+        if connection.half_closed {
+            return None;
+        }
         if let Some(code) = connection.end {
             if !self.may_hear() {
                 return None;
+            }
+            if self.allow_half_open && connection.may_stay_half_closed() {
+                changed.half_closed = true;
+                changed.end = None;
+                state.paused = true;
+                return state.report_end(code, seen);
             }
             state.disconnect(seen);
             return state.report_end(code, seen);
@@ -350,11 +380,34 @@ impl Client {
                 Some(state)
             }
             Readable::End(code) => {
+                changed.fin = connection.is_fin();
                 changed.read(0);
                 changed.end = Some(code);
                 Some(state)
             }
         }
+    }
+
+    /// A half-closed connection is over: its other side has ended too, or the OS reports that it
+    /// is gone.
+    fn take_if_over(&self, seen: &Seen) -> Option<Self> {
+        let connection = self.connection()?;
+        if !connection.half_closed {
+            return None;
+        }
+        let mut state = self.clone();
+        let Link::Connected(mut connection) = std::mem::replace(&mut state.link, Link::None) else {
+            return None;
+        };
+        if !connection.is_write_ended() {
+            let error = connection.half_closed_error()?;
+            if !connection.fail(net(error), Some(error), seen) {
+                return None;
+            }
+        }
+        state.paused = true;
+        state.closed.push(*connection);
+        Some(state)
     }
 
     /// The OS reports that the connection is gone, whatever the socket does.
@@ -418,9 +471,11 @@ impl Client {
             Link::None => false,
             Link::Connecting(_, target) => target.held.is_none(),
             Link::Connected(c) => {
+                let is_read = c.end.is_none() && !c.half_closed;
                 c.may_write()
-                    || (self.reads() && c.may_read() && c.end.is_none())
+                    || (self.reads() && c.may_read() && is_read)
                     || (self.peeks() && !self.app.suspended && c.may_end())
+                    || (c.half_closed && (c.is_write_ended() || c.half_closed_error().is_some()))
                     || (self.may_hear() && c.end.is_some())
                     || c.gone_error().is_some()
             }

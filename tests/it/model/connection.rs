@@ -24,6 +24,14 @@ pub struct Connection {
     incoming: VecDeque<Incoming>,
     /// Why no more data comes, if the socket knows.
     pub end: Option<i32>,
+    /// Whether the socket has read that end as the peer's FIN.
+    pub fin: bool,
+    /// The peer's FIN was reported, and the connection was kept.
+    pub half_closed: bool,
+    /// `shutdown_write` was called.
+    shut: bool,
+    /// The peer sees the end that `shutdown_write` sends.
+    fin_sent: bool,
     queue: VecDeque<Sending>,
     /// Why nothing more can be sent, if the socket knows.
     broken: Option<i32>,
@@ -58,6 +66,8 @@ struct Sending {
     call: CallId,
     bytes: usize,
     left: usize,
+    /// It is a `shutdown_write`.
+    shuts: bool,
 }
 
 /// An action of a peer.
@@ -102,6 +112,10 @@ impl Connection {
             written: 0,
             incoming: VecDeque::new(),
             end: None,
+            fin: false,
+            half_closed: false,
+            shut: false,
+            fin_sent: false,
             queue: VecDeque::new(),
             broken: None,
             lost_peer: false,
@@ -147,7 +161,7 @@ impl Connection {
 
     /// The error of a connection that is gone, if nothing is unread.
     pub fn gone_error(&self) -> Option<i32> {
-        if self.released || !self.is_gone() {
+        if self.released || self.half_closed || !self.is_gone() {
             return None;
         }
         if self.end.is_some() {
@@ -162,6 +176,34 @@ impl Connection {
             Readable::End(end) => Some(end),
             _ => None,
         }
+    }
+
+    /// Why a half-closed connection is gone, if the OS has reported that.
+    pub fn half_closed_error(&self) -> Option<i32> {
+        if !self.reset {
+            return None;
+        }
+        let read = match self.incoming.front() {
+            Some(Incoming::Error(errno)) => code(&READ, *errno),
+            _ => 0,
+        };
+        // A reset that is read is -100, which sends answer as -101.
+        Some(if matches!(read, 0 | -100) { -101 } else { read })
+    }
+
+    /// Whether the next end is the peer's FIN, which leaves the other side open.
+    pub fn is_fin(&self) -> bool {
+        self.incoming.is_empty() && !self.reset && (self.ended || self.gone)
+    }
+
+    /// Whether nothing more can be sent, and nothing waits.
+    pub fn is_write_ended(&self) -> bool {
+        self.broken.is_some() || (self.shut && self.queue.is_empty())
+    }
+
+    /// Whether the report of its end leaves it half-closed, if the app allows that.
+    pub fn may_stay_half_closed(&self) -> bool {
+        self.fin && !self.released && !self.is_write_ended()
     }
 
     /// Adds, for each possible state of an unreported connection, the state in which it was
@@ -201,7 +243,7 @@ impl Connection {
     /// Whether a peek finds more than data or nothing.
     pub fn may_end(&self) -> bool {
         let more = matches!(self.readable(), Readable::Again | Readable::End(_));
-        more && self.end.is_none()
+        more && self.end.is_none() && !self.half_closed
     }
 
     pub fn readable(&self) -> Readable {
@@ -230,11 +272,36 @@ impl Connection {
         if let Some(code) = self.broken {
             return Some(Err(net(code)));
         }
+        if self.shut {
+            return Some(Err(net(-15)));
+        }
         if bytes == 0 && self.queue.is_empty() {
             return Some(Ok(0));
         }
-        let left = bytes;
-        self.queue.push_back(Sending { call, bytes, left });
+        self.queue.push_back(Sending {
+            call,
+            bytes,
+            left: bytes,
+            shuts: false,
+        });
+        None
+    }
+
+    /// `shutdown_write`, if it is answered at once.
+    pub fn shutdown_write(&mut self, call: CallId) -> Option<Result<(), Error>> {
+        if let Some(code) = self.broken {
+            return Some(Err(net(code)));
+        }
+        if self.shut && self.queue.is_empty() {
+            return Some(Ok(()));
+        }
+        self.shut = true;
+        self.queue.push_back(Sending {
+            call,
+            bytes: 0,
+            left: 0,
+            shuts: true,
+        });
         None
     }
 
@@ -286,6 +353,15 @@ impl Connection {
         let Some(first) = self.queue.front_mut() else {
             return false;
         };
+        if first.shuts {
+            if self.reset {
+                return self.fail(net(-15), Some(-15), seen);
+            }
+            let answered = seen.answered(first.call, &Answer::Done(Ok(())));
+            self.fin_sent = true;
+            self.queue.pop_front();
+            return answered;
+        }
         if first.left > 0 {
             let errno = self.write_errors.pop_front();
             match errno.map(|errno| code(&WRITE, errno)) {
@@ -336,9 +412,14 @@ impl Connection {
     /// Fails everything that waits. Returns whether that was answered.
     pub fn fail(&mut self, error: Error, broken: Option<i32>, seen: &Seen) -> bool {
         self.broken = broken;
-        let failed = Answer::Sent(Err(error));
         let mut queue = self.queue.drain(..);
-        queue.all(|sending| seen.answered(sending.call, &failed))
+        queue.all(|sending| {
+            let failed = match sending.shuts {
+                true => Answer::Done(Err(error)),
+                false => Answer::Sent(Err(error)),
+            };
+            seen.answered(sending.call, &failed)
+        })
     }
 
     /// Whether the peer and the callers of `send` saw what they should.
@@ -347,7 +428,9 @@ impl Connection {
         let waiting = queue.all(|sending| seen.answer(sending.call).is_none());
         let peer = seen.peers.get(&self.number);
         waiting
-            && peer.is_none_or(|peer| self.is_consistent_with(peer) && peer.closed == self.released)
+            && peer.is_none_or(|peer| {
+                self.is_consistent_with(peer) && peer.closed == (self.released || self.fin_sent)
+            })
     }
 
     /// [`is_consistent`](Self::is_seen) for a connection that the app has ended: the peer sees the end

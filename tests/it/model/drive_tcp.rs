@@ -62,12 +62,7 @@ impl Harness {
                 if open.count() < MAX_CLIENTS {
                     self.rest_after_suspending().await?;
                     let mut client = Client::new(0, self.apps[app].state);
-                    let Properties {
-                        persistent,
-                        buffer_size,
-                        ..
-                    } = properties;
-                    let may = client.set(*persistent, name(properties), *buffer_size);
+                    let may = client.set(&model_properties(properties));
                     let real = real_properties(properties);
                     let wrap = |result: Result<tcp::CreateInfo, Error>| {
                         Answer::ClientId(result.map(|info| info.socket_id.get()))
@@ -130,20 +125,7 @@ impl Harness {
             ClientOp::Update(properties) => {
                 let real = real_properties(properties);
                 let call = self.call(|_| by!(api, update(real)), done);
-                let Properties {
-                    persistent,
-                    buffer_size,
-                    ..
-                } = *properties;
-                let name = name(properties);
-                (
-                    call,
-                    Call::Update {
-                        persistent,
-                        name,
-                        buffer_size,
-                    },
-                )
+                (call, Call::Update(model_properties(properties)))
             }
             ClientOp::SetPaused(paused) => (
                 self.call(|_| by!(api, set_paused(*paused)), done),
@@ -170,6 +152,10 @@ impl Harness {
                 let call = self.call(|call| by!(api, send(data(call))), wrap);
                 (call, Call::Send(*bytes))
             }
+            ClientOp::ShutdownWrite => (
+                self.call(|_| by!(api, shutdown_write()), done),
+                Call::ShutdownWrite,
+            ),
             ClientOp::Disconnect => (
                 self.call(|_| by!(api, disconnect()), done),
                 Call::Disconnect,
@@ -409,6 +395,16 @@ fn real_properties(properties: &Properties) -> tcp::SocketProperties {
         persistent: properties.persistent,
         name: name(properties).map(str::to_owned),
         buffer_size: properties.buffer_size,
+        allow_half_open: properties.allow_half_open,
         ..Default::default()
+    }
+}
+
+fn model_properties(properties: &Properties) -> super::client::Properties {
+    super::client::Properties {
+        persistent: properties.persistent,
+        name: name(properties),
+        buffer_size: properties.buffer_size,
+        allow_half_open: properties.allow_half_open,
     }
 }

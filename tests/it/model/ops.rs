@@ -79,6 +79,8 @@ pub struct Properties {
     /// An index into the test's names.
     pub name: Option<u8>,
     pub buffer_size: Option<i32>,
+    /// Only of client sockets.
+    pub allow_half_open: Option<bool>,
 }
 
 #[derive(Clone, Debug)]
@@ -109,6 +111,7 @@ pub enum ClientOp {
     SetKeepAlive(bool, Option<i32>),
     SetNoDelay(bool),
     Connect { to: ConnectTarget, held: bool },
+    ShutdownWrite,
     Disconnect,
     Send(usize),
     Close,
@@ -204,12 +207,16 @@ fn properties() -> impl Strategy<Value = Properties> {
         option::of(any::<bool>()),
         option::weighted(0.3, 0..16_u8),
         option::weighted(0.3, pick(sizes)),
+        option::weighted(0.9, prop::bool::weighted(0.9)),
     )
-        .prop_map(|(persistent, name, buffer_size)| Properties {
-            persistent,
-            name,
-            buffer_size,
-        })
+        .prop_map(
+            |(persistent, name, buffer_size, allow_half_open)| Properties {
+                persistent,
+                name,
+                buffer_size,
+                allow_half_open,
+            },
+        )
 }
 
 fn server_op() -> impl Strategy<Value = ServerOp> {
@@ -262,11 +269,12 @@ fn client_op() -> impl Strategy<Value = ClientOp> {
     let delay = option::of(pick(&[-1, 0, 1, 60, i32::MAX]));
     prop_oneof![
         4 => properties().prop_map(ClientOp::Create),
-        3 => properties().prop_map(ClientOp::Update),
+        6 => properties().prop_map(ClientOp::Update),
         14 => prop::bool::weighted(0.3).prop_map(ClientOp::SetPaused),
         1 => (any::<bool>(), delay).prop_map(|(enable, delay)| ClientOp::SetKeepAlive(enable, delay)),
         1 => any::<bool>().prop_map(ClientOp::SetNoDelay),
         8 => connect.prop_map(|(to, held)| ClientOp::Connect { to, held }),
+        2 => Just(ClientOp::ShutdownWrite),
         3 => Just(ClientOp::Disconnect),
         14 => size().prop_map(ClientOp::Send),
         2 => Just(ClientOp::Close),
@@ -283,7 +291,7 @@ fn act() -> impl Strategy<Value = Act> {
     let limit = prop_oneof![2 => Just(None), 2 => Just(Some(0)), 3 => (1..60_usize).prop_map(Some)];
     prop_oneof![
         20 => size().prop_map(|size| Act::Send(size.max(1))),
-        3 => Just(Act::End),
+        5 => Just(Act::End),
         1 => Just(Act::Reset),
         1 => Just(Act::Leave),
         1 => pick(&READ).prop_map(|(errno, _)| Act::ReadError(errno)),

@@ -148,6 +148,7 @@ async fn disconnect_keeps_id_and_properties() {
         persistent: Some(true),
         name: Some("mail".into()),
         buffer_size: Some(7),
+        allow_half_open: Some(true),
         ..Default::default()
     };
     client.update(properties).await.expect("update");

@@ -42,6 +42,7 @@ async fn functions_of_a_handle_do_the_same_as_functions_by_id() {
         persistent: Some(true),
         name: Some("by handle".into()),
         buffer_size: Some(2),
+        allow_half_open: Some(true),
         ..Default::default()
     };
     assert_eq!(client.update(properties).await, Ok(()));

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use chrome_sockets::tcp::{
     Close, Connect, Create, Disconnect, DnsQueryType, GetInfo, GetSocket, GetSockets, ReceiveInfo,
-    Send, SetKeepAlive, SetNoDelay, SetPaused, SocketProperties, Update,
+    Send, SetKeepAlive, SetNoDelay, SetPaused, ShutdownWrite, SocketProperties, Update,
 };
 use chrome_sockets::{AddListener, AppId, Error};
 use support::{ListenerEvent, TestApp};
 
-use super::{foreign_listener, read, write};
+use super::{foreign_listener, read, read_to_end, write};
 use crate::tcp_server::recording_listener::RecordingListener;
 
 const RUNS: &str = "the registry runs";
@@ -105,6 +105,12 @@ async fn messages_to_the_registry_do_the_same_as_functions_of_the_app() {
     let socket = socket.await.expect(RUNS).expect("it exists");
     assert_eq!((socket.id(), socket.app()), (socket_id, &app));
 
+    let shut = registry.send(ShutdownWrite {
+        app: app.clone(),
+        socket_id,
+    });
+    assert_eq!(shut.await.expect(RUNS), Ok(()));
+    assert_eq!(read_to_end(&mut peer).await, b"");
     let disconnected = registry.send(Disconnect {
         app: app.clone(),
         socket_id,

@@ -17,6 +17,7 @@ async fn call_every_function(
         name: Some("stolen".into()),
         persistent: Some(true),
         buffer_size: Some(1),
+        allow_half_open: Some(true),
         ..Default::default()
     };
     let any = DnsQueryType::Any;

@@ -42,6 +42,7 @@ async fn create_sets_persistent_name_and_buffer_size() {
         persistent: Some(true),
         name: Some("mail".into()),
         buffer_size: Some(100),
+        allow_half_open: Some(true),
         ..Default::default()
     });
     let id = created.await.expect("create").socket_id;
@@ -139,6 +140,7 @@ async fn a_name_above_the_limit_is_refused_and_changes_nothing() {
             persistent: Some(true),
             name: Some(too_long),
             buffer_size: Some(1),
+            allow_half_open: Some(true),
             ..Default::default()
         },
     );

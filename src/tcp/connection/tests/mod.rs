@@ -15,6 +15,7 @@ use crate::answer::Answer;
 use crate::os::Writer;
 use crate::tcp::SendInfo;
 use crate::tcp::connection::buffer_pool::BufferPool;
+use crate::tcp::connection::ending::CallsAhead;
 use crate::tcp::connection::read::ListenerCache;
 
 /// One step.
@@ -26,6 +27,10 @@ pub(super) enum Step {
     TrySend(Network),
     /// The socket is writable again, or a write fails.
     Flush(Network),
+    /// `shutdown_write`, while the OS sends the end, or cannot yet.
+    ShutdownWrite(Network),
+    /// The actor reports an end that was read.
+    Report,
     /// The peer closes its side, or is gone, and the actor reads.
     PeerEnds,
     PeerIsGone,
@@ -50,7 +55,7 @@ pub(super) enum Network {
     IsBroken,
 }
 
-const STEPS: [Step; 19] = [
+const STEPS: [Step; 22] = [
     Step::Send(Network::TakesAll),
     Step::Send(Network::TakesNothing),
     Step::Send(Network::IsShort),
@@ -60,6 +65,9 @@ const STEPS: [Step; 19] = [
     Step::Flush(Network::TakesAll),
     Step::Flush(Network::IsShort),
     Step::Flush(Network::IsBroken),
+    Step::ShutdownWrite(Network::TakesAll),
+    Step::ShutdownWrite(Network::TakesNothing),
+    Step::Report,
     Step::PeerEnds,
     Step::PeerIsGone,
     Step::Acknowledge,
@@ -81,6 +89,8 @@ struct Script {
     network: Network,
     has_ended: bool,
     is_gone: bool,
+    /// The end was sent.
+    is_shut: bool,
     writes: usize,
 }
 
@@ -111,8 +121,22 @@ impl Stream for Scripted {
     fn poll_write(&mut self, _: &mut Context<'_>, data: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let mut script = self.0.lock();
         script.writes += 1;
+        assert!(!script.is_shut, "nothing is written behind the end");
         match script.network {
             Network::TakesAll => Poll::Ready(Ok(data.iter().map(|slice| slice.len()).sum())),
+            Network::TakesNothing => Poll::Pending,
+            Network::IsShort => Poll::Ready(Err(io::Error::from_raw_os_error(105))),
+            Network::IsBroken => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut script = self.0.lock();
+        match script.network {
+            Network::TakesAll => {
+                script.is_shut = true;
+                Poll::Ready(Ok(()))
+            }
             Network::TakesNothing => Poll::Pending,
             Network::IsShort => Poll::Ready(Err(io::Error::from_raw_os_error(105))),
             Network::IsBroken => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
@@ -145,13 +169,15 @@ impl Writer for NoWriter {
     }
 }
 
-/// A socket, the script of its stream, and the unanswered sends.
+/// A socket, the script of its stream, and the unanswered calls.
 pub(super) struct Fixture {
     pub(super) state: SocketState,
     script: Arc<Mutex<Script>>,
     pool: BufferPool,
     answers: Vec<Answer<SendInfo>>,
+    shutdowns: Vec<Answer<()>>,
     answered: usize,
+    half_closed: usize,
 }
 
 impl Fixture {
@@ -169,7 +195,9 @@ impl Fixture {
             script,
             pool: BufferPool::new(),
             answers: Vec::new(),
+            shutdowns: Vec::new(),
             answered: 0,
+            half_closed: 0,
         }
     }
 
@@ -178,7 +206,11 @@ impl Fixture {
         let is_frozen = state.transfer == Transfer::Frozen;
         match step {
             // The actor defers calls of a frozen socket.
-            Step::Send(_) | Step::TrySend(_) | Step::Acknowledge | Step::SetPaused(_)
+            Step::Send(_)
+            | Step::TrySend(_)
+            | Step::ShutdownWrite(_)
+            | Step::Acknowledge
+            | Step::SetPaused(_)
                 if is_frozen => {}
             Step::Send(network) => {
                 self.script.lock().network = network;
@@ -193,6 +225,24 @@ impl Fixture {
             Step::Flush(network) => {
                 self.script.lock().network = network;
                 state.flush();
+            }
+            Step::ShutdownWrite(network) => {
+                self.script.lock().network = network;
+                let (answer, reply) = Answer::pair();
+                self.shutdowns.push(answer);
+                state.shutdown_write(reply);
+            }
+            Step::Report => {
+                let had_end = state.connection().and_then(Connection::end).is_some();
+                let ended = state.report_end_if_due(CallsAhead {
+                    dequeues: 0,
+                    has_unexecuted: false,
+                    has_queued: false,
+                });
+                assert!(had_end || ended.is_none(), "an end is reported once");
+                if let Some(mut left) = ended {
+                    left.queue.fail(NetError::ABORTED.into());
+                }
             }
             Step::PeerEnds => self.script.lock().has_ended = true,
             Step::PeerIsGone => {
@@ -229,6 +279,9 @@ impl Fixture {
             .read(&mut self.pool, &mut ListenerCache::default());
         self.state.release_if_gone();
         self.state.update_fast_path();
+        if let Some(over) = self.state.take_if_over() {
+            assert!(over.queue.is_empty(), "what waits keeps a connection");
+        }
     }
 
     /// Checks the invariants of the state.
@@ -238,12 +291,22 @@ impl Fixture {
         self.answers
             .retain_mut(|answer| unconstrained(answer).now_or_never().is_none());
         self.answered += pending - self.answers.len();
+        self.shutdowns
+            .retain_mut(|answer| unconstrained(answer).now_or_never().is_none());
         let state = &self.state;
         let is_open = state.socket.fast_path().lock().is_some();
         let (mut queued, mut end, mut error) = (0, None, None);
-        let mut is_fast = false;
+        let (mut is_fast, mut is_waiting, mut is_half_closed) = (false, false, false);
+        let is_frozen = state.transfer == Transfer::Frozen;
         if let Link::Connected(connection) = &state.link {
             queued = connection.queue.bytes();
+            is_waiting = !connection.queue.is_empty();
+            is_half_closed = connection.is_half_closed();
+            let is_shut = self.script.lock().is_shut;
+            if is_half_closed {
+                assert!(before.end.is_some() || before.is_half_closed, "it was read");
+                assert!(!connection.is_over() || is_frozen, "a side is open");
+            }
             (end, error) = (connection.end(), connection.write_error());
             match &connection.write_side {
                 WriteSide::Fast { .. } => {
@@ -260,14 +323,20 @@ impl Fixture {
                 WriteSide::Failed(..) => {
                     assert_eq!(queued, 0, "a failed write side has an empty queue")
                 }
-                WriteSide::Queued => {}
+                WriteSide::Shut => {
+                    assert_eq!(is_shut, !is_waiting, "the end follows what waits")
+                }
+                WriteSide::Queued => assert!(!is_shut, "the app has not shut it"),
             }
             if matches!(connection.read_side, ReadSide::Released(_)) {
                 assert!(error.is_some(), "a released connection fails sends");
                 assert_eq!(Arc::strong_count(&self.script), 1, "its stream is closed");
             }
             if before.end.is_some() {
-                assert!(end.is_some(), "an end is final");
+                assert!(end.is_some() || is_half_closed, "an end is final");
+            }
+            if before.is_half_closed {
+                assert!(is_half_closed, "an end is reported once");
             }
             if before.error.is_some() {
                 assert!(error.is_some(), "a write error is final");
@@ -283,11 +352,21 @@ impl Fixture {
             self.answers.len() <= queued,
             "each send is answered or queued"
         );
+        assert!(
+            self.shutdowns.is_empty() || is_waiting,
+            "each call is answered or queued"
+        );
+        self.half_closed += usize::from(is_half_closed);
         let writes = self.script.lock().writes;
         if before.error.is_some() || state.transfer == Transfer::Frozen {
             assert_eq!(writes, before.writes, "no write is allowed");
         }
-        Observation { end, error, writes }
+        Observation {
+            end,
+            error,
+            writes,
+            is_half_closed,
+        }
     }
 }
 
@@ -296,6 +375,7 @@ struct Observation {
     end: Option<NetError>,
     error: Option<NetError>,
     writes: usize,
+    is_half_closed: bool,
 }
 
 fn send(state: &mut SocketState, reply: Reply<SendInfo>) {
@@ -322,23 +402,30 @@ impl crate::tcp::AcceptNotifier for NoAccept {
 async fn no_order_of_steps_reaches_an_illegal_state() {
     let (socket, _command_queue, _actor) = socket();
     let count = STEPS.len();
-    let mut answered = 0;
+    let (mut answered, mut half_closed) = (0, 0);
     for order in 0..count.pow(LENGTH) {
         let steps = (0..LENGTH).map(|at| STEPS[order / count.pow(at) % count]);
         let steps: Vec<Step> = steps.collect();
-        let mut fixture = Fixture::new(&socket);
-        let mut observed = Observation::default();
-        let run = std::panic::AssertUnwindSafe(|| {
-            for step in &steps {
-                fixture.run_step(*step);
-                observed = fixture.check(&observed);
-            }
-            answered += fixture.answered;
-        });
-        assert!(std::panic::catch_unwind(run).is_ok(), "after {steps:?}");
+        for allowed in [false, true] {
+            let mut fixture = Fixture::new(&socket);
+            fixture.state.allow_half_open = allowed;
+            let mut observed = Observation::default();
+            let run = std::panic::AssertUnwindSafe(|| {
+                for step in &steps {
+                    fixture.run_step(*step);
+                    observed = fixture.check(&observed);
+                }
+                answered += fixture.answered;
+                half_closed += fixture.half_closed;
+                assert!(allowed || fixture.half_closed == 0, "by default it ends");
+            });
+            let result = std::panic::catch_unwind(run);
+            assert!(result.is_ok(), "after {steps:?}, half-open: {allowed}");
+        }
     }
     assert!(
         answered > count.pow(LENGTH - 1),
         "too few sends were answered"
     );
+    assert!(half_closed > count, "too few connections were half-closed");
 }

@@ -51,12 +51,8 @@ impl Socket for Client {
                 seen.answered(id, &Answer::Sent(Err(Error::SocketNotFound)))
             }
             _ if !self.open => answered(Err(Error::SocketNotFound)),
-            Call::Update {
-                persistent,
-                name,
-                buffer_size,
-            } => {
-                let may = state.set(*persistent, *name, *buffer_size);
+            Call::Update(properties) => {
+                let may = state.set(properties);
                 answered(if may { Ok(()) } else { Err(net(-4)) })
             }
             Call::SetPaused(paused) => {
@@ -101,6 +97,13 @@ impl Socket for Client {
                     _ => Some(Err(net(-15))),
                 };
                 answer.is_none_or(|answer| seen.answered(id, &Answer::Sent(answer)))
+            }
+            Call::ShutdownWrite => {
+                let answer = match &mut state.link {
+                    Link::Connected(connection) => connection.shutdown_write(id),
+                    _ => Some(Err(net(-15))),
+                };
+                answer.is_none_or(answered)
             }
             Call::Disconnect => {
                 return if answered(Ok(())) {
@@ -151,6 +154,7 @@ impl Socket for Client {
             self.report_waiting_end(seen),
             self.read(seen),
             self.observe_gone(seen),
+            self.take_if_over(seen),
             self.complete_connect(seen),
             self.write(seen),
             self.write_last(seen),
@@ -191,6 +195,6 @@ impl Socket for Client {
             && self.app.suspended
             && self.persistent
             && !self.paused
-            && connection.is_some_and(|c| c.end.is_some() || c.may_read())
+            && connection.is_some_and(|c| !c.half_closed && (c.end.is_some() || c.may_read()))
     }
 }
