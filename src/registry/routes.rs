@@ -173,6 +173,7 @@ client_calls! {
         socket.do_send(Command::Secure(Box::new(SecureStep::Start(it.options, reply))))
     };
     Disconnect -> (): |it, socket, reply| socket.do_send(Command::Disconnect(reply));
+    Reset -> (): |it, socket, reply| socket.do_send(Command::Reset(reply));
     Send -> tcp::SendInfo: |it, socket, reply| socket.send_with_reply(it.data, reply);
     Close -> (): |it, socket, reply| socket.close_with_reply(reply);
     GetInfo -> tcp::SocketInfo: |it, socket, reply| socket.do_send(Command::GetInfo(reply));

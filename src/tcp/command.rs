@@ -50,6 +50,7 @@ pub(crate) enum Command {
     Connected(u64, Box<Result<Connected, NetError>>),
     Secure(Box<Secure>),
     Disconnect(Reply<()>),
+    Reset(Reply<()>),
     Close(Reply<()>),
     GetInfo(Reply<SocketInfo>),
     /// An event that no listener has handled.

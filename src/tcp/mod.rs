@@ -31,7 +31,7 @@ pub(crate) use draining::{FlushCalls, ForceClose};
 pub use events::{ReceiveErrorInfo, ReceiveInfo};
 pub(crate) use handover::{Export, Inherited, InheritedConnection, Quiesce};
 pub use messages::{
-    Close, Connect, Create, Disconnect, GetInfo, GetSocket, GetSockets, Secure, Send, SetKeepAlive,
+    Close, Connect, Create, Disconnect, GetInfo, GetSocket, GetSockets, Reset, Secure, Send, SetKeepAlive,
     SetNoDelay, SetPaused, SetTimeouts, Update,
 };
 pub(crate) use shards::app_context::AppContext;
