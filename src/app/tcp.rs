@@ -8,8 +8,9 @@ use crate::app::event::OnEvent;
 use crate::ids::ClientSocketId;
 use crate::tcp::{
     ClientSocket, Close, Connect, Create, CreateInfo, Disconnect, DnsQueryType, GetInfo, GetSocket,
-    GetSockets, ReceiveErrorInfo, ReceiveInfo, Reset, Secure, SecureOptions, Send, SendInfo, SetKeepAlive,
-    SetNoDelay, SetPaused, SetTimeouts, SocketInfo, SocketProperties, Timeouts, Update,
+    GetSockets, ReceiveErrorInfo, ReceiveInfo, Reset, Secure, SecureOptions, Send, SendInfo,
+    SetKeepAlive, SetNoDelay, SetPaused, SetTimeouts, SocketInfo, SocketProperties, Timeouts,
+    Update,
 };
 
 /// `chrome.sockets.tcp`: the client sockets of an [`App`](crate::App),
