@@ -9,7 +9,7 @@ use crate::app::event::OnEvent;
 use crate::ids::ClientSocketId;
 use crate::tcp::{
     ClientSocket, Close, Connect, ConnectOptions, ConnectTo, Create, CreateInfo, Disconnect,
-    DnsQueryType, GetInfo, GetSocket, GetSockets, ReceiveErrorInfo, ReceiveInfo, Secure,
+    DnsQueryType, GetInfo, GetSocket, GetSockets, ReceiveErrorInfo, ReceiveInfo, Reset, Secure,
     SecureOptions, Send, SendInfo, SetKeepAlive, SetNoDelay, SetPaused, SetTimeouts, ShutdownWrite,
     SocketInfo, SocketProperties, Timeouts, Update,
 };
@@ -264,6 +264,18 @@ impl Tcp {
     /// until the peer has acknowledged all of it, each within its own deadline.
     pub fn disconnect(&self, socket_id: ClientSocketId) -> Answer<()> {
         self.caller.call(|app| Disconnect::new(app, socket_id))
+    }
+
+    /// Resets the connection (beyond Chrome), as Node's `resetAndDestroy` does: the
+    /// peer gets a RST and loses what it has not read, and nothing lingers. Sends
+    /// that are not complete answer [`ABORTED`](crate::NetError::ABORTED).
+    ///
+    /// Otherwise it is as [`disconnect`](Self::disconnect): the socket keeps its id
+    /// and may connect again, and a connected socket that is not paused raises
+    /// `onReceiveError` ([`CONNECTION_CLOSED`](crate::NetError::CONNECTION_CLOSED))
+    /// before the answer. A socket that is not connected is unchanged.
+    pub fn reset(&self, socket_id: ClientSocketId) -> Answer<()> {
+        self.caller.call(|app| Reset::new(app, socket_id))
     }
 
     /// `tcp.secure`: encrypts the connection of a paused socket by TLS, as its

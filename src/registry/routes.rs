@@ -194,6 +194,7 @@ client_calls! {
     };
     ShutdownWrite -> (): |it, socket, reply| socket.do_send(Command::ShutdownWrite(reply));
     Disconnect -> (): |it, socket, reply| socket.do_send(Command::Disconnect(reply));
+    Reset -> (): |it, socket, reply| socket.do_send(Command::Reset(reply));
     Send -> tcp::SendInfo: |it, socket, reply| socket.send_with_reply(it.data, reply);
     Close -> (): |it, socket, reply| socket.close_with_reply(reply);
     GetInfo -> tcp::SocketInfo: |it, socket, reply| socket.do_send(Command::GetInfo(reply));

@@ -208,6 +208,15 @@ impl SocketTable {
                 });
                 self.linger(closed, &socket);
             }
+            Command::Reset(reply) => {
+                self.modify(&socket, reply, |state| {
+                    if let Some(mut connection) = state.disconnect(NetError::ABORTED) {
+                        connection.queue.fail(NetError::ABORTED.into());
+                        connection.stream.reset();
+                    }
+                    Ok(())
+                });
+            }
             Command::Undelivered(undelivered) => {
                 self.with(&socket, |state| state.requeue(*undelivered));
             }

@@ -51,6 +51,7 @@ pub(crate) enum Command {
     Secure(Box<Secure>),
     ShutdownWrite(Reply<()>),
     Disconnect(Reply<()>),
+    Reset(Reply<()>),
     Close(Reply<()>),
     GetInfo(Reply<SocketInfo>),
     /// An event that no listener has handled.

@@ -94,6 +94,12 @@ messages! {
         socket_id: ClientSocketId,
     } -> ();
 
+    /// Resets the connection (beyond Chrome): see [`Tcp::reset`](crate::Tcp::reset).
+    Reset {
+        /// The socket.
+        socket_id: ClientSocketId,
+    } -> ();
+
     /// `tcp.secure`.
     Secure {
         /// The socket.

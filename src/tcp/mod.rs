@@ -31,8 +31,8 @@ pub(crate) use draining::{FlushCalls, ForceClose};
 pub use events::{ReceiveErrorInfo, ReceiveInfo};
 pub(crate) use handover::{Export, Inherited, InheritedConnection, Quiesce};
 pub use messages::{
-    Close, Connect, ConnectTo, Create, Disconnect, GetInfo, GetSocket, GetSockets, Secure, Send,
-    SetKeepAlive, SetNoDelay, SetPaused, SetTimeouts, ShutdownWrite, Update,
+    Close, Connect, ConnectTo, Create, Disconnect, GetInfo, GetSocket, GetSockets, Reset, Secure,
+    Send, SetKeepAlive, SetNoDelay, SetPaused, SetTimeouts, ShutdownWrite, Update,
 };
 pub(crate) use shards::app_context::AppContext;
 pub(crate) use shards::id_table::IdTable;

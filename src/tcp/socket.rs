@@ -136,6 +136,11 @@ impl ClientSocket {
         self.call(Command::ShutdownWrite)
     }
 
+    /// Resets the connection (beyond Chrome): see [`Tcp::reset`](crate::Tcp::reset).
+    pub fn reset(&self) -> Answer<()> {
+        self.call(Command::Reset)
+    }
+
     /// `tcp.secure`.
     pub fn secure(&self, options: SecureOptions) -> Answer<()> {
         self.call(|reply| Command::Secure(Box::new(Secure::Start(options, reply))))

@@ -2,9 +2,9 @@
 
 use actix::prelude::*;
 use chrome_sockets::tcp::SocketProperties;
-use chrome_sockets::{ClientSocketId, Error};
+use chrome_sockets::{ClientSocketId, Error, NetError};
 use support::{EventSender, ListenerEvent, TestApp, code, within};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{assert_ended, connected, pair, pattern, read_to_end, reset, write};
@@ -222,4 +222,23 @@ async fn a_send_after_the_end_answers_socket_not_connected() {
     assert_eq!(test.ended(client.id()).await.code(), -100);
     let late = client.send(&b"late"[..]);
     assert_eq!(code("send", late).await, -15);
+}
+
+#[actix_rt::test]
+async fn a_reset_reaches_the_peer_and_drops_what_waits_to_be_sent() {
+    let mut test = TestApp::new().await;
+    let (client, mut peer) = connected(&test).await;
+    // More than both kernels take.
+    let waiting = client.send(vec![7; 64 * 1024 * 1024]);
+    client.reset().await.expect("reset");
+    assert_eq!(waiting.await, Err(Error::from(NetError::ABORTED)));
+    assert_eq!(test.ended(client.id()).await, NetError::CONNECTION_CLOSED);
+    assert_ended(&test.app, client.id()).await;
+    let mut rest = Vec::new();
+    let read = within("the reset", peer.read_to_end(&mut rest)).await;
+    let kind = read.map_err(|error| error.kind());
+    assert_eq!(kind, Err(std::io::ErrorKind::ConnectionReset));
+    // The socket can connect again, and resetting it twice changes nothing.
+    client.reset().await.expect("nothing to reset");
+    test.expect_no_event().await;
 }
