@@ -15,6 +15,7 @@ mod messages;
 mod recovery;
 mod shards;
 mod socket;
+mod stream;
 mod types;
 
 use std::time::Duration;
@@ -39,6 +40,8 @@ pub(crate) use shards::id_table::IdTable;
 pub(crate) use shards::name_lookups::Lookups;
 pub(crate) use shards::placement::{AppShards, Shard};
 pub use socket::ClientSocket;
+pub use stream::ClientStream;
+pub use stream::shared::STREAM_WRITE_LIMIT;
 pub use types::{
     ConnectOptions, CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, SecureOptions, SendInfo,
     SocketInfo, SocketProperties, Timeouts, TlsVersion, TlsVersionConstraints,

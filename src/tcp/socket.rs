@@ -248,7 +248,7 @@ impl ClientSocket {
         self.call(Command::GetInfo)
     }
 
-    fn call<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Answer<T> {
+    pub(super) fn call<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Answer<T> {
         if self.is_closed() {
             return Answer::ready(Err(Error::SocketNotFound));
         }
@@ -348,6 +348,12 @@ impl ClientSocket {
         self.0.app_shard.command_queue.queue.push_call(call);
     }
 
+    /// Queues a call that was made already, or returns it if calls are refused.
+    pub(super) fn queue_call(&self, call: QueuedCall) -> Option<QueuedCall> {
+        self.0.app_shard.activity.mark_active();
+        self.0.app_shard.command_queue.queue.push_call(call)
+    }
+
     /// Returns an unhandled event to its socket.
     pub(super) fn return_event(&self, undelivered: Undelivered) {
         self.do_send(Command::Undelivered(Box::new(undelivered)));
@@ -390,6 +396,25 @@ impl ClientSocket {
 
     pub(super) fn waker(&self) -> WakerRef<'_> {
         waker_ref(&self.0)
+    }
+
+    /// Takes a part of the window, as [`Credit::acquire`] does, for a stream, which needs no handle
+    /// for each part. Returns what [`release`](Self::release) gives back.
+    #[inline]
+    pub(super) fn acquire(&self, bytes: usize) -> u64 {
+        let amount = EVENT + bytes as u64;
+        self.0.unhandled.acquire(amount);
+        self.0.app_shard.acquire(bytes);
+        amount
+    }
+
+    /// Releases one or several parts of the window that [`acquire`](Self::acquire) has taken.
+    #[inline]
+    pub(super) fn release(&self, amount: u64) {
+        if self.0.unhandled.release(amount) {
+            self.make_ready();
+        }
+        self.0.app_shard.release((amount % EVENT) as usize);
     }
 
     /// The window of what listeners have not handled; the socket's actor waits by it.
@@ -453,6 +478,14 @@ impl Credit {
         let amount = EVENT + bytes as u64;
         socket.0.unhandled.acquire(amount);
         socket.0.app_shard.acquire(bytes);
+        Credit {
+            socket: socket.clone(),
+            amount,
+        }
+    }
+
+    /// For a part of the window that is taken already.
+    pub(super) fn from_amount(socket: &ClientSocket, amount: u64) -> Self {
         Credit {
             socket: socket.clone(),
             amount,

@@ -19,6 +19,7 @@ mod properties;
 mod quota;
 mod receiving;
 mod sending;
+mod stream;
 mod user_timeout;
 
 use std::net::SocketAddr;

@@ -14,6 +14,7 @@ mod scripted_network;
 mod secure;
 mod serving;
 mod states;
+mod streams;
 mod suspended;
 mod unread_connections;
 

@@ -96,7 +96,7 @@ pub(in crate::tcp) enum ReadSide {
     /// No more data comes, for this reason. `onReceiveError` has not reported it yet.
     Ended(ReadEnd),
     /// As `Ended`, and the descriptor is closed.
-    Released(NetError),
+    Released(ReadEnd),
     /// The peer has ended its side, and `onReceiveError` has reported it. The app may still send.
     HalfClosed,
 }
@@ -191,12 +191,16 @@ impl Connection {
     }
 
     /// Why no more data comes, if that is not reported yet.
-    pub(in crate::tcp) fn end(&self) -> Option<NetError> {
+    pub(in crate::tcp) fn unreported_end(&self) -> Option<ReadEnd> {
         match self.read_side {
             ReadSide::Open | ReadSide::HalfClosed => None,
-            ReadSide::Ended(end) => Some(end.code()),
-            ReadSide::Released(end) => Some(end),
+            ReadSide::Ended(end) | ReadSide::Released(end) => Some(end),
         }
+    }
+
+    /// The result code with which that end is to be reported.
+    pub(in crate::tcp) fn end(&self) -> Option<NetError> {
+        self.unreported_end().map(ReadEnd::code)
     }
 
     /// The error with which sends have failed.

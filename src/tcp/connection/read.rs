@@ -18,13 +18,13 @@ use crate::tcp::socket::Credit;
 
 /// An event takes at least this many bytes of a window, about its size in memory. So tiny events
 /// are bounded too.
-const MIN_EVENT_CHARGE: usize = 256;
+pub(in crate::tcp) const MIN_EVENT_CHARGE: usize = 256;
 
 /// One read makes at most this many events.
 const EVENTS_PER_READ: usize = 16;
 
 /// How often one socket is read before the next socket has its turn.
-const READS_PER_TURN: usize = 2;
+pub(in crate::tcp) const READS_PER_TURN: usize = 2;
 
 impl SocketState {
     /// Reads data and raises `onReceive`, as far as pauses, windows and listeners allow. A socket
@@ -37,6 +37,9 @@ impl SocketState {
         let is_blocked = self.transfer != Transfer::None || self.redelivery.is_some();
         if !is_open || self.paused || is_blocked {
             return self.release_if_gone();
+        }
+        if self.stream.is_some() {
+            return self.read_into_stream(pool);
         }
         let Some(cached) = listeners.get(self.socket.app_shard()) else {
             return self.peek_without_listeners();
@@ -145,9 +148,9 @@ impl SocketState {
             // The next poll takes it.
             return self.socket.make_ready();
         }
-        let end = match (connection.end(), peeked) {
+        let end = match (connection.unreported_end(), peeked) {
             (Some(end), _) => Some(end),
-            (None, Peeked::End(end)) => Some(end.code()),
+            (None, Peeked::End(end)) => Some(end),
             (None, Peeked::Data) => None,
             // A write has met the end, but a read has not.
             (None, Peeked::Nothing) => return,
@@ -156,7 +159,7 @@ impl SocketState {
         connection.meta.connection_guard = None;
         if let Some(end) = end {
             // After an orderly end, the OS would answer a write by a reset.
-            let send_error = match end {
+            let send_error = match end.code() {
                 NetError::CONNECTION_CLOSED => NetError::CONNECTION_RESET,
                 end => end,
             };
@@ -167,7 +170,7 @@ impl SocketState {
 
 impl Connection {
     /// All input was read. If a fire-and-forget send has failed, this reports it.
-    fn end_if_write_failed(&mut self) {
+    pub(in crate::tcp) fn end_if_write_failed(&mut self) {
         if let WriteSide::Failed(error, ReportedBy::End) = self.write_side {
             self.read_side = ReadSide::Ended(ReadEnd::Error(error));
         }

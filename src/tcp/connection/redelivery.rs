@@ -310,6 +310,13 @@ impl SocketState {
             return None;
         }
         let app_shard = self.socket.app_shard().clone();
+        if self.stream.is_some() {
+            if app_shard.activity.is_suspended() {
+                return None;
+            }
+            let redelivery = self.redelivery.take()?;
+            return self.redeliver_data(redelivery.data, None);
+        }
         // A new listener makes the socket ready.
         let Some(cached) = listeners.get(&app_shard) else {
             self.want_listeners(&app_shard.on_receive);
@@ -321,7 +328,7 @@ impl SocketState {
             return None;
         }
         let redelivery = self.redelivery.take()?;
-        self.redeliver_data(redelivery.data, &cached.listeners)
+        self.redeliver_data(redelivery.data, Some(&cached.listeners))
     }
 
     /// Whether no more events can return: all were handled, or the grace has elapsed.
@@ -333,7 +340,7 @@ impl SocketState {
     fn redeliver_data(
         &mut self,
         mut data: Vec<UndeliveredData>,
-        listeners: &Snapshot<ReceiveInfo>,
+        listeners: Option<&Snapshot<ReceiveInfo>>,
     ) -> Option<Closing> {
         data.sort_by_key(|data| data.sequence);
         let after = self.last_raised + 1;
@@ -355,7 +362,11 @@ impl SocketState {
             // The app may have reduced `bufferSize` since the data was read.
             while !data.bytes.is_empty() {
                 let piece = chunk.min(data.bytes.len());
-                self.raise(data.bytes.split_to(piece), listeners);
+                let bytes = data.bytes.split_to(piece);
+                match listeners {
+                    Some(listeners) => self.raise(bytes, listeners),
+                    None => self.push_to_stream(bytes),
+                }
             }
         }
         None

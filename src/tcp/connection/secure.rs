@@ -15,6 +15,7 @@ use crate::tcp::connection::write::{PendingSend, WriteQueue};
 use crate::tcp::connection::{Connection, ConnectionMeta, Link};
 use crate::tcp::recovery::CompletionGuard;
 use crate::tcp::socket::ClientSocket;
+use crate::tcp::stream::attached::AttachedStream;
 use crate::tcp::{HANDSHAKE_TIMEOUT, SecureOptions};
 use crate::tls::{Client, Versions};
 
@@ -130,10 +131,14 @@ impl SocketState {
         let Link::Connected(connection) = &self.link else {
             return Err(InvalidArgument::AlreadySecured.into());
         };
+        let stream = self.stream.as_ref();
+        let is_read = stream.is_none_or(AttachedStream::is_read);
         match &connection.meta.outbound {
             Some(outbound) if outbound.is_secured => Err(InvalidArgument::AlreadySecured.into()),
             // Unencrypted data must not be read, or raised again, after the call.
-            Some(_) if self.paused && !self.has_returned_data() => Ok(options.versions()?),
+            Some(_) if self.paused && !self.has_returned_data() && is_read => {
+                Ok(options.versions()?)
+            }
             _ => Err(NetError::FAILED.into()),
         }
     }
