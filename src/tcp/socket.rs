@@ -19,7 +19,7 @@ use crate::tcp::command::{Command, QueuedCall};
 use crate::tcp::connection::connect::Target;
 use crate::tcp::connection::fast_path::{InFlightCall, WriteAttempt, try_write};
 use crate::tcp::connection::redelivery::Undelivered;
-use crate::tcp::connection::secure::Secure;
+use crate::tcp::connection::secure::{Secure, SecureAs};
 use crate::tcp::connection::write::PendingSend;
 use crate::tcp::events::ReceiveInfo;
 use crate::tcp::shards::receive_windows::{EVENT, SocketWindow, Starving};
@@ -143,7 +143,16 @@ impl ClientSocket {
 
     /// `tcp.secure`.
     pub fn secure(&self, options: SecureOptions) -> Answer<()> {
-        self.call(|reply| Command::Secure(Box::new(Secure::Start(options, reply))))
+        let secure_as = SecureAs::Client(options);
+        self.call(|reply| Command::Secure(Box::new(Secure::Start(secure_as, reply))))
+    }
+
+    /// Encrypts the connection of a paused socket by TLS, as its server (beyond Chrome, with the
+    /// feature `tls`): see [`Tcp::secure_as_server`](crate::Tcp::secure_as_server).
+    #[cfg(feature = "tls")]
+    pub fn secure_as_server(&self, tls: crate::tls::Server) -> Answer<()> {
+        let secure_as = SecureAs::Server(tls);
+        self.call(|reply| Command::Secure(Box::new(Secure::Start(secure_as, reply))))
     }
 
     /// `tcp.send`.
