@@ -154,6 +154,7 @@ impl Handler<ReceiveErrorInfo> for Proxy {
 
 #[actix_rt::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    env_logger::init();
     let mut args = std::env::args().skip(1);
     let address = args.next().unwrap_or_else(|| "127.0.0.1:7106".into());
     let target = args.next().unwrap_or_else(|| "127.0.0.1:7007".into());

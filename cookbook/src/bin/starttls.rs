@@ -122,6 +122,7 @@ impl Handler<ReceiveErrorInfo> for Mail {
 
 #[actix_rt::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    env_logger::init();
     let mut args = std::env::args().skip(1);
     let (Some(certificate), Some(key)) = (args.next(), args.next()) else {
         return Err("usage: starttls CERT KEY [ADDR], two files in PEM".into());
