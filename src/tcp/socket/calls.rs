@@ -5,7 +5,7 @@ use crate::answer::{Answer, Reply};
 use crate::error::Error;
 use crate::tcp::command::Command;
 use crate::tcp::connection::connect::Target;
-use crate::tcp::connection::secure::Secure;
+use crate::tcp::connection::secure::{Secure, SecureAs};
 use crate::tcp::socket::ClientSocket;
 use crate::tcp::{
     ConnectOptions, DnsQueryType, SecureOptions, SocketInfo, SocketProperties, Timeouts,
@@ -72,7 +72,18 @@ impl ClientSocket {
 
     /// `tcp.secure`.
     pub fn secure(&self, options: SecureOptions) -> Answer<()> {
-        self.call(|reply| Command::Secure(Box::new(Secure::Start(options, reply))))
+        self.secure_as(SecureAs::Client(options))
+    }
+
+    /// `secureAsServer` (beyond Chrome, with the feature `tls`): see
+    /// [`Tcp::secure_as_server`](crate::Tcp::secure_as_server).
+    #[cfg(feature = "tls")]
+    pub fn secure_as_server(&self, tls: crate::tls::Server) -> Answer<()> {
+        self.secure_as(SecureAs::Server(tls))
+    }
+
+    fn secure_as(&self, secure_as: SecureAs) -> Answer<()> {
+        self.call(|reply| Command::Secure(Box::new(Secure::Start(secure_as, reply))))
     }
 
     /// `tcp.close`.
