@@ -340,11 +340,7 @@ impl Harness {
             at.set_ip(ips[usize::from(pick) / 16 % ips.len()]);
         }
         let dialled = self.network.client(at);
-        let reaches = |model: &SocketModel<Server>| {
-            let calls = |step| listens_where(step, |listening, only| covers(listening, only, at));
-            model.possible.any(|s| s.is_reached_at(at)) || model.steps.iter().any(calls)
-        };
-        let candidate = self.servers.iter().position(reaches);
+        let candidate = self.listener_at(at);
         let event = match dialled {
             Ok(peer) => {
                 let number = self.conns.len();
@@ -410,12 +406,12 @@ impl Harness {
         Some(all[pick])
     }
 
-    /// The server socket that may listen there in this batch.
-    fn listener_at(&self, at: SocketAddr) -> Option<usize> {
+    /// The server socket that a connection to this address may reach in this batch.
+    fn listener_at(&self, to: SocketAddr) -> Option<usize> {
         let mut all = self.servers.iter();
         all.position(|model| {
-            let calls = |step| listens_where(step, |listening, _| listening == at);
-            model.possible.any(|s| s.is_at(at)) || model.steps.iter().any(calls)
+            let calls = |step| listens_where(step, |at, ipv6_only| covers(at, ipv6_only, to));
+            model.possible.any(|s| s.is_reached_at(to)) || model.steps.iter().any(calls)
         })
     }
 

@@ -109,8 +109,8 @@ impl Socket for Server {
         let may_be_full = |listening: &Listening| self.room(listening).1;
         // It may listen elsewhere instead: a call of this batch was refused.
         let there = match event {
-            Event::Dialled(to, _) | Event::Refused(to) => self.is_reached_at(*to),
-            Event::AcceptError(at, _) | Event::NoAcceptError(at) => self.is_at(*at),
+            Event::Dialled(to, _) | Event::AcceptError(to, _) => self.is_reached_at(*to),
+            Event::Refused(to) | Event::NoAcceptError(to) => self.is_reached_at(*to),
             Event::Bound(_) | Event::LongTime => true,
         };
         let here = state.listening.as_mut().filter(|_| there);
