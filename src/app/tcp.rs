@@ -200,7 +200,7 @@ impl Tcp {
     /// - [`ADDRESS_IN_USE`](crate::NetError::ADDRESS_IN_USE): another socket has the
     ///   local port.
     /// - [`NOT_IMPLEMENTED`](crate::NetError::NOT_IMPLEMENTED): a local address on a
-    ///   network that cannot choose it, such as the scripted one.
+    ///   network of your own that cannot choose it.
     pub fn connect_to(
         &self,
         socket_id: ClientSocketId,
