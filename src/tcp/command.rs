@@ -13,6 +13,7 @@ use crate::tcp::connection::secure::Secure;
 use crate::tcp::connection::write::PendingSend;
 use crate::tcp::handover::Inherited;
 use crate::tcp::socket::ClientSocket;
+use crate::tcp::socket_listeners::OwnListeners;
 use crate::tcp::stream::ClientStream;
 use crate::tcp::{CreateInfo, SocketInfo, SocketProperties, Timeouts};
 
@@ -46,6 +47,7 @@ pub(crate) enum Command {
     SetKeepAlive(bool, i32, Reply<()>),
     SetNoDelay(bool, Reply<()>),
     SetTimeouts(Box<Timeouts>, Reply<()>),
+    SetListeners(Option<Box<OwnListeners>>, Reply<()>),
     Connect(Box<Target>, Reply<()>),
     /// The result of the attempt with this number.
     Connected(u64, Box<Result<Connected, Error>>),

@@ -132,7 +132,6 @@ impl SocketState {
                 Box::new(Outbound {
                     local: record.local,
                     host: record.host.into(),
-                    is_secured: false,
                 })
             });
             let meta = ConnectionMeta {
@@ -140,6 +139,9 @@ impl SocketState {
                 outbound,
                 connection_guard: from.connection_guard,
                 pinned_shard: None,
+                // Encrypted connections stay in their process.
+                is_encrypted: false,
+                write_met_reset: false,
             };
             let mut connection = Connection::new(from.stream, Box::new(meta));
             connection.read_side = match end.and_then(NetError::from_code) {
@@ -182,7 +184,7 @@ impl SocketState {
                 "its listener died, and its events have to be raised again",
             ));
         }
-        if self.stream.as_ref().is_some_and(|stream| !stream.is_read()) {
+        if self.has_unread_stream() {
             return Err(io::Error::other("its stream has not read everything"));
         }
         check_app_id(self.socket.app())?;

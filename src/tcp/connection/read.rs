@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::events::{EventCopy, FanOut, Snapshot, dispatch};
 use crate::net_error::{self, NetError};
 use crate::os::retry_if_spurious;
+use crate::tcp::WINDOW;
 use crate::tcp::connection::buffer_pool::BufferPool;
 use crate::tcp::connection::redelivery::{Undelivered, UndeliveredData};
 use crate::tcp::connection::state::{SocketState, Transfer};
@@ -15,6 +16,7 @@ use crate::tcp::connection::{Connection, Link, Peeked, ReadEnd, ReadSide, Report
 use crate::tcp::events::ReceiveInfo;
 use crate::tcp::shards::shard::AppShard;
 use crate::tcp::socket::Credit;
+use crate::tcp::socket_listeners::{DataRoute, Receivers};
 
 /// An event takes at least this many bytes of a window, about its size in memory. So tiny events
 /// are bounded too.
@@ -24,7 +26,7 @@ pub(in crate::tcp) const MIN_EVENT_CHARGE: usize = 256;
 const EVENTS_PER_READ: usize = 16;
 
 /// How often one socket is read before the next socket has its turn.
-pub(in crate::tcp) const READS_PER_TURN: usize = 2;
+const READS_PER_TURN: usize = 2;
 
 impl SocketState {
     /// Reads data and raises `onReceive`, as far as pauses, windows and listeners allow. A socket
@@ -38,11 +40,13 @@ impl SocketState {
         if !is_open || self.paused || is_blocked {
             return self.release_if_gone();
         }
-        if self.stream.is_some() {
-            return self.read_into_stream(pool);
+        if self.own.is_some() && self.read_for_own_listeners(pool) {
+            return;
         }
         let Some(cached) = listeners.get(self.socket.app_shard()) else {
-            return self.peek_without_listeners();
+            let app_shard = self.socket.app_shard();
+            let may_load = self.may_load(&app_shard.on_receive);
+            return self.peek_without_listeners(may_load);
         };
         // A listener has died. Its events may return, and later data must not be raised before
         // them.
@@ -54,6 +58,42 @@ impl SocketState {
             return self.socket.make_ready();
         }
         let chunk = self.chunk();
+        self.read_available(pool, chunk, |state, piece| {
+            state.raise(piece, &cached.listeners);
+        });
+    }
+
+    /// Reads for the socket's own listeners. `false` if they are not for data: the app's listeners
+    /// get it.
+    #[inline(never)]
+    fn read_for_own_listeners(&mut self, pool: &mut BufferPool) -> bool {
+        let app_shard = self.socket.app_shard();
+        match self.data_route() {
+            DataRoute::App => return false,
+            DataRoute::Own(_) | DataRoute::Dead(_) if app_shard.activity.is_suspended() => {
+                self.peek_without_listeners(self.may_load(&app_shard.on_receive));
+            }
+            // No page of the app adds other listeners of this socket.
+            DataRoute::Dead(_) => self.peek_without_listeners(false),
+            DataRoute::Own(Receivers::Stream) => {
+                self.read_available(pool, WINDOW, |state, piece| state.push_to_stream(piece));
+            }
+            DataRoute::Own(Receivers::Listeners(to)) => {
+                let chunk = self.chunk();
+                self.read_available(pool, chunk, |state, piece| state.raise(piece, &to));
+            }
+        }
+        true
+    }
+
+    /// Reads what the OS has, and raises it in pieces of at most `chunk` bytes.
+    #[inline(always)]
+    fn read_available(
+        &mut self,
+        pool: &mut BufferPool,
+        chunk: usize,
+        mut raise: impl FnMut(&mut Self, Bytes),
+    ) {
         let limit = chunk.saturating_mul(EVENTS_PER_READ);
         for _ in 0..READS_PER_TURN {
             let Link::Connected(connection) = &mut self.link else {
@@ -79,7 +119,7 @@ impl SocketState {
                         timeout_state.record_received();
                     }
                     for piece in pool.pieces(count, chunk) {
-                        self.raise(piece, &cached.listeners);
+                        raise(self, piece);
                     }
                     // From here on a panic loses no bytes.
                     self.is_raising = false;
@@ -101,12 +141,11 @@ impl SocketState {
 }
 
 impl SocketState {
-    /// No listener can receive `onReceive` now. Data stays in the kernel. It has the app loaded if
-    /// the app is suspended or its listeners have died. An end with no data before it needs no
-    /// `onReceive` listener, so it is noted.
-    fn peek_without_listeners(&mut self) {
+    /// No listener can receive `onReceive` now. Data stays in the kernel. If it `may_load` the app,
+    /// because the app is suspended or its listeners have died, it has the app loaded. An end with
+    /// no data before it needs no `onReceive` listener, so it is noted.
+    fn peek_without_listeners(&mut self, may_load: bool) {
         let app_shard = self.socket.app_shard();
-        let may_load = self.may_load(&app_shard.on_receive);
         // Only persistent sockets have a suspended app loaded.
         if app_shard.activity.is_suspended() && !may_load {
             return self.release_if_gone();
@@ -170,7 +209,7 @@ impl SocketState {
 
 impl Connection {
     /// All input was read. If a fire-and-forget send has failed, this reports it.
-    pub(in crate::tcp) fn end_if_write_failed(&mut self) {
+    fn end_if_write_failed(&mut self) {
         if let WriteSide::Failed(error, ReportedBy::End) = self.write_side {
             self.read_side = ReadSide::Ended(ReadEnd::Error(error));
         }

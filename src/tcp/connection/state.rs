@@ -24,7 +24,7 @@ use crate::tcp::connection::write::PendingSend;
 use crate::tcp::connection::{Connection, ConnectionMeta, Link, ReadSide};
 use crate::tcp::events::ReceiveErrorInfo;
 use crate::tcp::socket::ClientSocket;
-use crate::tcp::stream::attached::AttachedStream;
+use crate::tcp::socket_listeners::OwnListeners;
 use crate::tcp::stream::end::StreamEnd;
 use crate::tcp::{AcceptNotifier, DEFAULT_BUFFER_SIZE, SocketInfo, SocketProperties};
 
@@ -61,8 +61,8 @@ pub(in crate::tcp) struct SocketState {
     pub(in crate::tcp) ending: Ending,
     /// Only of a socket whose events have made listeners panic.
     pub(in crate::tcp) panics: Option<Box<Panics>>,
-    /// Receives the socket's data and its end in place of listeners.
-    pub(in crate::tcp) stream: Option<AttachedStream>,
+    /// Only of a socket whose events do not go to the app's listeners.
+    pub(in crate::tcp) own: Option<Box<OwnListeners>>,
 }
 
 /// What the app has done with a socket that was accepted for it.
@@ -107,7 +107,7 @@ impl SocketState {
             connect_count: 0,
             ending: Ending::default(),
             panics: None,
-            stream: None,
+            own: None,
         }
     }
 
@@ -270,7 +270,7 @@ impl SocketState {
             }
         }
         let is_reported = matches!(&link, Link::Connected(it) if it.is_half_closed());
-        if self.stream.is_some() {
+        if self.stream().is_some() {
             self.paused = true;
             self.end_stream(match &link {
                 Link::Securing(_) => StreamEnd::Failed(why),
@@ -301,7 +301,7 @@ impl SocketState {
         let end = connection.end()?;
         // What is left of a connection that is gone must not keep the task of its stream.
         let is_gone = matches!(connection.read_side, ReadSide::Released(_));
-        let is_paused = self.paused && !(is_gone && self.stream.is_some());
+        let is_paused = self.paused && !(is_gone && self.stream().is_some());
         if self.redelivery.is_some()
             || is_paused
             || self.transfer != Transfer::None
@@ -362,7 +362,10 @@ impl SocketState {
         }
         let connect_count = self.connect_count;
         let socket = &self.socket;
-        let recipients = socket.app_shard().on_receive_error.recipients();
+        let recipients = match self.own_on_receive_error() {
+            None => socket.app_shard().on_receive_error.recipients(),
+            Some(own) => own.recipients(),
+        };
         let copies = FanOut::for_listeners(recipients.listeners.len());
         let sent = dispatch(&recipients.listeners, |probe| ReceiveErrorInfo {
             socket_id: socket.id(),

@@ -1,34 +1,25 @@
 //! The socket's side of a stream: it receives the socket's data and its end in place of listeners.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
 use crate::answer::Reply;
 use crate::error::Error;
-use crate::net_error::{self, NetError};
-use crate::os::retry_if_spurious;
-use crate::tcp::WINDOW;
+use crate::net_error::NetError;
 use crate::tcp::actor::SocketTable;
-use crate::tcp::connection::buffer_pool::BufferPool;
-use crate::tcp::connection::read::{ListenerCache, MIN_EVENT_CHARGE, READS_PER_TURN};
+use crate::tcp::connection::read::{ListenerCache, MIN_EVENT_CHARGE};
 use crate::tcp::connection::redelivery::{Undelivered, UndeliveredData};
 use crate::tcp::connection::state::SocketState;
 use crate::tcp::connection::{Link, ReadEnd, ReadSide};
 use crate::tcp::socket::{ClientSocket, Credit};
+use crate::tcp::socket_listeners::OwnListeners;
 use crate::tcp::stream::ClientStream;
 use crate::tcp::stream::end::StreamEnd;
 use crate::tcp::stream::shared::{Chunk, Reader, StreamShared};
 
 /// The stream of a socket, while it has one. Dropping it with the socket ends the stream.
-pub(in crate::tcp) struct AttachedStream(Arc<StreamShared>);
-
-impl AttachedStream {
-    pub(in crate::tcp) fn is_read(&self) -> bool {
-        self.0.is_read()
-    }
-}
+pub(crate) struct AttachedStream(Arc<StreamShared>);
 
 impl Drop for AttachedStream {
     fn drop(&mut self) {
@@ -58,7 +49,7 @@ impl SocketTable {
 
 impl SocketState {
     fn attach_stream(&mut self) -> Result<ClientStream, Error> {
-        if self.stream.is_some() {
+        if self.stream().is_some() {
             return Err(Error::AlreadyStream);
         }
         if self.socket.app_shard().activity.is_suspended() {
@@ -67,10 +58,12 @@ impl SocketState {
         let Link::Connected(connection) = &self.link else {
             return Err(NetError::SOCKET_NOT_CONNECTED.into());
         };
+        let is_half_closed = connection.is_half_closed();
         let shared = Arc::<StreamShared>::default();
-        self.stream = Some(AttachedStream(shared.clone()));
+        let stream = OwnListeners::Stream(AttachedStream(shared.clone()));
+        self.set_own_listeners(Some(Box::new(stream)));
         self.allow_half_open = true;
-        if connection.is_half_closed() {
+        if is_half_closed {
             // `onReceiveError` has reported it.
             shared.end_reads(StreamEnd::PeerShut);
         } else {
@@ -82,61 +75,12 @@ impl SocketState {
         Ok(ClientStream::new(self.socket.clone(), shared))
     }
 
-    /// As `read`, for a socket with a stream that may read.
-    #[cold]
-    pub(in crate::tcp) fn read_into_stream(&mut self, pool: &mut BufferPool) {
-        if self.socket.app_shard().activity.is_suspended() {
-            return self.release_if_gone();
-        }
-        for _ in 0..READS_PER_TURN {
-            let Link::Connected(connection) = &mut self.link else {
-                return;
-            };
-            let socket = &self.socket;
-            // Both checks register the socket, so that freed room makes it ready.
-            if !socket.unhandled().has_window() || !socket.app_shard().window.may_read(socket) {
-                return self.release_if_gone();
-            }
-            let waker = socket.waker();
-            let mut cx = Context::from_waker(&waker);
-            let read = connection.stream.poll_read(&mut cx, pool.buffer(WINDOW));
-            match retry_if_spurious(read, &mut cx) {
-                Poll::Pending => return connection.end_if_write_failed(),
-                Poll::Ready(Ok(0)) => {
-                    connection.read_side = ReadSide::Ended(ReadEnd::Fin);
-                    return;
-                }
-                Poll::Ready(Ok(count)) => {
-                    self.is_raising = true;
-                    if let Some(timeout_state) = &mut self.timeout_state {
-                        timeout_state.record_received();
-                    }
-                    for piece in pool.pieces(count, WINDOW) {
-                        self.push_to_stream(piece);
-                    }
-                    // From here on a panic loses no bytes.
-                    self.is_raising = false;
-                    if self.redelivery.is_some() {
-                        return;
-                    }
-                }
-                Poll::Ready(Err(error)) => {
-                    let end = ReadEnd::Error(net_error::read(&error));
-                    connection.read_side = ReadSide::Ended(end);
-                    return;
-                }
-            }
-        }
-        // There may be more, after the other sockets.
-        self.socket.make_ready();
-    }
-
     /// Gives received data to the stream.
     pub(in crate::tcp) fn push_to_stream(&mut self, bytes: Bytes) {
-        let Some(AttachedStream(shared)) = &self.stream else {
+        self.last_raised += 1;
+        let Some(AttachedStream(shared)) = self.stream() else {
             return;
         };
-        self.last_raised += 1;
         let chunk = Chunk {
             amount: self.socket.acquire(bytes.len().max(MIN_EVENT_CHARGE)),
             bytes,
@@ -156,11 +100,16 @@ impl SocketState {
 
     /// Reports an end to the stream, if there is one, in place of `onReceiveError`.
     pub(in crate::tcp) fn report_to_stream(&mut self, result_code: NetError) -> bool {
-        let Some(AttachedStream(shared)) = &self.stream else {
+        let Some(AttachedStream(shared)) = self.stream() else {
             return false;
         };
-        let read_side = self.connection().map(|connection| connection.read_side);
-        match read_side {
+        let connection = self.connection();
+        let was_reset = connection.is_some_and(|connection| connection.meta.write_met_reset);
+        match connection.map(|connection| connection.read_side) {
+            // The OS reports a reset once, and a write has met it: a read returns 0 bytes.
+            Some(ReadSide::Ended(_) | ReadSide::Released(_)) if was_reset => {
+                self.end_stream(StreamEnd::Failed(result_code));
+            }
             // It can still write.
             Some(ReadSide::HalfClosed) => shared.end_reads(StreamEnd::PeerShut),
             Some(ReadSide::Ended(ReadEnd::Fin) | ReadSide::Released(ReadEnd::Fin)) => {
@@ -173,14 +122,19 @@ impl SocketState {
 
     /// The socket loses its connection, and the stream its socket.
     pub(in crate::tcp) fn end_stream(&mut self, end: StreamEnd) {
-        if let Some(stream) = self.stream.take() {
+        if let Some(stream) = self.take_stream() {
             stream.0.end(end);
         }
     }
 
+    /// Whether the socket has a stream that has not read everything.
+    pub(in crate::tcp) fn has_unread_stream(&self) -> bool {
+        self.stream().is_some_and(|stream| !stream.0.is_read())
+    }
+
     /// Writes of the stream wait for the outcome of a handover, or go on.
     pub(in crate::tcp) fn freeze_stream(&self, frozen: bool) {
-        if let Some(AttachedStream(shared)) = &self.stream {
+        if let Some(AttachedStream(shared)) = self.stream() {
             shared.set_frozen(frozen);
         }
     }
@@ -188,7 +142,7 @@ impl SocketState {
     /// The app is suspended, and the socket stays: what the stream has not read waits for
     /// listeners.
     pub(in crate::tcp) fn detach_stream(&mut self, end: StreamEnd) {
-        if let Some(stream) = self.stream.take() {
+        if let Some(stream) = self.take_stream() {
             let (chunks, _) = stream.0.release(Reader::Returned);
             stream.0.end(end);
             for chunk in chunks {
@@ -200,7 +154,7 @@ impl SocketState {
 
     /// The app has taken the socket from its stream.
     pub(in crate::tcp) fn take_from_stream(&mut self, unread: Vec<UndeliveredData>) {
-        self.stream = None;
+        self.set_own_listeners(None);
         self.paused = true;
         for data in unread {
             self.requeue(Undelivered::Data(data));

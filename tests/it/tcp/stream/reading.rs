@@ -97,10 +97,8 @@ async fn while_nobody_reads_no_more_than_a_window_leaves_the_kernel_and_reading_
     assert!(written < KERNEL + 2 * WINDOW, "{written} bytes were taken");
     // What waits in the process, without the kernel: less than two windows, since a read that
     // begins below the limit takes up to one.
-    test.app
-        .tcp
-        .set_paused(stream.socket().id(), true)
-        .now_or_never();
+    stream.socket().do_set_paused(true);
+    stream.socket().get_info().await.expect("it is open");
     let mut waiting = 0;
     let mut buffer = vec![0; WINDOW];
     while let Some(read) = stream.read(&mut buffer).now_or_never() {
