@@ -16,7 +16,7 @@ use crate::tcp::connection::{Connection, ConnectionMeta, Link};
 use crate::tcp::recovery::CompletionGuard;
 use crate::tcp::socket::ClientSocket;
 use crate::tcp::{HANDSHAKE_TIMEOUT, SecureOptions};
-use crate::tls::{Client, Versions};
+use crate::tls::{Client, Offer};
 
 /// The call, and the result of its handshake.
 pub(crate) enum Secure {
@@ -29,7 +29,7 @@ pub(in crate::tcp) struct Securing {
     attempt: u64,
     reply: Reply<()>,
     client: Client,
-    versions: Versions,
+    offer: Offer,
     stage: Stage,
     /// Sends during the handshake. They must not leave unencrypted.
     queued_sends: WriteQueue,
@@ -71,7 +71,7 @@ impl SocketTable {
         }
         match state.may_secure(options) {
             Ok(_) if !Client::IS_BUILT => reply.send(Err(NetError::NOT_IMPLEMENTED.into())),
-            Ok(versions) => state.secure(attempt, client, versions, reply),
+            Ok(offer) => state.secure(attempt, client, offer, reply),
             Err(Error::Net(NetError::FAILED)) => {
                 // As Chromium does: a call in the wrong state may have lost data of the peer
                 // already.
@@ -126,19 +126,19 @@ impl SocketTable {
 }
 
 impl SocketState {
-    fn may_secure(&self, options: &SecureOptions) -> Result<Versions, Error> {
+    fn may_secure(&self, options: &SecureOptions) -> Result<Offer, Error> {
         let Link::Connected(connection) = &self.link else {
             return Err(InvalidArgument::AlreadySecured.into());
         };
         match &connection.meta.outbound {
             Some(outbound) if outbound.is_secured => Err(InvalidArgument::AlreadySecured.into()),
             // Unencrypted data must not be read, or raised again, after the call.
-            Some(_) if self.paused && !self.has_returned_data() => Ok(options.versions()?),
+            Some(_) if self.paused && !self.has_returned_data() => options.offer(),
             _ => Err(NetError::FAILED.into()),
         }
     }
 
-    fn secure(&mut self, attempt: u64, client: Client, versions: Versions, reply: Reply<()>) {
+    fn secure(&mut self, attempt: u64, client: Client, offer: Offer, reply: Reply<()>) {
         // Unencrypted data that returns must not be raised as encrypted data.
         self.next_epoch();
         match std::mem::replace(&mut self.link, Link::None) {
@@ -148,7 +148,7 @@ impl SocketState {
                     attempt,
                     reply,
                     client,
-                    versions,
+                    offer,
                     stage: Stage::Plain(connection),
                     queued_sends: WriteQueue::default(),
                     timer: spawn_timeout(&self.socket, attempt),
@@ -183,11 +183,11 @@ impl Securing {
     fn start_handshake(&mut self, connection: Connection, socket: &ClientSocket) {
         let Connection { stream, meta, .. } = connection;
         let host = meta.outbound.as_ref().map(|outbound| outbound.host.clone());
-        let (client, versions, attempt) = (self.client.clone(), self.versions, self.attempt);
+        let (client, offer, attempt) = (self.client.clone(), self.offer.clone(), self.attempt);
         let guard = CompletionGuard::new(socket, finished(attempt, Err(NetError::FAILED)));
         let task = actix_rt::spawn(guard.run(async move {
             let host = host.unwrap_or_default();
-            finished(attempt, client.handshake(stream, &host, versions).await)
+            finished(attempt, client.handshake(stream, &host, offer).await)
         }));
         self.stage = Stage::Handshake(meta, task);
     }

@@ -2,7 +2,6 @@
 
 mod half_close;
 
-use crate::invalid_argument::InvalidArgument;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use crate::address::Address;
 use crate::answer::Reply;
 use crate::error::Error;
 use crate::events::{EventCopy, FanOut, dispatch};
+use crate::invalid_argument::InvalidArgument;
 use crate::name::checked_name;
 use crate::net_error::{self, NetError};
 use crate::os::{self, Stream};
@@ -190,6 +190,8 @@ impl SocketState {
             peer_port: peer.map(|peer| peer.port()),
             local: local.or(accepted_at).map(Address::from),
             peer: peer.map(Address::from),
+            #[cfg(feature = "tls")]
+            tls: self.connection().and_then(|it| it.stream.tls_info()),
             allow_half_open: self.allow_half_open,
             timeouts: self.timeouts(),
             user_timeout: self.user_timeout(),
