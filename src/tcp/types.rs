@@ -103,6 +103,9 @@ pub struct SocketInfo {
     pub tls: Option<Arc<TlsInfo>>,
     /// Whether the socket can send after its peer has shut its writing side (beyond Chrome).
     pub allow_half_open: bool,
+    /// Whether the peer has ended its side, `onReceiveError` has reported it, and the socket can
+    /// still send (beyond Chrome): see [`SocketProperties::allow_half_open`].
+    pub half_closed: bool,
     /// The socket's timeouts (beyond Chrome).
     pub timeouts: Timeouts,
     /// After how long the OS ends a connection whose peer acknowledges nothing, if it was set
