@@ -5,10 +5,12 @@ use crate::answer::{Answer, Reply};
 use crate::error::Error;
 use crate::tcp::command::Command;
 use crate::tcp::connection::connect::Target;
-use crate::tcp::connection::secure::Secure;
+use crate::tcp::connection::secure::{Secure, SecureAs};
 use crate::tcp::socket::ClientSocket;
+use crate::tcp::socket_listeners::OwnListeners;
 use crate::tcp::{
-    ConnectOptions, DnsQueryType, SecureOptions, SocketInfo, SocketProperties, Timeouts,
+    ConnectOptions, DnsQueryType, SecureOptions, SocketInfo, SocketListeners, SocketProperties,
+    Timeouts,
 };
 
 impl ClientSocket {
@@ -35,6 +37,13 @@ impl ClientSocket {
     /// `setTimeouts` (beyond Chrome).
     pub fn set_timeouts(&self, timeouts: Timeouts) -> Answer<()> {
         self.call(|reply| Command::SetTimeouts(Box::new(timeouts), reply))
+    }
+
+    /// Sets the socket's own listeners (beyond Chrome): see
+    /// [`Tcp::set_listeners`](crate::Tcp::set_listeners).
+    pub fn set_listeners(&self, listeners: impl Into<Option<SocketListeners>>) -> Answer<()> {
+        let own = OwnListeners::boxed(listeners.into());
+        self.call(|reply| Command::SetListeners(own, reply))
     }
 
     /// `tcp.connect`.
@@ -72,7 +81,18 @@ impl ClientSocket {
 
     /// `tcp.secure`.
     pub fn secure(&self, options: SecureOptions) -> Answer<()> {
-        self.call(|reply| Command::Secure(Box::new(Secure::Start(options, reply))))
+        self.secure_as(SecureAs::Client(options))
+    }
+
+    /// `secureAsServer` (beyond Chrome, with the feature `tls`): see
+    /// [`Tcp::secure_as_server`](crate::Tcp::secure_as_server).
+    #[cfg(feature = "tls")]
+    pub fn secure_as_server(&self, tls: crate::tls::Server) -> Answer<()> {
+        self.secure_as(SecureAs::Server(tls))
+    }
+
+    fn secure_as(&self, secure_as: SecureAs) -> Answer<()> {
+        self.call(|reply| Command::Secure(Box::new(Secure::Start(secure_as, reply))))
     }
 
     /// `tcp.close`.
@@ -133,6 +153,12 @@ impl ClientSocket {
         self.do_call(|reply| Command::SetTimeouts(Box::new(timeouts), reply));
     }
 
+    /// [`set_listeners`](Self::set_listeners) without an answer. A closed socket is unchanged.
+    pub fn do_set_listeners(&self, listeners: impl Into<Option<SocketListeners>>) {
+        let own = OwnListeners::boxed(listeners.into());
+        self.do_call(|reply| Command::SetListeners(own, reply));
+    }
+
     /// `tcp.getInfo`.
     pub fn get_info(&self) -> Answer<SocketInfo> {
         self.call(Command::GetInfo)
@@ -153,6 +179,15 @@ impl ClientSocket {
             self.0.app_shard.activity.mark_active();
             self.do_send(command(Reply::discard()));
         }
+    }
+
+    /// `setListeners`, for a caller that has a reply already.
+    pub(crate) fn set_listeners_with_reply(
+        &self,
+        listeners: Option<SocketListeners>,
+        reply: Reply<()>,
+    ) {
+        self.do_send(Command::SetListeners(OwnListeners::boxed(listeners), reply));
     }
 
     /// `tcp.close`, for a caller that has a reply already.
