@@ -1,11 +1,12 @@
 //! The handle of a client socket, and what the handle shares with the socket's state and its
 //! events.
 
+mod credit;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 
-use actix_rt::Arbiter;
 use bytes::Bytes;
 use futures::task::{ArcWake, WakerRef, waker_ref};
 
@@ -22,11 +23,13 @@ use crate::tcp::connection::redelivery::Undelivered;
 use crate::tcp::connection::secure::Secure;
 use crate::tcp::connection::write::PendingSend;
 use crate::tcp::events::ReceiveInfo;
-use crate::tcp::shards::receive_windows::{EVENT, SocketWindow, Starving};
+use crate::tcp::shards::receive_windows::{SocketWindow, Starving};
 use crate::tcp::shards::shard::AppShard;
 use crate::tcp::{
     ConnectOptions, DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProperties, Timeouts,
 };
+
+pub(in crate::tcp) use credit::Credit;
 
 /// The handle of a client socket: calls through it bypass the [`Registry`](crate::Registry).
 ///
@@ -438,94 +441,6 @@ impl Shared {
 impl ArcWake for Shared {
     fn wake_by_ref(this: &Arc<Self>) {
         this.make_ready();
-    }
-}
-
-/// The part of a socket's window that one event takes. Dropping the credit releases it.
-pub(super) struct Credit {
-    socket: ClientSocket,
-    /// Bytes, and one [`EVENT`] until the event is handled: as in [`SocketWindow`].
-    amount: u64,
-}
-
-impl Credit {
-    pub(super) fn acquire(socket: &ClientSocket, bytes: usize) -> Self {
-        let amount = EVENT + bytes as u64;
-        socket.0.unhandled.acquire(amount);
-        socket.0.app_shard.acquire(bytes);
-        Credit {
-            socket: socket.clone(),
-            amount,
-        }
-    }
-
-    pub(super) fn socket(&self) -> &ClientSocket {
-        &self.socket
-    }
-
-    /// Moves the amount into another credit.
-    pub(super) fn take(&mut self) -> Credit {
-        Credit {
-            socket: self.socket.clone(),
-            amount: std::mem::take(&mut self.amount),
-        }
-    }
-
-    /// The event is handled, but its bytes are still in memory. From now on they count for their
-    /// own socket only: a peer that does not read must not stop the app's other sockets.
-    pub(super) fn mark_handled(&mut self) {
-        if self.amount >= EVENT {
-            self.amount -= EVENT;
-            self.release(EVENT);
-            self.socket.0.app_shard.release(self.amount as usize);
-        }
-    }
-
-    /// Releases the credit when the current handler returns, if this thread has an arbiter.
-    pub(super) fn release_after_handler(self) {
-        if let Some(arbiter) = Arbiter::try_current() {
-            // An arbiter that has ended runs no handler.
-            arbiter.spawn(async move { drop(self) });
-        }
-    }
-
-    fn release(&self, amount: u64) {
-        if self.socket.0.unhandled.release(amount) {
-            self.socket.make_ready();
-        }
-    }
-
-    fn give_back(&self) {
-        self.release(self.amount);
-        if self.amount >= EVENT {
-            self.socket
-                .0
-                .app_shard
-                .release((self.amount % EVENT) as usize);
-        }
-    }
-}
-
-impl Clone for Credit {
-    fn clone(&self) -> Self {
-        let shared = &self.socket.0;
-        shared.unhandled.acquire(self.amount);
-        if self.amount >= EVENT {
-            shared.app_shard.acquire((self.amount % EVENT) as usize);
-        }
-        Credit {
-            socket: self.socket.clone(),
-            amount: self.amount,
-        }
-    }
-}
-
-impl Drop for Credit {
-    #[inline]
-    fn drop(&mut self) {
-        if self.amount > 0 {
-            self.give_back();
-        }
     }
 }
 
