@@ -5,7 +5,7 @@ mod credit;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicU8, AtomicU32};
 
 use bytes::Bytes;
 use futures::task::{ArcWake, WakerRef, waker_ref};
@@ -15,7 +15,7 @@ use crate::answer::{Answer, Reply};
 use crate::error::Error;
 use crate::ids::{AppId, ClientSocketId};
 use crate::os::Writer;
-use crate::sync::{ReadyFlag, SharedWriter};
+use crate::sync::{ReadyFlag, SharedWriter, SharedWriterGuard};
 use crate::tcp::command::{Command, QueuedCall};
 use crate::tcp::connection::connect::Target;
 use crate::tcp::connection::fast_path::{InFlightCall, WriteAttempt, try_write};
@@ -25,6 +25,7 @@ use crate::tcp::connection::write::PendingSend;
 use crate::tcp::events::ReceiveInfo;
 use crate::tcp::shards::receive_windows::{SocketWindow, Starving};
 use crate::tcp::shards::shard::AppShard;
+use crate::tcp::shards::write_quota::{Charge, WriteQuota};
 use crate::tcp::{
     ConnectOptions, DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProperties, Timeouts,
 };
@@ -46,6 +47,12 @@ pub(in crate::tcp) use credit::Credit;
 #[derive(Clone)]
 pub struct ClientSocket(Arc<Shared>);
 
+/// The id is gone.
+const CLOSED: u8 = 1;
+
+/// The socket has a send limit.
+const LIMITED: u8 = 2;
+
 struct Shared {
     id: ClientSocketId,
     /// The slot of the socket's state. The actor sets it before it carries out any call.
@@ -54,8 +61,8 @@ struct Shared {
     ready: ReadyFlag,
     /// Whether the socket is in its app's list of starved sockets.
     starved: ReadyFlag,
-    /// Whether the id is gone.
-    closed: AtomicBool,
+    /// [`CLOSED`] and [`LIMITED`].
+    flags: AtomicU8,
     /// The events and bytes that listeners have not handled.
     unhandled: SocketWindow,
     fast_path: SharedWriter<Arc<dyn Writer>>,
@@ -69,7 +76,7 @@ impl ClientSocket {
             slot: AtomicU32::new(u32::MAX),
             ready: ReadyFlag::default(),
             starved: ReadyFlag::default(),
-            closed: AtomicBool::new(false),
+            flags: AtomicU8::new(0),
             unhandled: SocketWindow::default(),
             fast_path: SharedWriter::new(),
             app_shard,
@@ -152,8 +159,8 @@ impl ClientSocket {
     /// `tcp.send`.
     pub fn send(&self, data: impl Into<Bytes>) -> Answer<SendInfo> {
         let data = data.into();
-        let charge = match self.charge(data.len()) {
-            Ok(charge) => charge,
+        let admitted = match self.admit(data.len()) {
+            Ok(admitted) => admitted,
             Err(error) => return Answer::ready(Err(error)),
         };
         let bytes_sent = data.len();
@@ -163,7 +170,7 @@ impl ClientSocket {
             answer = pending;
             reply
         };
-        self.write(data, charge, || None, make_reply);
+        self.write(admitted, data, || None, make_reply);
         answer
     }
 
@@ -176,8 +183,8 @@ impl ClientSocket {
     /// `data` is sent then.
     pub fn try_send(&self, data: impl Into<Bytes>) -> Result<(), Error> {
         let data = data.into();
-        let charge = self.charge(data.len())?;
-        self.write(data, charge, || None, Reply::discard);
+        let admitted = self.admit(data.len())?;
+        self.write(admitted, data, || None, Reply::discard);
         Ok(())
     }
 
@@ -192,10 +199,9 @@ impl ClientSocket {
     /// As [`try_send`](Self::try_send).
     pub fn forward(&self, mut info: ReceiveInfo) -> Result<(), Error> {
         let data = std::mem::take(&mut info.data);
-        self.check_open()?;
         // Forwarded data is charged only if it has to wait, so only a full quota refuses it.
-        self.0.app_shard.app_context.write_quota.may_send()?;
-        self.write(data, 0, || Some(info.credit.take()), Reply::discard);
+        let admitted = self.admit_by(data.len(), |quota| quota.may_send().then(Charge::default))?;
+        self.write(admitted, data, || Some(info.credit.take()), Reply::discard);
         Ok(())
     }
 
@@ -246,6 +252,18 @@ impl ClientSocket {
         self.do_call(|reply| Command::SetTimeouts(Box::new(timeouts), reply));
     }
 
+    /// How many bytes of the socket's sends the OS has not accepted yet (beyond Chrome): 0 when
+    /// nothing waits. It is an atomic that sends maintain anyway, so it costs no call, and shows
+    /// every earlier send of this thread.
+    ///
+    /// Bytes that [`forward`](Self::forward) sends count. Bytes that the OS has accepted do not
+    /// count, though the peer may not have them yet; nor does a send that another thread is making
+    /// at this moment. After `close` it shows what is still to be delivered. When the connection
+    /// fails, or is reset, it is 0.
+    pub fn queued_bytes(&self) -> usize {
+        self.0.fast_path.unsent_bytes()
+    }
+
     /// `tcp.getInfo`.
     pub fn get_info(&self) -> Answer<SocketInfo> {
         self.call(Command::GetInfo)
@@ -281,12 +299,12 @@ impl ClientSocket {
 
     /// `tcp.send`, for a caller that has a reply already.
     pub(crate) fn send_with_reply(&self, data: Bytes, reply: Reply<SendInfo>) {
-        match self.charge(data.len()) {
-            Ok(charge) => {
+        match self.admit(data.len()) {
+            Ok(admitted) => {
                 let bytes_sent = data.len();
                 let mut reply = Some(reply);
                 let take_reply = || reply.take().unwrap_or_else(Reply::discard);
-                self.write(data, charge, || None, take_reply);
+                self.write(admitted, data, || None, take_reply);
                 // The fast path has sent everything, and taken no reply.
                 if let Some(reply) = reply {
                     reply.send(Ok(SendInfo { bytes_sent }));
@@ -301,20 +319,18 @@ impl ClientSocket {
     #[inline]
     fn write(
         &self,
+        admitted: Admitted<'_>,
         mut data: Bytes,
-        charge: usize,
         credit: impl FnOnce() -> Option<Credit>,
         reply: impl FnOnce() -> Reply<SendInfo>,
     ) {
         self.0.app_shard.activity.mark_active();
         let bytes = data.len();
-        let guard = self.fast_path().lock();
+        let Admitted { guard, charge } = admitted;
         match try_write(&guard, self, &mut data) {
             WriteAttempt::Complete => {
                 drop(guard);
-                if charge > 0 {
-                    self.0.app_shard.app_context.write_quota.refund(charge);
-                }
+                self.0.app_shard.app_context.write_quota.refund(charge);
             }
             WriteAttempt::Partial(error) => {
                 let rest = PendingSend::new(self.clone(), data, charge, credit(), reply());
@@ -328,20 +344,57 @@ impl ClientSocket {
         }
     }
 
-    fn charge(&self, bytes: usize) -> Result<usize, Error> {
-        self.check_open()?;
-        self.0.app_shard.app_context.write_quota.charge(bytes)
+    /// Admits a send of so many bytes, within the app's quota.
+    #[inline]
+    fn admit(&self, bytes: usize) -> Result<Admitted<'_>, Error> {
+        self.admit_by(bytes, |quota| quota.charge(bytes).ok())
     }
 
-    fn check_open(&self) -> Result<(), Error> {
-        if self.is_closed() {
+    /// Admits a send within the socket's limit, if `charge` finds room in the app's quota, or if
+    /// the reserve has room for it.
+    #[inline]
+    fn admit_by(
+        &self,
+        bytes: usize,
+        charge: impl FnOnce(&WriteQuota) -> Option<Charge>,
+    ) -> Result<Admitted<'_>, Error> {
+        let flags = self.0.flags.load(SeqCst);
+        if flags & CLOSED != 0 {
             return Err(Error::SocketNotFound);
         }
         if !self.0.app_shard.command_queue.queue.is_open() {
             return Err(Error::Stopped);
         }
-        Ok(())
+        let guard = self.fast_path().lock();
+        // Under the lock no other send is queued, so the limit and the reserve are exact.
+        if flags & LIMITED != 0 {
+            self.check_send_limit(bytes)?;
+        }
+        let quota = &self.0.app_shard.app_context.write_quota;
+        let charge = match charge(quota) {
+            Some(charge) => charge,
+            None if self.queued_bytes() == 0 => quota.charge_reserve(bytes)?,
+            None => return Err(Error::WriteQuotaExceeded),
+        };
+        Ok(Admitted { guard, charge })
     }
+
+    #[cold]
+    fn check_send_limit(&self, bytes: usize) -> Result<(), Error> {
+        let limit = self.0.app_shard.send_limits.get(self.0.id);
+        let sum = self.queued_bytes().checked_add(bytes);
+        match limit.is_none_or(|limit| sum.is_some_and(|sum| sum <= limit)) {
+            true => Ok(()),
+            false => Err(Error::SendQueueFull),
+        }
+    }
+}
+
+/// A send that may be written or queued.
+struct Admitted<'a> {
+    /// Held until it is written or queued, so that no other send comes between.
+    guard: SharedWriterGuard<'a, Arc<dyn Writer>>,
+    charge: Charge,
 }
 
 /// For the actor, the wakers and the credits.
@@ -373,12 +426,20 @@ impl ClientSocket {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.0.closed.load(SeqCst)
+        self.0.flags.load(SeqCst) & CLOSED != 0
     }
 
     /// Marks the id as gone. `false` if it was gone already.
     pub(super) fn mark_closed(&self) -> bool {
-        !self.0.closed.swap(true, SeqCst)
+        self.0.flags.fetch_or(CLOSED, SeqCst) & CLOSED == 0
+    }
+
+    /// Has every send check the socket's limit.
+    pub(super) fn set_limited(&self, is_limited: bool) {
+        match is_limited {
+            true => self.0.flags.fetch_or(LIMITED, SeqCst),
+            false => self.0.flags.fetch_and(!LIMITED, SeqCst),
+        };
     }
 
     /// Has the actor poll the socket.

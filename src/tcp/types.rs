@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::address::Address;
-use crate::handover_state::TimeoutsRecord;
+use crate::handover_state::{SendMarksRecord, TimeoutsRecord};
 use crate::ids::ClientSocketId;
 use crate::invalid_argument::InvalidArgument;
 use crate::net_error::NetError;
@@ -52,6 +52,46 @@ pub struct SocketProperties {
     /// A reset, or any other error, ends both sides at once as ever. The value counts when the end
     /// is reported; a change affects no end that was reported before.
     pub allow_half_open: Option<bool>,
+    /// The most bytes that may wait in the socket's send queue (beyond Chrome). Default: none of
+    /// its own; the app's [write quota](crate::Registry::write_quota) bounds all its sockets.
+    /// `usize::MAX` removes the limit.
+    ///
+    /// A send that would exceed it answers [`SendQueueFull`](crate::Error::SendQueueFull), and
+    /// nothing of it is sent: the limit counts [`queued_bytes`](super::ClientSocket::queued_bytes)
+    /// and the whole send, whatever the OS would take of it at once. So a send that is longer than
+    /// the limit is always refused. The check is exact with senders in several threads. Sends that
+    /// are queued already stay when the limit is lowered. It holds for each later connection, and
+    /// goes with the socket in a handover.
+    pub send_limit: Option<usize>,
+    /// The marks of the socket's send queue, which raise
+    /// [`on_send_queue`](crate::Tcp::on_send_queue) (beyond Chrome). Default: none, and no events.
+    /// A `high` of `usize::MAX` turns the events off. They hold for each later connection, and go
+    /// with the socket in a handover.
+    pub send_marks: Option<SendMarks>,
+}
+
+/// The marks of a send queue (beyond Chrome): its owner stops to send above the high-water mark, and
+/// goes on at the low-water mark. See [`SendQueueInfo`](super::SendQueueInfo).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SendMarks {
+    /// The high-water mark in bytes: above it, the queue is
+    /// [`High`](super::SendQueueLevel::High). With 0, every byte that waits raises the event.
+    pub high: usize,
+    /// The low-water mark in bytes: a queue that was high is
+    /// [`Low`](super::SendQueueLevel::Low) when no more than this waits. 0 means an empty queue. At
+    /// most `high`.
+    pub low: usize,
+}
+
+impl SendMarks {
+    /// # Errors
+    /// `low` is above `high`.
+    pub(crate) fn checked(self) -> Result<Self, InvalidArgument> {
+        match self.low <= self.high {
+            true => Ok(self),
+            false => Err(InvalidArgument::LowMarkAboveHigh),
+        }
+    }
 }
 
 /// `tcp.CreateInfo`.
@@ -94,6 +134,13 @@ pub struct SocketInfo {
     pub peer: Option<Address>,
     /// Whether the socket can send after its peer has shut its writing side (beyond Chrome).
     pub allow_half_open: bool,
+    /// How many bytes of its sends the OS has not accepted yet (beyond Chrome): see
+    /// [`ClientSocket::queued_bytes`](super::ClientSocket::queued_bytes).
+    pub queued_bytes: usize,
+    /// The most bytes that may wait to be sent, if a limit was set (beyond Chrome).
+    pub send_limit: Option<usize>,
+    /// The marks of the send queue, if they were set (beyond Chrome).
+    pub send_marks: Option<SendMarks>,
     /// The socket's timeouts (beyond Chrome).
     pub timeouts: Timeouts,
     /// After how long the OS ends a connection whose peer acknowledges nothing, if it was set
@@ -165,6 +212,18 @@ impl Timeouts {
             }
         }
         Ok(self)
+    }
+}
+
+impl From<SendMarks> for SendMarksRecord {
+    fn from(SendMarks { high, low }: SendMarks) -> Self {
+        SendMarksRecord { high, low }
+    }
+}
+
+impl From<SendMarksRecord> for SendMarks {
+    fn from(SendMarksRecord { high, low }: SendMarksRecord) -> Self {
+        SendMarks { high, low }
     }
 }
 

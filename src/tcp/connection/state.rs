@@ -1,6 +1,7 @@
 //! The state of one client socket: what the app set, and its connection.
 
 mod half_close;
+mod send_queue;
 
 use crate::invalid_argument::InvalidArgument;
 use std::io;
@@ -19,12 +20,13 @@ use crate::tcp::actor::send_later;
 use crate::tcp::command::Command;
 use crate::tcp::connection::ending::{CallsAhead, Ending};
 use crate::tcp::connection::redelivery::{Panics, Redelivery, Undelivered};
+use crate::tcp::connection::state::send_queue::SendQueue;
 use crate::tcp::connection::timeouts::TimeoutState;
 use crate::tcp::connection::write::PendingSend;
 use crate::tcp::connection::{Connection, ConnectionMeta, Link};
 use crate::tcp::events::ReceiveErrorInfo;
 use crate::tcp::socket::ClientSocket;
-use crate::tcp::{AcceptNotifier, DEFAULT_BUFFER_SIZE, SocketInfo, SocketProperties};
+use crate::tcp::{AcceptNotifier, DEFAULT_BUFFER_SIZE, SendMarks, SocketInfo, SocketProperties};
 
 pub(in crate::tcp) struct SocketState {
     pub(in crate::tcp) socket: ClientSocket,
@@ -59,6 +61,8 @@ pub(in crate::tcp) struct SocketState {
     pub(in crate::tcp) ending: Ending,
     /// Only of a socket whose events have made listeners panic.
     pub(in crate::tcp) panics: Option<Box<Panics>>,
+    /// Only of a socket with a limit or marks for its send queue.
+    pub(in crate::tcp) send_queue: Option<Box<SendQueue>>,
 }
 
 /// What the app has done with a socket that was accepted for it.
@@ -103,6 +107,7 @@ impl SocketState {
             connect_count: 0,
             ending: Ending::default(),
             panics: None,
+            send_queue: None,
         }
     }
 
@@ -152,6 +157,10 @@ impl SocketState {
 
     pub(in crate::tcp) fn update(&mut self, properties: SocketProperties) -> Result<(), Error> {
         let name = properties.name.map(checked_name).transpose()?;
+        let send_marks = properties.send_marks.map(SendMarks::checked).transpose()?;
+        if properties.send_limit == Some(0) {
+            return Err(InvalidArgument::SendLimitZero.into());
+        }
         if let Some(user_timeout) = properties.user_timeout {
             self.set_user_timeout(user_timeout)?;
         }
@@ -166,6 +175,12 @@ impl SocketState {
         }
         if let Some(allow) = properties.allow_half_open {
             self.allow_half_open = allow;
+        }
+        if let Some(limit) = properties.send_limit {
+            self.set_send_limit(limit);
+        }
+        if let Some(marks) = send_marks {
+            self.set_send_marks(marks);
         }
         Ok(())
     }
@@ -191,6 +206,9 @@ impl SocketState {
             local: local.or(accepted_at).map(Address::from),
             peer: peer.map(Address::from),
             allow_half_open: self.allow_half_open,
+            queued_bytes: self.socket.queued_bytes(),
+            send_limit: self.send_limit(),
+            send_marks: self.send_marks(),
             timeouts: self.timeouts(),
             user_timeout: self.user_timeout(),
             dropped_events: self.dropped_events(),
@@ -232,6 +250,10 @@ impl SocketState {
             }
             Link::Securing(securing) => securing.send(pending),
             _ => pending.fail(NetError::SOCKET_NOT_CONNECTED.into()),
+        }
+        if self.send_queue.is_some() {
+            // Its next poll compares the queue with the marks.
+            self.socket.make_ready();
         }
     }
 

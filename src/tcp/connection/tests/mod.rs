@@ -17,6 +17,7 @@ use crate::tcp::SendInfo;
 use crate::tcp::connection::buffer_pool::BufferPool;
 use crate::tcp::connection::ending::CallsAhead;
 use crate::tcp::connection::read::ListenerCache;
+use crate::tcp::shards::write_quota::Charge;
 
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -380,7 +381,13 @@ struct Observation {
 
 fn send(state: &mut SocketState, reply: Reply<SendInfo>) {
     let data = Bytes::from_static(b"x");
-    state.send(PendingSend::new(state.socket.clone(), data, 0, None, reply));
+    state.send(PendingSend::new(
+        state.socket.clone(),
+        data,
+        Charge::default(),
+        None,
+        reply,
+    ));
 }
 
 /// A server socket's notifier that does nothing.
