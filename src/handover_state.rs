@@ -191,6 +191,16 @@ pub(crate) struct TimeoutsRecord {
     pub(crate) claim: Option<Duration>,
     pub(crate) idle: Option<Duration>,
     pub(crate) send: Option<Duration>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) send_rate: Option<MinimumRateRecord>,
+}
+
+/// The lowest rate at which a peer may acknowledge data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MinimumRateRecord {
+    pub(crate) bytes: u64,
+    pub(crate) per: Duration,
 }
 
 /// The state of a connection, without its descriptor.

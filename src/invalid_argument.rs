@@ -72,6 +72,8 @@ invalid_arguments! {
     ClaimTimeoutZero: "claim", "zero; `None` means no timeout";
     IdleTimeoutZero: "idle", "zero; `None` means no timeout";
     SendTimeoutZero: "send", "zero; `None` means no timeout";
+    SendRateZero: "send_rate.bytes", "zero; `None` means no minimum";
+    SendRatePeriodZero: "send_rate.per", "zero";
 
     ConnectionsZero: "connections.most", "zero; `None` means no limit";
     PerPeerZero: "per_peer.most", "zero; `None` means no limit";

@@ -243,6 +243,7 @@ impl SocketState {
         self.transfer = Transfer::None;
         self.update_fast_path();
         self.restart_timeouts();
+        self.restart_rate();
         self.socket.make_ready();
     }
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::address::Address;
-use crate::handover_state::{SendMarksRecord, TimeoutsRecord};
+use crate::handover_state::{MinimumRateRecord, SendMarksRecord, TimeoutsRecord};
 use crate::ids::ClientSocketId;
 use crate::invalid_argument::InvalidArgument;
 use crate::net_error::NetError;
@@ -167,7 +167,7 @@ impl SocketInfo {
 /// default of each.
 ///
 /// A timeout never ends anything early, and is at most a few milliseconds late. `claim` and `idle`
-/// stop while the app is suspended. All three stop while a handover moves the socket. Afterwards
+/// stop while the app is suspended. All of them stop while a handover moves the socket. Afterwards
 /// they start anew.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Timeouts {
@@ -196,11 +196,36 @@ pub struct Timeouts {
     /// bytes that the local kernel takes count as progress. Choose a time there in which the
     /// slowest peer frees a good part of the kernel's send buffer.
     pub send: Option<Duration>,
+    /// How fast the peer must acknowledge data while data waits to be sent. A peer that reads one
+    /// byte now and then keeps `send` alive; this ends it. If fewer bytes than
+    /// [`MinimumRate::bytes`] were acknowledged in a period, the connection is reset, and reported
+    /// as by `send`.
+    ///
+    /// The first period begins when data starts to wait, at most a sixteenth of
+    /// [`MinimumRate::per`] later; the next one follows at once. A queue that becomes empty ends
+    /// the period, and so does a handover. The periods go on while the socket is paused and while
+    /// the app is suspended. A closed socket has the 30 seconds of `send` instead.
+    ///
+    /// Acknowledged are bytes that the OS has accepted and no longer keeps for the peer; where the
+    /// kernel does not tell that (see `send`), the bytes that it has accepted. A peer that reads
+    /// slowly acknowledges in steps: its kernel announces room only when a good part of its receive
+    /// buffer is free. So choose a period in which the slowest welcome peer reads several hundred
+    /// kilobytes, or a minute, rather than a second.
+    pub send_rate: Option<MinimumRate>,
+}
+
+/// The lowest rate at which a peer may acknowledge data ([`Timeouts::send_rate`], beyond Chrome).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MinimumRate {
+    /// At least this many bytes, not zero, ...
+    pub bytes: u64,
+    /// ... in each period of this length, not zero.
+    pub per: Duration,
 }
 
 impl Timeouts {
     /// # Errors
-    /// One of them is zero.
+    /// One of them, or a part of the rate, is zero.
     pub(crate) fn checked(self) -> Result<Self, InvalidArgument> {
         for (timeout, error) in [
             (self.claim, InvalidArgument::ClaimTimeoutZero),
@@ -209,6 +234,14 @@ impl Timeouts {
         ] {
             if timeout == Some(Duration::ZERO) {
                 return Err(error);
+            }
+        }
+        if let Some(MinimumRate { bytes, per }) = self.send_rate {
+            if bytes == 0 {
+                return Err(InvalidArgument::SendRateZero);
+            }
+            if per.is_zero() {
+                return Err(InvalidArgument::SendRatePeriodZero);
             }
         }
         Ok(self)
@@ -228,14 +261,26 @@ impl From<SendMarksRecord> for SendMarks {
 }
 
 impl From<Timeouts> for TimeoutsRecord {
-    fn from(Timeouts { claim, idle, send }: Timeouts) -> Self {
-        TimeoutsRecord { claim, idle, send }
+    fn from(timeouts: Timeouts) -> Self {
+        let rate = |MinimumRate { bytes, per }| MinimumRateRecord { bytes, per };
+        TimeoutsRecord {
+            claim: timeouts.claim,
+            idle: timeouts.idle,
+            send: timeouts.send,
+            send_rate: timeouts.send_rate.map(rate),
+        }
     }
 }
 
 impl From<TimeoutsRecord> for Timeouts {
-    fn from(TimeoutsRecord { claim, idle, send }: TimeoutsRecord) -> Self {
-        Timeouts { claim, idle, send }
+    fn from(record: TimeoutsRecord) -> Self {
+        let rate = |MinimumRateRecord { bytes, per }| MinimumRate { bytes, per };
+        Timeouts {
+            claim: record.claim,
+            idle: record.idle,
+            send: record.send,
+            send_rate: record.send_rate.map(rate),
+        }
     }
 }
 

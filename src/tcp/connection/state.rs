@@ -241,11 +241,14 @@ impl SocketState {
         match &mut self.link {
             Link::Connected(connection) => {
                 let nothing_waits = connection.queue.is_empty();
+                let bytes = pending.unsent();
                 connection.send(pending, &self.socket);
                 // The first data that waits starts the send timeout.
-                if nothing_waits && let Some(timeout_state) = &mut self.timeout_state {
-                    timeout_state.record_sent();
-                    self.arm();
+                if let Some(timeout_state) = &mut self.timeout_state {
+                    timeout_state.record_send(bytes, nothing_waits);
+                    if nothing_waits {
+                        self.arm();
+                    }
                 }
             }
             Link::Securing(securing) => securing.send(pending),

@@ -1,10 +1,11 @@
-//! The timeouts of connections: claim, idle and send.
+//! The timeouts of connections: claim, idle, send and the minimum rate.
 //!
 //! A connection has no timer of its own. Sockets with timeouts are in one set per actor, ordered by
 //! the time of their next check, and the actor sleeps until the first. Moving bytes only notes the
 //! time. A check that comes too early finds that, and puts the socket back for later.
 
 mod closed_stream;
+mod rate;
 mod timer_queue;
 
 use std::sync::Arc;
@@ -23,11 +24,12 @@ use crate::tcp::connection::write::WriteQueue;
 use crate::tcp::connection::{Connection, Link, Peeked, ReadSide, ReportedBy};
 
 pub(crate) use closed_stream::closed_stream;
+use rate::RatePeriod;
 pub(in crate::tcp) use timer_queue::{Timer, TimerQueue};
 
-/// The first check of what the peer has acknowledged comes after this part of the send timeout.
-/// Bytes acknowledged after it are progress.
-const SEND_CHECKS: u32 = 16;
+/// The first check of what the peer has acknowledged comes after this part of the send timeout, or
+/// of the period of the minimum rate. Bytes acknowledged after it are progress.
+const CHECKS_BEFORE: u32 = 16;
 
 /// The timeouts of one socket.
 pub(in crate::tcp) struct TimeoutState {
@@ -42,6 +44,7 @@ pub(in crate::tcp) struct TimeoutState {
     /// How much the peer had not acknowledged at the last check since `progress_at`. The inner
     /// value is `None` where the OS does not tell.
     unacknowledged: Option<Option<usize>>,
+    rate_period: RatePeriod,
 }
 
 impl TimeoutState {
@@ -118,6 +121,7 @@ impl SocketState {
             active_at: now,
             progress_at: now,
             unacknowledged: None,
+            rate_period: RatePeriod::starting_at(now),
         }));
         self.arm();
     }
@@ -132,6 +136,14 @@ impl SocketState {
         if let Some(timeout_state) = &mut self.timeout_state {
             timeout_state.record_sent();
             timeout_state.offered_at = timeout_state.active_at;
+            self.arm();
+        }
+    }
+
+    /// Data may wait that was sent before the connection had timeouts.
+    pub(in crate::tcp) fn restart_rate(&mut self) {
+        if let Some(timeout_state) = &mut self.timeout_state {
+            timeout_state.restart_rate();
             self.arm();
         }
     }
@@ -157,7 +169,12 @@ impl SocketState {
 
     fn next_timeout(&self) -> Option<Instant> {
         let timeouts = self.timeout_state.as_ref()?;
-        let Timeouts { claim, idle, send } = timeouts.settings;
+        let Timeouts {
+            claim,
+            idle,
+            send,
+            send_rate,
+        } = timeouts.settings;
         let deadline = |since: Instant, limit: Option<Duration>, runs: bool| {
             // A time beyond the clock's range never comes.
             limit.filter(|_| runs).and_then(|it| since.checked_add(it))
@@ -169,13 +186,16 @@ impl SocketState {
         let may_be_idle = connection.is_some_and(|it| !self.paused || it.is_half_closed());
         let has_unsent = connection.is_some_and(|connection| !connection.queue.is_empty());
         let send = match timeouts.unacknowledged {
-            None => send.map(|send| send / SEND_CHECKS),
+            None => send.map(|send| send / CHECKS_BEFORE),
             Some(_) => send,
         };
         let times = [
             deadline(timeouts.offered_at, claim, self.is_unclaimed()),
             deadline(timeouts.active_at, idle, may_be_idle),
             deadline(timeouts.progress_at, send, has_unsent),
+            send_rate
+                .filter(|_| has_unsent)
+                .and_then(|rate| timeouts.rate_period.next_check(rate)),
         ];
         times.into_iter().flatten().min()
     }
@@ -188,11 +208,17 @@ impl SocketState {
         let is_elapsed = |since: Instant, limit: Option<Duration>| {
             limit.is_some_and(|limit| since.checked_add(limit).is_some_and(|end| end <= now))
         };
-        let Timeouts { claim, idle, send } = timeouts.settings;
+        let Timeouts {
+            claim,
+            idle,
+            send,
+            send_rate,
+        } = timeouts.settings;
         timeouts.timer.mark_fired();
         if is_in_handover {
             // Otherwise an elapsed send timeout would be due again at once, without end.
             timeouts.progress_at = now;
+            timeouts.rate_period = RatePeriod::starting_at(now);
         }
         // The app cannot act now, so these times start anew.
         if is_in_handover || self.socket.app_shard().activity.is_suspended() {
@@ -217,6 +243,12 @@ impl SocketState {
             }
             // Neither the kernel nor the peer has taken anything.
             if has_unsent && is_elapsed(timeouts.progress_at, send) {
+                return Some(Expired::Connection);
+            }
+            if has_unsent
+                && let Some(rate) = send_rate
+                && timeouts.rate_period.is_too_slow(rate, connection, now)
+            {
                 return Some(Expired::Connection);
             }
             if may_be_idle && is_elapsed(timeouts.active_at, idle) {
@@ -324,6 +356,7 @@ impl SocketTable {
 mod tests {
     use super::*;
     use crate::invalid_argument::InvalidArgument;
+    use crate::tcp::MinimumRate;
     use crate::tcp::connection::tests::{Fixture, Network, Step};
     use crate::tcp::connection::write::tests::socket;
 
@@ -334,13 +367,24 @@ mod tests {
             claim: Some(Duration::from_nanos(1)),
             idle: Some(Duration::MAX),
             send: None,
+            send_rate: Some(MinimumRate {
+                bytes: u64::MAX,
+                per: Duration::MAX,
+            }),
         };
         assert_eq!(ok.checked(), Ok(ok));
+        let with_rate = |bytes, per| Timeouts {
+            send_rate: Some(MinimumRate { bytes, per }),
+            ..ok
+        };
         use InvalidArgument::{ClaimTimeoutZero, IdleTimeoutZero, SendTimeoutZero};
+        use InvalidArgument::{SendRatePeriodZero, SendRateZero};
         for (wrong, error) in [
             (Timeouts { claim: zero, ..ok }, ClaimTimeoutZero),
             (Timeouts { idle: zero, ..ok }, IdleTimeoutZero),
             (Timeouts { send: zero, ..ok }, SendTimeoutZero),
+            (with_rate(0, Duration::MAX), SendRateZero),
+            (with_rate(1, Duration::ZERO), SendRatePeriodZero),
         ] {
             assert_eq!(wrong.checked(), Err(error));
         }
@@ -356,6 +400,10 @@ mod tests {
             claim: second,
             idle: second,
             send: second,
+            send_rate: Some(MinimumRate {
+                bytes: 1,
+                per: Duration::from_secs(1),
+            }),
         };
         socket.set_slot(0);
         fixture.run_step(Step::Send(Network::TakesNothing));

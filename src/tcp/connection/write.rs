@@ -91,6 +91,11 @@ impl PendingSend {
         self.in_flight.socket()
     }
 
+    /// How many bytes the OS has not accepted yet.
+    pub(in crate::tcp) fn unsent(&self) -> usize {
+        self.data.len()
+    }
+
     /// Whether it is a send, and no caller waits for the answer.
     pub(in crate::tcp) fn is_fire_and_forget(&self) -> bool {
         matches!(&self.reply, SendReply::Send(reply) if !reply.has_caller())

@@ -345,6 +345,7 @@ impl Fixture {
         } else {
             assert_eq!(Arc::strong_count(&self.script), 1, "its stream is closed");
         }
+        assert_eq!(state.socket.queued_bytes(), queued, "each byte is counted");
         assert_eq!(
             is_fast, is_open,
             "callers and the actor agree on the fast path"
