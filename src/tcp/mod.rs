@@ -15,6 +15,7 @@ mod messages;
 mod recovery;
 mod shards;
 mod socket;
+mod socket_listeners;
 mod types;
 
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub use events::{ReceiveErrorInfo, ReceiveInfo, SendQueueInfo, SendQueueLevel};
 pub(crate) use handover::{Export, Inherited, InheritedConnection, Quiesce};
 pub use messages::{
     Close, Connect, ConnectTo, Create, Disconnect, GetInfo, GetSocket, GetSockets, Reset, Secure,
-    Send, SetKeepAlive, SetNoDelay, SetPaused, SetTimeouts, ShutdownWrite, Update,
+    Send, SetKeepAlive, SetListeners, SetNoDelay, SetPaused, SetTimeouts, ShutdownWrite, Update,
 };
 pub(crate) use shards::app_context::AppContext;
 pub(crate) use shards::id_table::IdTable;
@@ -40,6 +41,7 @@ pub(crate) use shards::name_lookups::Lookups;
 pub(crate) use shards::placement::{AppShards, Shard};
 pub(crate) use shards::write_quota::{SendReserve, WriteQuota};
 pub use socket::ClientSocket;
+pub use socket_listeners::{SocketListeners, WhenDead};
 pub use types::{
     ConnectOptions, CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, MinimumRate, SecureOptions,
     SendInfo, SendMarks, SocketInfo, SocketProperties, Timeouts, TlsVersion, TlsVersionConstraints,

@@ -20,6 +20,7 @@ mod quota;
 mod receiving;
 mod send_queue;
 mod sending;
+mod socket_listeners;
 mod user_timeout;
 
 use std::net::SocketAddr;

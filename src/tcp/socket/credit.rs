@@ -6,7 +6,7 @@ use super::ClientSocket;
 use crate::tcp::shards::receive_windows::EVENT;
 
 /// The part of a socket's window that one event takes. Dropping the credit releases it.
-pub(in crate::tcp) struct Credit {
+pub(crate) struct Credit {
     socket: ClientSocket,
     /// Bytes, and one [`EVENT`] until the event is handled: as in [`SocketWindow`].
     amount: u64,
