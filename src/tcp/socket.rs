@@ -166,6 +166,11 @@ impl ClientSocket {
     }
 
     /// `tcp.send`.
+    ///
+    /// Whether a send is refused is decided in the call, and a refused one leaves nothing behind.
+    /// If the answer is dropped, the send is carried out all the same, but a refusal is lost with
+    /// the answer, and the stream goes on without this data: [`try_send`](Self::try_send) reports
+    /// it.
     pub fn send(&self, data: impl Into<Bytes>) -> Answer<SendInfo> {
         let data = data.into();
         let admitted = match self.admit(data.len()) {
@@ -185,11 +190,12 @@ impl ClientSocket {
 
     /// `tcp.send` without an answer: it reports only what is known at once. If the send fails
     /// later, `onReceiveError` reports the end of the connection. No form of `send` ignores all
-    /// errors: a send that the quota refuses is a gap in the stream.
+    /// errors: a send that the quota or the limit refuses, and whose caller goes on with other
+    /// data, is a gap in the stream.
     ///
     /// # Errors
-    /// [`Error::WriteQuotaExceeded`], [`Error::SocketNotFound`] or [`Error::Stopped`]. Nothing of
-    /// `data` is sent then.
+    /// [`Error::WriteQuotaExceeded`], [`Error::SendQueueFull`], [`Error::SocketNotFound`] or
+    /// [`Error::Stopped`]. Nothing of `data` is sent then, now or later.
     pub fn try_send(&self, data: impl Into<Bytes>) -> Result<(), Error> {
         let data = data.into();
         let admitted = self.admit(data.len())?;
@@ -205,7 +211,7 @@ impl ClientSocket {
     /// What the kernel does not take at once counts in the app's write quota.
     ///
     /// # Errors
-    /// As [`try_send`](Self::try_send).
+    /// As [`try_send`](Self::try_send). The event's data is dropped then.
     pub fn forward(&self, mut info: ReceiveInfo) -> Result<(), Error> {
         let data = std::mem::take(&mut info.data);
         // Forwarded data is charged only if it has to wait, so only a full quota refuses it.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix::Actor;
 use chrome_sockets::tcp::{
-    ClientSocket, SendMarks, SendQueueInfo, SendQueueLevel, SocketProperties,
+    ClientSocket, SendMarks, SendQueueInfo, SendQueueLevel, SocketListeners, SocketProperties,
 };
 use chrome_sockets::testing::{Peer, ScriptedNetwork};
 use chrome_sockets::{Error, NetError, Registry};
@@ -295,6 +295,25 @@ async fn a_listener_that_is_added_above_the_mark_is_told() {
     peer.unlimit_writes();
     expect(&mut events, &client, Low, 0).await;
     expect(&mut more, &client, Low, 0).await;
+}
+
+#[actix_rt::test]
+async fn a_sockets_own_listener_gets_its_events_and_nobody_else() {
+    let (test, client, peer) = scripted().await;
+    let mut apps = listen(&test).await;
+    let (sender, mut own) = unbounded_channel();
+    let listener = EventSender::<SendQueueInfo>(sender).start();
+    let listeners = SocketListeners::new().on_send_queue(listener.recipient());
+    client.set_listeners(listeners).await.expect("it exists");
+    client.update(marks(0, 0)).await.expect("update");
+    peer.limit_writes(0);
+    client.try_send(&b"x"[..]).expect("it is connected");
+    expect(&mut own, &client, High, 1).await;
+    expect_none(&mut apps, &client).await;
+    client.set_listeners(None).await.expect("it exists");
+    peer.unlimit_writes();
+    expect(&mut apps, &client, Low, 0).await;
+    assert!(own.try_recv().is_err());
 }
 
 #[actix_rt::test]

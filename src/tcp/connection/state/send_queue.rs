@@ -9,6 +9,7 @@ use crate::tcp::connection::Link;
 use crate::tcp::connection::state::{SocketState, Transfer};
 use crate::tcp::events::{SendQueueInfo, SendQueueLevel};
 use crate::tcp::shards::send_limits::SendLimit;
+use crate::tcp::socket_listeners::OwnListeners;
 
 /// What an app has set for a send queue, and the events about it.
 pub(in crate::tcp) struct SendQueue {
@@ -102,7 +103,8 @@ impl SocketState {
         };
         let waker = socket.waker();
         let mut cx = Context::from_waker(&waker);
-        let listeners = &app_shard.on_send_queue;
+        let own = self.own.as_deref().and_then(OwnListeners::on_send_queue);
+        let listeners = own.unwrap_or(&app_shard.on_send_queue);
         let event = |(level, queued_bytes), _missed, _token| SendQueueInfo {
             socket_id: socket.id(),
             level,
