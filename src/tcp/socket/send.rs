@@ -116,7 +116,7 @@ impl ClientSocket {
         self.0.app_shard.app_context.write_quota.charge(bytes)
     }
 
-    fn check_open(&self) -> Result<(), Error> {
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
         if self.is_closed() {
             return Err(Error::SocketNotFound);
         }

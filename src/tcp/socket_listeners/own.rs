@@ -21,7 +21,7 @@ use crate::tcp::connection::read::MIN_EVENT_CHARGE;
 use crate::tcp::connection::state::{SocketState, Transfer};
 use crate::tcp::events::{ReceiveErrorInfo, ReceiveInfo};
 use crate::tcp::socket::Credit;
-use crate::tcp::socket_listeners::{EventSink, SocketListeners, WhenDead};
+use crate::tcp::socket_listeners::{EventSink, HandlerLink, SocketListeners, WhenDead};
 
 /// Who gets the events of one socket.
 pub(crate) enum OwnListeners {
@@ -35,6 +35,8 @@ pub(crate) struct OwnActors {
     on_receive: Option<Listeners<ReceiveInfo>>,
     on_receive_error: Option<Listeners<ReceiveErrorInfo>>,
     when_dead: WhenDead,
+    /// Only if they are the handler of an accepted client.
+    handler: Option<HandlerLink>,
 }
 
 /// Who gets the data that is raised now.
@@ -59,6 +61,7 @@ impl From<SocketListeners> for OwnListeners {
             on_receive: from.on_receive.map(Listeners::from),
             on_receive_error: from.on_receive_error.map(Listeners::from),
             when_dead: from.when_dead,
+            handler: None,
         })
     }
 }
@@ -66,6 +69,15 @@ impl From<SocketListeners> for OwnListeners {
 impl OwnListeners {
     pub(in crate::tcp) fn boxed(listeners: Option<SocketListeners>) -> Option<Box<Self>> {
         listeners.map(|listeners| Box::new(OwnListeners::from(listeners)))
+    }
+
+    /// The listeners of a handler.
+    pub(in crate::tcp) fn of_handler(listeners: SocketListeners, link: HandlerLink) -> Self {
+        let mut own = OwnListeners::from(listeners);
+        if let OwnListeners::Actors(actors) = &mut own {
+            actors.handler = Some(link);
+        }
+        own
     }
 
     fn data_route(&self) -> DataRoute {
@@ -106,6 +118,14 @@ impl SocketState {
         own.map_or(DataRoute::App, |own| own.data_route())
     }
 
+    /// The socket's handler, if it has one.
+    pub(in crate::tcp) fn handler(&mut self) -> Option<&mut HandlerLink> {
+        match self.own.as_deref_mut()? {
+            OwnListeners::Actors(actors) => actors.handler.as_mut(),
+            OwnListeners::Sink(_) => None,
+        }
+    }
+
     /// The sink of the socket's events, if it has one.
     pub(in crate::tcp) fn sink(&self) -> Option<&Arc<dyn EventSink>> {
         match self.own.as_deref() {
@@ -133,6 +153,10 @@ impl SocketState {
     pub(in crate::tcp) fn end_if_unheard(&mut self) -> Option<Closing> {
         let app_shard = self.socket.app_shard();
         let may_end = self.transfer == Transfer::None && !app_shard.activity.is_suspended();
+        // The guard of a handler reports its end.
+        if self.handler().is_some() {
+            return None;
+        }
         let DataRoute::Dead(WhenDead::EndConnection) = self.data_route() else {
             return None;
         };
