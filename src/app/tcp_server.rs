@@ -32,7 +32,8 @@ use crate::tls;
 /// functions that begin with `do_` have no answer: an error is ignored.
 #[derive(Clone, Debug)]
 pub struct TcpServer {
-    /// `onAccept`: a connection was accepted. Without a listener, none is.
+    /// `onAccept`: a connection was accepted. Without a listener, none is. A server socket
+    /// that [serves](Self::serve) its clients raises none.
     pub on_accept: OnEvent<AcceptInfo>,
     /// `onAcceptError`: accepting failed. The socket is paused, or does what
     /// [`set_accept_policy`](Self::set_accept_policy) has set.

@@ -110,3 +110,50 @@ async fn the_end_of_an_arbiter_ends_the_clients_whose_handlers_it_had() {
         assert_serves(&mut log, at).await;
     }
 }
+
+#[actix_rt::test]
+async fn a_client_whose_arbiter_ends_before_it_has_a_handler_gets_one_in_the_next() {
+    let mut test = TestApp::on(Registry::new().arbiters(2)).await;
+    let (sender, mut arbiters) = unbounded_channel();
+    let set_up = test.app.on_each_arbiter(move |local| {
+        let _ = sender.send((local.index(), Arbiter::current()));
+    });
+    set_up.await.expect("it runs");
+    let arbiter = loop {
+        let (index, arbiter) = within("an arbiter", arbiters.recv()).await.expect("two");
+        if index == 1 {
+            break arbiter;
+        }
+    };
+    let mut log = Log::new();
+    let (_, at) = serve(&test, &log, Kind::Echo).await;
+    // The arbiter is busy, and then ends.
+    let (release, busy) = std::sync::mpsc::channel::<()>();
+    arbiter.spawn_fn(move || drop(busy.recv()));
+    arbiter.stop();
+    let mut peers = Vec::new();
+    for _ in 0..8 {
+        let mut peer = dial(at).await;
+        write(&mut peer, b"ping").await;
+        peers.push(peer);
+    }
+    // Those of the other arbiter are served meanwhile.
+    for _ in 0..4 {
+        log.expect(Step::Started).await;
+        assert_eq!(
+            log.next().await.step,
+            Step::Data(Bytes::from_static(b"ping"))
+        );
+    }
+    drop(release);
+    for peer in &mut peers {
+        assert_eq!(read(peer, 4).await, b"ping");
+    }
+    test.expect_no_event().await;
+    drop(peers);
+    let mut dropped = 0;
+    while dropped < 8 {
+        dropped += usize::from(log.next().await.step == Step::Dropped);
+    }
+    assert_serves(&mut log, at).await;
+}
