@@ -13,6 +13,7 @@ impl Recoverable for ServerSocket {
     fn thread_changed(&mut self) {
         self.errors.reset_timers();
         self.hold_back.reset();
+        self.restart_serving();
         self.admission.reset_timers();
         if let Some(handshakes) = &mut self.handshakes {
             handshakes.reregister();
