@@ -189,8 +189,11 @@ impl Tcp {
     /// - [`CONNECTION_TIMED_OUT`](crate::NetError::CONNECTION_TIMED_OUT): the timeout
     ///   has elapsed. A look-up that is running keeps its place until the resolver
     ///   answers ([`LOOKUPS_OF_APP`](crate::tcp::LOOKUPS_OF_APP)).
-    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): the timeout is zero,
-    ///   or a link-local address has no scope.
+    /// - [`Error::InvalidArgument`](crate::Error::InvalidArgument): a timeout of zero
+    ///   ([`ConnectTimeoutZero`](crate::InvalidArgument::ConnectTimeoutZero)), a
+    ///   link-local address without a scope
+    ///   ([`ScopeMissing`](crate::InvalidArgument::ScopeMissing)), or a scope at another
+    ///   address ([`ScopeNotAllowed`](crate::InvalidArgument::ScopeNotAllowed)).
     /// - [`ADDRESS_INVALID`](crate::NetError::ADDRESS_INVALID): the local address is
     ///   not one of this machine, or no address of the host has its family; there is
     ///   no such interface.

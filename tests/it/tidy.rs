@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&str; 25] = [
     "sync",
     "ids",
-    "address",
     "net_error",
     "invalid_argument",
+    "address",
     "error",
     "answer",
     "name",
