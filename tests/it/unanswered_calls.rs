@@ -60,6 +60,40 @@ async fn a_handles_calls_without_an_answer_are_carried_out_in_order() {
 }
 
 #[actix_rt::test]
+async fn the_ends_of_a_connection_have_forms_without_an_answer() {
+    let mut test = TestApp::new().await;
+    let (_, address) = test.listen().await;
+    for by_id in [false, true] {
+        let mut peer = dial(address).await;
+        let client = test.accepted().await;
+        let tcp = &test.app.tcp;
+        client.try_send("out").expect("it is open");
+        match by_id {
+            false => client.do_shutdown_write(),
+            true => tcp.do_shutdown_write(client.id()),
+        }
+        let mut rest = Vec::new();
+        let read = within("the end", peer.read_to_end(&mut rest));
+        assert_eq!(read.await.expect("a clean end"), 3);
+        let info = tcp.get_info(client.id()).await.expect("it exists");
+        assert!(info.connected, "it may still receive");
+        match by_id {
+            false => client.do_reset(),
+            true => tcp.do_reset(client.id()),
+        }
+        let info = tcp.get_info(client.id()).await.expect("it exists");
+        assert!(!info.connected);
+        let reset = within("the reset", peer.read(&mut [0; 1])).await;
+        // The end was read before it.
+        assert!(matches!(reset, Err(_) | Ok(0)), "{reset:?}");
+        let written = within("the reset", async {
+            while peer.write_all(b"in").await.is_ok() {}
+        });
+        written.await;
+    }
+}
+
+#[actix_rt::test]
 async fn calls_by_id_without_an_answer_are_carried_out_in_order() {
     let mut test = TestApp::new().await;
     let (server_id, address) = test.listen().await;

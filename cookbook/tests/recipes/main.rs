@@ -1,5 +1,4 @@
 //! Runs each recipe of docs/cookbook.md as a program, with peers that are not of this project.
-#![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod beside_actix_web;
 mod plain_tokio;
