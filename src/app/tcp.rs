@@ -12,8 +12,8 @@ use crate::tcp::SecureAsServer;
 use crate::tcp::{
     ClientSocket, Close, Connect, ConnectOptions, ConnectTo, Create, CreateInfo, Disconnect,
     DnsQueryType, GetInfo, GetSocket, GetSockets, ReceiveErrorInfo, ReceiveInfo, Reset, Secure,
-    SecureOptions, Send, SendInfo, SetKeepAlive, SetNoDelay, SetPaused, SetTimeouts, ShutdownWrite,
-    SocketInfo, SocketProperties, Timeouts, Update,
+    SecureOptions, Send, SendInfo, SetKeepAlive, SetListeners, SetNoDelay, SetPaused, SetTimeouts,
+    ShutdownWrite, SocketInfo, SocketListeners, SocketProperties, Timeouts, Update,
 };
 
 /// `chrome.sockets.tcp`: the client sockets of an [`App`](crate::App),
@@ -128,6 +128,32 @@ impl Tcp {
             .call(|app| SetTimeouts::new(app, socket_id, timeouts))
     }
 
+    /// Beyond Chrome: the events of this socket go to `listeners` from now on, and not
+    /// to the app's listeners; `None` gives it back to those. The listeners may be in
+    /// any arbiter. Those of the socket's own arbiter
+    /// ([`LocalArbiter`](crate::LocalArbiter)) get data without a change of threads.
+    ///
+    /// Windows, pauses, order and redelivery are as with the app's listeners. Events in
+    /// flight stay with the listeners that they were sent to, and the new listeners get
+    /// nothing before those are handled, or after [`PAUSE_GRACE`](crate::PAUSE_GRACE).
+    /// Events that wait for a listener go to the new ones. An accepted client is
+    /// paused: listeners that are set before its first `setPaused(false)` miss nothing.
+    ///
+    /// The listeners stay, also for later connections of the socket, until others are
+    /// set, the socket is closed, or the app is suspended. A
+    /// [handover](crate::handover) does not carry them: the next process sets its own.
+    /// The socket holds the addresses, so an actor without another address ends with
+    /// them. [`SocketListeners::when_dead`] says what happens if a listener dies.
+    pub fn set_listeners(
+        &self,
+        socket_id: ClientSocketId,
+        listeners: impl Into<Option<SocketListeners>>,
+    ) -> Answer<()> {
+        let listeners = listeners.into();
+        self.caller
+            .call(|app| SetListeners::new(app, socket_id, listeners))
+    }
+
     /// `tcp.connect`: connects to a host name or an IP address. A name is resolved
     /// outside the actor's thread; a name that is not ASCII by its ASCII form
     /// (UTS 46). A socket that is not paused receives at once. `close` and `disconnect` end the attempt,
@@ -200,7 +226,7 @@ impl Tcp {
     /// - [`ADDRESS_IN_USE`](crate::NetError::ADDRESS_IN_USE): another socket has the
     ///   local port.
     /// - [`NOT_IMPLEMENTED`](crate::NetError::NOT_IMPLEMENTED): a local address on a
-    ///   network that cannot choose it, such as the scripted one.
+    ///   network of your own that cannot choose it.
     pub fn connect_to(
         &self,
         socket_id: ClientSocketId,
@@ -415,17 +441,6 @@ impl Tcp {
         self.caller.do_call(|app| Disconnect::new(app, socket_id));
     }
 
-    /// [`shutdown_write`](Self::shutdown_write) without an answer.
-    pub fn do_shutdown_write(&self, socket_id: ClientSocketId) {
-        self.caller
-            .do_call(|app| ShutdownWrite::new(app, socket_id));
-    }
-
-    /// [`reset`](Self::reset) without an answer.
-    pub fn do_reset(&self, socket_id: ClientSocketId) {
-        self.caller.do_call(|app| Reset::new(app, socket_id));
-    }
-
     /// [`set_paused`](Self::set_paused) without an answer. Handlers may still be
     /// called after `do_set_paused(id, true)`: only an answer tells when none is.
     pub fn do_set_paused(&self, socket_id: ClientSocketId, paused: bool) {
@@ -455,6 +470,17 @@ impl Tcp {
     pub fn do_set_timeouts(&self, socket_id: ClientSocketId, timeouts: Timeouts) {
         self.caller
             .do_call(|app| SetTimeouts::new(app, socket_id, timeouts));
+    }
+
+    /// [`set_listeners`](Self::set_listeners) without an answer.
+    pub fn do_set_listeners(
+        &self,
+        socket_id: ClientSocketId,
+        listeners: impl Into<Option<SocketListeners>>,
+    ) {
+        let listeners = listeners.into();
+        self.caller
+            .do_call(|app| SetListeners::new(app, socket_id, listeners));
     }
 
     /// `tcp.getInfo`.

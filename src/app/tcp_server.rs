@@ -159,8 +159,8 @@ impl TcpServer {
     /// # Errors
     /// [`SOCKET_IS_CONNECTED`](crate::NetError::SOCKET_IS_CONNECTED) while it
     /// listens. `listen` answers
-    /// [`NOT_IMPLEMENTED`](crate::NetError::NOT_IMPLEMENTED) on a network
-    /// without such listeners, such as the scripted one.
+    /// [`NOT_IMPLEMENTED`](crate::NetError::NOT_IMPLEMENTED) on a network of
+    /// your own without such listeners.
     pub fn set_reuse_port(&self, socket_id: ServerSocketId, reuse_port: bool) -> Answer<()> {
         self.caller
             .call(|app| SetReusePort::new(app, socket_id, reuse_port))
@@ -241,7 +241,7 @@ impl TcpServer {
     ///   address ([`ScopeNotAllowed`](crate::InvalidArgument::ScopeNotAllowed); in a
     ///   text [`AddressNotIp`](crate::InvalidArgument::AddressNotIp)).
     /// - [`NOT_IMPLEMENTED`](crate::NetError::NOT_IMPLEMENTED): `ipv6_only` on a
-    ///   network without it, such as the scripted one.
+    ///   network of your own that has not implemented it.
     pub fn listen_on(
         &self,
         socket_id: ServerSocketId,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 
-pub(super) use credit::Credit;
+pub(in crate::tcp) use credit::Credit;
 use futures::task::{ArcWake, WakerRef, waker_ref};
 
 use crate::ids::{AppId, ClientSocketId};

@@ -7,8 +7,10 @@ use crate::tcp::command::Command;
 use crate::tcp::connection::connect::Target;
 use crate::tcp::connection::secure::{Secure, SecureAs};
 use crate::tcp::socket::ClientSocket;
+use crate::tcp::socket_listeners::OwnListeners;
 use crate::tcp::{
-    ConnectOptions, DnsQueryType, SecureOptions, SocketInfo, SocketProperties, Timeouts,
+    ConnectOptions, DnsQueryType, SecureOptions, SocketInfo, SocketListeners, SocketProperties,
+    Timeouts,
 };
 
 impl ClientSocket {
@@ -35,6 +37,13 @@ impl ClientSocket {
     /// `setTimeouts` (beyond Chrome).
     pub fn set_timeouts(&self, timeouts: Timeouts) -> Answer<()> {
         self.call(|reply| Command::SetTimeouts(Box::new(timeouts), reply))
+    }
+
+    /// Sets the socket's own listeners (beyond Chrome): see
+    /// [`Tcp::set_listeners`](crate::Tcp::set_listeners).
+    pub fn set_listeners(&self, listeners: impl Into<Option<SocketListeners>>) -> Answer<()> {
+        let own = OwnListeners::boxed(listeners.into());
+        self.call(|reply| Command::SetListeners(own, reply))
     }
 
     /// `tcp.connect`.
@@ -72,15 +81,17 @@ impl ClientSocket {
 
     /// `tcp.secure`.
     pub fn secure(&self, options: SecureOptions) -> Answer<()> {
-        let secure_as = SecureAs::Client(options);
-        self.call(|reply| Command::Secure(Box::new(Secure::Start(secure_as, reply))))
+        self.secure_as(SecureAs::Client(options))
     }
 
-    /// Encrypts the connection of a paused socket by TLS, as its server (beyond Chrome, with the
-    /// feature `tls`): see [`Tcp::secure_as_server`](crate::Tcp::secure_as_server).
+    /// `secureAsServer` (beyond Chrome, with the feature `tls`): see
+    /// [`Tcp::secure_as_server`](crate::Tcp::secure_as_server).
     #[cfg(feature = "tls")]
     pub fn secure_as_server(&self, tls: crate::tls::Server) -> Answer<()> {
-        let secure_as = SecureAs::Server(tls);
+        self.secure_as(SecureAs::Server(tls))
+    }
+
+    fn secure_as(&self, secure_as: SecureAs) -> Answer<()> {
         self.call(|reply| Command::Secure(Box::new(Secure::Start(secure_as, reply))))
     }
 
@@ -99,17 +110,6 @@ impl ClientSocket {
     /// [`disconnect`](Self::disconnect) without an answer. A closed socket is unchanged.
     pub fn do_disconnect(&self) {
         self.do_call(Command::Disconnect);
-    }
-
-    /// [`shutdown_write`](Self::shutdown_write) without an answer. Nothing changes if the socket is
-    /// not connected, or is being secured.
-    pub fn do_shutdown_write(&self) {
-        self.do_call(Command::ShutdownWrite);
-    }
-
-    /// [`reset`](Self::reset) without an answer. A closed socket is unchanged.
-    pub fn do_reset(&self) {
-        self.do_call(Command::Reset);
     }
 
     /// [`set_paused`](Self::set_paused) without an answer. A closed socket is unchanged. Handlers
@@ -142,6 +142,12 @@ impl ClientSocket {
         self.do_call(|reply| Command::SetTimeouts(Box::new(timeouts), reply));
     }
 
+    /// [`set_listeners`](Self::set_listeners) without an answer. A closed socket is unchanged.
+    pub fn do_set_listeners(&self, listeners: impl Into<Option<SocketListeners>>) {
+        let own = OwnListeners::boxed(listeners.into());
+        self.do_call(|reply| Command::SetListeners(own, reply));
+    }
+
     /// `tcp.getInfo`.
     pub fn get_info(&self) -> Answer<SocketInfo> {
         self.call(Command::GetInfo)
@@ -162,6 +168,15 @@ impl ClientSocket {
             self.0.app_shard.activity.mark_active();
             self.do_send(command(Reply::discard()));
         }
+    }
+
+    /// `setListeners`, for a caller that has a reply already.
+    pub(crate) fn set_listeners_with_reply(
+        &self,
+        listeners: Option<SocketListeners>,
+        reply: Reply<()>,
+    ) {
+        self.do_send(Command::SetListeners(OwnListeners::boxed(listeners), reply));
     }
 
     /// `tcp.close`, for a caller that has a reply already.
@@ -190,12 +205,10 @@ mod tests {
         socket.do_set_keep_alive(true, None);
         socket.do_set_no_delay(true);
         socket.do_set_timeouts(Timeouts::default());
-        socket.do_shutdown_write();
-        socket.do_reset();
         socket.do_disconnect();
         socket.do_close();
         let calls = command_queue.queue.take_calls();
-        assert_eq!(calls.len(), 9);
+        assert_eq!(calls.len(), 7);
         for call in calls {
             let QueuedCall::Command(_, command) = call else {
                 unreachable!("none of them is a send");
@@ -206,8 +219,6 @@ mod tests {
                 | Command::SetKeepAlive(_, _, reply)
                 | Command::SetNoDelay(_, reply)
                 | Command::SetTimeouts(_, reply)
-                | Command::ShutdownWrite(reply)
-                | Command::Reset(reply)
                 | Command::Disconnect(reply)
                 | Command::Close(reply) => reply.has_caller(),
                 _ => unreachable!("no such call was made"),

@@ -6,7 +6,7 @@ use crate::tcp::shards::receive_windows::EVENT;
 use crate::tcp::socket::ClientSocket;
 
 /// The part of a socket's window that one event takes. Dropping the credit releases it.
-pub(in crate::tcp) struct Credit {
+pub(crate) struct Credit {
     socket: ClientSocket,
     /// Bytes, and one [`EVENT`] until the event is handled: as in [`SocketWindow`].
     amount: u64,
