@@ -44,8 +44,8 @@ pub(crate) use shards::placement::{AppShards, Shard};
 pub use socket::ClientSocket;
 pub use socket_listeners::{SocketListeners, WhenDead};
 pub use types::{
-    ConnectOptions, CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, SecureOptions, SendInfo,
-    SocketInfo, SocketProperties, Timeouts, TlsVersion, TlsVersionConstraints,
+    ConnectOptions, CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, MAX_ALPN, SecureOptions,
+    SendInfo, SocketInfo, SocketProperties, Timeouts, TlsVersion, TlsVersionConstraints,
 };
 
 /// The most received bytes of one socket that its listeners may hold: 65,536, one full read from

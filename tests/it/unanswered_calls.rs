@@ -60,36 +60,38 @@ async fn a_handles_calls_without_an_answer_are_carried_out_in_order() {
 }
 
 #[actix_rt::test]
-async fn the_ends_of_a_connection_have_forms_without_an_answer() {
+async fn shutdown_write_and_reset_without_an_answer_end_connections() {
     let mut test = TestApp::new().await;
     let (_, address) = test.listen().await;
     for by_id in [false, true] {
+        let tcp = test.app.tcp.clone();
         let mut peer = dial(address).await;
         let client = test.accepted().await;
-        let tcp = &test.app.tcp;
-        client.try_send("out").expect("it is open");
+        client.do_set_paused(false);
+        client.try_send("all").expect("it is open");
         match by_id {
-            false => client.do_shutdown_write(),
             true => tcp.do_shutdown_write(client.id()),
+            false => client.do_shutdown_write(),
         }
         let mut rest = Vec::new();
         let read = within("the end", peer.read_to_end(&mut rest));
-        assert_eq!(read.await.expect("a clean end"), 3);
-        let info = tcp.get_info(client.id()).await.expect("it exists");
-        assert!(info.connected, "it may still receive");
+        read.await.expect("a clean end");
+        assert_eq!(rest, b"all");
+        peer.write_all(b"back").await.expect("write");
+        assert_eq!(test.received(client.id(), 4).await, b"back");
+
         match by_id {
-            false => client.do_reset(),
             true => tcp.do_reset(client.id()),
+            false => client.do_reset(),
         }
-        let info = tcp.get_info(client.id()).await.expect("it exists");
-        assert!(!info.connected);
-        let reset = within("the reset", peer.read(&mut [0; 1])).await;
-        // The end was read before it.
-        assert!(matches!(reset, Err(_) | Ok(0)), "{reset:?}");
-        let written = within("the reset", async {
-            while peer.write_all(b"in").await.is_ok() {}
-        });
-        written.await;
+        assert_eq!(test.ended(client.id()).await.code(), -100);
+        let read = within("the reset", peer.read(&mut [0])).await;
+        let error = read.expect_err("a reset").kind();
+        assert_eq!(error, std::io::ErrorKind::ConnectionReset);
+        client.do_close();
+        client.do_reset();
+        client.do_shutdown_write();
+        assert_eq!(client.get_info().await, Err(Error::SocketNotFound));
     }
 }
 
