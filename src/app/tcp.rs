@@ -10,8 +10,8 @@ use crate::ids::ClientSocketId;
 use crate::tcp::{
     ClientSocket, Close, Connect, ConnectOptions, ConnectTo, Create, CreateInfo, Disconnect,
     DnsQueryType, GetInfo, GetSocket, GetSockets, ReceiveErrorInfo, ReceiveInfo, Reset, Secure,
-    SecureOptions, Send, SendInfo, SetKeepAlive, SetNoDelay, SetPaused, SetTimeouts, ShutdownWrite,
-    SocketInfo, SocketProperties, Timeouts, Update,
+    SecureOptions, Send, SendInfo, SetKeepAlive, SetListeners, SetNoDelay, SetPaused, SetTimeouts,
+    ShutdownWrite, SocketInfo, SocketListeners, SocketProperties, Timeouts, Update,
 };
 
 /// `chrome.sockets.tcp`: the client sockets of an [`App`](crate::App),
@@ -124,6 +124,32 @@ impl Tcp {
     pub fn set_timeouts(&self, socket_id: ClientSocketId, timeouts: Timeouts) -> Answer<()> {
         self.caller
             .call(|app| SetTimeouts::new(app, socket_id, timeouts))
+    }
+
+    /// Beyond Chrome: the events of this socket go to `listeners` from now on, and not
+    /// to the app's listeners; `None` gives it back to those. The listeners may be in
+    /// any arbiter. Those of the socket's own arbiter
+    /// ([`LocalArbiter`](crate::LocalArbiter)) get data without a change of threads.
+    ///
+    /// Windows, pauses, order and redelivery are as with the app's listeners. Events in
+    /// flight stay with the listeners that they were sent to, and the new listeners get
+    /// nothing before those are handled, or after [`PAUSE_GRACE`](crate::PAUSE_GRACE).
+    /// Events that wait for a listener go to the new ones. An accepted client is
+    /// paused: listeners that are set before its first `setPaused(false)` miss nothing.
+    ///
+    /// The listeners stay, also for later connections of the socket, until others are
+    /// set, the socket is closed, or the app is suspended. A
+    /// [handover](crate::handover) does not carry them: the next process sets its own.
+    /// The socket holds the addresses, so an actor without another address ends with
+    /// them. [`SocketListeners::when_dead`] says what happens if a listener dies.
+    pub fn set_listeners(
+        &self,
+        socket_id: ClientSocketId,
+        listeners: impl Into<Option<SocketListeners>>,
+    ) -> Answer<()> {
+        let listeners = listeners.into();
+        self.caller
+            .call(|app| SetListeners::new(app, socket_id, listeners))
     }
 
     /// `tcp.connect`: connects to a host name or an IP address. A name is resolved
@@ -392,6 +418,17 @@ impl Tcp {
     pub fn do_set_timeouts(&self, socket_id: ClientSocketId, timeouts: Timeouts) {
         self.caller
             .do_call(|app| SetTimeouts::new(app, socket_id, timeouts));
+    }
+
+    /// [`set_listeners`](Self::set_listeners) without an answer.
+    pub fn do_set_listeners(
+        &self,
+        socket_id: ClientSocketId,
+        listeners: impl Into<Option<SocketListeners>>,
+    ) {
+        let listeners = listeners.into();
+        self.caller
+            .do_call(|app| SetListeners::new(app, socket_id, listeners));
     }
 
     /// `tcp.getInfo`.

@@ -181,6 +181,7 @@ client_calls! {
     SetTimeouts -> (): |it, socket, reply| {
         socket.do_send(Command::SetTimeouts(Box::new(it.timeouts), reply))
     };
+    SetListeners -> (): |it, socket, reply| socket.set_listeners_with_reply(it.listeners, reply);
     Connect -> (): |it, socket, reply| {
         let target = Target::new(&it.peer_address, it.peer_port, it.dns_query_type);
         socket.do_send(Command::Connect(Box::new(target), reply))

@@ -199,6 +199,12 @@ impl SocketTable {
                     Ok(())
                 });
             }
+            Command::SetListeners(own, reply) => {
+                self.modify(&socket, reply, |state| {
+                    state.set_own_listeners(own);
+                    Ok(())
+                });
+            }
             Command::ShutdownWrite(reply) => self.shutdown_write(&socket, reply),
             Command::Disconnect(reply) => {
                 let mut closed = None;

@@ -15,6 +15,7 @@ mod messages;
 mod recovery;
 mod shards;
 mod socket;
+mod socket_listeners;
 mod types;
 
 use std::time::Duration;
@@ -32,13 +33,14 @@ pub use events::{ReceiveErrorInfo, ReceiveInfo};
 pub(crate) use handover::{Export, Inherited, InheritedConnection, Quiesce};
 pub use messages::{
     Close, Connect, ConnectTo, Create, Disconnect, GetInfo, GetSocket, GetSockets, Reset, Secure,
-    Send, SetKeepAlive, SetNoDelay, SetPaused, SetTimeouts, ShutdownWrite, Update,
+    Send, SetKeepAlive, SetListeners, SetNoDelay, SetPaused, SetTimeouts, ShutdownWrite, Update,
 };
 pub(crate) use shards::app_context::AppContext;
 pub(crate) use shards::id_table::IdTable;
 pub(crate) use shards::name_lookups::Lookups;
 pub(crate) use shards::placement::{AppShards, Shard};
 pub use socket::ClientSocket;
+pub use socket_listeners::{SocketListeners, WhenDead};
 pub use types::{
     ConnectOptions, CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, SecureOptions, SendInfo,
     SocketInfo, SocketProperties, Timeouts, TlsVersion, TlsVersionConstraints,

@@ -24,8 +24,10 @@ use crate::tcp::connection::write::PendingSend;
 use crate::tcp::events::ReceiveInfo;
 use crate::tcp::shards::receive_windows::{EVENT, SocketWindow, Starving};
 use crate::tcp::shards::shard::AppShard;
+use crate::tcp::socket_listeners::OwnListeners;
 use crate::tcp::{
-    ConnectOptions, DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProperties, Timeouts,
+    ConnectOptions, DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketListeners,
+    SocketProperties, Timeouts,
 };
 
 /// The handle of a client socket: calls through it bypass the [`Registry`](crate::Registry).
@@ -106,6 +108,13 @@ impl ClientSocket {
     /// `setTimeouts` (beyond Chrome).
     pub fn set_timeouts(&self, timeouts: Timeouts) -> Answer<()> {
         self.call(|reply| Command::SetTimeouts(Box::new(timeouts), reply))
+    }
+
+    /// Sets the socket's own listeners (beyond Chrome): see
+    /// [`Tcp::set_listeners`](crate::Tcp::set_listeners).
+    pub fn set_listeners(&self, listeners: impl Into<Option<SocketListeners>>) -> Answer<()> {
+        let own = OwnListeners::boxed(listeners.into());
+        self.call(|reply| Command::SetListeners(own, reply))
     }
 
     /// `tcp.connect`.
@@ -243,6 +252,12 @@ impl ClientSocket {
         self.do_call(|reply| Command::SetTimeouts(Box::new(timeouts), reply));
     }
 
+    /// [`set_listeners`](Self::set_listeners) without an answer. A closed socket is unchanged.
+    pub fn do_set_listeners(&self, listeners: impl Into<Option<SocketListeners>>) {
+        let own = OwnListeners::boxed(listeners.into());
+        self.do_call(|reply| Command::SetListeners(own, reply));
+    }
+
     /// `tcp.getInfo`.
     pub fn get_info(&self) -> Answer<SocketInfo> {
         self.call(Command::GetInfo)
@@ -263,6 +278,15 @@ impl ClientSocket {
             self.0.app_shard.activity.mark_active();
             self.do_send(command(Reply::discard()));
         }
+    }
+
+    /// `setListeners`, for a caller that has a reply already.
+    pub(crate) fn set_listeners_with_reply(
+        &self,
+        listeners: Option<SocketListeners>,
+        reply: Reply<()>,
+    ) {
+        self.do_send(Command::SetListeners(OwnListeners::boxed(listeners), reply));
     }
 
     /// `tcp.close`, for a caller that has a reply already.
@@ -442,7 +466,7 @@ impl ArcWake for Shared {
 }
 
 /// The part of a socket's window that one event takes. Dropping the credit releases it.
-pub(super) struct Credit {
+pub(crate) struct Credit {
     socket: ClientSocket,
     /// Bytes, and one [`EVENT`] until the event is handled: as in [`SocketWindow`].
     amount: u64,
@@ -542,10 +566,11 @@ mod tests {
         socket.do_set_keep_alive(true, None);
         socket.do_set_no_delay(true);
         socket.do_set_timeouts(Timeouts::default());
+        socket.do_set_listeners(None);
         socket.do_disconnect();
         socket.do_close();
         let calls = command_queue.queue.take_calls();
-        assert_eq!(calls.len(), 7);
+        assert_eq!(calls.len(), 8);
         for call in calls {
             let QueuedCall::Command(_, command) = call else {
                 unreachable!("none of them is a send");
@@ -556,6 +581,7 @@ mod tests {
                 | Command::SetKeepAlive(_, _, reply)
                 | Command::SetNoDelay(_, reply)
                 | Command::SetTimeouts(_, reply)
+                | Command::SetListeners(_, reply)
                 | Command::Disconnect(reply)
                 | Command::Close(reply) => reply.has_caller(),
                 _ => unreachable!("no such call was made"),
