@@ -230,6 +230,9 @@ impl SocketTable {
                     Ok(())
                 });
             }
+            Command::Spawn(work) => drop(actix_rt::spawn(async move { work() })),
+            Command::HandlerStarted => self.handler_started(&socket),
+            Command::HandlerEnded(end) => self.handler_ended(&socket, end),
             Command::Undelivered(undelivered) => {
                 self.with(&socket, |state| state.requeue(*undelivered));
             }
@@ -253,6 +256,7 @@ impl SocketTable {
                 state.socket.clear_ready();
                 state.socket.unhandled().begin_poll();
                 state.flush();
+                state.raise_send_queue();
                 // Before reading: returned events precede what is still unread.
                 let terminated = state.redeliver(listeners);
                 let terminated = terminated.map(|closed| (closed, state.socket.clone()));
@@ -368,6 +372,7 @@ impl SocketTable {
                 Ok(result) => {
                     state.link =
                         Link::Connected(Connection::outbound(result, &socket.app_shard().counter));
+                    state.reset_send_level();
                     state.apply_user_timeout();
                     state.restart_timeouts();
                     connecting.reply.send(Ok(()));
@@ -393,11 +398,14 @@ impl SocketTable {
         Ok(())
     }
 
-    fn set_paused(&mut self, socket: &ClientSocket, paused: bool, reply: Reply<()>) {
+    pub(super) fn set_paused(&mut self, socket: &ClientSocket, paused: bool, reply: Reply<()>) {
         let Some(state) = self.get(socket) else {
             return reply.send(Err(Error::SocketNotFound));
         };
         state.acknowledge();
+        if paused && let Some(handler) = state.handler() {
+            handler.keep_paused();
+        }
         let is_resumed = state.paused && !paused;
         state.paused = paused;
         if is_resumed {

@@ -76,11 +76,15 @@ impl Handler<CloseSockets> for SocketTable {
             true => StreamEnd::Closed,
             false => StreamEnd::Suspended,
         };
-        let of_app = |state: &&mut SocketState| Arc::ptr_eq(state.socket.app_shard(), &app_shard);
-        for state in self.states_mut().filter(of_app) {
-            match all || state.closes_on_suspend() {
-                true => state.end_stream(end),
-                false => state.detach_stream(end),
+        // A suspended app has no listeners, and so its sockets raise nothing when they are closed.
+        // When it is loaded again, it adds the listeners that it wants.
+        for state in self.states_mut() {
+            if Arc::ptr_eq(state.socket.app_shard(), &app_shard) {
+                match all || state.closes_on_suspend() {
+                    true => state.end_stream(end),
+                    false => state.detach_stream(end),
+                }
+                state.set_own_listeners(None);
             }
         }
         let closing: Vec<_> = self
@@ -96,13 +100,6 @@ impl Handler<CloseSockets> for SocketTable {
             // The app's own `close` may be in the queue; it answers that there is no such socket
             // then.
             let _ = self.close(&socket);
-        }
-        // A suspended app has no listeners. When it is loaded again, it adds the listeners that it
-        // wants.
-        for state in self.states_mut() {
-            if Arc::ptr_eq(state.socket.app_shard(), &app_shard) {
-                state.set_own_listeners(None);
-            }
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::tcp::connection::secure::Secure;
 use crate::tcp::connection::write::PendingSend;
 use crate::tcp::handover::Inherited;
 use crate::tcp::socket::ClientSocket;
-use crate::tcp::socket_listeners::OwnListeners;
+use crate::tcp::socket_listeners::{HandlerEnd, OwnListeners};
 use crate::tcp::stream::ClientStream;
 use crate::tcp::{CreateInfo, SocketInfo, SocketProperties, Timeouts};
 
@@ -60,6 +60,11 @@ pub(crate) enum Command {
     IntoStream(Reply<ClientStream>),
     /// The app takes the socket from its stream, which has not read this.
     EndStream(Vec<UndeliveredData>),
+    /// Runs in the socket's arbiter, outside the actor's turn.
+    Spawn(Box<dyn FnOnce() + Send>),
+    /// The socket's handler has started, or has ended.
+    HandlerStarted,
+    HandlerEnded(HandlerEnd),
     /// An event that no listener has handled.
     Undelivered(Box<Undelivered>),
     /// The registry has forwarded all calls by id that it received before this. The number is that

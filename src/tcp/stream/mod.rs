@@ -18,13 +18,14 @@ use crate::answer::Answer;
 use crate::tcp::command::{Command, QueuedCall};
 use crate::tcp::connection::fast_path::{DirectWrite, write_directly};
 use crate::tcp::connection::write::PendingSend;
+use crate::tcp::shards::write_quota::Charge;
 use crate::tcp::socket::ClientSocket;
 use crate::tcp::stream::end::{StreamEnd, call_error};
 use crate::tcp::stream::shared::{Reader, StreamSend, StreamShared};
 
-/// What a stream may queue although the app's write quota is used up, so that each stream goes on:
-/// one write of at most this many bytes.
-const MAX_BEYOND_QUOTA: usize = 4096;
+/// What a stream may queue although the app's write quota or the socket's send limit is used up, so
+/// that each stream goes on: one write of at most this many bytes.
+const MAX_BEYOND_LIMITS: usize = 4096;
 
 /// A client socket as a stream of bytes (beyond Chrome), from
 /// [`ClientSocket::into_stream`].
@@ -51,8 +52,10 @@ const MAX_BEYOND_QUOTA: usize = 4096;
 /// ([`io::Error::get_ref`]).
 ///
 /// **Writing.** A write is passed to the OS at once if nothing of the socket waits before it. If the
-/// OS takes nothing, at most [`STREAM_WRITE_LIMIT`] bytes are queued, which count in the app's
-/// write quota; beyond that, writes wait. Beyond the quota a stream queues 4 KiB at a time.
+/// OS takes nothing, at most [`STREAM_WRITE_LIMIT`] bytes are queued, or the socket's
+/// [`send_limit`](super::SocketProperties::send_limit) if that is less. They count in the app's
+/// write quota. Beyond these limits writes wait, except that a stream of which nothing waits queues
+/// up to 4 KiB.
 /// `flush` waits until the OS has taken everything, and
 /// `shutdown` until it has taken everything and the end (FIN) behind it. Reading goes on. A write
 /// after `shutdown` fails with [`BrokenPipe`](io::ErrorKind::BrokenPipe); other errors are as
@@ -190,13 +193,24 @@ impl ClientStream {
     /// Queues a write that the OS does not take at once.
     fn poll_queue(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let mut room = ready!(self.shared.poll_room(cx))?;
+        // Without this, other sends of the socket could stop a stream whose own are all gone.
+        let least = if room.is_first() {
+            MAX_BEYOND_LIMITS
+        } else {
+            0
+        };
         let mut bytes = data.len().min(room.bytes());
+        bytes = bytes.min(self.socket.send_room().max(least));
+        if bytes == 0 {
+            room.wait(cx);
+            return Poll::Pending;
+        }
         let quota = &self.socket.app_shard().app_context.write_quota;
         let charge = match quota.charge(bytes) {
             Ok(charge) => charge,
             // Without this, streams of peers that do not read could stop all others.
             Err(_) if room.is_first() => {
-                bytes = bytes.min(MAX_BEYOND_QUOTA);
+                bytes = bytes.min(MAX_BEYOND_LIMITS);
                 quota.charge_unchecked(bytes)
             }
             Err(_) => {
@@ -223,7 +237,7 @@ impl ClientStream {
         self.shared.fail_writes(end);
         let data = Bytes::copy_from_slice(&data[..1]);
         let report = StreamSend::of_failure(&self.shared);
-        let pending = PendingSend::of_stream(self.socket.clone(), data, 0, report)
+        let pending = PendingSend::of_stream(self.socket.clone(), data, Charge::default(), report)
             .with_progress(1, Some(error));
         drop(self.socket.queue_call(QueuedCall::Send(pending)));
         same.unwrap_or_else(|| end.error())

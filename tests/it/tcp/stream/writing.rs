@@ -66,6 +66,32 @@ async fn one_stream_queues_no_more_than_its_limit() {
 }
 
 #[actix_rt::test]
+async fn the_send_limit_of_the_socket_holds_for_its_stream_which_goes_on() {
+    let mut test = TestApp::new().await;
+    let (mut stream, mut peer) = stream(&mut test).await;
+    let limit = SocketProperties {
+        send_limit: Some(10_000),
+        ..Default::default()
+    };
+    stream.socket().update(limit).await.expect("update");
+    let written = fill(&mut stream).await;
+    let queued = stream.socket().queued_bytes();
+    assert!((1..=10_000).contains(&queued), "{queued} bytes are queued");
+    read(&mut peer, written).await;
+    // Less than what a stream may always queue.
+    let limit = SocketProperties {
+        send_limit: Some(1),
+        ..Default::default()
+    };
+    stream.socket().update(limit).await.expect("update");
+    let writing = actix_rt::spawn(async move {
+        stream.write_all(&pattern(LARGE)).await.expect("it is open");
+    });
+    assert!(read_to_end(&mut peer).await == pattern(LARGE));
+    writing.await.expect("no panic");
+}
+
+#[actix_rt::test]
 async fn a_used_up_quota_slows_a_stream_and_does_not_stop_it() {
     let mut test = TestApp::on(Registry::new().write_quota(1000)).await;
     let (mut stream, mut peer) = stream(&mut test).await;
