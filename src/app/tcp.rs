@@ -7,6 +7,8 @@ use crate::answer::Answer;
 use crate::app::caller::Caller;
 use crate::app::event::OnEvent;
 use crate::ids::ClientSocketId;
+#[cfg(feature = "tls")]
+use crate::tcp::SecureAsServer;
 use crate::tcp::{
     ClientSocket, Close, Connect, ConnectOptions, ConnectTo, Create, CreateInfo, Disconnect,
     DnsQueryType, GetInfo, GetSocket, GetSockets, ReceiveErrorInfo, ReceiveInfo, Reset, Secure,
@@ -221,15 +223,18 @@ impl Tcp {
     /// - [`CONNECTION_TIMED_OUT`](crate::NetError::CONNECTION_TIMED_OUT): the timeout
     ///   has elapsed. A look-up that is running keeps its place until the resolver
     ///   answers ([`LOOKUPS_OF_APP`](crate::tcp::LOOKUPS_OF_APP)).
-    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): the timeout is zero,
-    ///   or a link-local address has no scope.
+    /// - [`Error::InvalidArgument`](crate::Error::InvalidArgument): a timeout of zero
+    ///   ([`ConnectTimeoutZero`](crate::InvalidArgument::ConnectTimeoutZero)), a
+    ///   link-local address without a scope
+    ///   ([`ScopeMissing`](crate::InvalidArgument::ScopeMissing)), or a scope at another
+    ///   address ([`ScopeNotAllowed`](crate::InvalidArgument::ScopeNotAllowed)).
     /// - [`ADDRESS_INVALID`](crate::NetError::ADDRESS_INVALID): the local address is
     ///   not one of this machine, or no address of the host has its family; there is
     ///   no such interface.
     /// - [`ADDRESS_IN_USE`](crate::NetError::ADDRESS_IN_USE): another socket has the
     ///   local port.
     /// - [`NOT_IMPLEMENTED`](crate::NetError::NOT_IMPLEMENTED): a local address on a
-    ///   network that cannot choose it, such as the scripted one.
+    ///   network of your own that cannot choose it.
     pub fn connect_to(
         &self,
         socket_id: ClientSocketId,
@@ -361,6 +366,53 @@ impl Tcp {
     ///   [`HANDSHAKE_TIMEOUT`](crate::tcp::HANDSHAKE_TIMEOUT).
     pub fn secure(&self, socket_id: ClientSocketId, options: SecureOptions) -> Answer<()> {
         self.caller.call(|app| Secure::new(app, socket_id, options))
+    }
+
+    /// Beyond Chrome: encrypts the connection of a paused socket by TLS, as its
+    /// server. That is STARTTLS: the peer asks for TLS in the protocol of the app, on a
+    /// connection that was accepted without it. (For connections that are encrypted from
+    /// their start, see [`TcpServer::set_tls`](crate::TcpServer::set_tls).) A socket that
+    /// has connected may be the server of TLS too.
+    ///
+    /// The order of the calls is: await `setPaused(true)`, after whose answer no handler is
+    /// called; send the protocol's reply, such as `220 go ahead`, which leaves unencrypted; call
+    /// this; resume when it has answered. **Discard everything that was received behind the
+    /// peer's command**: it was not encrypted, so anybody on the way may have inserted it
+    /// (CVE-2011-0411). Encrypted input is read by TLS only.
+    ///
+    /// Otherwise it is as [`secure`](Self::secure): earlier sends are sent unencrypted before
+    /// the handshake, and later ones wait and are sent encrypted. The limit of
+    /// [`tls::Server::handshakes`](crate::tls::Server::handshakes) does not count it: the
+    /// connection counts in the limits of its server socket.
+    ///
+    /// # Errors
+    /// After these errors the socket is as before:
+    /// - [`Error::SocketNotConnected`](crate::Error::SocketNotConnected): it is
+    ///   not connected, or one side of the connection has ended.
+    /// - [`InvalidArgument`](crate::Error::InvalidArgument): it is encrypted
+    ///   already, or is being encrypted.
+    ///
+    /// After these errors the socket is closed, its id is gone, no event is raised, and sends
+    /// that wait fail with the same error:
+    /// - [`FAILED`](crate::NetError::FAILED): the socket is not paused, or earlier data was
+    ///   not handled because its listener died.
+    /// - [`SSL_PROTOCOL_ERROR`](crate::NetError::SSL_PROTOCOL_ERROR): the peer does not use TLS.
+    /// - [`SSL_VERSION_OR_CIPHER_MISMATCH`](crate::NetError::SSL_VERSION_OR_CIPHER_MISMATCH)
+    ///   and the other errors of TLS, as in
+    ///   [`HandshakeErrorInfo`](crate::tcp_server::HandshakeErrorInfo).
+    /// - [`CONNECTION_CLOSED`](crate::NetError::CONNECTION_CLOSED) and
+    ///   [`CONNECTION_RESET`](crate::NetError::CONNECTION_RESET): the peer
+    ///   ended the connection.
+    /// - [`TIMED_OUT`](crate::NetError::TIMED_OUT): the handshake, with the sends before it, took
+    ///   longer than [`tls::Server::timeout`](crate::tls::Server::timeout).
+    #[cfg(feature = "tls")]
+    pub fn secure_as_server(
+        &self,
+        socket_id: ClientSocketId,
+        tls: crate::tls::Server,
+    ) -> Answer<()> {
+        self.caller
+            .call(|app| SecureAsServer::new(app, socket_id, tls))
     }
 
     /// `tcp.send`: sends all of `data`, in the order of the calls, whether or not

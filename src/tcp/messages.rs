@@ -145,3 +145,14 @@ messages! {
         socket_id: ClientSocketId,
     } -> ClientSocket;
 }
+
+#[cfg(feature = "tls")]
+messages! {
+    /// `secureAsServer` (beyond Chrome, with the feature `tls`).
+    SecureAsServer {
+        /// The socket.
+        socket_id: ClientSocketId,
+        /// The certificate, and how the connection is encrypted.
+        tls: crate::tls::Server,
+    } -> ();
+}

@@ -26,11 +26,13 @@ pub(crate) use command::{AcceptNotifier, Command};
 pub(crate) use command_queue::CommandQueue;
 pub(crate) use connection::ConnectionMeta;
 pub(crate) use connection::connect::Target;
-pub(crate) use connection::secure::Secure as SecureStep;
+pub(crate) use connection::secure::{Secure as SecureStep, SecureAs};
 pub(crate) use connection::timeouts::closed_stream;
 pub(crate) use draining::{FlushCalls, ForceClose};
 pub use events::{ReceiveErrorInfo, ReceiveInfo, SendQueueInfo, SendQueueLevel};
 pub(crate) use handover::{Export, Inherited, InheritedConnection, Quiesce};
+#[cfg(feature = "tls")]
+pub use messages::SecureAsServer;
 pub use messages::{
     Close, Connect, ConnectTo, Create, Disconnect, GetInfo, GetSocket, GetSockets, Reset, Secure,
     Send, SetKeepAlive, SetListeners, SetNoDelay, SetPaused, SetTimeouts, ShutdownWrite, Update,

@@ -1,9 +1,9 @@
-//! The credit of an event: the part of its socket's window that it takes.
+//! The credits of received events, which bound what listeners hold.
 
 use actix_rt::Arbiter;
 
-use super::ClientSocket;
 use crate::tcp::shards::receive_windows::EVENT;
+use crate::tcp::socket::ClientSocket;
 
 /// The part of a socket's window that one event takes. Dropping the credit releases it.
 pub(crate) struct Credit {
