@@ -67,6 +67,8 @@ invalid_arguments! {
     Ipv6OnlyForIpv4: "ipv6_only", "set for an IPv4 address";
     ConnectTimeoutZero: "timeout", "zero; `None` means no timeout";
     UserTimeoutTooLong: "user_timeout", "longer than 2³¹ − 1 ms";
+    AlpnNameLength: "alpn", "a protocol name that is empty or longer than 255 bytes";
+    AlpnTooLong: "alpn", "protocol names of more than 4,096 bytes in all";
     SendLimitZero: "send_limit", "zero; `usize::MAX` removes the limit";
     LowMarkAboveHigh: "send_marks.low", "above `high`";
     AlreadySecured: "socket_id", "the socket is secured already, or is being secured";

@@ -453,6 +453,18 @@ impl Tcp {
         self.caller.do_call(|app| Disconnect::new(app, socket_id));
     }
 
+    /// [`reset`](Self::reset) without an answer.
+    pub fn do_reset(&self, socket_id: ClientSocketId) {
+        self.caller.do_call(|app| Reset::new(app, socket_id));
+    }
+
+    /// [`shutdown_write`](Self::shutdown_write) without an answer. `onReceiveError`
+    /// reports the end of the connection, whether or not the OS could send all of it.
+    pub fn do_shutdown_write(&self, socket_id: ClientSocketId) {
+        self.caller
+            .do_call(|app| ShutdownWrite::new(app, socket_id));
+    }
+
     /// [`set_paused`](Self::set_paused) without an answer. Handlers may still be
     /// called after `do_set_paused(id, true)`: only an answer tells when none is.
     pub fn do_set_paused(&self, socket_id: ClientSocketId, paused: bool) {

@@ -209,7 +209,7 @@ impl SocketState {
                 app: self.socket.app().as_str().to_owned(),
                 id: self.socket.id().get(),
                 name: self.name.as_deref().map(str::to_owned),
-                buffer_size: self.buffer_size,
+                buffer_size: self.buffer_size(),
                 paused: self.paused,
                 allow_half_open: self.allow_half_open,
                 never_resumed: !matches!(self.claim, Claim::Resumed),

@@ -45,8 +45,9 @@ pub(crate) use shards::write_quota::{SendReserve, WriteQuota};
 pub use socket::ClientSocket;
 pub use socket_listeners::{SocketListeners, WhenDead};
 pub use types::{
-    ConnectOptions, CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, MinimumRate, SecureOptions,
-    SendInfo, SendMarks, SocketInfo, SocketProperties, Timeouts, TlsVersion, TlsVersionConstraints,
+    ConnectOptions, CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, MAX_ALPN, MinimumRate,
+    SecureOptions, SendInfo, SendMarks, SocketInfo, SocketProperties, Timeouts, TlsVersion,
+    TlsVersionConstraints,
 };
 
 /// The most received bytes of one socket that its listeners may hold: 65,536, one full read from

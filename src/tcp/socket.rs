@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicU8, AtomicU32};
 
-pub(in crate::tcp) use credit::Credit;
 use futures::task::{ArcWake, WakerRef, waker_ref};
 
 use crate::ids::{AppId, ClientSocketId};
@@ -20,6 +19,8 @@ use crate::tcp::connection::fast_path::InFlightCall;
 use crate::tcp::connection::redelivery::Undelivered;
 use crate::tcp::shards::receive_windows::{SocketWindow, Starving};
 use crate::tcp::shards::shard::AppShard;
+
+pub(in crate::tcp) use credit::Credit;
 
 /// The handle of a client socket: calls through it bypass the [`Registry`](crate::Registry).
 ///

@@ -1,14 +1,19 @@
 //! The arguments and results of `chrome.sockets.tcp`.
 
 use std::net::{IpAddr, SocketAddr};
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::Address;
+use crate::error::Error;
 use crate::handover_state::{MinimumRateRecord, SendMarksRecord, TimeoutsRecord};
 use crate::ids::ClientSocketId;
 use crate::invalid_argument::InvalidArgument;
 use crate::net_error::NetError;
-use crate::tls::Versions;
+use crate::tls::{Offer, Versions};
+#[cfg(feature = "tls")]
+use crate::tls_info::TlsInfo;
 
 /// The most bytes of one `onReceive` event, if `bufferSize` is not set: 4,096.
 pub const DEFAULT_BUFFER_SIZE: usize = 4096;
@@ -132,8 +137,15 @@ pub struct SocketInfo {
     pub local: Option<Address>,
     /// The peer's address, while connected (beyond Chrome).
     pub peer: Option<Address>,
+    /// What the TLS handshake has agreed on, while connected (beyond Chrome); `None` if the
+    /// connection is not encrypted, or if its peer is gone and its descriptor is closed already.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Arc<TlsInfo>>,
     /// Whether the socket can send after its peer has shut its writing side (beyond Chrome).
     pub allow_half_open: bool,
+    /// Whether the peer has ended its side, `onReceiveError` has reported it, and the socket can
+    /// still send (beyond Chrome): see [`SocketProperties::allow_half_open`].
+    pub half_closed: bool,
     /// How many bytes of its sends the OS has not accepted yet (beyond Chrome): see
     /// [`ClientSocket::queued_bytes`](super::ClientSocket::queued_bytes).
     pub queued_bytes: usize,
@@ -320,11 +332,20 @@ pub struct ConnectOptions {
 }
 
 /// `tcp.SecureOptions`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SecureOptions {
     /// Which versions of TLS are allowed. `None` allows every version that this crate supports.
     pub tls_version: Option<TlsVersionConstraints>,
+    /// The protocols that are offered to the server (ALPN, beyond Chrome), best first, for
+    /// instance `h2` and `http/1.1`. The server chooses one, or none;
+    /// [`SocketInfo::tls`] has its choice. A server that speaks none of them may end the
+    /// handshake ([`SSL_PROTOCOL_ERROR`](NetError::SSL_PROTOCOL_ERROR)). Each name has 1 to 255
+    /// bytes, all together at most [`MAX_ALPN`]. Default: none are offered.
+    pub alpn: Vec<Vec<u8>>,
 }
+
+/// The most bytes of all protocol names of [`SecureOptions::alpn`]: 4,096.
+pub const MAX_ALPN: usize = 4096;
 
 /// `tcp.TLSVersionConstraints`. `None` means no constraint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -368,7 +389,25 @@ impl TlsVersionConstraints {
 }
 
 impl SecureOptions {
-    pub(super) fn versions(&self) -> Result<Versions, NetError> {
+    /// # Errors
+    /// The options allow no version, or a protocol name is too long.
+    pub(super) fn offer(&self) -> Result<Offer, Error> {
+        let versions = self.versions()?;
+        if self
+            .alpn
+            .iter()
+            .any(|name| !(1..=255).contains(&name.len()))
+        {
+            return Err(InvalidArgument::AlpnNameLength.into());
+        }
+        if self.alpn.iter().map(Vec::len).sum::<usize>() > MAX_ALPN {
+            return Err(InvalidArgument::AlpnTooLong.into());
+        }
+        let alpn = self.alpn.clone();
+        Ok(Offer { versions, alpn })
+    }
+
+    fn versions(&self) -> Result<Versions, NetError> {
         let TlsVersionConstraints { min, max } = self.tls_version.unwrap_or_default();
         let min = min.unwrap_or(TlsVersion::Tls1);
         let max = max.unwrap_or(TlsVersion::Tls1_3);
@@ -408,7 +447,10 @@ mod tests {
             (Some("tls1.3"), Some("tls1.2"), none),
         ] {
             let tls_version = Some(TlsVersionConstraints::from_names(min, max));
-            let options = SecureOptions { tls_version };
+            let options = SecureOptions {
+                tls_version,
+                ..Default::default()
+            };
             assert_eq!(options.versions(), versions, "{min:?} {max:?}");
         }
         assert_eq!(SecureOptions::default().versions(), Ok(Both));

@@ -3,8 +3,8 @@
 mod half_close;
 mod send_queue;
 
-use crate::invalid_argument::InvalidArgument;
 use std::io;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use crate::address::Address;
 use crate::answer::Reply;
 use crate::error::Error;
 use crate::events::{EventCopy, FanOut, dispatch};
+use crate::invalid_argument::InvalidArgument;
 use crate::name::checked_name;
 use crate::net_error::{self, NetError};
 use crate::os::{self, Stream};
@@ -44,7 +45,7 @@ pub(in crate::tcp) struct SocketState {
     pub(in crate::tcp) pausing: PendingPauses,
     pub(in crate::tcp) persistent: bool,
     pub(in crate::tcp) name: Option<Box<str>>,
-    pub(in crate::tcp) buffer_size: Option<i32>,
+    pub(in crate::tcp) buffer_size: Option<NonZeroU32>,
     /// `TCP_USER_TIMEOUT` in milliseconds; 0 is the OS's own limit.
     pub(in crate::tcp) user_timeout: u32,
     /// Whether the socket can send after the peer's end was reported.
@@ -175,7 +176,7 @@ impl SocketState {
             self.persistent = persistent;
         }
         if let Some(size) = properties.buffer_size {
-            self.buffer_size = (size >= 1).then_some(size);
+            self.buffer_size = u32::try_from(size).ok().and_then(NonZeroU32::new);
         }
         if let Some(allow) = properties.allow_half_open {
             self.allow_half_open = allow;
@@ -200,7 +201,7 @@ impl SocketState {
             socket_id: self.socket.id(),
             persistent: self.persistent,
             name: self.name.as_deref().map(str::to_owned),
-            buffer_size: self.buffer_size,
+            buffer_size: self.buffer_size(),
             paused: self.paused,
             connected: meta.is_some(),
             local_address: local.map(|local| local.ip()),
@@ -209,7 +210,10 @@ impl SocketState {
             peer_port: peer.map(|peer| peer.port()),
             local: local.or(accepted_at).map(Address::from),
             peer: peer.map(Address::from),
+            #[cfg(feature = "tls")]
+            tls: self.connection().and_then(|it| it.stream.tls_info()),
             allow_half_open: self.allow_half_open,
+            half_closed: self.connection().is_some_and(Connection::is_half_closed),
             queued_bytes: self.socket.queued_bytes(),
             send_limit: self.send_limit(),
             send_marks: self.send_marks(),
@@ -221,9 +225,14 @@ impl SocketState {
 
     /// The most bytes of one event.
     pub(in crate::tcp) fn chunk(&self) -> usize {
-        self.buffer_size
+        self.buffer_size()
             .and_then(|size| usize::try_from(size).ok())
             .unwrap_or(DEFAULT_BUFFER_SIZE)
+    }
+
+    /// `bufferSize`, if it was set.
+    pub(in crate::tcp) fn buffer_size(&self) -> Option<i32> {
+        self.buffer_size.and_then(|size| size.get().try_into().ok())
     }
 
     pub(in crate::tcp) fn connection(&self) -> Option<&Connection> {
@@ -354,6 +363,9 @@ impl SocketState {
             connection.close_fast_path();
         }
         self.end_receiving(end);
+        if let Some(handler) = self.handler() {
+            handler.complete_guard();
+        }
         match std::mem::replace(&mut self.link, Link::None) {
             Link::Connected(connection) => Some(connection),
             other => {
@@ -474,5 +486,18 @@ impl SocketState {
     fn set_option(&self, set: impl FnOnce(&dyn Stream) -> io::Result<()>) -> Result<(), Error> {
         let connection = self.connection().ok_or(NetError::FAILED)?;
         set(&*connection.stream).map_err(|error| net_error::option(&error).into())
+    }
+}
+
+#[cfg(all(test, target_pointer_width = "64"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_takes_no_more_memory_than_its_budget() {
+        // For each of perhaps a million connections: what few sockets need is boxed.
+        assert!(size_of::<SocketState>() <= 256);
+        assert!(size_of::<Connection>() <= 88);
+        assert!(size_of::<ConnectionMeta>() <= 72);
     }
 }
