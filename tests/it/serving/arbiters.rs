@@ -129,7 +129,10 @@ async fn a_client_whose_arbiter_ends_before_it_has_a_handler_gets_one_in_the_nex
     let (_, at) = serve(&test, &log, Kind::Echo).await;
     // The arbiter is busy, and then ends.
     let (release, busy) = std::sync::mpsc::channel::<()>();
-    arbiter.spawn_fn(move || drop(busy.recv()));
+    arbiter.spawn_fn(move || {
+        // Fails when the other end is dropped.
+        let _ = busy.recv();
+    });
     arbiter.stop();
     let mut peers = Vec::new();
     for _ in 0..8 {
