@@ -249,6 +249,7 @@ impl SocketTable {
                 state.socket.clear_ready();
                 state.socket.unhandled().begin_poll();
                 state.flush();
+                state.raise_send_queue();
                 // Before reading: returned events precede what is still unread.
                 let terminated = state.redeliver(listeners);
                 let terminated = terminated.map(|closed| (closed, state.socket.clone()));
@@ -364,6 +365,7 @@ impl SocketTable {
                 Ok(result) => {
                     state.link =
                         Link::Connected(Connection::outbound(result, &socket.app_shard().counter));
+                    state.reset_send_level();
                     state.apply_user_timeout();
                     state.restart_timeouts();
                     connecting.reply.send(Ok(()));

@@ -289,7 +289,7 @@ impl ServerSocket {
             self.reply_when_handled(reply, ctx);
         } else {
             // The app has decided what to do after an accept error.
-            self.errors.set_after(AfterError::None);
+            self.errors.after = AfterError::None;
             self.pending_pauses.answer_all(Ok(()));
             reply.send(Ok(()));
         }

@@ -116,6 +116,7 @@ impl SocketTable {
                     // It may have been set during the handshake.
                     state.apply_user_timeout();
                     state.restart_timeouts();
+                    state.restart_rate();
                     socket.make_ready();
                 }
                 Err(error) => {

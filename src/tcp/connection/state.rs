@@ -1,6 +1,7 @@
 //! The state of one client socket: what the app set, and its connection.
 
 mod half_close;
+mod send_queue;
 
 use std::io;
 use std::num::NonZeroU32;
@@ -20,13 +21,14 @@ use crate::tcp::actor::send_later;
 use crate::tcp::command::Command;
 use crate::tcp::connection::ending::{CallsAhead, Ending};
 use crate::tcp::connection::redelivery::{Panics, Redelivery, Undelivered};
+use crate::tcp::connection::state::send_queue::SendQueue;
 use crate::tcp::connection::timeouts::TimeoutState;
 use crate::tcp::connection::write::PendingSend;
 use crate::tcp::connection::{Connection, ConnectionMeta, Link};
 use crate::tcp::events::ReceiveErrorInfo;
 use crate::tcp::socket::ClientSocket;
 use crate::tcp::socket_listeners::OwnListeners;
-use crate::tcp::{AcceptNotifier, DEFAULT_BUFFER_SIZE, SocketInfo, SocketProperties};
+use crate::tcp::{AcceptNotifier, DEFAULT_BUFFER_SIZE, SendMarks, SocketInfo, SocketProperties};
 
 pub(in crate::tcp) struct SocketState {
     pub(in crate::tcp) socket: ClientSocket,
@@ -61,6 +63,8 @@ pub(in crate::tcp) struct SocketState {
     pub(in crate::tcp) ending: Ending,
     /// Only of a socket whose events have made listeners panic.
     pub(in crate::tcp) panics: Option<Box<Panics>>,
+    /// Only of a socket with a limit or marks for its send queue.
+    pub(in crate::tcp) send_queue: Option<Box<SendQueue>>,
     /// Only of a socket whose events do not go to the app's listeners.
     pub(in crate::tcp) own: Option<Box<OwnListeners>>,
 }
@@ -107,6 +111,7 @@ impl SocketState {
             connect_count: 0,
             ending: Ending::default(),
             panics: None,
+            send_queue: None,
             own: None,
         }
     }
@@ -157,6 +162,10 @@ impl SocketState {
 
     pub(in crate::tcp) fn update(&mut self, properties: SocketProperties) -> Result<(), Error> {
         let name = properties.name.map(checked_name).transpose()?;
+        let send_marks = properties.send_marks.map(SendMarks::checked).transpose()?;
+        if properties.send_limit == Some(0) {
+            return Err(InvalidArgument::SendLimitZero.into());
+        }
         if let Some(user_timeout) = properties.user_timeout {
             self.set_user_timeout(user_timeout)?;
         }
@@ -171,6 +180,12 @@ impl SocketState {
         }
         if let Some(allow) = properties.allow_half_open {
             self.allow_half_open = allow;
+        }
+        if let Some(limit) = properties.send_limit {
+            self.set_send_limit(limit);
+        }
+        if let Some(marks) = send_marks {
+            self.set_send_marks(marks);
         }
         Ok(())
     }
@@ -199,6 +214,9 @@ impl SocketState {
             tls: self.connection().and_then(|it| it.stream.tls_info()),
             allow_half_open: self.allow_half_open,
             half_closed: self.connection().is_some_and(Connection::is_half_closed),
+            queued_bytes: self.socket.queued_bytes(),
+            send_limit: self.send_limit(),
+            send_marks: self.send_marks(),
             timeouts: self.timeouts(),
             user_timeout: self.user_timeout(),
             dropped_events: self.dropped_events(),
@@ -236,15 +254,22 @@ impl SocketState {
         match &mut self.link {
             Link::Connected(connection) => {
                 let nothing_waits = connection.queue.is_empty();
+                let bytes = pending.unsent();
                 connection.send(pending, &self.socket);
                 // The first data that waits starts the send timeout.
-                if nothing_waits && let Some(timeout_state) = &mut self.timeout_state {
-                    timeout_state.record_sent();
-                    self.arm();
+                if let Some(timeout_state) = &mut self.timeout_state {
+                    timeout_state.record_send(bytes, nothing_waits);
+                    if nothing_waits {
+                        self.arm();
+                    }
                 }
             }
             Link::Securing(securing) => securing.send(pending),
             _ => pending.fail(NetError::SOCKET_NOT_CONNECTED.into()),
+        }
+        if self.send_queue.is_some() {
+            // Its next poll compares the queue with the marks.
+            self.socket.make_ready();
         }
     }
 

@@ -19,7 +19,7 @@ use crate::tcp::connection::Link;
 use crate::tcp::connection::linger::Closing;
 use crate::tcp::connection::read::MIN_EVENT_CHARGE;
 use crate::tcp::connection::state::{SocketState, Transfer};
-use crate::tcp::events::{ReceiveErrorInfo, ReceiveInfo};
+use crate::tcp::events::{ReceiveErrorInfo, ReceiveInfo, SendQueueInfo};
 use crate::tcp::socket::Credit;
 use crate::tcp::socket_listeners::{EventSink, HandlerLink, SocketListeners, WhenDead};
 
@@ -34,6 +34,7 @@ pub(crate) enum OwnListeners {
 pub(crate) struct OwnActors {
     on_receive: Option<Listeners<ReceiveInfo>>,
     on_receive_error: Option<Listeners<ReceiveErrorInfo>>,
+    on_send_queue: Option<Listeners<SendQueueInfo>>,
     when_dead: WhenDead,
     /// Only if they are the handler of an accepted client.
     handler: Option<HandlerLink>,
@@ -60,6 +61,7 @@ impl From<SocketListeners> for OwnListeners {
         OwnListeners::Actors(OwnActors {
             on_receive: from.on_receive.map(Listeners::from),
             on_receive_error: from.on_receive_error.map(Listeners::from),
+            on_send_queue: from.on_send_queue.map(Listeners::from),
             when_dead: from.when_dead,
             handler: None,
         })
@@ -69,6 +71,19 @@ impl From<SocketListeners> for OwnListeners {
 impl OwnListeners {
     pub(in crate::tcp) fn boxed(listeners: Option<SocketListeners>) -> Option<Box<Self>> {
         listeners.map(|listeners| Box::new(OwnListeners::from(listeners)))
+    }
+
+    /// The own listeners of `onSendQueue`, unless the app's get the event, as with
+    /// `onReceiveError`.
+    pub(in crate::tcp) fn on_send_queue(&self) -> Option<&Listeners<SendQueueInfo>> {
+        match self {
+            OwnListeners::Sink(_) => None,
+            OwnListeners::Actors(actors) => {
+                let listeners = actors.on_send_queue.as_ref()?;
+                let waits = actors.when_dead == WhenDead::Wait;
+                (waits || listeners.contains(None)).then_some(listeners)
+            }
+        }
     }
 
     /// The listeners of a handler.
