@@ -202,13 +202,14 @@ async fn one_task_that_reads_and_writes_always_leaves_others_their_turns() {
         loop {
             // In one poll, as a task that never waits.
             let written = poll_fn(|cx| {
-                loop {
+                for _ in 0..10_000 {
                     match Pin::new(&mut stream).poll_write(cx, &[1]) {
                         Poll::Ready(Ok(_)) => {}
                         Poll::Ready(Err(error)) => return Poll::Ready(error),
                         Poll::Pending => return Poll::Pending,
                     }
                 }
+                panic!("no other task had its turn");
             });
             written.await;
         }
@@ -216,6 +217,7 @@ async fn one_task_that_reads_and_writes_always_leaves_others_their_turns() {
     for _ in 0..10 {
         actix_rt::task::yield_now().await;
     }
+    assert!(!writing.is_finished(), "it has panicked");
     writing.abort();
     expect_service(&mut test).await;
 }
