@@ -516,7 +516,6 @@ fn real_properties(properties: &Properties) -> tcp::SocketProperties {
         user_timeout: user_timeout(properties),
         send_limit: send_limit(properties),
         send_marks: send_marks(properties),
-        ..Default::default()
     }
 }
 
