@@ -457,8 +457,11 @@ fn connect_options() -> impl Strategy<Value = ConnectOptions> {
     })
 }
 
+/// Sizes with which a queue meets its limit or its marks exactly.
+const MARKED_SIZES: [usize; 6] = [1, 10, 20, 30, 50, 100];
+
 fn size() -> impl Strategy<Value = usize> {
-    prop_oneof![2 => Just(0_usize), 20 => 1..40_usize, 4 => 100..2000_usize, 1 => 4000..9000_usize]
+    prop_oneof![2 => Just(0_usize), 12 => 1..40_usize, 8 => pick(&MARKED_SIZES), 4 => 100..2000_usize, 1 => 4000..9000_usize]
 }
 
 fn act() -> impl Strategy<Value = Act> {
