@@ -39,7 +39,7 @@ pub struct Client {
     /// Its own listeners.
     own: Option<Own>,
     send_queue: SendQueue,
-    /// Its listeners got data until this place of the log, when others were set.
+    /// Earlier listeners had handled their data at this place of the log, when others were set.
     others_until: usize,
     /// An end that waits for a listener, because the last one has died.
     unreported: Option<i32>,

@@ -59,6 +59,8 @@ pub struct Log {
     pub answers: BTreeMap<CallId, (usize, Answer)>,
     pub received: BTreeMap<Id, [Vec<(usize, ObservedEvent)>; ALL_LISTENERS]>,
     pub handles: BTreeMap<u64, ClientSocket>,
+    /// Where slow listeners had handled an event, by its place.
+    pub handled: BTreeMap<usize, usize>,
 }
 
 pub type SharedLog = Rc<RefCell<Log>>;
@@ -79,6 +81,7 @@ impl Log {
             }
         }
         self.handles.append(&mut from.handles);
+        self.handled.append(&mut from.handled);
     }
 
     /// Number of entries ever.
@@ -91,9 +94,10 @@ impl Log {
         self.answers.insert(call, (place, answer));
     }
 
-    fn log_event(&mut self, listener: usize, socket: Id, received: ObservedEvent) {
+    fn log_event(&mut self, listener: usize, socket: Id, received: ObservedEvent) -> usize {
         let place = self.next();
         self.received.entry(socket).or_default()[listener].push((place, received));
+        place
     }
 }
 
@@ -114,21 +118,24 @@ impl LoggingListener {
     }
 
     /// An event is handled when it is dropped.
-    fn finish_later(&self, event: impl Sized + 'static) {
+    fn finish_later(&self, place: usize, event: impl Sized + 'static) {
         if self.slow {
+            let log = self.log.clone();
             actix_rt::spawn(async move {
                 for _ in 0..SLOW {
                     tokio::task::yield_now().await;
                 }
                 drop(event);
+                let mut log = log.borrow_mut();
+                let handled = log.next();
+                log.handled.insert(place, handled);
             });
         }
     }
 
-    fn log_event(&self, socket: Id, received: ObservedEvent) {
-        self.log
-            .borrow_mut()
-            .log_event(self.number, socket, received);
+    fn log_event(&self, socket: Id, received: ObservedEvent) -> usize {
+        let mut log = self.log.borrow_mut();
+        log.log_event(self.number, socket, received)
     }
 }
 
@@ -146,8 +153,8 @@ impl Handler<AcceptInfo> for LoggingListener {
         let ip = |address: chrome_sockets::Address| address.socket_addr();
         let peer = ip(info.peer()).expect("an IP address");
         let received = ObservedEvent::Accept(id, peer, info.local().and_then(ip));
-        self.log_event(server(info.socket_id), received);
-        self.finish_later(info);
+        let place = self.log_event(server(info.socket_id), received);
+        self.finish_later(place, info);
     }
 }
 
@@ -164,11 +171,9 @@ impl Handler<ReceiveInfo> for LoggingListener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        self.log_event(
-            client(info.socket_id),
-            ObservedEvent::Receive(info.data.clone()),
-        );
-        self.finish_later(info);
+        let received = ObservedEvent::Receive(info.data.clone());
+        let place = self.log_event(client(info.socket_id), received);
+        self.finish_later(place, info);
     }
 }
 
@@ -187,8 +192,8 @@ impl Handler<SendQueueInfo> for LoggingListener {
     fn handle(&mut self, info: SendQueueInfo, _: &mut Self::Context) {
         let is_high = info.level == SendQueueLevel::High;
         let received = ObservedEvent::SendQueue(is_high, info.queued_bytes);
-        self.log_event(client(info.socket_id), received);
-        self.finish_later(info);
+        let place = self.log_event(client(info.socket_id), received);
+        self.finish_later(place, info);
     }
 }
 

@@ -58,9 +58,12 @@ impl Own {
 impl Client {
     /// `set_listeners`.
     pub fn set_listeners(&mut self, own: Option<Own>, seen: &Seen) {
+        if own.is_none() && self.own.is_none() {
+            return;
+        }
         self.own = own;
-        // What the earlier listeners got was handled before.
-        let last = seen.last_place(&self.progress, is_data);
+        // What the earlier listeners got is handled before the new ones get data.
+        let last = seen.last_handled(&self.progress, is_data);
         self.others_until = last.unwrap_or(0);
     }
 

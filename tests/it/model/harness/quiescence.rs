@@ -134,6 +134,7 @@ impl Harness {
             answers,
             received: events,
             handles,
+            handled,
             ..
         } = log;
         let nothing = std::array::from_fn(|_| Vec::new());
@@ -143,6 +144,7 @@ impl Harness {
             peers: &surroundings.peers,
             listening: &surroundings.listening,
             queued: &surroundings.queued,
+            handled,
         };
         self.load_if_needed(loaded, &seen)?;
 
