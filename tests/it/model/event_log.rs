@@ -7,7 +7,9 @@ use std::rc::Rc;
 
 use actix::prelude::*;
 use bytes::Bytes;
-use chrome_sockets::tcp::{self, ClientSocket, ReceiveErrorInfo, ReceiveInfo};
+use chrome_sockets::tcp::{
+    self, ClientSocket, ReceiveErrorInfo, ReceiveInfo, SendQueueInfo, SendQueueLevel,
+};
 use chrome_sockets::tcp_server::{self, AcceptErrorInfo, AcceptInfo};
 use chrome_sockets::{App, ClientSocketId, Error, ServerSocketId};
 
@@ -22,6 +24,8 @@ pub enum ObservedEvent {
     AcceptError(i32, u32),
     Receive(Bytes),
     ReceiveError(i32),
+    /// Whether the queue is above the high-water mark, and how many bytes waited.
+    SendQueue(bool, usize),
 }
 
 /// The answer of a call.
@@ -55,6 +59,8 @@ pub struct Log {
     pub answers: BTreeMap<CallId, (usize, Answer)>,
     pub received: BTreeMap<Id, [Vec<(usize, ObservedEvent)>; ALL_LISTENERS]>,
     pub handles: BTreeMap<u64, ClientSocket>,
+    /// Where slow listeners had handled an event, by its place.
+    pub handled: BTreeMap<usize, usize>,
 }
 
 pub type SharedLog = Rc<RefCell<Log>>;
@@ -75,6 +81,7 @@ impl Log {
             }
         }
         self.handles.append(&mut from.handles);
+        self.handled.append(&mut from.handled);
     }
 
     /// Number of entries ever.
@@ -87,9 +94,10 @@ impl Log {
         self.answers.insert(call, (place, answer));
     }
 
-    fn log_event(&mut self, listener: usize, socket: Id, received: ObservedEvent) {
+    fn log_event(&mut self, listener: usize, socket: Id, received: ObservedEvent) -> usize {
         let place = self.next();
         self.received.entry(socket).or_default()[listener].push((place, received));
+        place
     }
 }
 
@@ -110,21 +118,24 @@ impl LoggingListener {
     }
 
     /// An event is handled when it is dropped.
-    fn finish_later(&self, event: impl Sized + 'static) {
+    fn finish_later(&self, place: usize, event: impl Sized + 'static) {
         if self.slow {
+            let log = self.log.clone();
             actix_rt::spawn(async move {
                 for _ in 0..SLOW {
                     tokio::task::yield_now().await;
                 }
                 drop(event);
+                let mut log = log.borrow_mut();
+                let handled = log.next();
+                log.handled.insert(place, handled);
             });
         }
     }
 
-    fn log_event(&self, socket: Id, received: ObservedEvent) {
-        self.log
-            .borrow_mut()
-            .log_event(self.number, socket, received);
+    fn log_event(&self, socket: Id, received: ObservedEvent) -> usize {
+        let mut log = self.log.borrow_mut();
+        log.log_event(self.number, socket, received)
     }
 }
 
@@ -142,8 +153,8 @@ impl Handler<AcceptInfo> for LoggingListener {
         let ip = |address: chrome_sockets::Address| address.socket_addr();
         let peer = ip(info.peer()).expect("an IP address");
         let received = ObservedEvent::Accept(id, peer, info.local().and_then(ip));
-        self.log_event(server(info.socket_id), received);
-        self.finish_later(info);
+        let place = self.log_event(server(info.socket_id), received);
+        self.finish_later(place, info);
     }
 }
 
@@ -160,11 +171,9 @@ impl Handler<ReceiveInfo> for LoggingListener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        self.log_event(
-            client(info.socket_id),
-            ObservedEvent::Receive(info.data.clone()),
-        );
-        self.finish_later(info);
+        let received = ObservedEvent::Receive(info.data.clone());
+        let place = self.log_event(client(info.socket_id), received);
+        self.finish_later(place, info);
     }
 }
 
@@ -174,6 +183,17 @@ impl Handler<ReceiveErrorInfo> for LoggingListener {
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
         let received = ObservedEvent::ReceiveError(info.result_code.code());
         self.log_event(client(info.socket_id), received);
+    }
+}
+
+impl Handler<SendQueueInfo> for LoggingListener {
+    type Result = ();
+
+    fn handle(&mut self, info: SendQueueInfo, _: &mut Self::Context) {
+        let is_high = info.level == SendQueueLevel::High;
+        let received = ObservedEvent::SendQueue(is_high, info.queued_bytes);
+        let place = self.log_event(client(info.socket_id), received);
+        self.finish_later(place, info);
     }
 }
 
@@ -204,6 +224,8 @@ pub fn listen(
         (Kind::Receive, false) => tcp.on_receive.remove_listener(listener.recipient()),
         (Kind::ReceiveError, true) => tcp.on_receive_error.add_listener(listener.recipient()),
         (Kind::ReceiveError, false) => tcp.on_receive_error.remove_listener(listener.recipient()),
+        (Kind::SendQueue, true) => tcp.on_send_queue.add_listener(listener.recipient()),
+        (Kind::SendQueue, false) => tcp.on_send_queue.remove_listener(listener.recipient()),
     }
 }
 
@@ -227,5 +249,6 @@ pub fn listens(
         Kind::AcceptError => has!(server.on_accept_error),
         Kind::Receive => has!(tcp.on_receive),
         Kind::ReceiveError => has!(tcp.on_receive_error),
+        Kind::SendQueue => has!(tcp.on_send_queue),
     }
 }

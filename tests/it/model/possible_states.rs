@@ -31,8 +31,12 @@ pub struct Seen<'a> {
     pub answers: &'a BTreeMap<CallId, (usize, Answer)>,
     /// Of this socket.
     pub events: &'a [Vec<(usize, ObservedEvent)>; ALL_LISTENERS],
+    /// Where slow listeners had handled an event, by its place.
+    pub handled: &'a BTreeMap<usize, usize>,
     /// Of this socket's peers, by their connections.
     pub peers: &'a BTreeMap<usize, PeerSeen>,
+    /// The `queued_bytes` of the client sockets.
+    pub queued: &'a BTreeMap<u64, usize>,
     /// The listening addresses.
     pub listening: &'a [SocketAddr],
 }
@@ -64,8 +68,8 @@ impl Seen<'_> {
         self.answers.get(&call).map(|(_, answer)| answer)
     }
 
-    /// The place of the last event of this kind that a state used.
-    pub fn last_place(
+    /// Where the last event of this kind that a state used was handled.
+    pub fn last_handled(
         &self,
         progress: &Progress,
         which: impl Fn(&ObservedEvent) -> bool,
@@ -73,7 +77,8 @@ impl Seen<'_> {
         let listeners = progress.events.iter().zip(self.events);
         let used = listeners.flat_map(|(count, events)| &events[..*count]);
         let used = used.filter(|(_, event)| which(event));
-        used.map(|(place, _)| *place).max()
+        let handled = used.map(|(place, _)| self.handled.get(place).unwrap_or(place));
+        handled.max().copied()
     }
 
     /// The place of the next event of the first of these listeners.
