@@ -105,6 +105,14 @@ pub(in crate::tcp) struct Lingering {
     _list_entry: LingerListEntry,
 }
 
+/// What lingers counts in the send queue of its socket, whose next connection compares the queue
+/// with its marks. So that socket is polled when the queue has changed.
+fn wake_owner(owner: Option<ClientSocket>) {
+    if let Some(owner) = owner {
+        owner.make_ready();
+    }
+}
+
 /// Counts the connection until the peer has everything.
 struct UndeliveredGuard {
     connection_guard: Option<ConnectionGuard>,
@@ -120,7 +128,10 @@ impl Lingering {
         let waker = socket.waker();
         let mut cx = Context::from_waker(&waker);
         if !self.is_write_shut {
-            match self.queue.poll_flush(&mut *self.stream, &mut cx) {
+            let owner = self.queue.socket();
+            let flushed = self.queue.poll_flush(&mut *self.stream, &mut cx);
+            wake_owner(owner);
+            match flushed {
                 Poll::Pending => {}
                 // No input can come any more, so a close is no reset.
                 Poll::Ready(Ok(())) if self.stream.reached_eof() => return true,
@@ -175,9 +186,15 @@ impl Lingering {
         self.is_read_ended && self.is_write_shut
     }
 
+    fn fail(&mut self, why: NetError) {
+        let owner = self.queue.socket();
+        self.queue.fail(why.into());
+        wake_owner(owner);
+    }
+
     /// Fails waiting data, and has the close reset the connection.
     fn reset(&mut self, why: NetError) {
-        self.queue.fail(why.into());
+        self.fail(why);
         self.stream.set_reset_on_drop();
     }
 
@@ -228,7 +245,7 @@ impl Lingering {
     /// fails.
     pub(in crate::tcp) fn reregister(&mut self) {
         if self.stream.reregister().is_err() {
-            self.queue.fail(NetError::FAILED.into());
+            self.fail(NetError::FAILED);
         }
     }
 

@@ -200,6 +200,12 @@ impl WriteQueue {
         self.0.is_empty()
     }
 
+    /// The socket of the sends that wait.
+    pub(in crate::tcp) fn socket(&self) -> Option<ClientSocket> {
+        let first = self.0.front();
+        first.map(|first| first.in_flight.socket().clone())
+    }
+
     /// A value that changes whenever the OS takes something.
     pub(in crate::tcp) fn progress(&self) -> (usize, usize) {
         let first = self.0.front().map_or(0, |first| first.data.len());

@@ -223,12 +223,52 @@ pub enum AppOp {
 
 pub fn case(most: usize) -> impl Strategy<Value = Case> {
     let batch = prop_oneof![2 => Just(1_usize), 1 => Just(3), 2 => Just(8)];
-    let case = (batch, any::<bool>(), vec(op(), 1..=most));
-    case.prop_map(|(batch, slow, ops)| Case {
-        shape: Shape::default(),
-        batch,
-        slow,
-        ops,
+    let ops = prop_oneof![
+        60 => op().prop_map(|op| vec![op]),
+        1 => other_listeners(),
+        1 => filled_queue(),
+    ];
+    let case = (batch, any::<bool>(), vec(ops, 1..=most));
+    case.prop_map(move |(batch, slow, ops)| {
+        let mut ops = ops.concat();
+        ops.truncate(most);
+        Case {
+            shape: Shape::default(),
+            batch,
+            slow,
+            ops,
+        }
+    })
+}
+
+/// A socket gets other listeners while those before have data.
+fn other_listeners() -> impl Strategy<Value = Vec<Op>> {
+    let all = (any::<u8>(), who(), own_listeners(), 2..5_u8, 0..3_u8);
+    all.prop_map(|(peer, choice, own, before, after)| {
+        vec![
+            Op::Client(choice, ClientOp::SetPaused(false)),
+            Op::Peer(peer, Act::Send(5)),
+            Op::Turns(before),
+            Op::Client(choice, ClientOp::SetListeners(Some(own))),
+            Op::Peer(peer, Act::Send(5)),
+            Op::Turns(after),
+        ]
+    })
+}
+
+/// The queue of a socket gets as long as its limit or its marks say.
+fn filled_queue() -> impl Strategy<Value = Vec<Op>> {
+    let sends = vec(pick(&MARKED_SIZES), 1..4);
+    let all = (any::<u8>(), who(), properties(), sends);
+    all.prop_map(|(peer, choice, properties, sends)| {
+        let client = |op| Op::Client(choice, op);
+        let sends = sends.into_iter().map(ClientOp::Send).map(client);
+        let mut ops = vec![
+            client(ClientOp::Update(properties)),
+            Op::Peer(peer, Act::Limit(Some(0))),
+        ];
+        ops.extend(sends);
+        ops
     })
 }
 

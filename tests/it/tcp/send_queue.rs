@@ -374,6 +374,41 @@ async fn the_end_of_a_connection_ends_its_events_and_the_next_one_begins_anew() 
     }
 }
 
+#[actix_rt::test]
+async fn what_an_earlier_connection_still_delivers_counts_and_the_low_mark_is_reported_behind_it() {
+    let network = ScriptedNetwork::new();
+    let test = TestApp::with_network(network.clone()).await;
+    let mut events = listen(&test).await;
+    let id = test.create().await;
+    let client = test.app.tcp.socket(id).await.expect("it exists");
+    client.update(marks(5, 2)).await.expect("update");
+    let mut peers = Vec::new();
+    for port in 1..4u16 {
+        let peer = network.server(([192, 0, 2, 1], port).into());
+        let connecting = client.connect("192.0.2.1", port.into(), Default::default());
+        connecting.await.expect("connect");
+        if port == 1 {
+            // Of the first connection.
+            peer.limit_writes(0);
+            client.try_send(&b"lingers"[..]).expect("it is connected");
+        }
+        expect(&mut events, &client, High, 7).await;
+        if port < 3 {
+            client.disconnect().await.expect("it exists");
+        }
+        peers.push(peer);
+    }
+    peers[0].limit_writes(3);
+    expect_none(&mut events, &client).await;
+    peers[0].limit_writes(2);
+    expect(&mut events, &client, Low, 2).await;
+    peers[0].unlimit_writes();
+    client.send(&b"works"[..]).await.expect("it is connected");
+    expect_none(&mut events, &client).await;
+    assert_eq!(peers[0].received(), b"lingers");
+    assert_eq!(peers[2].received(), b"works");
+}
+
 async fn suspend(test: &TestApp) {
     let suspended = test.app.suspend();
     within("the suspension", suspended).await.expect("it runs");
