@@ -182,7 +182,7 @@ impl SocketState {
     }
 
     /// If the socket's own listener has died, and the socket does not wait for another one: ends
-    /// the connection. The app's listeners hear of it. Returns what has to be delivered.
+    /// the connection, whose end the app's listeners get. Returns what has to be delivered.
     #[must_use = "what was sent is delivered only if it lingers"]
     pub(in crate::tcp) fn end_if_unheard(&mut self) -> Option<Closing> {
         let app_shard = self.socket.app_shard();
@@ -206,7 +206,7 @@ impl SocketState {
         self.fail_connection()
     }
 
-    /// Ends the connection with [`NetError::FAILED`], which the app's listeners hear of even if the
+    /// Ends the connection with [`NetError::FAILED`], which the app's listeners get even if the
     /// socket is paused. Its data is not raised again. Returns what has to be delivered.
     #[must_use = "what was sent is delivered only if it lingers"]
     fn fail_connection(&mut self) -> Option<Closing> {
