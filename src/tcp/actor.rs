@@ -342,6 +342,9 @@ impl SocketTable {
             // Chromium's answer to a second attempt.
             Link::Connecting(_) => reply.send(Err(NetError::CONNECTION_FAILED.into())),
             Link::None => {
+                if let Err(error) = target.check() {
+                    return reply.send(Err(error));
+                }
                 // The app knows that the earlier connection has ended, since it connects again.
                 state.discard_end();
                 let report = move |result| Command::Connected(attempt, Box::new(result));

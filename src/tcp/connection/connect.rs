@@ -86,6 +86,15 @@ impl Target {
         }
     }
 
+    /// Checks what the arguments show by themselves.
+    pub(in crate::tcp) fn check(&self) -> Result<(), Error> {
+        self.port()?;
+        match self.options.timeout {
+            Some(Duration::ZERO) => Err(InvalidArgument::ConnectTimeoutZero.into()),
+            _ => Ok(()),
+        }
+    }
+
     pub(in crate::tcp) fn is_permitted(&self, permissions: &Permissions) -> bool {
         permissions.may_reach(self.host.as_ref().ok(), self.port)
     }
@@ -193,12 +202,8 @@ pub(in crate::tcp) async fn connect(
     target: Target,
     socket: ClientSocket,
 ) -> Result<Connected, Error> {
-    let limit = target.options.timeout;
-    if limit == Some(Duration::ZERO) {
-        return Err(InvalidArgument::ConnectTimeoutZero.into());
-    }
     let connecting = try_addresses(&network, &target, &socket);
-    match limit {
+    match target.options.timeout {
         None => connecting.await,
         // What is dropped here is cancelled.
         Some(limit) => timeout(limit, connecting)

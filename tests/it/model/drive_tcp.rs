@@ -281,6 +281,7 @@ impl Harness {
             return Ok(());
         }
         let held = held
+            && wrong.is_none()
             && !from_v6
             && matches!(
                 to,

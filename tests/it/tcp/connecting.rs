@@ -1,12 +1,15 @@
 //! `connect`.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use actix::Actor;
+use chrome_sockets::tcp::ConnectOptions;
 use chrome_sockets::tcp::DnsQueryType::{self, Any, Ipv4, Ipv6};
-use chrome_sockets::{ClientSocketId, Error};
+use chrome_sockets::{ClientSocketId, Error, InvalidArgument, NetError};
 use futures::FutureExt;
 use socket2::{Domain, Socket, Type};
-use support::{TestApp, code, within};
+use support::{TestApp, code, until, within};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::networks::{Attempt, FixedNames, SilentNetwork};
@@ -306,4 +309,36 @@ async fn an_accepted_socket_that_connects_later_reports_its_local_address() {
     let (_peer, from) = listener.accept().await.expect("accept");
     let info = client.get_info().await.expect("it exists");
     assert_eq!(info.local_addr(), Some(from));
+}
+
+#[actix_rt::test]
+async fn an_end_that_waits_for_a_listener_is_not_lost_by_a_connect_with_invalid_arguments() {
+    let mut test = TestApp::new().await;
+    let (client, _peer) = pair(&mut test).await;
+    client.set_paused(false).await.expect("resume");
+    let start = test.another_listener();
+    let on_receive_error = &test.app.tcp.on_receive_error;
+    let dying = start().start();
+    let added = on_receive_error.add_listener(dying.clone().recipient());
+    added.await.expect("the registry runs");
+    test.remove_listener().await;
+    dying.send(support::Stop).await.expect("it runs");
+    until("the death of the listener", || !dying.connected()).await;
+    client.disconnect().await.expect("it is open");
+
+    let wrong_port = client.connect("127.0.0.1", 65_536, Any).await;
+    assert_eq!(wrong_port, Err(InvalidArgument::PeerPortOutOfRange.into()));
+    let options = ConnectOptions {
+        timeout: Some(Duration::ZERO),
+        ..Default::default()
+    };
+    let without_time = client.connect_to(("127.0.0.1", 1), options).await;
+    assert_eq!(
+        without_time,
+        Err(InvalidArgument::ConnectTimeoutZero.into())
+    );
+
+    let added = on_receive_error.add_listener(start().start().recipient());
+    added.await.expect("the registry runs");
+    assert_eq!(test.ended(client.id()).await, NetError::CONNECTION_CLOSED);
 }
