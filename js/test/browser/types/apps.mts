@@ -19,7 +19,7 @@ holds<Same<SendInfo, apps.SendInfo>>();
 holds<Same<ReceiveInfo, apps.ReceiveEventArgs>>();
 holds<Same<ErrorInfo, apps.ReceiveErrorEventArgs>>();
 holds<Same<ErrorInfo, apps.AcceptErrorEventArgs>>();
-holds<Same<SocketProperties, apps.SocketProperties>>();
+holds<Same<Omit<SocketProperties, 'allowHalfOpen'>, apps.SocketProperties>>();
 holds<Same<SocketInfo, apps.SocketInfo>>();
 holds<Same<SecureOptions, apps.tcp.SecureOptions>>();
 holds<Same<NonNullable<SecureOptions['tlsVersion']>, NonNullable<apps.tcp.SecureOptions['tlsVersion']>>>();
@@ -41,6 +41,9 @@ holds<Same<keyof TcpServer, keyof typeof apps.tcpServer>>();
 holds<Same<Exclude<keyof Tcp, 'DnsQueryType'>, keyof typeof apps.tcp>>();
 holds<Same<Tcp['DnsQueryType'], { readonly ANY: 'any'; readonly IPV4: 'ipv4'; readonly IPV6: 'ipv6' }>>();
 holds<Same<Tcp['DnsQueryType'][keyof Tcp['DnsQueryType']], DnsQueryType>>();
+
+// Beyond Chrome.
+holds<Same<Pick<SocketProperties, 'allowHalfOpen'>, { allowHalfOpen?: boolean | undefined }>>();
 
 // 4. Optional arguments may be null or undefined. 5. Functions return promises.
 type Form<Given, Result> = Result extends Promise<unknown> ? never : { [Index in keyof Given]-?: NonNullable<Given[Index]> };
