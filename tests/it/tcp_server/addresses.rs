@@ -137,14 +137,31 @@ async fn listen_on_refuses_what_listen_refuses() {
     assert_eq!(code("listen_on", twice).await, -23);
 }
 
+/// A server socket for IPv4, one for IPv6, and their port. The OS chooses a port that is free for
+/// IPv4; another program may have it for IPv6, so this tries several.
+async fn on_both_wildcards(app: &App, shared: bool) -> (ServerSocketId, ServerSocketId, u16) {
+    for _ in 0..10 {
+        let any_port = (Ipv4Addr::UNSPECIFIED, 0);
+        let listening = listen_on(app, any_port, Default::default()).await;
+        let (v4, at) = listening.expect("the OS chooses the port");
+        let v6 = create(app).await;
+        let setting = app.tcp_server.set_reuse_port(v6, shared);
+        setting.await.expect("it does not listen");
+        let endpoint = (Ipv6Addr::UNSPECIFIED, at.port());
+        let listening = app.tcp_server.listen_on(v6, endpoint, IPV6_ONLY).await;
+        if listening.is_ok() {
+            return (v4, v6, at.port());
+        }
+        app.tcp_server.do_close(v6);
+        app.tcp_server.close(v4).await.expect("close");
+    }
+    panic!("no port is free for both");
+}
+
 #[actix_rt::test]
 async fn both_wildcards_have_a_socket_each_on_one_port() {
     let mut test = TestApp::new().await;
-    let listening = listen_on(&test.app, (Ipv6Addr::UNSPECIFIED, 0), IPV6_ONLY).await;
-    let (v6, at) = listening.expect("listen_on");
-    let port = at.port();
-    let listening = listen_on(&test.app, (Ipv4Addr::UNSPECIFIED, port), Default::default()).await;
-    let (v4, _) = listening.expect("the port is free for IPv4");
+    let (v4, v6, port) = on_both_wildcards(&test.app, false).await;
     for (ip, server) in [
         (IpAddr::from(Ipv4Addr::LOCALHOST), v4),
         (Ipv6Addr::LOCALHOST.into(), v6),
@@ -176,14 +193,7 @@ async fn both_wildcards_have_a_socket_each_on_one_port() {
 #[actix_rt::test]
 async fn a_shared_port_takes_ipv6_only_too() {
     let mut test = TestApp::new().await;
-    let server = test.app.tcp_server.clone();
-    let id = create(&test.app).await;
-    server.set_reuse_port(id, true).await.expect("it is set");
-    let listening = server.listen_on(id, (Ipv6Addr::UNSPECIFIED, 0), IPV6_ONLY);
-    listening.await.expect("listen_on");
-    let port = address(&test.app, id).await.port();
-    let v4 = listen_on(&test.app, (Ipv4Addr::UNSPECIFIED, port), Default::default()).await;
-    v4.expect("the port is free for IPv4");
+    let (_, _, port) = on_both_wildcards(&test.app, true).await;
     let peer = dial(SocketAddr::from((Ipv6Addr::LOCALHOST, port))).await;
     expect_accept(&mut test, &peer).await;
 }
