@@ -5,10 +5,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use actix::prelude::*;
-use chrome_sockets::tcp::ReceiveInfo;
-use chrome_sockets::tcp_server::AcceptInfo;
 use chrome_sockets::{App, Error, Registry, Shutdown};
-use support::within;
+use support::{Echo, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -47,29 +45,6 @@ fn starting_outside_a_running_system_says_how_to() {
         for hint in ["actix_rt::main", "block_on", "plain tokio program"] {
             assert!(refusal.contains(hint), "{refusal}");
         }
-    }
-}
-
-struct Echo;
-
-impl Actor for Echo {
-    type Context = Context<Self>;
-}
-
-impl Handler<AcceptInfo> for Echo {
-    type Result = ();
-
-    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        info.client().do_set_paused(false);
-    }
-}
-
-impl Handler<ReceiveInfo> for Echo {
-    type Result = ();
-
-    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        let client = info.client().clone();
-        client.forward(info).expect("it is open");
     }
 }
 

@@ -149,6 +149,32 @@ impl<E: Event> Handler<E> for KeepingListener<E> {
     }
 }
 
+/// Echoes every client.
+pub struct Echo;
+
+impl Actor for Echo {
+    type Context = Context<Self>;
+}
+
+impl Handler<AcceptInfo> for Echo {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+        info.client().do_set_paused(false);
+    }
+}
+
+impl Handler<ReceiveInfo> for Echo {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
+        let client = info.client().clone();
+        client
+            .forward(info)
+            .expect("it is open, and far below the quota");
+    }
+}
+
 /// Stops a listener that is [`stoppable!`].
 #[derive(Message)]
 #[rtype(result = "()")]

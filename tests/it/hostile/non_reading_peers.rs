@@ -1,30 +1,8 @@
 //! Peers that send and never read.
 
+use support::Echo;
+
 use super::*;
-
-/// Echoes every client.
-struct Echo;
-
-impl Actor for Echo {
-    type Context = Context<Self>;
-}
-
-impl Handler<AcceptInfo> for Echo {
-    type Result = ();
-
-    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        info.client().do_set_paused(false);
-    }
-}
-
-impl Handler<ReceiveInfo> for Echo {
-    type Result = ();
-
-    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        let client = info.client().clone();
-        client.forward(info).expect("far below the quota");
-    }
-}
 
 #[actix_rt::test]
 async fn peers_that_never_read_do_not_delay_an_honest_one() {
