@@ -44,7 +44,7 @@ pub struct Answer<T>(#[debug(skip)] Inner<T>);
 enum Inner<T> {
     Ready(Option<Result<T, Error>>),
     Waiting(oneshot::Receiver<Result<T, Error>>),
-    /// An error that nobody awaits is logged.
+    /// If the answer is dropped, an error is logged.
     Logged(LoggedAnswer<T>),
 }
 
@@ -77,7 +77,7 @@ struct LoggedAnswer<T> {
 
 impl<T> Drop for LoggedAnswer<T> {
     fn drop(&mut self) {
-        // From here on the sender finds out that nobody awaits the answer.
+        // From here on the sender finds out that the answer was dropped.
         self.receiver.close();
         if let Ok(Err(error)) = self.receiver.try_recv()
             && let Some(log) = self.log.take()
@@ -126,7 +126,7 @@ impl<T> Reply<T> {
         }
     }
 
-    /// As [`send`](Self::send), but returns an error that nobody awaits.
+    /// As [`send`](Self::send), but returns the error if the answer was dropped.
     pub(crate) fn deliver(mut self, answer: Result<T, Error>) -> Result<(), Error> {
         let unread = match self.0.take() {
             Some(sender) => sender.send(answer).err(),

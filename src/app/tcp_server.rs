@@ -336,7 +336,7 @@ impl TcpServer {
     ///   [`INSUFFICIENT_RESOURCES`](crate::NetError::INSUFFICIENT_RESOURCES)
     ///   and any other error of the OS.
     ///
-    /// An error whose answer nobody awaits is logged as a warning, since without it
+    /// If the answer is dropped, an error is logged as a warning, since without it
     /// nothing shows that the server does not listen.
     pub fn listen(
         &self,

@@ -131,7 +131,7 @@ messages! {
     GetSockets {} -> Vec<SocketInfo>;
 }
 
-/// `listen` and `listenOn`. An error that nobody awaits is logged: without it nothing shows that the
+/// `listen` and `listenOn`. If the answer is dropped, an error is logged: without it nothing shows that the
 /// server does not listen.
 pub(crate) trait ListenCall {
     fn socket(&self) -> (&AppId, ServerSocketId);

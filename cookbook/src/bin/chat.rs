@@ -54,7 +54,7 @@ async fn chat(client: &ClientSocket, members: &Members) -> Result<(), Box<dyn Er
         }
         let room = members.get(&id).map(|(_, room)| room);
         for (member, of) in members.values() {
-            // Who reads too slowly for the send limit is reset, so that nobody waits.
+            // A member that reads too slowly exceeds the send limit, and is reset.
             if Some(of) == room && member.try_send(format!("{id}: {line}\n")).is_err() {
                 member.do_reset();
             }

@@ -100,7 +100,7 @@ impl Proxy {
         }
     }
 
-    /// Resets both connections, so that nobody takes a part for the whole.
+    /// Resets both connections: a clean end would tell the other peer that it has all data.
     fn reset(&mut self, socket: &ClientSocket) {
         if let Some(other) = self.part(socket) {
             for socket in [&other, socket] {

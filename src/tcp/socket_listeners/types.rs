@@ -27,7 +27,9 @@ use crate::tcp::events::{ReceiveErrorInfo, ReceiveInfo, SendQueueInfo};
 ///
 ///     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
 ///         let client = info.client().clone();
-///         client.forward(info).expect("its end was not reported yet");
+///         if client.forward(info).is_err() {
+///             client.do_close();
+///         }
 ///     }
 /// }
 ///
