@@ -2,6 +2,7 @@
 
 mod cli;
 
+use std::ffi::OsString;
 use std::future::Future;
 use std::io;
 use std::process::ExitCode;
@@ -10,18 +11,23 @@ use actix::Addr;
 use chrome_sockets::tcp::DEFAULT_WRITE_QUOTA;
 use chrome_sockets::{Permissions, Registry, Shutdown};
 use chrome_sockets_host::install::{Install, Uninstall};
-use chrome_sockets_host::{self as host, Gateway, Origins, Policy};
+use chrome_sockets_host::service::{LogFormat, Options, OptionsError};
+use chrome_sockets_host::{self as host, Gateway, Policy};
 use clap::Parser;
-use cli::{Arguments, Command, NativeHost, Serve};
+use cli::{Arguments, Command, NativeHost};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let log = env_logger::Env::default().default_filter_or("warn,chrome_sockets=info");
-    env_logger::Builder::from_env(log).init();
-    let result = match arguments.command {
-        Command::Serve(serve) => block_on(self::serve(serve)),
-        Command::NativeHost(native) => block_on(native_host(native)),
+    let result = match Arguments::parse().command {
+        Command::Serve(given) => match (load_options(), given.check_config) {
+            (Ok(options), false) => serve(options),
+            (options, true) => return check_config(&options.and_then(check_manifests)),
+            (Err(error), false) => Err(error),
+        },
+        Command::NativeHost(native) => {
+            LogFormat::Text.start();
+            block_on(native_host(native))
+        }
         Command::Install(install) => self::install(&install),
         Command::Uninstall(uninstall) => self::uninstall(&uninstall),
     };
@@ -49,30 +55,58 @@ fn block_on(work: impl Future<Output = io::Result<()>>) -> io::Result<()> {
     actix_rt::System::new().block_on(work)
 }
 
-/// The unit of `--send-budget`.
-const MIB: usize = 1024 * 1024;
+/// The options of `serve`, from the arguments behind its name and from the configuration file.
+fn load_options() -> io::Result<Options> {
+    let arguments: Vec<OsString> = std::env::args_os().skip(2).collect();
+    Options::load(&arguments).map_err(|error| match error {
+        OptionsError::CommandLine(error) => error.exit(),
+        error @ OptionsError::Invalid(_) => io::Error::new(io::ErrorKind::InvalidInput, error),
+    })
+}
+
+/// Adds the warnings about manifests to those of the options.
+fn check_manifests(mut options: Options) -> io::Result<Options> {
+    let warnings = options.settings().policy.check()?;
+    options.warnings.extend(warnings);
+    Ok(options)
+}
+
+/// Prints whether the options are valid.
+fn check_config(checked: &io::Result<Options>) -> ExitCode {
+    match checked {
+        Ok(options) => {
+            for warning in &options.warnings {
+                println!("warning: {warning}");
+            }
+            match &options.config {
+                Some(path) => println!("{}: the configuration is valid", path.display()),
+                None => println!("the command line is valid"),
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("chrome-sockets: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// Serves the gateway until Ctrl-C or SIGTERM.
-async fn serve(serve: Serve) -> io::Result<()> {
+fn serve(options: Options) -> io::Result<()> {
+    options.log_format.start();
+    block_on(serve_gateway(check_manifests(options)?))
+}
+
+async fn serve_gateway(options: Options) -> io::Result<()> {
     // Before the first output: a program that waits for it may send a signal at once.
     let end = end_signal()?;
-    let registry = registry();
-    let policy = Policy {
-        manifest: serve.manifest,
-        dev: serve.dev,
-        token: serve.token,
-        send_budget: Some(serve.send_budget.saturating_mul(MIB)),
-    };
-    for warning in policy.check()? {
+    let settings = options.settings();
+    let registry = registry(settings.limits.write_quota);
+    for warning in &options.warnings {
         log::warn!("{warning}");
     }
-    let is_restricted = policy.manifest.is_none() && !policy.dev;
-    let mut origins = Origins::default();
-    origins.extend(serve.origin);
-    if serve.any_origin {
-        origins.allow_any();
-    }
-    let gateway = Gateway::listen(serve.listen, &registry, policy, origins)?;
+    let is_restricted = settings.policy.manifest.is_none() && !settings.policy.dev;
+    let gateway = Gateway::listen(options.listen, &registry, settings)?;
     let address = gateway.local_addr();
     println!("listening on {address}");
     // To standard output only: the URL contains the admin key, which must not go to a log.
@@ -93,14 +127,13 @@ async fn native_host(native: NativeHost) -> io::Result<()> {
             "native-host must be started by a browser, which passes the extension as an argument",
         ));
     };
-    let registry = registry();
+    let registry = registry(DEFAULT_WRITE_QUOTA);
     let policy = match &native.installed {
         Some(file) => host::install::policy(file, extension)?,
         None => Policy {
             manifest: native.manifest,
             dev: native.dev,
             token: None,
-            send_budget: None,
         },
     };
     let (input, output) = (io::stdin(), io::stdout());
@@ -134,13 +167,14 @@ fn uninstall(uninstall: &Uninstall) -> io::Result<()> {
     Ok(())
 }
 
-/// A registry in which apps may only do what their manifests permit.
-fn registry() -> Addr<Registry> {
+/// A registry in which apps may only do what their manifests permit, and may queue this many bytes
+/// to send.
+fn registry(write_quota: usize) -> Addr<Registry> {
     Registry::new()
         .permissions(Permissions::none())
         // Sessions enforce the quota of their clients. The registry also counts sends of previous
         // clients, so its quota is larger.
-        .write_quota(2 * DEFAULT_WRITE_QUOTA)
+        .write_quota(write_quota.saturating_mul(2))
         .start()
 }
 

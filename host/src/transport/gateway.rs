@@ -22,25 +22,24 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use crate::access::admin_key::AdminKey;
-use crate::access::origins::Origins;
 use crate::access::peers::{PeerSlot, Peers};
 use crate::access::policy::{PeerIdentity, Policy};
 use crate::access::request_head;
 use crate::access::request_head::{Requested, WebSocketRequest};
 use crate::access::wrong_tokens::WrongTokens;
 use crate::excerpt::for_log;
-use crate::limits::{CLIENTS, HANDSHAKE_TIMEOUT};
 use crate::protocol::close_reason::{CloseReason, Code};
 use crate::sessions::budget::ReceiveBudget;
 use crate::sessions::directory::SessionDirectory;
+use crate::settings::Settings;
 use crate::transport::io::Io;
 use crate::transport::{static_files, web_socket};
 
 /// A WebSocket gateway to a [`Registry`], which also serves the admin page.
 ///
 /// It answers only to `localhost` and IP addresses. Clients that are not pages may connect, and
-/// so may the gateway's own page and the pages of [`Origins`]; all of them must show the token if
-/// the [`Policy`] has one. Apps cannot connect to the gateway's port.
+/// so may the gateway's own page and the pages of its [`Origins`](crate::Origins); all of them must
+/// show the token if the [`Policy`] has one. Apps cannot connect to the gateway's port.
 #[derive(derive_more::Debug)]
 pub struct Gateway {
     #[debug(skip)]
@@ -54,7 +53,6 @@ pub struct Gateway {
 #[derive(Clone)]
 struct Shared {
     directory: SessionDirectory,
-    origins: Rc<Origins>,
     /// The only app of this gateway, an extension. Such a gateway serves no page.
     extension: Option<AppId>,
     connections: Peers,
@@ -66,9 +64,6 @@ struct Shared {
     key: Rc<AdminKey>,
     address: SocketAddr,
 }
-
-/// The most connections, including those that are not clients yet.
-const CONNECTIONS: usize = 256;
 
 /// The most rejected connections at once that still receive the reason.
 const REJECTIONS: usize = 64;
@@ -94,15 +89,9 @@ impl Gateway {
     pub fn listen(
         address: SocketAddr,
         registry: &Addr<Registry>,
-        policy: Policy,
-        origins: Origins,
+        settings: Settings,
     ) -> io::Result<Self> {
-        if !address.ip().is_loopback() && policy.token.is_none() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "other machines can reach this address: set a token, which clients must show",
-            ));
-        }
+        settings.policy.check_address(address)?;
         let key = Rc::new(AdminKey::new()?);
         let listener = TokioNetwork
             .listen(address, BACKLOG)
@@ -114,12 +103,11 @@ impl Gateway {
             address,
             listener,
             shared: Shared {
-                directory: SessionDirectory::new(registry.clone(), policy, CLIENTS),
-                origins: Rc::new(origins),
                 extension: None,
-                connections: Peers::new(CONNECTIONS),
+                connections: Peers::new(settings.limits.connections),
                 rejections: Peers::new(REJECTIONS),
-                lingering: Peers::new(CONNECTIONS),
+                lingering: Peers::new(settings.limits.connections),
+                directory: SessionDirectory::new(registry.clone(), settings),
                 wrong_tokens: Rc::default(),
                 key,
                 address,
@@ -138,7 +126,11 @@ impl Gateway {
         extension: &AppId,
     ) -> io::Result<Self> {
         let address = (Ipv4Addr::LOCALHOST, 0).into();
-        let mut gateway = Self::listen(address, registry, policy, Origins::default())?;
+        let settings = Settings {
+            policy,
+            ..Settings::default()
+        };
+        let mut gateway = Self::listen(address, registry, settings)?;
         gateway.shared.extension = Some(extension.clone());
         Ok(gateway)
     }
@@ -173,7 +165,9 @@ impl Gateway {
                     if let Err(error) = stream.set_nodelay(true) {
                         log::debug!("cannot set TCP_NODELAY: {error}");
                     }
-                    let budget = ReceiveBudget::new(self.shared.directory.memory());
+                    let directory = &self.shared.directory;
+                    let limits = directory.settings().limits;
+                    let budget = ReceiveBudget::new(directory.memory(), limits);
                     let peer = peer.ip().to_canonical();
                     let io = Io::new(stream, budget, peer, self.shared.lingering.clone());
                     self.shared.serve_http(io, peer);
@@ -228,6 +222,7 @@ impl Shared {
         };
         let slot = Rc::new(Cell::new(slot));
         let shared = self.clone();
+        let limit = self.directory.settings().limits.handshake_timeout;
         actix_rt::spawn(async move {
             let service = service_fn(|request| {
                 let response = shared.respond(request, peer, &slot);
@@ -235,12 +230,12 @@ impl Shared {
             });
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(HANDSHAKE_TIMEOUT)
+                .header_read_timeout(limit)
                 .max_buf_size(REQUEST_HEAD)
                 .serve_connection(TokioIo::new(io), service)
                 .with_upgrades();
             // The timeout also bounds how long the client takes to read the response.
-            match tokio::time::timeout(HANDSHAKE_TIMEOUT, served).await {
+            match tokio::time::timeout(limit, served).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => log::debug!("a request failed: {}", for_log(&error.to_string())),
                 Err(_) => log::debug!("a request took too long"),
@@ -374,13 +369,14 @@ impl Shared {
         if socket.is_admin {
             return Ok((slot, None));
         }
+        let settings = self.directory.settings();
         let apps = match &self.extension {
             Some(_) => None,
             None => socket
-                .allowed_apps(&self.origins)
+                .allowed_apps(&settings.origins)
                 .map_err(|refusal| CloseReason::new(Code::Origin, refusal))?,
         };
-        let policy = self.directory.policy();
+        let policy = &settings.policy;
         if policy.token.is_some() {
             let source = (peer, origin.clone());
             // Before the comparison, so that waiting attempts learn nothing about their token.

@@ -9,6 +9,7 @@ mod admin;
 mod bounds;
 mod browser;
 mod client;
+mod config;
 mod connecting;
 mod credit;
 mod fuzz_corpus;
