@@ -17,11 +17,13 @@ mod protocol;
 pub mod service;
 mod sessions;
 mod settings;
+mod traffic;
 mod transport;
 
 pub use crate::access::origins::{OriginError, Origins};
 pub use crate::access::policy::Policy;
 pub use crate::limits::Limits;
 pub use crate::settings::Settings;
+pub use crate::transport::control::Control;
 pub use crate::transport::gateway::Gateway;
 pub use crate::transport::native::{calling_extension, native_messaging};

@@ -7,21 +7,19 @@ use std::future::Future;
 use std::io;
 use std::process::ExitCode;
 
-use actix::Addr;
+use chrome_sockets::Shutdown;
 use chrome_sockets::tcp::DEFAULT_WRITE_QUOTA;
-use chrome_sockets::{Permissions, Registry, Shutdown};
 use chrome_sockets_host::install::{Install, Uninstall};
-use chrome_sockets_host::service::{LogFormat, Options, OptionsError};
-use chrome_sockets_host::{self as host, Gateway, Policy};
+use chrome_sockets_host::service::{self, LogFormat, Options, OptionsError};
+use chrome_sockets_host::{self as host, Policy};
 use clap::Parser;
 use cli::{Arguments, Command, NativeHost};
-use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Serve(given) => match (load_options(), given.check_config) {
             (Ok(options), false) => serve(options),
-            (options, true) => return check_config(&options.and_then(check_manifests)),
+            (options, true) => return check_config(options),
             (Err(error), false) => Err(error),
         },
         Command::NativeHost(native) => {
@@ -55,24 +53,22 @@ fn block_on(work: impl Future<Output = io::Result<()>>) -> io::Result<()> {
     actix_rt::System::new().block_on(work)
 }
 
+/// The arguments behind `serve`.
+fn serve_arguments() -> Vec<OsString> {
+    std::env::args_os().skip(2).collect()
+}
+
 /// The options of `serve`, from the arguments behind its name and from the configuration file.
 fn load_options() -> io::Result<Options> {
-    let arguments: Vec<OsString> = std::env::args_os().skip(2).collect();
-    Options::load(&arguments).map_err(|error| match error {
+    Options::load(&serve_arguments()).map_err(|error| match error {
         OptionsError::CommandLine(error) => error.exit(),
         error @ OptionsError::Invalid(_) => io::Error::new(io::ErrorKind::InvalidInput, error),
     })
 }
 
-/// Adds the warnings about manifests to those of the options.
-fn check_manifests(mut options: Options) -> io::Result<Options> {
-    let warnings = options.settings().policy.check()?;
-    options.warnings.extend(warnings);
-    Ok(options)
-}
-
 /// Prints whether the options are valid.
-fn check_config(checked: &io::Result<Options>) -> ExitCode {
+fn check_config(options: io::Result<Options>) -> ExitCode {
+    let checked = options.and_then(|mut options| options.check_manifests().map(|()| options));
     match checked {
         Ok(options) => {
             for warning in &options.warnings {
@@ -91,32 +87,10 @@ fn check_config(checked: &io::Result<Options>) -> ExitCode {
     }
 }
 
-/// Serves the gateway until Ctrl-C or SIGTERM.
+/// Serves the gateway until a signal.
 fn serve(options: Options) -> io::Result<()> {
     options.log_format.start();
-    block_on(serve_gateway(check_manifests(options)?))
-}
-
-async fn serve_gateway(options: Options) -> io::Result<()> {
-    // Before the first output: a program that waits for it may send a signal at once.
-    let end = end_signal()?;
-    let settings = options.settings();
-    let registry = registry(settings.limits.write_quota);
-    for warning in &options.warnings {
-        log::warn!("{warning}");
-    }
-    let is_restricted = settings.policy.manifest.is_none() && !settings.policy.dev;
-    let gateway = Gateway::listen(options.listen, &registry, settings)?;
-    let address = gateway.local_addr();
-    println!("listening on {address}");
-    // To standard output only: the URL contains the admin key, which must not go to a log.
-    println!("Admin page: {}", gateway.admin_url());
-    if is_restricted {
-        println!("without --manifest or --dev apps may neither listen nor connect");
-    }
-    gateway.run(end).await;
-    stop(&registry).await;
-    Ok(())
+    block_on(service::serve(options, serve_arguments()))
 }
 
 /// Serves one extension until the browser ends it.
@@ -127,7 +101,7 @@ async fn native_host(native: NativeHost) -> io::Result<()> {
             "native-host must be started by a browser, which passes the extension as an argument",
         ));
     };
-    let registry = registry(DEFAULT_WRITE_QUOTA);
+    let registry = service::registry(DEFAULT_WRITE_QUOTA);
     let policy = match &native.installed {
         Some(file) => host::install::policy(file, extension)?,
         None => Policy {
@@ -137,9 +111,10 @@ async fn native_host(native: NativeHost) -> io::Result<()> {
         },
     };
     let (input, output) = (io::stdin(), io::stdout());
-    let end = end_signal()?;
+    let end = service::end_signal()?;
     host::native_messaging(input, output, extension, &registry, policy, end).await?;
-    stop(&registry).await;
+    // An error means that the registry has ended, and its sockets with it.
+    let _ = registry.send(Shutdown).await;
     // Returning would wait for the thread that reads standard input.
     std::process::exit(0)
 }
@@ -165,32 +140,4 @@ fn uninstall(uninstall: &Uninstall) -> io::Result<()> {
         println!("there was nothing to remove");
     }
     Ok(())
-}
-
-/// A registry in which apps may only do what their manifests permit, and may queue this many bytes
-/// to send.
-fn registry(write_quota: usize) -> Addr<Registry> {
-    Registry::new()
-        .permissions(Permissions::none())
-        // Sessions enforce the quota of their clients. The registry also counts sends of previous
-        // clients, so its quota is larger.
-        .write_quota(write_quota.saturating_mul(2))
-        .start()
-}
-
-async fn stop(registry: &Addr<Registry>) {
-    // An error means that the registry has ended, and its sockets with it.
-    let _ = registry.send(Shutdown).await;
-}
-
-/// Completes at Ctrl-C or SIGTERM.
-fn end_signal() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
 }

@@ -1,9 +1,10 @@
 //! The options of `serve`, from the command line and a configuration file.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fs, io};
 
 use clap::builder::NonEmptyStringValueParser;
@@ -75,6 +76,23 @@ pub struct Options {
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub token: Option<String>,
 
+    /// Answer /healthz, /readyz and /metrics (for Prometheus) at this address; a port alone means
+    /// 127.0.0.1, and no value means 127.0.0.1:9787.
+    #[arg(long, value_name = "[ADDR:]PORT", num_args = 0..=1, default_missing_value = "9787")]
+    #[arg(value_parser = metrics_address, help_heading = "Service")]
+    pub metrics_listen: Option<SocketAddr>,
+
+    /// How long SIGTERM waits for the connections of apps to end, in seconds. Then they are ended.
+    /// A second SIGTERM, or Ctrl-C, ends them at once. 0 to 86400.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 30,
+        help_heading = "Service"
+    )]
+    #[arg(value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub drain_deadline: u64,
+
     /// The format of the log on standard error.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
     #[arg(help_heading = "Service")]
@@ -129,6 +147,42 @@ impl Options {
         Ok(options)
     }
 
+    /// How long a drain may take.
+    pub(crate) fn drain_deadline(&self) -> Duration {
+        Duration::from_secs(self.drain_deadline)
+    }
+
+    /// Reads and checks all manifests, and adds the warnings about them. Blocks for up to 5
+    /// seconds.
+    ///
+    /// # Errors
+    /// `InvalidInput`, with a line for each invalid file.
+    pub fn check_manifests(&mut self) -> io::Result<()> {
+        self.warnings.extend(self.settings().policy.check()?);
+        Ok(())
+    }
+
+    /// Sets what cannot change at run time to the values of the running host. Returns the names of
+    /// the flags that differed.
+    pub(crate) fn keep_fixed(&mut self, running: &Options) -> Vec<&'static str> {
+        let mut differ = Vec::new();
+        macro_rules! keep {
+            ($($name:literal $($field:ident).+;)*) => {
+                $(if self.$($field).+ != running.$($field).+ {
+                    differ.push($name);
+                    self.$($field).+ = running.$($field).+;
+                })*
+            };
+        }
+        keep! {
+            "listen" listen;
+            "metrics-listen" metrics_listen;
+            "log-format" log_format;
+            "write-quota" limits.write_quota;
+        }
+        differ
+    }
+
     /// Checks what depends on several options.
     fn check(&self) -> Result<(), String> {
         if self.any_origin && self.token.is_none() {
@@ -165,6 +219,15 @@ impl Options {
     }
 }
 
+/// Parses an address, or a port of this machine.
+fn metrics_address(text: &str) -> Result<SocketAddr, String> {
+    let port = text
+        .parse()
+        .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let address = port.or_else(|_| text.parse());
+    address.map_err(|_| "it is neither a port nor an address with a port".to_owned())
+}
+
 /// The arguments of a configuration file, without flags that the command line or the environment
 /// has. Adds warnings about the file.
 fn file_arguments(
@@ -191,4 +254,54 @@ fn file_arguments(
     };
     let entries = entries.into_iter().filter(|entry| !is_given(&entry.id));
     Ok(entries.flat_map(|entry| entry.arguments).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+
+    fn load(arguments: &[&str]) -> Result<Options, OptionsError> {
+        let arguments: Vec<_> = arguments.iter().map(OsString::from).collect();
+        Options::load(&arguments)
+    }
+
+    #[test]
+    fn metrics_are_for_this_machine_unless_an_address_is_given() {
+        for (arguments, address) in [
+            (&["--dev"][..], None),
+            (&["--metrics-listen", "--dev"], Some("127.0.0.1:9787")),
+            (&["--metrics-listen"], Some("127.0.0.1:9787")),
+            (&["--metrics-listen", "9000"], Some("127.0.0.1:9000")),
+            (&["--metrics-listen=[::]:9000"], Some("[::]:9000")),
+        ] {
+            let options = load(arguments).expect("valid options");
+            let expected = address.map(|it| it.parse().expect("an address"));
+            assert_eq!(options.metrics_listen, expected, "{arguments:?}");
+        }
+        for wrong in ["", "localhost", "127.0.0.1", "65536", "127.0.0.1:x"] {
+            let flag = format!("--metrics-listen={wrong}");
+            assert!(load(&[&flag]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn switches_can_be_switched_off() {
+        for (arguments, is_dev) in [
+            (&[][..], false),
+            (&["--dev"], true),
+            (&["--dev=true"], true),
+            (&["--dev=false"], false),
+        ] {
+            let options = load(arguments).expect("valid options");
+            assert_eq!(options.dev, is_dev, "{arguments:?}");
+        }
+        assert!(load(&["--dev", "false"]).is_err(), "it needs the sign");
+    }
+
+    #[test]
+    fn the_default_limits_are_those_of_the_library() {
+        let options = load(&[]).expect("valid options");
+        assert_eq!(options.limits.limits(), Limits::default());
+    }
 }

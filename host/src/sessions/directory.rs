@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Addr, WeakAddr};
@@ -30,6 +31,9 @@ use crate::sessions::session::Session;
 use crate::sessions::state::SessionContext;
 use crate::sessions::stats::{Counters, SocketStats};
 use crate::settings::Settings;
+use crate::traffic::Traffic;
+
+mod reload;
 
 /// What the host sends as its name and version.
 const HOST_NAME: &str = concat!("chrome-sockets/", env!("CARGO_PKG_VERSION"));
@@ -42,6 +46,7 @@ struct Inner {
     registry: Addr<Registry>,
     /// Replaced as a whole, so that each client sees one version.
     settings: RefCell<Rc<Settings>>,
+    traffic: Arc<Traffic>,
     files: FileReader,
     /// Identifies this run of the host.
     instance: String,
@@ -64,6 +69,8 @@ struct Inner {
 }
 
 struct AppEntry {
+    /// Its client has sent the manifest that is in force.
+    has_client_manifest: bool,
     socket_stats: Rc<RefCell<SocketStats>>,
     /// The memory of its sockets.
     socket_charge: Rc<RefCell<Charge>>,
@@ -97,6 +104,7 @@ impl SessionDirectory {
         SessionDirectory(Rc::new(Inner {
             registry,
             settings: RefCell::new(Rc::new(settings)),
+            traffic: Arc::default(),
             slots: Peers::new(limits.clients),
             memory: MemoryBudget::new(&limits),
             send_budget: SendBudget::new(&limits),
@@ -119,6 +127,18 @@ impl SessionDirectory {
 
     pub(crate) fn memory(&self) -> &MemoryBudget {
         &self.0.memory
+    }
+
+    pub(crate) fn send_budget(&self) -> &SendBudget {
+        &self.0.send_budget
+    }
+
+    pub(crate) fn traffic(&self) -> &Arc<Traffic> {
+        &self.0.traffic
+    }
+
+    pub(crate) fn client_count(&self) -> usize {
+        self.0.slots.count()
     }
 
     pub(crate) fn log_limiter(&self) -> &LogLimiter {
@@ -177,7 +197,9 @@ impl SessionDirectory {
                     socket_stats: Rc::default(),
                     socket_charge: Rc::new(RefCell::new(self.0.memory.charge())),
                     sink: None,
+                    has_client_manifest: false,
                 });
+                entry.has_client_manifest = settings.policy.client_manifest(&hello).is_some();
                 (entry.socket_stats.clone(), entry.socket_charge.clone())
             };
             Session::start(SessionContext {
@@ -198,6 +220,10 @@ impl SessionDirectory {
             .map_err(|error| CloseReason::new(Code::Stopping, error))?;
         if let Some(entry) = self.0.apps.borrow_mut().get_mut(&id) {
             entry.sink = Some(session.sink());
+        }
+        if !Rc::ptr_eq(&settings, &self.settings()) {
+            // A reload did not see the app yet.
+            self.reload_permissions(&id).await;
         }
         if log_limiter.allows() {
             let client = hello.client.as_ref().map_or("", |client| &client.0);

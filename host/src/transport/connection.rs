@@ -12,6 +12,7 @@ use crate::protocol::frame::Encoding;
 use crate::sessions::directory::SessionDirectory;
 use crate::sessions::frame_handler::FrameHandler;
 use crate::sessions::turn::Turn;
+use crate::traffic::Traffic;
 
 /// Why a connection ends; `None` if the client disconnected.
 pub(crate) type Closed = Option<CloseReason>;
@@ -48,7 +49,7 @@ pub(crate) async fn run(
     session: &impl FrameHandler,
 ) -> Closed {
     tokio::select! {
-        result = pass_frames(connection, limits, welcome, session) => {
+        result = pass_frames(connection, directory.traffic(), limits, welcome, session) => {
             let Err(closed) = result;
             closed
         }
@@ -58,17 +59,18 @@ pub(crate) async fn run(
 
 async fn pass_frames(
     connection: &mut impl Connection,
+    traffic: &Traffic,
     limits: &Limits,
     welcome: Bytes,
     session: &impl FrameHandler,
 ) -> Result<Infallible, Closed> {
-    send(connection, limits, welcome).await?;
+    send(connection, traffic, limits, welcome).await?;
     let ping_interval = limits.ping_interval();
     let mut pings = interval_at(Instant::now() + ping_interval, ping_interval);
     let mut turn = Turn::new();
     loop {
         while let Some(frame) = session.next_frame().map_err(Some)? {
-            send(connection, limits, frame).await?;
+            send(connection, traffic, limits, frame).await?;
         }
         if turn.is_over() {
             // Other clients and the sockets run before this client's next turn.
@@ -79,6 +81,7 @@ async fn pass_frames(
             biased;
             frame = connection.receive(), if session.is_ready() => {
                 let (encoding, bytes) = frame?;
+                traffic.frames_received.add(1);
                 session.receive(encoding, bytes, &mut turn).map_err(Some)?;
             }
             () = async {}, if session.has_work() => session.process(&mut turn).map_err(Some)?,
@@ -91,9 +94,11 @@ async fn pass_frames(
 
 async fn send(
     connection: &mut impl Connection,
+    traffic: &Traffic,
     limits: &Limits,
     frame: Bytes,
 ) -> Result<(), Closed> {
+    traffic.frames_sent.add(1);
     let sent = timeout(limits.idle_timeout, connection.send(frame)).await;
     sent.unwrap_or_else(|_| Err(Some(too_slow())))
 }

@@ -7,6 +7,7 @@ use chrome_sockets::AppId;
 use futures::{SinkExt, StreamExt};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -58,11 +59,16 @@ pub(crate) async fn serve(
             socket.last_received = Instant::now();
             let welcome = session.welcome.clone();
             let closed = run(&mut socket, directory, &limits, welcome, &session.session).await;
+            let code = closed.as_ref().map(|reason| reason.code);
+            directory.traffic().count_closed(code);
             log_close(&closed, Some(session.app()), log_limiter);
             // The client learns the reason while its app is being suspended.
             tokio::join!(session.close(), socket.close(&closed));
         }
         Err(closed) => {
+            if let Some(reason) = &closed {
+                directory.traffic().count_refused(reason.code);
+            }
             log_close(&closed, None, log_limiter);
             socket.close(&closed).await;
         }
@@ -186,7 +192,13 @@ impl Connection for WebSocket {
                 }
                 Some(Ok(Message::Close(_)))
                 | None
-                | Some(Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_))) => {
+                | Some(Err(
+                    Error::ConnectionClosed
+                    | Error::AlreadyClosed
+                    | Error::Io(_)
+                    // A process that ends, or a page that is closed, breaks no rule.
+                    | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake),
+                )) => {
                     return Err(None);
                 }
                 Some(Err(error)) => return Err(Some(CloseReason::new(Code::BadFrame, error))),

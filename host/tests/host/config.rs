@@ -85,6 +85,7 @@ fn every_flag_can_stand_in_the_file() {
             "origin" => r#"["https://a.example", "https://b.example=app-a,app-b"]"#.to_owned(),
             "token" => r#""a \"secret\" = --token""#.to_owned(),
             "log-format" => r#""json""#.to_owned(),
+            "metrics-listen" => "9787".to_owned(),
             _ => range(&help).expect("a range in the help").0.to_string(),
         };
         text += &format!("{name} = {value}\n");

@@ -16,8 +16,10 @@ mod fuzz_corpus;
 mod hostile;
 mod install;
 mod javascript;
+mod monitoring;
 mod native;
 mod reconnecting;
+mod service;
 mod starting;
 
 use std::net::SocketAddr;
