@@ -1,19 +1,22 @@
-//! The command line.
+//! The command line of the program `chrome-sockets`.
 
 use std::path::PathBuf;
 
-use chrome_sockets_host::install::{Install, Uninstall};
-use chrome_sockets_host::service::Options;
 use clap::{Args, Parser, Subcommand};
+
+use crate::install::{Install, Uninstall};
+use crate::service::Options;
 
 /// Lets web pages, extensions and Node open TCP sockets through chrome.sockets.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "chrome-sockets", version)]
 pub struct Arguments {
+    /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
+/// What the program does.
 #[derive(Subcommand)]
 pub enum Command {
     /// Serves pages and Node over WebSocket, and an admin page.
@@ -26,6 +29,7 @@ pub enum Command {
     Uninstall(Uninstall),
 }
 
+/// The options of `native-host`.
 #[derive(Args)]
 pub struct NativeHost {
     /// What the extension may do: a manifest.json, or a folder with EXTENSION.json for each.

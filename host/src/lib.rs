@@ -6,6 +6,7 @@
 
 mod access;
 mod admin;
+pub mod cli;
 mod excerpt;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -1,7 +1,5 @@
 //! The program `chrome-sockets`: a command line around the library `chrome_sockets_host`.
 
-mod cli;
-
 use std::ffi::OsString;
 use std::future::Future;
 use std::io;
@@ -9,11 +7,11 @@ use std::process::ExitCode;
 
 use chrome_sockets::Shutdown;
 use chrome_sockets::tcp::DEFAULT_WRITE_QUOTA;
+use chrome_sockets_host::cli::{Arguments, Command, NativeHost};
 use chrome_sockets_host::install::{Install, Uninstall};
 use chrome_sockets_host::service::{self, LogFormat, Options, OptionsError};
 use chrome_sockets_host::{self as host, Policy};
 use clap::Parser;
-use cli::{Arguments, Command, NativeHost};
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {

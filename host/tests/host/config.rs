@@ -39,7 +39,7 @@ fn check(text: &str) -> (Option<i32>, String, String) {
 }
 
 /// The flags of `serve` with their help.
-fn flags() -> Vec<(String, String)> {
+pub fn flags() -> Vec<(String, String)> {
     let help = run(&["--help"]).stdout;
     let help = String::from_utf8(help).expect("UTF-8");
     let mut flags: Vec<(String, String)> = Vec::new();

@@ -12,6 +12,7 @@ mod client;
 mod config;
 mod connecting;
 mod credit;
+mod deploy;
 mod fuzz_corpus;
 mod hostile;
 mod install;

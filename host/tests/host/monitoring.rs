@@ -1,9 +1,13 @@
 //! `/healthz`, `/readyz` and `/metrics`, and what hostile requests do to them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::net::SocketAddr;
+use std::process::Command;
 
 use serde_json::json;
+use support::process::Program;
+use support::programs::has;
 use support::within;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -306,5 +310,24 @@ async fn clients_that_are_rejected_before_the_hello_are_counted() {
         .expect("a handshake");
     assert_eq!(close_code(&mut socket).await, "forbidden");
     wait_for(address, "refused_total{reason=\"forbidden\"}", 1.0).await;
+    host.expect_success();
+}
+
+#[actix_rt::test]
+async fn prometheus_accepts_the_metrics() {
+    if !has("promtool", "--help", "check metrics") {
+        return;
+    }
+    let (host, address) = monitored(&["--dev"]);
+    let client = Client::connect(&host, "a").await;
+    let (_, text) = get(address, "/metrics").await;
+    let mut promtool = Program::start(Command::new("promtool").args(["check", "metrics"]));
+    let mut input = promtool.stdin();
+    input.write_all(text.as_bytes()).expect("it reads");
+    drop(input);
+    let ended = promtool.ended();
+    assert!(ended.status.success(), "{}\n{text}", ended.stderr);
+    assert_eq!(ended.stderr, "", "{text}");
+    client.disconnect();
     host.expect_success();
 }
