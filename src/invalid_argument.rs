@@ -62,6 +62,8 @@ invalid_arguments! {
     PortOutOfRange: "port", "outside 0–65535";
     PeerPortOutOfRange: "peer_port", "outside 0–65535";
     BacklogBelowOne: "backlog", "below 1";
+    ScopeMissing: "endpoint", "a link-local address without its interface";
+    ScopeNotAllowed: "endpoint", "a scope id at an address that is not link-local";
     Ipv6OnlyForIpv4: "ipv6_only", "set for an IPv4 address";
     ConnectTimeoutZero: "timeout", "zero; `None` means no timeout";
     UserTimeoutTooLong: "user_timeout", "longer than 2³¹ − 1 ms";

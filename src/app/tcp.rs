@@ -7,11 +7,13 @@ use crate::answer::Answer;
 use crate::app::caller::Caller;
 use crate::app::event::OnEvent;
 use crate::ids::ClientSocketId;
+#[cfg(feature = "tls")]
+use crate::tcp::SecureAsServer;
 use crate::tcp::{
     ClientSocket, Close, Connect, ConnectOptions, ConnectTo, Create, CreateInfo, Disconnect,
     DnsQueryType, GetInfo, GetSocket, GetSockets, ReceiveErrorInfo, ReceiveInfo, Reset, Secure,
-    SecureOptions, Send, SendInfo, SetKeepAlive, SetNoDelay, SetPaused, SetTimeouts, ShutdownWrite,
-    SocketInfo, SocketProperties, Timeouts, Update,
+    SecureOptions, Send, SendInfo, SetKeepAlive, SetListeners, SetNoDelay, SetPaused, SetTimeouts,
+    ShutdownWrite, SocketInfo, SocketListeners, SocketProperties, Timeouts, Update,
 };
 
 /// `chrome.sockets.tcp`: the client sockets of an [`App`](crate::App),
@@ -126,6 +128,32 @@ impl Tcp {
             .call(|app| SetTimeouts::new(app, socket_id, timeouts))
     }
 
+    /// Beyond Chrome: the events of this socket go to `listeners` from now on, and not
+    /// to the app's listeners; `None` gives it back to those. The listeners may be in
+    /// any arbiter. Those of the socket's own arbiter
+    /// ([`LocalArbiter`](crate::LocalArbiter)) get data without a change of threads.
+    ///
+    /// Windows, pauses, order and redelivery are as with the app's listeners. Events in
+    /// flight stay with the listeners that they were sent to, and the new listeners get
+    /// nothing before those are handled, or after [`PAUSE_GRACE`](crate::PAUSE_GRACE).
+    /// Events that wait for a listener go to the new ones. An accepted client is
+    /// paused: listeners that are set before its first `setPaused(false)` miss nothing.
+    ///
+    /// The listeners stay, also for later connections of the socket, until others are
+    /// set, the socket is closed, or the app is suspended. A
+    /// [handover](crate::handover) does not carry them: the next process sets its own.
+    /// The socket holds the addresses, so an actor without another address ends with
+    /// them. [`SocketListeners::when_dead`] says what happens if a listener dies.
+    pub fn set_listeners(
+        &self,
+        socket_id: ClientSocketId,
+        listeners: impl Into<Option<SocketListeners>>,
+    ) -> Answer<()> {
+        let listeners = listeners.into();
+        self.caller
+            .call(|app| SetListeners::new(app, socket_id, listeners))
+    }
+
     /// `tcp.connect`: connects to a host name or an IP address. A name is resolved
     /// outside the actor's thread; a name that is not ASCII by its ASCII form
     /// (UTS 46). A socket that is not paused receives at once. `close` and `disconnect` end the attempt,
@@ -187,15 +215,18 @@ impl Tcp {
     /// - [`CONNECTION_TIMED_OUT`](crate::NetError::CONNECTION_TIMED_OUT): the timeout
     ///   has elapsed. A look-up that is running keeps its place until the resolver
     ///   answers ([`LOOKUPS_OF_APP`](crate::tcp::LOOKUPS_OF_APP)).
-    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): the timeout is zero,
-    ///   or a link-local address has no scope.
+    /// - [`Error::InvalidArgument`](crate::Error::InvalidArgument): a timeout of zero
+    ///   ([`ConnectTimeoutZero`](crate::InvalidArgument::ConnectTimeoutZero)), a
+    ///   link-local address without a scope
+    ///   ([`ScopeMissing`](crate::InvalidArgument::ScopeMissing)), or a scope at another
+    ///   address ([`ScopeNotAllowed`](crate::InvalidArgument::ScopeNotAllowed)).
     /// - [`ADDRESS_INVALID`](crate::NetError::ADDRESS_INVALID): the local address is
     ///   not one of this machine, or no address of the host has its family; there is
     ///   no such interface.
     /// - [`ADDRESS_IN_USE`](crate::NetError::ADDRESS_IN_USE): another socket has the
     ///   local port.
     /// - [`NOT_IMPLEMENTED`](crate::NetError::NOT_IMPLEMENTED): a local address on a
-    ///   network that cannot choose it, such as the scripted one.
+    ///   network of your own that cannot choose it.
     pub fn connect_to(
         &self,
         socket_id: ClientSocketId,
@@ -329,6 +360,53 @@ impl Tcp {
         self.caller.call(|app| Secure::new(app, socket_id, options))
     }
 
+    /// Beyond Chrome: encrypts the connection of a paused socket by TLS, as its
+    /// server. That is STARTTLS: the peer asks for TLS in the protocol of the app, on a
+    /// connection that was accepted without it. (For connections that are encrypted from
+    /// their start, see [`TcpServer::set_tls`](crate::TcpServer::set_tls).) A socket that
+    /// has connected may be the server of TLS too.
+    ///
+    /// The order of the calls is: await `setPaused(true)`, after whose answer no handler is
+    /// called; send the protocol's reply, such as `220 go ahead`, which leaves unencrypted; call
+    /// this; resume when it has answered. **Discard everything that was received behind the
+    /// peer's command**: it was not encrypted, so anybody on the way may have inserted it
+    /// (CVE-2011-0411). Encrypted input is read by TLS only.
+    ///
+    /// Otherwise it is as [`secure`](Self::secure): earlier sends are sent unencrypted before
+    /// the handshake, and later ones wait and are sent encrypted. The limit of
+    /// [`tls::Server::handshakes`](crate::tls::Server::handshakes) does not count it: the
+    /// connection counts in the limits of its server socket.
+    ///
+    /// # Errors
+    /// After these errors the socket is as before:
+    /// - [`Error::SocketNotConnected`](crate::Error::SocketNotConnected): it is
+    ///   not connected, or one side of the connection has ended.
+    /// - [`InvalidArgument`](crate::Error::InvalidArgument): it is encrypted
+    ///   already, or is being encrypted.
+    ///
+    /// After these errors the socket is closed, its id is gone, no event is raised, and sends
+    /// that wait fail with the same error:
+    /// - [`FAILED`](crate::NetError::FAILED): the socket is not paused, or earlier data was
+    ///   not handled because its listener died.
+    /// - [`SSL_PROTOCOL_ERROR`](crate::NetError::SSL_PROTOCOL_ERROR): the peer does not use TLS.
+    /// - [`SSL_VERSION_OR_CIPHER_MISMATCH`](crate::NetError::SSL_VERSION_OR_CIPHER_MISMATCH)
+    ///   and the other errors of TLS, as in
+    ///   [`HandshakeErrorInfo`](crate::tcp_server::HandshakeErrorInfo).
+    /// - [`CONNECTION_CLOSED`](crate::NetError::CONNECTION_CLOSED) and
+    ///   [`CONNECTION_RESET`](crate::NetError::CONNECTION_RESET): the peer
+    ///   ended the connection.
+    /// - [`TIMED_OUT`](crate::NetError::TIMED_OUT): the handshake, with the sends before it, took
+    ///   longer than [`tls::Server::timeout`](crate::tls::Server::timeout).
+    #[cfg(feature = "tls")]
+    pub fn secure_as_server(
+        &self,
+        socket_id: ClientSocketId,
+        tls: crate::tls::Server,
+    ) -> Answer<()> {
+        self.caller
+            .call(|app| SecureAsServer::new(app, socket_id, tls))
+    }
+
     /// `tcp.send`: sends all of `data`, in the order of the calls, whether or not
     /// they are awaited. The answer means that the OS has accepted the data. An
     /// empty send succeeds with 0 bytes. A peer that has ended only its own side
@@ -392,6 +470,17 @@ impl Tcp {
     pub fn do_set_timeouts(&self, socket_id: ClientSocketId, timeouts: Timeouts) {
         self.caller
             .do_call(|app| SetTimeouts::new(app, socket_id, timeouts));
+    }
+
+    /// [`set_listeners`](Self::set_listeners) without an answer.
+    pub fn do_set_listeners(
+        &self,
+        socket_id: ClientSocketId,
+        listeners: impl Into<Option<SocketListeners>>,
+    ) {
+        let listeners = listeners.into();
+        self.caller
+            .do_call(|app| SetListeners::new(app, socket_id, listeners));
     }
 
     /// `tcp.getInfo`.

@@ -165,7 +165,7 @@ impl SocketTable {
             Command::Connect(target, reply) => self.connect(&socket, *target, reply),
             Command::Connected(attempt, result) => self.connect_finished(&socket, attempt, *result),
             Command::Secure(step) => match *step {
-                Secure::Start(options, reply) => self.start_securing(&socket, &options, reply),
+                Secure::Start(secure_as, reply) => self.start_securing(&socket, secure_as, reply),
                 Secure::Done(attempt, result) => self.secure_finished(&socket, attempt, result),
             },
             Command::Close(reply) => {
@@ -196,6 +196,12 @@ impl SocketTable {
                 let timers = self.timers.clone();
                 self.modify(&socket, reply, |state| {
                     state.set_timeouts(timeouts.checked()?, &timers);
+                    Ok(())
+                });
+            }
+            Command::SetListeners(own, reply) => {
+                self.modify(&socket, reply, |state| {
+                    state.set_own_listeners(own);
                     Ok(())
                 });
             }

@@ -131,7 +131,6 @@ impl SocketState {
                 Box::new(Outbound {
                     local: record.local,
                     host: record.host.into(),
-                    is_secured: false,
                 })
             });
             let meta = ConnectionMeta {
@@ -139,6 +138,8 @@ impl SocketState {
                 outbound,
                 connection_guard: from.connection_guard,
                 pinned_shard: None,
+                // Encrypted connections stay in their process.
+                is_encrypted: false,
             };
             let mut connection = Connection::new(from.stream, Box::new(meta));
             connection.read_side = match end.and_then(NetError::from_code) {

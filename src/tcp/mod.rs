@@ -15,6 +15,7 @@ mod messages;
 mod recovery;
 mod shards;
 mod socket;
+mod socket_listeners;
 mod types;
 
 use std::time::Duration;
@@ -25,20 +26,23 @@ pub(crate) use command::{AcceptNotifier, Command};
 pub(crate) use command_queue::CommandQueue;
 pub(crate) use connection::ConnectionMeta;
 pub(crate) use connection::connect::Target;
-pub(crate) use connection::secure::Secure as SecureStep;
+pub(crate) use connection::secure::{Secure as SecureStep, SecureAs};
 pub(crate) use connection::timeouts::closed_stream;
 pub(crate) use draining::{FlushCalls, ForceClose};
 pub use events::{ReceiveErrorInfo, ReceiveInfo};
 pub(crate) use handover::{Export, Inherited, InheritedConnection, Quiesce};
+#[cfg(feature = "tls")]
+pub use messages::SecureAsServer;
 pub use messages::{
     Close, Connect, ConnectTo, Create, Disconnect, GetInfo, GetSocket, GetSockets, Reset, Secure,
-    Send, SetKeepAlive, SetNoDelay, SetPaused, SetTimeouts, ShutdownWrite, Update,
+    Send, SetKeepAlive, SetListeners, SetNoDelay, SetPaused, SetTimeouts, ShutdownWrite, Update,
 };
 pub(crate) use shards::app_context::AppContext;
 pub(crate) use shards::id_table::IdTable;
 pub(crate) use shards::name_lookups::Lookups;
 pub(crate) use shards::placement::{AppShards, Shard};
 pub use socket::ClientSocket;
+pub use socket_listeners::{SocketListeners, WhenDead};
 pub use types::{
     ConnectOptions, CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, SecureOptions, SendInfo,
     SocketInfo, SocketProperties, Timeouts, TlsVersion, TlsVersionConstraints,

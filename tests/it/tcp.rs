@@ -19,6 +19,7 @@ mod properties;
 mod quota;
 mod receiving;
 mod sending;
+mod socket_listeners;
 mod user_timeout;
 
 use std::net::SocketAddr;

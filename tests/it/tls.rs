@@ -12,6 +12,7 @@ mod handover;
 mod limits;
 mod scripted_network;
 mod secure;
+mod secure_as_server;
 mod serving;
 mod states;
 mod suspended;

@@ -24,6 +24,7 @@ use crate::tcp::connection::write::PendingSend;
 use crate::tcp::connection::{Connection, ConnectionMeta, Link};
 use crate::tcp::events::ReceiveErrorInfo;
 use crate::tcp::socket::ClientSocket;
+use crate::tcp::socket_listeners::OwnListeners;
 use crate::tcp::{AcceptNotifier, DEFAULT_BUFFER_SIZE, SocketInfo, SocketProperties};
 
 pub(in crate::tcp) struct SocketState {
@@ -59,6 +60,8 @@ pub(in crate::tcp) struct SocketState {
     pub(in crate::tcp) ending: Ending,
     /// Only of a socket whose events have made listeners panic.
     pub(in crate::tcp) panics: Option<Box<Panics>>,
+    /// Only of a socket whose events do not go to the app's listeners.
+    pub(in crate::tcp) own: Option<Box<OwnListeners>>,
 }
 
 /// What the app has done with a socket that was accepted for it.
@@ -103,6 +106,7 @@ impl SocketState {
             connect_count: 0,
             ending: Ending::default(),
             panics: None,
+            own: None,
         }
     }
 
@@ -342,9 +346,15 @@ impl SocketState {
 
     /// Raises `onReceiveError` without a change of the state.
     pub(in crate::tcp) fn raise_receive_error(&mut self, result_code: NetError) {
+        if let Some(sink) = self.sink() {
+            return sink.end(result_code);
+        }
         let connect_count = self.connect_count;
         let socket = &self.socket;
-        let recipients = socket.app_shard().on_receive_error.recipients();
+        let recipients = match self.own_on_receive_error() {
+            None => socket.app_shard().on_receive_error.recipients(),
+            Some(own) => own.recipients(),
+        };
         let copies = FanOut::for_listeners(recipients.listeners.len());
         let sent = dispatch(&recipients.listeners, |probe| ReceiveErrorInfo {
             socket_id: socket.id(),
