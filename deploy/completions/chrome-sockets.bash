@@ -66,7 +66,7 @@ _chrome__sockets() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        chrome__subcmd__sockets__subcmd__help)
+        chrome__sockets__subcmd__help)
             opts="serve native-host install uninstall help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -80,7 +80,7 @@ _chrome__sockets() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        chrome__subcmd__sockets__subcmd__help__subcmd__help)
+        chrome__sockets__subcmd__help__subcmd__help)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -94,7 +94,7 @@ _chrome__sockets() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        chrome__subcmd__sockets__subcmd__help__subcmd__install)
+        chrome__sockets__subcmd__help__subcmd__install)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -108,7 +108,7 @@ _chrome__sockets() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        chrome__subcmd__sockets__subcmd__help__subcmd__native__subcmd__host)
+        chrome__sockets__subcmd__help__subcmd__native__subcmd__host)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -122,7 +122,7 @@ _chrome__sockets() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        chrome__subcmd__sockets__subcmd__help__subcmd__serve)
+        chrome__sockets__subcmd__help__subcmd__serve)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -136,7 +136,7 @@ _chrome__sockets() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        chrome__subcmd__sockets__subcmd__help__subcmd__uninstall)
+        chrome__sockets__subcmd__help__subcmd__uninstall)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -150,7 +150,7 @@ _chrome__sockets() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        chrome__subcmd__sockets__subcmd__install)
+        chrome__sockets__subcmd__install)
             opts="-h --extension --manifest --dev --copy-to --browser --user-data-dir --host-name --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -188,7 +188,7 @@ _chrome__sockets() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        chrome__subcmd__sockets__subcmd__native__subcmd__host)
+        chrome__sockets__subcmd__native__subcmd__host)
             opts="-h --manifest --dev --installed --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -210,7 +210,7 @@ _chrome__sockets() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        chrome__subcmd__sockets__subcmd__serve)
+        chrome__sockets__subcmd__serve)
             opts="-h --config --check-config --listen --manifest --dev --origin --any-origin --token --metrics-listen --drain-deadline --log-format --max-connections --max-clients --max-frame --frames-in-flight --window --write-quota --send-budget --shared-memory --max-calls --max-sockets --handshake-timeout --idle-timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -312,7 +312,7 @@ _chrome__sockets() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        chrome__subcmd__sockets__subcmd__uninstall)
+        chrome__sockets__subcmd__uninstall)
             opts="-h --extension --browser --user-data-dir --host-name --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

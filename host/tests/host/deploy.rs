@@ -156,7 +156,11 @@ fn generated() -> BTreeMap<String, Vec<u8>> {
         let mut text = Vec::new();
         let mut command = Arguments::command();
         clap_complete::generate(shell, &mut command, "chrome-sockets", &mut text);
-        files.insert(format!("completions/{name}"), text);
+        let text = String::from_utf8(text).expect("UTF-8");
+        // clap_complete 4.6 replaces a hyphen in the name of the program in two ways, so that its
+        // bash completions know no subcommand (clap-rs/clap#6421).
+        let text = text.replace("chrome__subcmd__sockets", "chrome__sockets");
+        files.insert(format!("completions/{name}"), text.into_bytes());
     }
     let folder = tempfile::tempdir().expect("a folder");
     clap_mangen::generate_to(Arguments::command(), folder.path()).expect("pages");
