@@ -12,8 +12,9 @@ use crate::tcp::SecureAsServer;
 use crate::tcp::{
     ClientSocket, Close, Connect, ConnectOptions, ConnectTo, Create, CreateInfo, Disconnect,
     DnsQueryType, GetInfo, GetSocket, GetSockets, ReceiveErrorInfo, ReceiveInfo, Reset, Secure,
-    SecureOptions, Send, SendInfo, SetKeepAlive, SetListeners, SetNoDelay, SetPaused, SetTimeouts,
-    ShutdownWrite, SocketInfo, SocketListeners, SocketProperties, Timeouts, Update,
+    SecureOptions, Send, SendInfo, SendQueueInfo, SetKeepAlive, SetListeners, SetNoDelay,
+    SetPaused, SetTimeouts, ShutdownWrite, SocketInfo, SocketListeners, SocketProperties, Timeouts,
+    Update,
 };
 
 /// `chrome.sockets.tcp`: the client sockets of an [`App`](crate::App),
@@ -37,6 +38,10 @@ pub struct Tcp {
     /// end without such data is raised at once, even if `onReceive` has no
     /// listener.
     pub on_receive_error: OnEvent<ReceiveErrorInfo>,
+    /// Beyond Chrome: the send queue of a socket has risen above its high-water mark,
+    /// or has fallen to its low-water mark ([`SocketProperties::send_marks`]).
+    /// [`SendQueueInfo`] describes when it is raised.
+    pub on_send_queue: OnEvent<SendQueueInfo>,
     caller: Caller,
 }
 
@@ -45,6 +50,7 @@ impl Tcp {
         Tcp {
             on_receive: OnEvent::new(caller.clone()),
             on_receive_error: OnEvent::new(caller.clone()),
+            on_send_queue: OnEvent::new(caller.clone()),
             caller,
         }
     }
@@ -55,7 +61,8 @@ impl Tcp {
     /// # Errors
     /// No socket is created then.
     /// [`InvalidArgument`](crate::Error::InvalidArgument) for a name
-    /// above [`MAX_NAME`](crate::MAX_NAME) bytes.
+    /// above [`MAX_NAME`](crate::MAX_NAME) bytes, a send limit of zero, and a low-water
+    /// mark above the high-water mark.
     /// [`TooManySockets`](crate::Error::TooManySockets) if the app has as many
     /// sockets as its limits allow.
     pub fn create(&self, properties: SocketProperties) -> Answer<CreateInfo> {
@@ -66,7 +73,8 @@ impl Tcp {
     ///
     /// # Errors
     /// [`InvalidArgument`](crate::Error::InvalidArgument) for a name
-    /// above [`MAX_NAME`](crate::MAX_NAME) bytes; nothing changes then.
+    /// above [`MAX_NAME`](crate::MAX_NAME) bytes, a send limit of zero, and a low-water
+    /// mark above the high-water mark; nothing changes then.
     pub fn update(&self, socket_id: ClientSocketId, properties: SocketProperties) -> Answer<()> {
         self.caller
             .call(|app| Update::new(app, socket_id, properties))
@@ -419,7 +427,11 @@ impl Tcp {
     ///   error of the OS: part of `data` may have been sent, and every later send
     ///   fails with the same error.
     /// - [`WriteQuotaExceeded`](crate::Error::WriteQuotaExceeded): nothing was
-    ///   sent. A later call succeeds when the peers have read.
+    ///   sent. A later call succeeds when the peers have read. A socket of which
+    ///   nothing waits can send up to [`RESERVED_SEND`](crate::tcp::RESERVED_SEND)
+    ///   bytes beyond the quota, as far as the reserve has room.
+    /// - [`SendQueueFull`](crate::Error::SendQueueFull): the socket's own
+    ///   [limit](SocketProperties::send_limit) is reached; nothing was sent.
     pub fn send(&self, socket_id: ClientSocketId, data: impl Into<Bytes>) -> Answer<SendInfo> {
         self.caller
             .call(|app| Send::new(app, socket_id, data.into()))
@@ -439,6 +451,18 @@ impl Tcp {
     /// [`disconnect`](Self::disconnect) without an answer.
     pub fn do_disconnect(&self, socket_id: ClientSocketId) {
         self.caller.do_call(|app| Disconnect::new(app, socket_id));
+    }
+
+    /// [`reset`](Self::reset) without an answer.
+    pub fn do_reset(&self, socket_id: ClientSocketId) {
+        self.caller.do_call(|app| Reset::new(app, socket_id));
+    }
+
+    /// [`shutdown_write`](Self::shutdown_write) without an answer. `onReceiveError`
+    /// reports the end of the connection, whether or not the OS could send all of it.
+    pub fn do_shutdown_write(&self, socket_id: ClientSocketId) {
+        self.caller
+            .do_call(|app| ShutdownWrite::new(app, socket_id));
     }
 
     /// [`set_paused`](Self::set_paused) without an answer. Handlers may still be

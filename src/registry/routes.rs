@@ -111,6 +111,7 @@ server_calls! {
     SetAcceptPolicy -> ();
     SetLimits -> ();
     SetReusePort -> ();
+    Serve -> ();
     SetTimeouts -> ();
     #[cfg(feature = "tls")]
     SetTls -> ();

@@ -223,6 +223,9 @@ impl SocketTable {
                     Ok(())
                 });
             }
+            Command::Spawn(work) => drop(actix_rt::spawn(async move { work() })),
+            Command::HandlerStarted => self.handler_started(&socket),
+            Command::HandlerEnded(end) => self.handler_ended(&socket, end),
             Command::Undelivered(undelivered) => {
                 self.with(&socket, |state| state.requeue(*undelivered));
             }
@@ -246,6 +249,7 @@ impl SocketTable {
                 state.socket.clear_ready();
                 state.socket.unhandled().begin_poll();
                 state.flush();
+                state.raise_send_queue();
                 // Before reading: returned events precede what is still unread.
                 let terminated = state.redeliver(listeners);
                 let terminated = terminated.map(|closed| (closed, state.socket.clone()));
@@ -361,6 +365,7 @@ impl SocketTable {
                 Ok(result) => {
                     state.link =
                         Link::Connected(Connection::outbound(result, &socket.app_shard().counter));
+                    state.reset_send_level();
                     state.apply_user_timeout();
                     state.restart_timeouts();
                     connecting.reply.send(Ok(()));
@@ -386,11 +391,14 @@ impl SocketTable {
         Ok(())
     }
 
-    fn set_paused(&mut self, socket: &ClientSocket, paused: bool, reply: Reply<()>) {
+    pub(super) fn set_paused(&mut self, socket: &ClientSocket, paused: bool, reply: Reply<()>) {
         let Some(state) = self.get(socket) else {
             return reply.send(Err(Error::SocketNotFound));
         };
         state.acknowledge();
+        if paused && let Some(handler) = state.handler() {
+            handler.keep_paused();
+        }
         let is_resumed = state.paused && !paused;
         state.paused = paused;
         if is_resumed {

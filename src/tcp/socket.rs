@@ -7,9 +7,8 @@ mod send;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicU8, AtomicU32};
 
-pub(in crate::tcp) use credit::Credit;
 use futures::task::{ArcWake, WakerRef, waker_ref};
 
 use crate::ids::{AppId, ClientSocketId};
@@ -20,6 +19,8 @@ use crate::tcp::connection::fast_path::InFlightCall;
 use crate::tcp::connection::redelivery::Undelivered;
 use crate::tcp::shards::receive_windows::{SocketWindow, Starving};
 use crate::tcp::shards::shard::AppShard;
+
+pub(in crate::tcp) use credit::Credit;
 
 /// The handle of a client socket: calls through it bypass the [`Registry`](crate::Registry).
 ///
@@ -36,6 +37,12 @@ use crate::tcp::shards::shard::AppShard;
 #[derive(Clone)]
 pub struct ClientSocket(Arc<Shared>);
 
+/// The id is gone.
+const CLOSED: u8 = 1;
+
+/// The socket has a send limit.
+const LIMITED: u8 = 2;
+
 struct Shared {
     id: ClientSocketId,
     /// The slot of the socket's state. The actor sets it before it carries out any call.
@@ -44,8 +51,8 @@ struct Shared {
     ready: ReadyFlag,
     /// Whether the socket is in its app's list of starved sockets.
     starved: ReadyFlag,
-    /// Whether the id is gone.
-    closed: AtomicBool,
+    /// [`CLOSED`] and [`LIMITED`].
+    flags: AtomicU8,
     /// The events and bytes that listeners have not handled.
     unhandled: SocketWindow,
     fast_path: SharedWriter<Arc<dyn Writer>>,
@@ -59,7 +66,7 @@ impl ClientSocket {
             slot: AtomicU32::new(u32::MAX),
             ready: ReadyFlag::default(),
             starved: ReadyFlag::default(),
-            closed: AtomicBool::new(false),
+            flags: AtomicU8::new(0),
             unhandled: SocketWindow::default(),
             fast_path: SharedWriter::new(),
             app_shard,
@@ -106,12 +113,20 @@ impl ClientSocket {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.0.closed.load(SeqCst)
+        self.0.flags.load(SeqCst) & CLOSED != 0
     }
 
     /// Marks the id as gone. `false` if it was gone already.
     pub(super) fn mark_closed(&self) -> bool {
-        !self.0.closed.swap(true, SeqCst)
+        self.0.flags.fetch_or(CLOSED, SeqCst) & CLOSED == 0
+    }
+
+    /// Has every send check the socket's limit.
+    pub(super) fn set_limited(&self, is_limited: bool) {
+        match is_limited {
+            true => self.0.flags.fetch_or(LIMITED, SeqCst),
+            false => self.0.flags.fetch_and(!LIMITED, SeqCst),
+        };
     }
 
     /// Has the actor poll the socket.

@@ -15,10 +15,13 @@ use crate::events::redelivery::{self, InFlightEvent};
 use crate::events::{DeliveryProbe, Event, Fate, Listeners, MAX_PANICS};
 use crate::ids::{ClientSocketId, ServerSocketId};
 use crate::net_error::{AcceptErrorClass, NetError};
+use crate::os::Stream;
 use crate::sync::InFlight;
 use crate::tcp::{AcceptNotifier, ClientSocket, Timeouts};
 use crate::tcp_server::AcceptAction;
 use crate::tcp_server::accept::failure::Failure;
+#[cfg(feature = "tls")]
+use crate::tls_info::TlsInfo;
 
 /// `tcpServer.onAccept`: a connection was accepted.
 ///
@@ -51,10 +54,20 @@ impl AcceptInfo {
         &self.copy.pending_accept.client
     }
 
+    /// Counts the event as handled: the client is the app's.
+    pub(super) fn acknowledge(&self) {
+        self.copy.pending_accept.clone().acknowledged();
+    }
+
+    /// Drops the event unhandled, though its listener lives: it is raised again.
+    pub(super) fn return_unread(mut self) {
+        self.copy.is_unread = true;
+    }
+
     /// Beyond Chrome: the address of the peer. For an IPv4 client of a `::` socket it
     /// is IPv4-mapped, as in `getInfo`.
     pub fn peer(&self) -> Address {
-        self.copy.pending_accept.peer.into()
+        self.copy.pending_accept.ends.peer.into()
     }
 
     /// Beyond Chrome: the local address that the peer has connected to; `None` if the
@@ -64,7 +77,14 @@ impl AcceptInfo {
     /// addresses (`0.0.0.0` or `::`) asks the OS when it accepts, which is one short
     /// system call (`getsockname`, well below a microsecond) for each connection.
     pub fn local(&self) -> Option<Address> {
-        self.copy.pending_accept.local.map(Address::from)
+        self.copy.pending_accept.ends.local.map(Address::from)
+    }
+
+    /// Beyond Chrome: what the TLS handshake has agreed on; `None` if the server socket
+    /// did not encrypt the connection.
+    #[cfg(feature = "tls")]
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.copy.pending_accept.ends.tls.as_deref()
     }
 }
 
@@ -191,11 +211,36 @@ impl AcceptsInFlight {
     }
 }
 
+/// What `onAccept` tells about the two ends of a connection.
+pub(super) struct Ends {
+    peer: SocketAddr,
+    local: Option<SocketAddr>,
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<TlsInfo>>,
+}
+
+impl Ends {
+    /// `local` is the local address, if it is known; otherwise the OS is asked. `may_encrypt`:
+    /// whether the server socket may have encrypted the connection.
+    pub(super) fn of(
+        stream: &dyn Stream,
+        peer: SocketAddr,
+        local: Option<SocketAddr>,
+        #[cfg_attr(not(feature = "tls"), expect(unused_variables))] may_encrypt: bool,
+    ) -> Self {
+        Ends {
+            peer,
+            local: local.or_else(|| stream.local_addr().ok()),
+            #[cfg(feature = "tls")]
+            tls: may_encrypt.then(|| stream.tls_info()).flatten(),
+        }
+    }
+}
+
 /// An accepted client until the app has taken it.
 pub(super) struct PendingAccept {
     pub(super) client: ClientSocket,
-    peer: SocketAddr,
-    local: Option<SocketAddr>,
+    ends: Ends,
     accepts_in_flight: Arc<AcceptsInFlight>,
     /// How many copies of its event exist. The dispatch counts as one.
     copies: AtomicUsize,
@@ -214,14 +259,12 @@ pub(super) struct PendingAccept {
 impl PendingAccept {
     pub(super) fn new(
         client: ClientSocket,
-        peer: SocketAddr,
-        local: Option<SocketAddr>,
+        ends: Ends,
         accepts_in_flight: Arc<AcceptsInFlight>,
     ) -> Arc<Self> {
         Arc::new(PendingAccept {
             client,
-            peer,
-            local,
+            ends,
             accepts_in_flight,
             copies: AtomicUsize::new(0),
             is_delivered: AtomicBool::new(false),
@@ -344,6 +387,8 @@ impl AcceptNotifier for PendingAccept {
 struct AcceptCopy {
     pending_accept: Arc<PendingAccept>,
     probe: Arc<DeliveryProbe<AcceptInfo>>,
+    /// Whether it is returned, though its listener lives.
+    is_unread: bool,
 }
 
 impl AcceptCopy {
@@ -352,6 +397,7 @@ impl AcceptCopy {
         AcceptCopy {
             pending_accept: pending_accept.clone(),
             probe: probe.clone(),
+            is_unread: false,
         }
     }
 }
@@ -364,7 +410,11 @@ impl Clone for AcceptCopy {
 
 impl Drop for AcceptCopy {
     fn drop(&mut self) {
-        match self.probe.fate() {
+        let fate = match self.is_unread {
+            true => Fate::Unread,
+            false => self.probe.fate(),
+        };
+        match fate {
             Fate::Handled => self.pending_accept.mark_delivered(),
             Fate::Panicked => {
                 self.pending_accept.panics.fetch_add(1, SeqCst);

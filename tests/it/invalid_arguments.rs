@@ -4,8 +4,7 @@ use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
-use chrome_sockets::tcp::ConnectOptions;
-use chrome_sockets::tcp::Timeouts;
+use chrome_sockets::tcp::{ConnectOptions, MinimumRate, SendMarks, Timeouts};
 use chrome_sockets::tcp_server::{
     AcceptAction, AcceptPolicy, AtLimit, Limit, Limits, ListenOptions, RateLimit,
 };
@@ -190,6 +189,34 @@ async fn a_long_name_is_refused_with_its_reason_wherever_it_is_given() {
 }
 
 #[actix_rt::test]
+async fn a_wrong_limit_or_mark_of_the_send_queue_changes_nothing() {
+    let test = TestApp::new().await;
+    let id = test.create().await;
+    let marks = |high, low| Some(SendMarks { high, low });
+    let name = Some("new".to_owned());
+    let mut refusals = Refusals::default();
+    for (send_limit, send_marks, argument) in [
+        (Some(0), marks(1, 1), InvalidArgument::SendLimitZero),
+        (Some(1), marks(1, 2), InvalidArgument::LowMarkAboveHigh),
+    ] {
+        let properties = tcp::SocketProperties {
+            name: name.clone(),
+            send_limit,
+            send_marks,
+            ..Default::default()
+        };
+        let created = test.app.tcp.create(properties.clone()).await;
+        Refusals::default().expect(created, argument);
+        refusals.expect(test.app.tcp.update(id, properties).await, argument);
+        let info = test.app.tcp.get_info(id).await.expect("it exists");
+        assert_eq!(
+            (info.name, info.send_limit, info.send_marks),
+            (None, None, None)
+        );
+    }
+}
+
+#[actix_rt::test]
 async fn each_timeout_of_zero_is_named() {
     let test = TestApp::new().await;
     let id = test.create().await;
@@ -211,6 +238,26 @@ async fn each_timeout_of_zero_is_named() {
         (
             Timeouts { send: zero, ..none },
             InvalidArgument::SendTimeoutZero,
+        ),
+        (
+            Timeouts {
+                send_rate: Some(MinimumRate {
+                    bytes: 0,
+                    per: Duration::MAX,
+                }),
+                ..none
+            },
+            InvalidArgument::SendRateZero,
+        ),
+        (
+            Timeouts {
+                send_rate: Some(MinimumRate {
+                    bytes: 1,
+                    per: Duration::ZERO,
+                }),
+                ..none
+            },
+            InvalidArgument::SendRatePeriodZero,
         ),
     ] {
         refusals.expect(test.app.tcp.set_timeouts(id, timeouts).await, argument);

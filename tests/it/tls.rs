@@ -3,6 +3,7 @@
 
 mod arbiters;
 pub mod certificates;
+mod details;
 mod draining;
 mod failing;
 mod foreign_clients;

@@ -20,7 +20,7 @@ use crate::tcp::socket::ClientSocket;
 use crate::tcp::{HANDSHAKE_TIMEOUT, SecureOptions};
 #[cfg(feature = "tls")]
 use crate::tls;
-use crate::tls::{Client, Versions};
+use crate::tls::{Client, Offer};
 
 /// The call, and the result of its handshake.
 pub(crate) enum Secure {
@@ -38,7 +38,7 @@ pub(crate) enum SecureAs {
 /// How the handshake is made.
 #[derive(Clone)]
 enum Role {
-    Client(Client, Versions),
+    Client(Client, Offer),
     #[cfg(feature = "tls")]
     Server(tls::Server),
 }
@@ -116,6 +116,7 @@ impl SocketTable {
                     // It may have been set during the handshake.
                     state.apply_user_timeout();
                     state.restart_timeouts();
+                    state.restart_rate();
                     socket.make_ready();
                 }
                 Err(error) => {
@@ -155,7 +156,7 @@ impl SocketState {
             _ if meta.is_encrypted => Err(InvalidArgument::AlreadySecured.into()),
             // Unencrypted data must not be read, or raised again, after the call.
             _ if !self.paused || self.has_returned_data() => Err(NetError::FAILED.into()),
-            SecureAs::Client(options) => Ok(Role::Client(client, options.versions()?)),
+            SecureAs::Client(options) => Ok(Role::Client(client, options.offer()?)),
             #[cfg(feature = "tls")]
             SecureAs::Server(server) => Ok(Role::Server(server)),
         }
@@ -220,9 +221,9 @@ impl Securing {
         let guard = CompletionGuard::new(socket, finished(attempt, Err(NetError::FAILED)));
         let task = actix_rt::spawn(guard.run(async move {
             let result = match role {
-                Role::Client(client, versions) => {
+                Role::Client(client, offer) => {
                     let host = host.unwrap_or_default();
-                    client.handshake(stream, &host, versions).await
+                    client.handshake(stream, &host, offer).await
                 }
                 #[cfg(feature = "tls")]
                 Role::Server(server) => server.handshake(stream).await,

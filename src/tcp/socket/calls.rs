@@ -112,6 +112,17 @@ impl ClientSocket {
         self.do_call(Command::Disconnect);
     }
 
+    /// [`reset`](Self::reset) without an answer. A closed socket is unchanged.
+    pub fn do_reset(&self) {
+        self.do_call(Command::Reset);
+    }
+
+    /// [`shutdown_write`](Self::shutdown_write) without an answer. A socket that is closed or not
+    /// connected is unchanged.
+    pub fn do_shutdown_write(&self) {
+        self.do_call(Command::ShutdownWrite);
+    }
+
     /// [`set_paused`](Self::set_paused) without an answer. A closed socket is unchanged. Handlers
     /// may still be called after `do_set_paused(true)`: only an answer tells when none is.
     pub fn do_set_paused(&self, paused: bool) {
@@ -205,10 +216,13 @@ mod tests {
         socket.do_set_keep_alive(true, None);
         socket.do_set_no_delay(true);
         socket.do_set_timeouts(Timeouts::default());
+        socket.do_set_listeners(None);
+        socket.do_shutdown_write();
+        socket.do_reset();
         socket.do_disconnect();
         socket.do_close();
         let calls = command_queue.queue.take_calls();
-        assert_eq!(calls.len(), 7);
+        assert_eq!(calls.len(), 10);
         for call in calls {
             let QueuedCall::Command(_, command) = call else {
                 unreachable!("none of them is a send");
@@ -219,6 +233,9 @@ mod tests {
                 | Command::SetKeepAlive(_, _, reply)
                 | Command::SetNoDelay(_, reply)
                 | Command::SetTimeouts(_, reply)
+                | Command::SetListeners(_, reply)
+                | Command::ShutdownWrite(reply)
+                | Command::Reset(reply)
                 | Command::Disconnect(reply)
                 | Command::Close(reply) => reply.has_caller(),
                 _ => unreachable!("no such call was made"),

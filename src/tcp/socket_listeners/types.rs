@@ -3,7 +3,7 @@
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Recipient};
 
-use crate::tcp::events::{ReceiveErrorInfo, ReceiveInfo};
+use crate::tcp::events::{ReceiveErrorInfo, ReceiveInfo, SendQueueInfo};
 
 /// The listeners of one client socket (beyond Chrome), for
 /// [`set_listeners`](crate::tcp::ClientSocket::set_listeners). The events of that socket go to
@@ -65,6 +65,8 @@ pub struct SocketListeners {
     pub on_receive: Option<Recipient<ReceiveInfo>>,
     /// The listener of `onReceiveError`.
     pub on_receive_error: Option<Recipient<ReceiveErrorInfo>>,
+    /// The listener of [`on_send_queue`](crate::Tcp::on_send_queue).
+    pub on_send_queue: Option<Recipient<SendQueueInfo>>,
     /// What the socket does when its listener of `onReceive` has died.
     pub when_dead: WhenDead,
 }
@@ -96,7 +98,7 @@ impl SocketListeners {
         Self::default()
     }
 
-    /// One actor as the listener of every kind of event of the socket.
+    /// One actor as the listener of `onReceive` and `onReceiveError` of the socket.
     pub fn of<A>(actor: &Addr<A>) -> Self
     where
         A: Actor + Handler<ReceiveInfo> + Handler<ReceiveErrorInfo>,
@@ -120,6 +122,14 @@ impl SocketListeners {
     #[must_use]
     pub fn on_receive_error(mut self, recipient: Recipient<ReceiveErrorInfo>) -> Self {
         self.on_receive_error = Some(recipient);
+        self
+    }
+
+    /// With this listener of [`on_send_queue`](crate::Tcp::on_send_queue). If it is dead when the
+    /// event is to be raised, the app's listeners get the event, unless [`WhenDead::Wait`] is set.
+    #[must_use]
+    pub fn on_send_queue(mut self, recipient: Recipient<SendQueueInfo>) -> Self {
+        self.on_send_queue = Some(recipient);
         self
     }
 

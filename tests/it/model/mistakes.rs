@@ -97,6 +97,7 @@ pub fn timeouts(which: u8) -> (Timeouts, Error) {
         claim: Some(SECOND),
         idle: Some(SECOND),
         send: Some(SECOND),
+        send_rate: None,
     };
     let (timeouts, error) = pick(
         &[
