@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::future::{Future, pending};
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -33,6 +33,7 @@ pub async fn serve(options: Options, arguments: Vec<OsString>) -> io::Result<()>
     let passed = PassedListeners::take()?;
     // Before the first output: a program that waits for it may send a signal at once.
     let signals = Signals::new()?;
+    let hangup = Hangup::new()?;
     let registry = registry(options.limits.limits().write_quota);
     let monitor = Rc::new(Monitor::new());
     let metrics = match (passed.metrics, options.metrics_listen) {
@@ -87,7 +88,9 @@ pub async fn serve(options: Options, arguments: Vec<OsString>) -> io::Result<()>
             }
         }
     };
-    gateway.run_and_drain(service.run(signals), drained).await;
+    gateway
+        .run_and_drain(service.run(signals, hangup), drained)
+        .await;
     // An error means that the registry has ended, and its sockets with it.
     let _ = registry.send(Shutdown).await;
     Ok(())
@@ -122,10 +125,10 @@ enum End {
     Drain(Duration),
 }
 
+/// Ctrl-C and SIGTERM.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    hangup: Signal,
 }
 
 impl Signals {
@@ -133,7 +136,6 @@ impl Signals {
         Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
         })
     }
 
@@ -144,6 +146,26 @@ impl Signals {
             Some(()) = self.terminate.recv() => {}
             else => pending().await,
         }
+    }
+}
+
+/// SIGHUP, which means two things: a reload, and that the terminal of the host was closed.
+struct Hangup {
+    signal: Signal,
+    had_terminal: bool,
+}
+
+impl Hangup {
+    fn new() -> io::Result<Self> {
+        Ok(Hangup {
+            signal: signal(SignalKind::hangup())?,
+            had_terminal: io::stderr().is_terminal(),
+        })
+    }
+
+    /// Whether the host ran in a terminal that is gone. It would be left behind unseen.
+    fn lost_terminal(&self) -> bool {
+        self.had_terminal && !io::stderr().is_terminal()
     }
 }
 
@@ -196,14 +218,17 @@ struct Service {
 
 impl Service {
     /// Handles signals until one ends the service.
-    async fn run(mut self, mut signals: Signals) -> (End, Signals) {
+    async fn run(mut self, mut signals: Signals, mut hangup: Hangup) -> (End, Signals) {
         loop {
             tokio::select! {
                 Some(()) = signals.interrupt.recv() => return (End::Now, signals),
                 Some(()) = signals.terminate.recv() => {
                     return (End::Drain(self.options.drain_deadline()), signals);
                 }
-                Some(()) = signals.hangup.recv() => self.reload().await,
+                Some(()) = hangup.signal.recv() => match hangup.lost_terminal() {
+                    true => return (End::Now, signals),
+                    false => self.reload().await,
+                },
                 else => pending().await,
             }
         }

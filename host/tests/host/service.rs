@@ -7,6 +7,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use support::process::{Example, Program};
+use support::programs::left_out;
 use support::{LIMIT, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -309,4 +310,48 @@ fn the_service_manager_hears_of_the_start_reloads_and_the_end() {
     host.signal(Signal::TERM);
     assert_eq!(notification(&manager).trim(), "STOPPING=1");
     host.0.assert_success();
+}
+
+/// Runs the program in a terminal. Sends SIGHUP, waits for the reload, closes the terminal, and prints
+/// the exit code.
+const TERMINAL: &str = r#"
+import os, pty, signal, sys
+process, terminal = pty.fork()
+if process == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+# Not even a failed test leaves the host behind.
+signal.signal(signal.SIGALRM, lambda *_: os.kill(process, signal.SIGKILL))
+signal.alarm(30)
+seen = b''
+def wait(words):
+    global seen
+    while words not in seen:
+        seen += os.read(terminal, 4096)
+wait(b'Admin page')
+os.kill(process, signal.SIGHUP)
+wait(b'were read again')
+os.close(terminal)
+_, status = os.waitpid(process, 0)
+print('exit code', os.waitstatus_to_exitcode(status))
+"#;
+
+#[test]
+fn a_host_ends_with_its_terminal() {
+    let mut python = Command::new("python3");
+    python.args([
+        "-c",
+        TERMINAL,
+        PROGRAM,
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--dev",
+    ]);
+    let Some(program) = Program::try_start(&mut python) else {
+        left_out("python3 is not installed");
+        return;
+    };
+    let ended = program.ended();
+    let stdout = String::from_utf8_lossy(&ended.stdout);
+    assert_eq!(stdout, "exit code 0\n", "{}", ended.stderr);
 }
