@@ -63,7 +63,7 @@ pub fn flags() -> Vec<(String, String)> {
 }
 
 /// The least and the greatest value in a help text.
-fn range(help: &str) -> Option<(u64, u64)> {
+pub fn range(help: &str) -> Option<(u64, u64)> {
     let words: Vec<&str> = help.split([' ', '.']).filter(|it| !it.is_empty()).collect();
     let ranges = words.windows(3).filter(|it| it[1] == "to");
     let mut ranges = ranges.filter_map(|it| Some((it[0].parse().ok()?, it[2].parse().ok()?)));

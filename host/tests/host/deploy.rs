@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 
 use super::PROGRAM;
 use super::client::{dial, request};
-use super::config::{config, flags};
+use super::config::{config, flags, range};
 use super::monitoring::get;
 
 /// A path in `deploy`.
@@ -94,6 +94,45 @@ fn the_example_of_a_configuration_is_valid() {
     let (_folder, all) = config(&keys.join("\n"));
     let ended = check(&all);
     assert!(ended.status.success(), "{}", ended.stderr);
+}
+
+#[test]
+fn the_document_has_each_flag_with_its_default_and_range() {
+    let document = deployed("../docs/host.md");
+    let document = fs::read_to_string(document).expect("a document");
+    for (name, help) in flags() {
+        // The document is not about who may use the host.
+        let is_access = [
+            "help",
+            "listen",
+            "manifest",
+            "dev",
+            "origin",
+            "any-origin",
+            "token",
+        ];
+        let row = document
+            .lines()
+            .find(|line| line.starts_with(&format!("| `--{name}` |")));
+        match (range(&help), row) {
+            (Some((least, most)), Some(row)) => {
+                let default = help.split("[default: ").nth(1).expect("a default");
+                let default = default.split(']').next().expect("an end");
+                assert!(
+                    row.contains(&format!(" | {default}")),
+                    "{name} {default}: {row}"
+                );
+                assert!(
+                    row.contains(&format!("| {least} to {most} |")),
+                    "{name}: {row}"
+                );
+            }
+            _ => {
+                let is_named = document.contains(&format!("`--{name}"));
+                assert!(is_named || is_access.contains(&&*name), "{name}");
+            }
+        }
+    }
 }
 
 /// A free port at an address that no other test uses.

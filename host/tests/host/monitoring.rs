@@ -195,6 +195,17 @@ async fn metrics_count_what_the_host_does() {
         assert!(!series.contains("secret"), "{series}");
     }
     host.expect_success();
+
+    let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/host.md");
+    let document = std::fs::read_to_string(document).expect("a document");
+    for series in after.keys() {
+        let name = series.split('{').next().expect("a name");
+        let name = name.replace("chrome_sockets_host_", "");
+        assert!(
+            document.contains(&format!("`{name}`")),
+            "{name} is not documented"
+        );
+    }
 }
 
 #[actix_rt::test]

@@ -125,9 +125,10 @@ impl Connection {
 
 #[actix_rt::test]
 async fn a_reload_changes_permissions_and_limits_and_keeps_connections() {
-    let files = Files::new("window = 512\n");
+    let files = Files::new("window = 512\nmax-clients = 2\n");
     files.permit("a", "127.0.0.1", "");
     files.permit("b", "127.0.0.2", "");
+    files.permit("c", "", "");
     let mut host = files.host();
     let mut a = connect(&host, "a").await;
     let mut b = connect(&host, "b").await;
@@ -138,11 +139,11 @@ async fn a_reload_changes_permissions_and_limits_and_keeps_connections() {
         "error",
         "its manifest does not permit it"
     );
+    assert_eq!(rejection(&host, json!({ "app": "c" })).await, "busy");
     // The apps swap what they may do.
     files.write("host.toml", "window = 1024\nmax-sockets = 7\n");
     files.permit("a", "127.0.0.2", "");
     files.permit("b", "127.0.0.1", "");
-    files.permit("c", "", "");
     host.reload(RELOADED, 1);
     connection.assert_works(&mut a).await;
     assert_eq!(
