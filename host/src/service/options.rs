@@ -54,9 +54,8 @@ pub struct Options {
     #[arg(hide_possible_values = true, action = clap::ArgAction::Set)]
     pub dev: bool,
 
-    /// An origin whose pages may connect, such as https://example.com or chrome-extension://ID.
-    /// https://example.com=app-a,app-b restricts them to these apps. Can be repeated.
-    #[arg(long, value_name = "ORIGIN[=APP,...]")]
+    /// The origins whose pages may connect.
+    #[arg(long, value_name = "ORIGIN[=APP,...]", help = ORIGIN_HELP)]
     pub origin: Vec<Origins>,
 
     /// Let every page connect that shows the token. Needs a token.
@@ -106,6 +105,11 @@ pub struct Options {
     #[arg(skip)]
     pub warnings: Vec<String>,
 }
+
+/// Not documentation, where URLs would be links.
+const ORIGIN_HELP: &str = "An origin whose pages may connect, such as https://example.com or \
+     chrome-extension://ID. https://example.com=app-a,app-b restricts them to these apps. Can be \
+     repeated";
 
 /// The permission of other users to read a file.
 const READABLE_BY_OTHERS: u32 = 0o004;
