@@ -165,6 +165,36 @@ async fn a_reload_changes_permissions_and_limits_and_keeps_connections() {
 }
 
 #[actix_rt::test]
+async fn a_reload_keeps_the_manifests_of_clients_while_they_are_accepted() {
+    let files = Files::new("dev = true\n");
+    files.permit("a", "127.0.0.2", "");
+    let mut host = files.host();
+    let mut a = Client::connect(&host, "a").await;
+    assert_eq!(
+        listen(&mut a).await,
+        "answer",
+        "its own manifest permits everything"
+    );
+    host.reload(RELOADED, 1);
+    assert_eq!(listen(&mut a).await, "answer");
+    files.write("host.toml", "dev = false\n");
+    host.reload(RELOADED, 2);
+    assert_eq!(
+        listen(&mut a).await,
+        "error",
+        "the host's manifest is in force"
+    );
+    files.write("host.toml", "dev = true\n");
+    host.reload(RELOADED, 3);
+    assert_eq!(
+        listen(&mut a).await,
+        "error",
+        "until the client connects again"
+    );
+    host.expect_success();
+}
+
+#[actix_rt::test]
 async fn an_invalid_reload_changes_nothing() {
     let files = Files::new("window = 512\n");
     files.permit("a", "", "");
