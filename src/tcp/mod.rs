@@ -16,6 +16,7 @@ mod recovery;
 mod shards;
 mod socket;
 mod socket_listeners;
+mod stream;
 mod types;
 
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub(crate) use shards::placement::{AppShards, Shard};
 pub(crate) use shards::write_quota::{SendReserve, WriteQuota};
 pub use socket::ClientSocket;
 pub use socket_listeners::{SocketListeners, WhenDead};
+pub use stream::ClientStream;
+pub use stream::shared::STREAM_WRITE_LIMIT;
 pub use types::{
     ConnectOptions, CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, MAX_ALPN, MinimumRate,
     SecureOptions, SendInfo, SendMarks, SocketInfo, SocketProperties, Timeouts, TlsVersion,

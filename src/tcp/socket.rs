@@ -32,8 +32,7 @@ pub(in crate::tcp) use credit::Credit;
 /// costs less: `do_close` and so on. Calls by id keep their order among themselves too. A call through a
 /// handle may overtake an earlier call by id: await the answer of that call first.
 ///
-/// The method of [`Tcp`](crate::Tcp) with the same name documents each call. A handle does not keep
-/// its socket open. After `close` every call answers [`Error::SocketNotFound`](crate::Error::SocketNotFound).
+/// A handle does not keep its socket open. After `close` every call answers [`Error::SocketNotFound`](crate::Error::SocketNotFound).
 #[derive(Clone)]
 pub struct ClientSocket(Arc<Shared>);
 
@@ -89,6 +88,12 @@ impl ClientSocket {
     pub(crate) fn do_send(&self, command: Command) {
         let call = QueuedCall::Command(InFlightCall::new(self.clone()), command);
         self.0.app_shard.command_queue.queue.push_call(call);
+    }
+
+    /// Queues a call that was made already, or returns it if calls are refused.
+    pub(super) fn queue_call(&self, call: QueuedCall) -> Option<QueuedCall> {
+        self.0.app_shard.activity.mark_active();
+        self.0.app_shard.command_queue.queue.push_call(call)
     }
 
     /// Returns an unhandled event to its socket.

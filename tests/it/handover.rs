@@ -5,6 +5,7 @@ mod failures;
 mod hostile_records;
 mod settings;
 mod shared_port;
+mod streams;
 mod timeouts;
 
 use std::io::{Read, Write};
