@@ -1,24 +1,26 @@
-//! The command line.
+//! The command line of the program `chrome-sockets`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use chrome_sockets_host::Origins;
-use chrome_sockets_host::install::{Install, Uninstall};
 use clap::{Args, Parser, Subcommand};
+
+use crate::install::{Install, Uninstall};
+use crate::service::Options;
 
 /// Lets web pages, extensions and Node open TCP sockets through chrome.sockets.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "chrome-sockets", version)]
 pub struct Arguments {
+    /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
+/// What the program does.
 #[derive(Subcommand)]
 pub enum Command {
     /// Serves pages and Node over WebSocket, and an admin page.
-    Serve(Serve),
+    Serve(Box<Options>),
     /// Serves one extension over native messaging. Browsers start this.
     NativeHost(NativeHost),
     /// Installs the native messaging host for extensions.
@@ -27,42 +29,7 @@ pub enum Command {
     Uninstall(Uninstall),
 }
 
-#[derive(Args)]
-pub struct Serve {
-    /// The address to listen on. Port 0 picks a free port. An address that other machines can
-    /// reach needs a token.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787")]
-    pub listen: SocketAddr,
-
-    /// What clients may do: a manifest.json for all of them, or a folder with APP.json
-    /// for each app. Without it they may neither listen nor connect.
-    #[arg(long, value_name = "FILE|DIR")]
-    pub manifest: Option<PathBuf>,
-
-    /// For development: accept the manifests that clients send.
-    #[arg(long)]
-    pub dev: bool,
-
-    /// An origin whose pages may connect, such as https://example.com or chrome-extension://ID.
-    /// https://example.com=app-a,app-b restricts them to these apps. Can be repeated.
-    #[arg(long, value_name = "ORIGIN[=APP,...]")]
-    pub origin: Vec<Origins>,
-
-    /// Let every page connect that shows the token.
-    #[arg(long, requires = "token")]
-    pub any_origin: bool,
-
-    /// The send data that all apps together may queue, in MiB. Each client can always queue 1 MiB.
-    #[arg(long, value_name = "MIB", default_value_t = 1024)]
-    pub send_budget: usize,
-
-    /// The token that every client must show. Other users of this machine can read command
-    /// lines, so prefer the environment variable.
-    #[arg(long, env = "CHROME_SOCKETS_TOKEN", hide_env_values = true)]
-    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub token: Option<String>,
-}
-
+/// The options of `native-host`.
 #[derive(Args)]
 pub struct NativeHost {
     /// What the extension may do: a manifest.json, or a folder with EXTENSION.json for each.

@@ -7,10 +7,13 @@ use hyper::{Method, Request, StatusCode, Uri, Version};
 use crate::access::origins::Origins;
 use crate::access::request_head;
 use crate::access::request_head::Requested;
+use crate::limits::Limits;
 use crate::protocol::arguments::CallError;
 use crate::protocol::frame::{Encoding, Frame, Hello};
 use crate::protocol::message::Kind;
 use crate::protocol::{call, frame};
+
+const MAX_FRAME: usize = Limits::DEFAULT.frame;
 
 /// Reads a frame and every call in it, as a session does.
 pub fn frame(bytes: &[u8]) {
@@ -21,7 +24,7 @@ pub fn frame(bytes: &[u8]) {
         0 => Encoding::Text,
         _ => Encoding::Binary,
     };
-    let Ok(mut frame) = Frame::read(encoding, Bytes::copy_from_slice(bytes)) else {
+    let Ok(mut frame) = Frame::read(encoding, Bytes::copy_from_slice(bytes), MAX_FRAME) else {
         return;
     };
     if let Some(hello) = &frame.hello {

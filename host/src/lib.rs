@@ -6,6 +6,7 @@
 
 mod access;
 mod admin;
+pub mod cli;
 mod excerpt;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -14,10 +15,16 @@ pub mod install;
 mod limits;
 mod log_limiter;
 mod protocol;
+pub mod service;
 mod sessions;
+mod settings;
+mod traffic;
 mod transport;
 
 pub use crate::access::origins::{OriginError, Origins};
 pub use crate::access::policy::Policy;
+pub use crate::limits::Limits;
+pub use crate::settings::Settings;
+pub use crate::transport::control::Control;
 pub use crate::transport::gateway::Gateway;
 pub use crate::transport::native::{calling_extension, native_messaging};

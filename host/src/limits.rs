@@ -1,6 +1,111 @@
-//! Numeric limits of the protocol and the host.
+//! Numeric limits of the protocol and the host: those that the owner may change, and fixed ones.
 
 use std::time::Duration;
+
+use chrome_sockets::tcp::DEFAULT_WRITE_QUOTA;
+
+/// The limits that the owner of a host may change. The program has a flag for each.
+///
+/// With the defaults, hostile clients make the host use less than 512 MiB, in addition to
+/// [`send_budget`](Self::send_budget).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The most connections of a gateway, including those that are not clients yet: 256. One
+    /// address can use three quarters of them, and one page a quarter.
+    pub connections: usize,
+    /// The most clients of a gateway: 192. One address can use three quarters of them, and one
+    /// page a quarter.
+    pub clients: usize,
+    /// The largest frame in bytes on the wire: 1 MiB. Chrome accepts no larger message from a
+    /// native host. One `tcp.send` carries up to half of it, so that it fits in base64.
+    pub frame: usize,
+    /// The unacknowledged frames beyond which messages collect into full frames: 4. Two keep both
+    /// sides busy; two more cover the latency.
+    pub frames: u64,
+    /// The most received bytes that one client has not acknowledged: 4 MiB, or 20 ms at
+    /// 200 MiB/s. One socket can use a quarter of it, so that it cannot block the others.
+    pub window: usize,
+    /// The most bytes that one client may have queued to send: 200 MiB, as in Chrome.
+    pub write_quota: usize,
+    /// The most bytes that all clients together may have queued to send: 1 GiB. Each client can
+    /// always queue 1 MiB.
+    pub send_budget: usize,
+    /// The most bytes that all clients use beyond their own shares: 64 MiB. It counts incomplete
+    /// frames, unread messages, and sockets with their names.
+    pub memory: usize,
+    /// The most unanswered calls of a client, not counting sends: 16,384.
+    pub calls: usize,
+    /// The most sockets of a client in each namespace: 4,096. An unconnected socket costs only
+    /// memory, so nothing else bounds it.
+    pub sockets: usize,
+    /// How long the host waits for a request, and for the hello: 10 s.
+    pub handshake_timeout: Duration,
+    /// The longest time without input from a client, and the longest time that a write to it may
+    /// take: 60 s. The host sends a ping every third of it.
+    pub idle_timeout: Duration,
+}
+
+impl Limits {
+    pub(crate) const DEFAULT: Limits = Limits {
+        connections: 256,
+        clients: 192,
+        frame: 1024 * 1024,
+        frames: 4,
+        window: 4 * 1024 * 1024,
+        write_quota: DEFAULT_WRITE_QUOTA,
+        send_budget: 1024 * 1024 * 1024,
+        memory: 64 * 1024 * 1024,
+        calls: 16 * 1024,
+        sockets: 4096,
+        handshake_timeout: Duration::from_secs(10),
+        idle_timeout: Duration::from_secs(60),
+    };
+
+    /// A frame of this size is sent at once, however many are unacknowledged. Larger frames are
+    /// not faster, and delay the messages behind them.
+    pub(crate) fn full_frame(&self) -> usize {
+        self.frame / 4
+    }
+
+    /// The most data of one `tcp.send` in frames of at most `frame` bytes: it fits in base64.
+    pub(crate) fn data(frame: usize) -> usize {
+        frame / 2
+    }
+
+    /// A client's share of the memory for an incomplete frame. The JavaScript client sends no
+    /// larger frames.
+    pub(crate) fn frame_share(&self) -> usize {
+        self.frame / 4 * 3
+    }
+
+    /// A client's share of the memory for messages that it has not read.
+    pub(crate) fn message_share(&self) -> usize {
+        self.frame / 8 * 3
+    }
+
+    /// The window of one socket.
+    pub(crate) fn socket_window(&self) -> usize {
+        self.window / 4
+    }
+
+    /// The most memory of all sockets of one app: enough for the sockets of both namespaces, with
+    /// short names.
+    pub(crate) fn app_sockets(&self) -> usize {
+        self.sockets * 2 * SERVER_COST
+    }
+
+    /// The interval between pings of a WebSocket.
+    pub(crate) fn ping_interval(&self) -> Duration {
+        self.idle_timeout / 3
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits::DEFAULT
+    }
+}
 
 /// The protocol version that this host speaks.
 pub(super) const VERSION: u32 = 1;
@@ -37,28 +142,11 @@ pub(super) const NAME: usize = 64;
 pub(super) const MIN_LIST_PAUSE: Duration = Duration::from_millis(10);
 pub(super) const MAX_LIST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The largest frame in bytes on the wire. Chrome accepts no larger message from a native host.
-pub(super) const FRAME: usize = 1024 * 1024;
-
-/// A frame of this size is sent at once, however many are unacknowledged. Larger frames are not
-/// faster, and delay the messages behind them.
-pub(super) const FULL_FRAME: usize = FRAME / 4;
-
-/// The most data of one `tcp.send`: it fits into a frame in base64.
-pub(super) const DATA: usize = 512 * 1024;
-
-/// The unacknowledged frames beyond which messages collect into full frames. Two keep both sides
-/// busy; two more cover the latency.
-pub(super) const FRAMES: u64 = 4;
-
 /// The most unacknowledged frames. It bounds a client that reads but never acknowledges.
 pub(super) const MAX_IN_FLIGHT: usize = 4096;
 
-/// The most received bytes that one client has not acknowledged: 20 ms at 200 MiB/s.
-pub(super) const WINDOW: usize = 4 * 1024 * 1024;
-
-/// The window of one socket, so that one socket cannot block the others of its client.
-pub(super) const SOCKET_WINDOW: usize = WINDOW / 4;
+/// The most bytes that are joined to one `onReceive`, whatever the `bufferSize`.
+pub(super) const MAX_JOINED: usize = 4 * 1024 * 1024;
 
 /// The least that an `onReceive` counts for in a window.
 pub(super) const MIN_EVENT: usize = 256;
@@ -66,49 +154,17 @@ pub(super) const MIN_EVENT: usize = 256;
 /// The least that a send counts for in a quota.
 pub(super) const MIN_SEND: usize = 1024;
 
-/// The most unanswered calls of a client, not counting sends.
-pub(super) const CALLS: usize = 16 * 1024;
-
-/// The most sockets of a client in each namespace. An unconnected socket costs only memory, so
-/// nothing else bounds it.
-pub(super) const SOCKETS: usize = 4096;
-
 /// The most bytes of one part of a `getSockets` answer.
 pub(super) const LIST_PART: usize = 64 * 1024;
 
 /// The most bytes of an app id.
 pub(super) const APP_ID: usize = 128;
 
-/// How long the host waits for a request, and for the hello.
-pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The interval between pings of a WebSocket.
-pub(super) const PING_INTERVAL: Duration = Duration::from_secs(20);
-
-/// The longest time without input, and the longest time that a write may take.
-pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// The largest call id. JSON numbers are exact up to it in every implementation.
 pub(super) const MAX_CALL_ID: u64 = (1 << 53) - 1;
 
-/// The most clients of a gateway.
-pub(super) const CLIENTS: usize = 192;
-
-/// The memory that all clients share beyond their own shares. Together with the shares of 192
-/// clients it stays below 512 MiB.
-pub(super) const SHARED_MEMORY: usize = 64 * 1024 * 1024;
-
-/// A client's share for an incomplete frame. The JavaScript client sends no larger frames.
-pub(super) const FRAME_SHARE: usize = 768 * 1024;
-
-/// A client's share for messages that it has not read.
-pub(super) const MESSAGE_SHARE: usize = 384 * 1024;
-
 /// An app's share for its sockets and their names: about a hundred of each namespace.
 pub(super) const SOCKET_SHARE: usize = 512 * 1024;
-
-/// The most memory of all sockets of one app.
-pub(super) const MAX_APP_SOCKETS: usize = 32 * 1024 * 1024;
 
 /// The memory that a server socket, an actor, counts for, with its calls.
 pub(super) const SERVER_COST: usize = 4096;
@@ -127,9 +183,6 @@ pub(super) const INFOS: usize = 8;
 
 /// The send data that each client can always queue, independent of other clients.
 pub(super) const SEND_SHARE: usize = 1024 * 1024;
-
-/// The default of `--send-budget` in bytes.
-pub(super) const SEND_BUDGET: usize = 1024 * 1024 * 1024;
 
 /// The most messages of one client in one turn.
 pub(super) const TURN_STEPS: u32 = 128;

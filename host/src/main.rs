@@ -1,27 +1,29 @@
 //! The program `chrome-sockets`: a command line around the library `chrome_sockets_host`.
 
-mod cli;
-
+use std::ffi::OsString;
 use std::future::Future;
 use std::io;
 use std::process::ExitCode;
 
-use actix::Addr;
+use chrome_sockets::Shutdown;
 use chrome_sockets::tcp::DEFAULT_WRITE_QUOTA;
-use chrome_sockets::{Permissions, Registry, Shutdown};
+use chrome_sockets_host::cli::{Arguments, Command, NativeHost};
 use chrome_sockets_host::install::{Install, Uninstall};
-use chrome_sockets_host::{self as host, Gateway, Origins, Policy};
+use chrome_sockets_host::service::{self, LogFormat, Options, OptionsError};
+use chrome_sockets_host::{self as host, Policy};
 use clap::Parser;
-use cli::{Arguments, Command, NativeHost, Serve};
-use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let log = env_logger::Env::default().default_filter_or("warn,chrome_sockets=info");
-    env_logger::Builder::from_env(log).init();
-    let result = match arguments.command {
-        Command::Serve(serve) => block_on(self::serve(serve)),
-        Command::NativeHost(native) => block_on(native_host(native)),
+    let result = match Arguments::parse().command {
+        Command::Serve(given) => match (load_options(), given.check_config) {
+            (Ok(options), false) => serve(options),
+            (options, true) => return check_config(options),
+            (Err(error), false) => Err(error),
+        },
+        Command::NativeHost(native) => {
+            LogFormat::Text.start();
+            block_on(native_host(native))
+        }
         Command::Install(install) => self::install(&install),
         Command::Uninstall(uninstall) => self::uninstall(&uninstall),
     };
@@ -49,40 +51,44 @@ fn block_on(work: impl Future<Output = io::Result<()>>) -> io::Result<()> {
     actix_rt::System::new().block_on(work)
 }
 
-/// The unit of `--send-budget`.
-const MIB: usize = 1024 * 1024;
+/// The arguments behind `serve`.
+fn serve_arguments() -> Vec<OsString> {
+    std::env::args_os().skip(2).collect()
+}
 
-/// Serves the gateway until Ctrl-C or SIGTERM.
-async fn serve(serve: Serve) -> io::Result<()> {
-    // Before the first output: a program that waits for it may send a signal at once.
-    let end = end_signal()?;
-    let registry = registry();
-    let policy = Policy {
-        manifest: serve.manifest,
-        dev: serve.dev,
-        token: serve.token,
-        send_budget: Some(serve.send_budget.saturating_mul(MIB)),
-    };
-    for warning in policy.check()? {
-        log::warn!("{warning}");
+/// The options of `serve`, from the arguments behind its name and from the configuration file.
+fn load_options() -> io::Result<Options> {
+    Options::load(&serve_arguments()).map_err(|error| match error {
+        OptionsError::CommandLine(error) => error.exit(),
+        error @ OptionsError::Invalid(_) => io::Error::new(io::ErrorKind::InvalidInput, error),
+    })
+}
+
+/// Prints whether the options are valid.
+fn check_config(options: io::Result<Options>) -> ExitCode {
+    let checked = options.and_then(|mut options| options.check_manifests().map(|()| options));
+    match checked {
+        Ok(options) => {
+            for warning in &options.warnings {
+                println!("warning: {warning}");
+            }
+            match &options.config {
+                Some(path) => println!("{}: the configuration is valid", path.display()),
+                None => println!("the command line is valid"),
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("chrome-sockets: {error}");
+            ExitCode::FAILURE
+        }
     }
-    let is_restricted = policy.manifest.is_none() && !policy.dev;
-    let mut origins = Origins::default();
-    origins.extend(serve.origin);
-    if serve.any_origin {
-        origins.allow_any();
-    }
-    let gateway = Gateway::listen(serve.listen, &registry, policy, origins)?;
-    let address = gateway.local_addr();
-    println!("listening on {address}");
-    // To standard output only: the URL contains the admin key, which must not go to a log.
-    println!("Admin page: {}", gateway.admin_url());
-    if is_restricted {
-        println!("without --manifest or --dev apps may neither listen nor connect");
-    }
-    gateway.run(end).await;
-    stop(&registry).await;
-    Ok(())
+}
+
+/// Serves the gateway until a signal.
+fn serve(options: Options) -> io::Result<()> {
+    options.log_format.start();
+    block_on(service::serve(options, serve_arguments()))
 }
 
 /// Serves one extension until the browser ends it.
@@ -93,20 +99,20 @@ async fn native_host(native: NativeHost) -> io::Result<()> {
             "native-host must be started by a browser, which passes the extension as an argument",
         ));
     };
-    let registry = registry();
+    let registry = service::registry(DEFAULT_WRITE_QUOTA);
     let policy = match &native.installed {
         Some(file) => host::install::policy(file, extension)?,
         None => Policy {
             manifest: native.manifest,
             dev: native.dev,
             token: None,
-            send_budget: None,
         },
     };
     let (input, output) = (io::stdin(), io::stdout());
-    let end = end_signal()?;
+    let end = service::end_signal()?;
     host::native_messaging(input, output, extension, &registry, policy, end).await?;
-    stop(&registry).await;
+    // An error means that the registry has ended, and its sockets with it.
+    let _ = registry.send(Shutdown).await;
     // Returning would wait for the thread that reads standard input.
     std::process::exit(0)
 }
@@ -132,31 +138,4 @@ fn uninstall(uninstall: &Uninstall) -> io::Result<()> {
         println!("there was nothing to remove");
     }
     Ok(())
-}
-
-/// A registry in which apps may only do what their manifests permit.
-fn registry() -> Addr<Registry> {
-    Registry::new()
-        .permissions(Permissions::none())
-        // Sessions enforce the quota of their clients. The registry also counts sends of previous
-        // clients, so its quota is larger.
-        .write_quota(2 * DEFAULT_WRITE_QUOTA)
-        .start()
-}
-
-async fn stop(registry: &Addr<Registry>) {
-    // An error means that the registry has ended, and its sockets with it.
-    let _ = registry.send(Shutdown).await;
-}
-
-/// Completes at Ctrl-C or SIGTERM.
-fn end_signal() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
 }

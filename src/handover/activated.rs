@@ -55,3 +55,10 @@ impl Activated {
             .map_err(|error| Error::Refused(error.to_string()))
     }
 }
+
+/// The listening socket itself, for a program that has other uses for it.
+impl From<Activated> for OwnedFd {
+    fn from(activated: Activated) -> Self {
+        activated.listener
+    }
+}

@@ -10,15 +10,10 @@ use parking_lot::Mutex;
 /// A set of connection slots. It has a lock because `Io` holds one, and hyper requires `Io` to be
 /// `Send`.
 #[derive(Clone)]
-pub(crate) struct Peers(Arc<Inner>);
+pub(crate) struct Peers(Arc<Mutex<UsedSlots>>);
 
-struct Inner {
-    max: usize,
-    used: Mutex<UsedSlots>,
-}
-
-#[derive(Default)]
 struct UsedSlots {
+    max: usize,
     total: usize,
     by_address: HashMap<IpAddr, usize>,
     by_origin: HashMap<Arc<str>, usize>,
@@ -33,17 +28,18 @@ pub(crate) struct PeerSlot {
 
 impl Peers {
     pub(crate) fn new(max: usize) -> Self {
-        let used = Mutex::default();
-        Peers(Arc::new(Inner { max, used }))
+        let used = Mutex::new(UsedSlots {
+            max,
+            total: 0,
+            by_address: HashMap::new(),
+            by_origin: HashMap::new(),
+        });
+        Peers(Arc::new(used))
     }
 
-    /// Three quarters, which leaves the rest to other addresses.
-    fn max_per_address(&self) -> usize {
-        (self.0.max - self.0.max / 4).max(1)
-    }
-
-    fn max_per_origin(&self) -> usize {
-        (self.0.max / 4).max(1)
+    /// Changes the number of slots. Used slots beyond it stay used until they are released.
+    pub(crate) fn set_max(&self, max: usize) {
+        self.0.lock().max = max;
     }
 
     /// Reserves a slot; `None` if none is free for this address and origin.
@@ -52,12 +48,15 @@ impl Peers {
         address: Option<IpAddr>,
         origin: Option<Arc<str>>,
     ) -> Option<PeerSlot> {
-        let mut used = self.0.used.lock();
+        let mut used = self.0.lock();
         let of_address = address.and_then(|it| used.by_address.get(&it));
         let of_origin = origin.as_ref().and_then(|it| used.by_origin.get(it));
-        if used.total >= self.0.max
-            || of_address.is_some_and(|count| *count >= self.max_per_address())
-            || of_origin.is_some_and(|count| *count >= self.max_per_origin())
+        // Three quarters, which leaves the rest to other addresses.
+        let max_per_address = (used.max - used.max / 4).max(1);
+        let max_per_origin = (used.max / 4).max(1);
+        if used.total >= used.max
+            || of_address.is_some_and(|count| *count >= max_per_address)
+            || of_origin.is_some_and(|count| *count >= max_per_origin)
         {
             return None;
         }
@@ -76,7 +75,7 @@ impl Peers {
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.0.used.lock().total
+        self.0.lock().total
     }
 }
 
@@ -91,7 +90,7 @@ impl PeerSlot {
 
 impl Drop for PeerSlot {
     fn drop(&mut self) {
-        let mut used = self.peers.0.used.lock();
+        let mut used = self.peers.0.lock();
         used.total -= 1;
         if let Some(address) = self.address {
             decrement(&mut used.by_address, &address);
@@ -134,8 +133,20 @@ mod tests {
         assert!(peers.reserve(address(3), None).is_none(), "all are used");
         drop((of_page, of_address, others));
         assert_eq!(peers.count(), 0);
-        let used = peers.0.used.lock();
+        let used = peers.0.lock();
         assert!(used.by_address.is_empty() && used.by_origin.is_empty());
+    }
+
+    #[test]
+    fn a_lower_limit_ends_no_connection() {
+        let peers = Peers::new(2);
+        let slots = (peers.reserve(None, None), peers.reserve(None, None));
+        peers.set_max(1);
+        assert_eq!(peers.count(), 2);
+        drop(slots.0);
+        assert!(peers.reserve(None, None).is_none(), "one is still used");
+        drop(slots.1);
+        assert!(peers.reserve(None, None).is_some());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,9 +28,6 @@ pub struct Policy {
     pub dev: bool,
     /// The token that every client must show with its handshake.
     pub token: Option<String>,
-    /// The bytes that all apps together may have queued to send; 1 GiB by default. A send
-    /// beyond it fails with `Exceeded write quota.`; each client can always queue 1 MiB.
-    pub send_budget: Option<usize>,
 }
 
 /// What the transport knows about a client.
@@ -57,6 +54,20 @@ impl Policy {
             Some(path) => manifests::check(path),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// Checks that a gateway at this address is safe.
+    ///
+    /// # Errors
+    /// `InvalidInput` if other machines can reach the address and there is no token.
+    pub(crate) fn check_address(&self, address: SocketAddr) -> io::Result<()> {
+        if address.ip().is_loopback() || self.token.is_some() {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "other machines can reach this address: set a token, which clients must show",
+        ))
     }
 
     /// The app that a client is.

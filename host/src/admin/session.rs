@@ -52,7 +52,8 @@ impl AdminSession {
         bytes: Bytes,
         output: Encoding,
     ) -> Result<Self, CloseReason> {
-        let hello = Frame::read(encoding, bytes)?.into_hello()?;
+        let limits = directory.settings().limits;
+        let hello = Frame::read(encoding, bytes, limits.frame)?.into_hello()?;
         let hello: Hello<'_> = frame::parse_object(&hello)?;
         if !key.matches(hello.key.as_ref().map(|key| &*key.0)) {
             let text = "missing or wrong admin key: the host prints it when it starts";
@@ -72,7 +73,7 @@ impl AdminSession {
         log::info!("admin connected");
         Ok(AdminSession {
             state: RefCell::new(AdminState {
-                outbox: Outbox::new(output),
+                outbox: Outbox::new(output, limits),
                 last_call: 0,
                 pending_frame: None,
                 current: None,
@@ -84,7 +85,7 @@ impl AdminSession {
                 drains: Rc::default(),
             },
             _admin: admin,
-            welcome: directory.welcome_frame(output, "admin", ADMIN_VERSION.into()),
+            welcome: directory.welcome_frame(output, &limits, "admin", ADMIN_VERSION.into()),
         })
     }
 }

@@ -8,7 +8,6 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::excerpt::for_answer;
-use crate::limits::DATA;
 use crate::protocol::frame::{Data, FrameError, parse_object};
 use crate::protocol::message::{Message, Parts, Text};
 
@@ -155,7 +154,7 @@ impl<'a, 'd> Arguments<'a, 'd> {
     pub(crate) fn data(&mut self) -> Result<Bytes, CallError> {
         let value = self.rest.next();
         let data = value.map(|value| self.data.take(value)).transpose()?;
-        let data = data.flatten().filter(|data| data.len() <= DATA);
+        let data = data.flatten().filter(|data| data.len() <= self.data.max);
         self.require(data, "data within the limits of the welcome")
     }
 

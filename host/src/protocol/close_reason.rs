@@ -33,6 +33,23 @@ pub(crate) enum Code {
 }
 
 impl Code {
+    /// In the order of their numbers.
+    pub(crate) const ALL: [Code; 13] = [
+        Code::BadFrame,
+        Code::BadHello,
+        Code::Version,
+        Code::Forbidden,
+        Code::Origin,
+        Code::UnknownApp,
+        Code::BadManifest,
+        Code::AppInUse,
+        Code::Busy,
+        Code::Overrun,
+        Code::Memory,
+        Code::TooSlow,
+        Code::Stopping,
+    ];
+
     /// Its name, and the close code of the WebSocket (RFC 6455, 7.4.1).
     fn details(self) -> (&'static str, u16) {
         match self {

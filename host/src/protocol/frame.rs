@@ -10,7 +10,7 @@ use derive_more::{Display, Error};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::limits::FRAME;
+use crate::limits::Limits;
 use crate::protocol::message::{Message, Text};
 
 /// Where a frame carries its data.
@@ -25,8 +25,8 @@ pub(crate) enum Encoding {
 /// Why a frame is invalid.
 #[derive(Clone, PartialEq, Eq, Debug, Display, Error)]
 pub(crate) enum FrameError {
-    #[display("the frame has {_0} bytes, the limit is {FRAME}")]
-    TooLarge(#[error(not(source))] usize),
+    #[display("the frame has {length} bytes, the limit is {max}")]
+    TooLarge { length: usize, max: usize },
     #[display("the frame is shorter than its header")]
     Short,
     #[display("invalid header: {_0}")]
@@ -119,6 +119,8 @@ pub(crate) struct Data {
     rest: Bytes,
     /// The bytes of the whole frame. A slice of its data keeps all of it in memory.
     frame: usize,
+    /// The most data of one message.
+    pub(crate) max: usize,
 }
 
 /// Describes an error in JSON by its position, without repeating the text.
@@ -143,11 +145,11 @@ pub(crate) fn parse_object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, 
 }
 
 impl Frame {
-    /// Reads a frame.
-    pub(crate) fn read(encoding: Encoding, bytes: Bytes) -> Result<Self, FrameError> {
+    /// Reads a frame of at most `max` bytes.
+    pub(crate) fn read(encoding: Encoding, bytes: Bytes, max: usize) -> Result<Self, FrameError> {
         let frame = bytes.len();
-        if frame > FRAME {
-            return Err(FrameError::TooLarge(frame));
+        if frame > max {
+            return Err(FrameError::TooLarge { length: frame, max });
         }
         let (header, rest) = match encoding {
             Encoding::Text => (bytes, Bytes::new()),
@@ -157,6 +159,7 @@ impl Frame {
             encoding,
             rest,
             frame,
+            max: Limits::data(max),
         };
         let read: Header<'_> = parse_object(&header)?;
         let slice = |raw: &RawValue| header.slice_ref(raw.get().as_bytes());

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use bytes::Bytes;
 
-use crate::limits::{FRAMES, FULL_FRAME, MAX_IN_FLIGHT, MIN_EVENT, SOCKET_WINDOW, WINDOW};
+use crate::limits::{Limits, MAX_IN_FLIGHT, MIN_EVENT};
 use crate::protocol::frame;
 use crate::protocol::frame::Encoding;
 
@@ -15,6 +15,7 @@ use crate::protocol::frame::Encoding;
 /// of the event, so that the socket reads on.
 pub(crate) struct Outbox<R> {
     encoding: Encoding,
+    limits: Limits,
     /// The unsent frames in order. New messages go to the last one.
     drafts: VecDeque<Draft<R>>,
     in_flight: VecDeque<InFlightFrame<R>>,
@@ -76,9 +77,9 @@ impl<R> Default for Draft<R> {
 }
 
 impl<R> Draft<R> {
-    fn is_full(&self) -> bool {
+    fn is_full(&self, limits: &Limits) -> bool {
         // Base64 encodes three bytes as four.
-        self.messages.len() + self.data.len() * 4 / 3 >= FULL_FRAME
+        self.messages.len() + self.data.len() * 4 / 3 >= limits.full_frame()
     }
 
     fn start_message(&mut self, encoding: Encoding) {
@@ -109,9 +110,10 @@ impl<R> Draft<R> {
 }
 
 impl<R> Outbox<R> {
-    pub(crate) fn new(encoding: Encoding) -> Self {
+    pub(crate) fn new(encoding: Encoding, limits: Limits) -> Self {
         Outbox {
             encoding,
+            limits,
             drafts: VecDeque::new(),
             in_flight: VecDeque::new(),
             sent: 0,
@@ -123,6 +125,10 @@ impl<R> Outbox<R> {
             sockets: HashMap::new(),
             starved: HashSet::new(),
         }
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Adds a message, which is JSON.
@@ -166,7 +172,7 @@ impl<R> Outbox<R> {
             retained: Vec::new(),
         });
         window.used += cost;
-        if window.used > SOCKET_WINDOW || self.used > WINDOW {
+        if window.used > self.limits.socket_window() || self.used > self.limits.window {
             window.retained.push(retained);
             self.starved.insert(socket);
         }
@@ -174,7 +180,8 @@ impl<R> Outbox<R> {
 
     /// The draft for the next message.
     fn draft(&mut self) -> &mut Draft<R> {
-        if self.drafts.back().is_none_or(Draft::is_full) {
+        let is_full = |draft: &Draft<R>| draft.is_full(&self.limits);
+        if self.drafts.back().is_none_or(is_full) {
             self.drafts.push_back(Draft::default());
         }
         let last = self.drafts.len() - 1;
@@ -201,12 +208,12 @@ impl<R> Outbox<R> {
                 self.release(socket, cost);
             }
         }
-        if self.used <= WINDOW {
+        if self.used <= self.limits.window {
             self.starved.retain(|socket| {
                 let Some(window) = self.sockets.get_mut(socket) else {
                     return false;
                 };
-                if window.used > SOCKET_WINDOW {
+                if window.used > self.limits.socket_window() {
                     return true;
                 }
                 window.retained.clear();
@@ -242,8 +249,8 @@ impl<R> Outbox<R> {
     /// The next frame to send now, if any.
     pub(crate) fn next_frame(&mut self) -> Result<Option<Bytes>, Overrun> {
         // While many frames are unacknowledged, messages collect until a frame is full.
-        let collects = self.in_flight.len() as u64 >= FRAMES;
-        let is_due = |draft: &Draft<R>| !collects || draft.is_full();
+        let collects = self.in_flight.len() as u64 >= self.limits.frames;
+        let is_due = |draft: &Draft<R>| !collects || draft.is_full(&self.limits);
         let draft = match self.drafts.front().is_some_and(is_due) {
             true => self.drafts.pop_front(),
             false => None,
@@ -273,8 +280,8 @@ impl<R> Outbox<R> {
     }
 
     fn owes_acknowledgement(&self) -> bool {
-        self.handled - self.handled_acknowledged >= FRAMES / 2
-            || self.unacknowledged_bytes >= WINDOW / 8
+        self.handled - self.handled_acknowledged >= self.limits.frames / 2
+            || self.unacknowledged_bytes >= self.limits.window / 8
     }
 
     /// Everything that is retained for events that the client has not acknowledged.

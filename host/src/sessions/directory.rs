@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Addr, WeakAddr};
 use bytes::Bytes;
-use chrome_sockets::tcp::DEFAULT_WRITE_QUOTA;
 use chrome_sockets::{App, AppId, Permissions, Registry};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, watch};
@@ -20,9 +20,7 @@ use crate::access::peers::{PeerSlot, Peers};
 use crate::access::policy;
 use crate::access::policy::{PeerIdentity, Policy, quoted};
 use crate::excerpt::{Excerpt, for_answer, for_log};
-use crate::limits::{
-    CALLS, DATA, FRAME, FRAMES, HANDSHAKE_TIMEOUT, NAME, SEND_BUDGET, SOCKETS, VERSION, WINDOW,
-};
+use crate::limits::{Limits, NAME, VERSION};
 use crate::log_limiter::LogLimiter;
 use crate::protocol::close_reason::{CloseReason, Code};
 use crate::protocol::frame;
@@ -32,6 +30,10 @@ use crate::sessions::event_sink::{ClosedByAdmin, EventSink};
 use crate::sessions::session::Session;
 use crate::sessions::state::SessionContext;
 use crate::sessions::stats::{Counters, SocketStats};
+use crate::settings::Settings;
+use crate::traffic::Traffic;
+
+mod reload;
 
 /// What the host sends as its name and version.
 const HOST_NAME: &str = concat!("chrome-sockets/", env!("CARGO_PKG_VERSION"));
@@ -42,7 +44,9 @@ pub(crate) struct SessionDirectory(Rc<Inner>);
 
 struct Inner {
     registry: Addr<Registry>,
-    policy: Policy,
+    /// Replaced as a whole, so that each client sees one version.
+    settings: RefCell<Rc<Settings>>,
+    traffic: Arc<Traffic>,
     files: FileReader,
     /// Identifies this run of the host.
     instance: String,
@@ -65,6 +69,8 @@ struct Inner {
 }
 
 struct AppEntry {
+    /// Its client has sent the manifest that is in force.
+    has_client_manifest: bool,
     socket_stats: Rc<RefCell<SocketStats>>,
     /// The memory of its sockets.
     socket_charge: Rc<RefCell<Charge>>,
@@ -91,16 +97,17 @@ pub(crate) struct ClientSession {
 }
 
 impl SessionDirectory {
-    pub(crate) fn new(registry: Addr<Registry>, policy: Policy, max_clients: usize) -> Self {
+    pub(crate) fn new(registry: Addr<Registry>, settings: Settings) -> Self {
         // `RandomState` is seeded by the OS.
         let random = || RandomState::new().build_hasher().finish();
-        let send_budget = SendBudget::new(policy.send_budget.unwrap_or(SEND_BUDGET));
+        let limits = settings.limits;
         SessionDirectory(Rc::new(Inner {
             registry,
-            policy,
-            slots: Peers::new(max_clients),
-            memory: MemoryBudget::default(),
-            send_budget,
+            settings: RefCell::new(Rc::new(settings)),
+            traffic: Arc::default(),
+            slots: Peers::new(limits.clients),
+            memory: MemoryBudget::new(&limits),
+            send_budget: SendBudget::new(&limits),
             log_limiter: LogLimiter::default(),
             next_list: Rc::new(Mutex::new(Instant::now())),
             files: FileReader::new(),
@@ -114,12 +121,24 @@ impl SessionDirectory {
         }))
     }
 
-    pub(crate) fn policy(&self) -> &Policy {
-        &self.0.policy
+    pub(crate) fn settings(&self) -> Rc<Settings> {
+        self.0.settings.borrow().clone()
     }
 
     pub(crate) fn memory(&self) -> &MemoryBudget {
         &self.0.memory
+    }
+
+    pub(crate) fn send_budget(&self) -> &SendBudget {
+        &self.0.send_budget
+    }
+
+    pub(crate) fn traffic(&self) -> &Arc<Traffic> {
+        &self.0.traffic
+    }
+
+    pub(crate) fn client_count(&self) -> usize {
+        self.0.slots.count()
     }
 
     pub(crate) fn log_limiter(&self) -> &LogLimiter {
@@ -150,9 +169,11 @@ impl SessionDirectory {
         bytes: Bytes,
         output: Encoding,
     ) -> Result<ClientSession, CloseReason> {
-        let hello = Frame::read(encoding, bytes)?.into_hello()?;
+        let settings = self.settings();
+        let limits = settings.limits;
+        let hello = Frame::read(encoding, bytes, limits.frame)?.into_hello()?;
         let hello: Hello<'_> = frame::parse_object(&hello)?;
-        let id = self.0.policy.resolve_app(&hello, peer)?;
+        let id = settings.policy.resolve_app(&hello, peer)?;
         let log_limiter = match peer.address {
             Some(address) => self.0.log_limiter.for_peer(address),
             None => self.0.log_limiter.clone(),
@@ -162,8 +183,10 @@ impl SessionDirectory {
             let text = "too many clients in total, from this address or from this page";
             CloseReason::new(Code::Busy, text)
         })?;
-        let permissions = self.permissions(&id, &hello, &log_limiter).await?;
-        let reservation = self.reserve(&id).await?;
+        let permissions = self
+            .permissions(&settings.policy, &id, &hello, &log_limiter)
+            .await?;
+        let reservation = self.reserve(&id, limits.handshake_timeout).await?;
         let app = App::new(id.clone(), &self.0.registry);
         let started = async {
             app.set_permissions(permissions).await?;
@@ -174,13 +197,15 @@ impl SessionDirectory {
                     socket_stats: Rc::default(),
                     socket_charge: Rc::new(RefCell::new(self.0.memory.charge())),
                     sink: None,
+                    has_client_manifest: false,
                 });
+                entry.has_client_manifest = settings.policy.client_manifest(&hello).is_some();
                 (entry.socket_stats.clone(), entry.socket_charge.clone())
             };
             Session::start(SessionContext {
                 app,
                 encoding: output,
-                quota: DEFAULT_WRITE_QUOTA,
+                limits,
                 socket_stats,
                 socket_charge,
                 memory: self.0.memory.clone(),
@@ -196,6 +221,10 @@ impl SessionDirectory {
         if let Some(entry) = self.0.apps.borrow_mut().get_mut(&id) {
             entry.sink = Some(session.sink());
         }
+        if !Rc::ptr_eq(&settings, &self.settings()) {
+            // A reload did not see the app yet.
+            self.reload_permissions(&id).await;
+        }
         if log_limiter.allows() {
             let client = hello.client.as_ref().map_or("", |client| &client.0);
             let client = Excerpt(client, NAME).to_string();
@@ -206,7 +235,7 @@ impl SessionDirectory {
         }
         reservation.commit();
         Ok(ClientSession {
-            welcome: self.welcome_frame(output, "app", id.as_str().into()),
+            welcome: self.welcome_frame(output, &limits, "app", id.as_str().into()),
             app: id,
             directory: self.clone(),
             log_limiter,
@@ -216,19 +245,25 @@ impl SessionDirectory {
     }
 
     /// The frame that answers a hello, with one field more.
-    pub(crate) fn welcome_frame(&self, output: Encoding, name: &str, value: Value) -> Bytes {
+    pub(crate) fn welcome_frame(
+        &self,
+        output: Encoding,
+        limits: &Limits,
+        name: &str,
+        value: Value,
+    ) -> Bytes {
         let mut welcome = json!({
             "protocol": VERSION,
             "host": HOST_NAME,
             "instance": self.0.instance,
             "limits": {
-                "frame": FRAME,
-                "data": DATA,
-                "frames": FRAMES,
-                "window": WINDOW,
-                "quota": DEFAULT_WRITE_QUOTA,
-                "calls": CALLS,
-                "sockets": SOCKETS,
+                "frame": limits.frame,
+                "data": Limits::data(limits.frame),
+                "frames": limits.frames,
+                "window": limits.window,
+                "quota": limits.write_quota,
+                "calls": limits.calls,
+                "sockets": limits.sockets,
             },
         });
         welcome[name] = value;
@@ -239,11 +274,11 @@ impl SessionDirectory {
     /// What the app may do. Files are read outside the event loop.
     async fn permissions(
         &self,
+        policy: &Policy,
         app: &AppId,
         hello: &Hello<'_>,
         log_limiter: &LogLimiter,
     ) -> Result<Permissions, CloseReason> {
-        let policy = &self.0.policy;
         if let Some(manifest) = policy.client_manifest(hello) {
             let (permissions, warnings) = policy::parse_manifest(app, manifest)?;
             for warning in warnings {
@@ -269,7 +304,7 @@ impl SessionDirectory {
     }
 
     /// Reserves the app, waiting for a previous client that is still disconnecting.
-    async fn reserve(&self, app: &AppId) -> Result<Reservation, CloseReason> {
+    async fn reserve(&self, app: &AppId, limit: Duration) -> Result<Reservation, CloseReason> {
         let in_use = || {
             let text = format!("another client is the app {}", quoted(app));
             CloseReason::new(Code::AppInUse, text)
@@ -282,10 +317,7 @@ impl SessionDirectory {
             };
             // `changed` ends when the sender is dropped. Another client may be faster than this
             // one, so look again.
-            if timeout(HANDSHAKE_TIMEOUT, disconnecting.changed())
-                .await
-                .is_err()
-            {
+            if timeout(limit, disconnecting.changed()).await.is_err() {
                 return Err(in_use());
             }
         }

@@ -45,7 +45,7 @@ impl PendingFrame {
         outbox: &mut Outbox<R>,
     ) -> Result<Self, CloseReason> {
         let length = bytes.len();
-        let frame = Frame::read(encoding, bytes)?;
+        let frame = Frame::read(encoding, bytes, outbox.limits().frame)?;
         if frame.hello.is_some() {
             return Err(FrameError::RepeatedHello.into());
         }

@@ -13,7 +13,7 @@ use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
 use chrome_sockets::{App, Error, NetError};
 use futures::task::waker;
 
-use crate::limits::{CALL_COST, CALLS, INFOS, MESSAGE_SHARE, MIN_SEND, SOCKET_SHARE, SOCKETS};
+use crate::limits::{CALL_COST, INFOS, Limits, MIN_SEND, SOCKET_SHARE};
 use crate::log_limiter::LogLimiter;
 use crate::protocol::arguments::CallError;
 use crate::protocol::call::{Call, Kind};
@@ -39,8 +39,7 @@ use crate::sessions::state::get_sockets::Listing;
 pub(crate) struct SessionContext {
     pub(crate) app: App,
     pub(crate) encoding: Encoding,
-    /// The bytes of sends that may be unanswered.
-    pub(crate) quota: usize,
+    pub(crate) limits: Limits,
     pub(crate) socket_stats: Rc<RefCell<SocketStats>>,
     /// The memory of the app's sockets.
     pub(crate) socket_charge: Rc<RefCell<Charge>>,
@@ -116,7 +115,7 @@ struct Subscriptions {
 impl SessionState {
     pub(crate) fn new(context: SessionContext) -> Self {
         SessionState {
-            outbox: Outbox::new(context.encoding),
+            outbox: Outbox::new(context.encoding, context.limits),
             calls: HashMap::new(),
             last_call: 0,
             call_count: 0,
@@ -153,7 +152,10 @@ impl SessionState {
         self.pending_frame = None;
         self.frame_charge.set(0);
         self.message_charge.set(0);
-        let outbox = std::mem::replace(&mut self.outbox, Outbox::new(Encoding::Text));
+        let outbox = std::mem::replace(
+            &mut self.outbox,
+            Outbox::new(Encoding::Text, self.context.limits),
+        );
         (self.context.clone(), outbox.into_retained())
     }
 
@@ -172,7 +174,7 @@ impl SessionState {
         self.listing.is_none()
             && self.outbox.has_room()
             && self.info_count < INFOS
-            && (calls <= MESSAGE_SHARE || !self.message_charge.is_full())
+            && (calls <= self.context.limits.message_share() || !self.message_charge.is_full())
     }
 
     pub(crate) fn has_work(&self) -> bool {
@@ -244,7 +246,7 @@ impl SessionState {
             Call::Send(socket, data) => {
                 let length = data.len();
                 let charge = length.max(MIN_SEND);
-                let charged = match self.quota_used + charge > self.context.quota {
+                let charged = match self.quota_used + charge > self.context.limits.write_quota {
                     true => None,
                     false => self.context.send_budget.charge(data, self.quota_used),
                 };
@@ -270,7 +272,7 @@ impl SessionState {
                 let cost = stats::cost(namespace, name);
                 let existing = self.context.socket_stats.borrow().count(namespace);
                 let count = existing + *self.pending_creates.count(namespace);
-                if count >= SOCKETS || !self.fits_budget(cost) {
+                if count >= self.context.limits.sockets || !self.fits_budget(cost) {
                     self.refuse(id, "Too many sockets");
                     return Ok(());
                 }
@@ -293,7 +295,7 @@ impl SessionState {
 
     fn count_call(&mut self) -> Result<(), CloseReason> {
         self.call_count += 1;
-        if self.call_count > CALLS {
+        if self.call_count > self.context.limits.calls {
             let text = "more calls are unanswered than the welcome allows";
             return Err(CloseReason::new(Code::Overrun, text));
         }
@@ -304,7 +306,7 @@ impl SessionState {
     fn fits_budget(&self, cost: usize) -> bool {
         let cost = self.pending_creates.cost + cost;
         let charge = self.context.socket_charge.borrow();
-        charge.fits(cost, SOCKET_SHARE)
+        charge.fits(cost, SOCKET_SHARE, self.context.limits.app_sockets())
     }
 
     /// Answers the call when its outcome is ready.
@@ -396,7 +398,8 @@ impl SessionState {
 
     /// Whether a client that read too slowly has read enough to receive data again.
     fn may_resume_receive(&self) -> bool {
-        self.is_receive_suspended && self.message_charge.bytes() <= MESSAGE_SHARE / 2
+        self.is_receive_suspended
+            && self.message_charge.bytes() <= self.context.limits.message_share() / 2
     }
 
     pub(crate) fn on_accept(&mut self, info: AcceptInfo) {
@@ -425,7 +428,7 @@ impl SessionState {
         let retained = RetainedEvent::Receive(info);
         self.outbox.push_receive(socket, &data, max, retained);
         self.charge_messages();
-        let is_behind = self.message_charge.bytes() > MESSAGE_SHARE;
+        let is_behind = self.message_charge.bytes() > self.context.limits.message_share();
         if is_behind
             && self.message_charge.is_full()
             && !self.is_receive_suspended

@@ -7,7 +7,7 @@ use chrome_sockets::tcp_server::BlockReason;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::limits::{CLIENT_COST, LIST_PART, MAX_INFO, SERVER_COST, WINDOW};
+use crate::limits::{CLIENT_COST, LIST_PART, MAX_INFO, MAX_JOINED, SERVER_COST};
 
 /// What sockets have transferred.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -481,7 +481,7 @@ impl SocketStats {
 fn buffer_size(size: Option<i32>) -> usize {
     let size = size.and_then(|size| size.try_into().ok());
     let size = size.filter(|size| *size > 0);
-    size.map_or(DEFAULT_BUFFER_SIZE, |size: usize| size.min(WINDOW))
+    size.map_or(DEFAULT_BUFFER_SIZE, |size: usize| size.min(MAX_JOINED))
 }
 
 #[cfg(test)]

@@ -6,12 +6,13 @@ use bytes::Bytes;
 use tokio::task::yield_now;
 use tokio::time::{Instant, interval_at, timeout};
 
-use crate::limits::{HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, PING_INTERVAL};
+use crate::limits::Limits;
 use crate::protocol::close_reason::{CloseReason, Code};
 use crate::protocol::frame::Encoding;
 use crate::sessions::directory::SessionDirectory;
 use crate::sessions::frame_handler::FrameHandler;
 use crate::sessions::turn::Turn;
+use crate::traffic::Traffic;
 
 /// Why a connection ends; `None` if the client disconnected.
 pub(crate) type Closed = Option<CloseReason>;
@@ -23,15 +24,16 @@ pub(crate) trait Connection {
 
     async fn send(&mut self, frame: Bytes) -> Result<(), Closed>;
 
-    /// Called every [`PING_INTERVAL`], to detect a lost connection.
+    /// Called every [`ping_interval`](Limits::ping_interval), to detect a lost connection.
     async fn ping(&mut self) -> Result<(), Closed>;
 }
 
 /// Receives the first frame.
 pub(crate) async fn receive_hello(
     connection: &mut impl Connection,
+    limits: &Limits,
 ) -> Result<(Encoding, Bytes), Closed> {
-    let hello = timeout(HANDSHAKE_TIMEOUT, connection.receive()).await;
+    let hello = timeout(limits.handshake_timeout, connection.receive()).await;
     hello.unwrap_or_else(|_| {
         let text = "no hello arrived in time";
         Err(Some(CloseReason::new(Code::BadHello, text)))
@@ -42,11 +44,12 @@ pub(crate) async fn receive_hello(
 pub(crate) async fn run(
     connection: &mut impl Connection,
     directory: &SessionDirectory,
+    limits: &Limits,
     welcome: Bytes,
     session: &impl FrameHandler,
 ) -> Closed {
     tokio::select! {
-        result = pass_frames(connection, welcome, session) => {
+        result = pass_frames(connection, directory.traffic(), limits, welcome, session) => {
             let Err(closed) = result;
             closed
         }
@@ -56,15 +59,18 @@ pub(crate) async fn run(
 
 async fn pass_frames(
     connection: &mut impl Connection,
+    traffic: &Traffic,
+    limits: &Limits,
     welcome: Bytes,
     session: &impl FrameHandler,
 ) -> Result<Infallible, Closed> {
-    send(connection, welcome).await?;
-    let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
+    send(connection, traffic, limits, welcome).await?;
+    let ping_interval = limits.ping_interval();
+    let mut pings = interval_at(Instant::now() + ping_interval, ping_interval);
     let mut turn = Turn::new();
     loop {
         while let Some(frame) = session.next_frame().map_err(Some)? {
-            send(connection, frame).await?;
+            send(connection, traffic, limits, frame).await?;
         }
         if turn.is_over() {
             // Other clients and the sockets run before this client's next turn.
@@ -75,6 +81,7 @@ async fn pass_frames(
             biased;
             frame = connection.receive(), if session.is_ready() => {
                 let (encoding, bytes) = frame?;
+                traffic.frames_received.add(1);
                 session.receive(encoding, bytes, &mut turn).map_err(Some)?;
             }
             () = async {}, if session.has_work() => session.process(&mut turn).map_err(Some)?,
@@ -85,8 +92,14 @@ async fn pass_frames(
     }
 }
 
-async fn send(connection: &mut impl Connection, frame: Bytes) -> Result<(), Closed> {
-    let sent = timeout(IDLE_TIMEOUT, connection.send(frame)).await;
+async fn send(
+    connection: &mut impl Connection,
+    traffic: &Traffic,
+    limits: &Limits,
+    frame: Bytes,
+) -> Result<(), Closed> {
+    traffic.frames_sent.add(1);
+    let sent = timeout(limits.idle_timeout, connection.send(frame)).await;
     sent.unwrap_or_else(|_| Err(Some(too_slow())))
 }
 

@@ -1,46 +1,43 @@
 //! The gateway: HTTP and WebSocket on one port.
 
 use std::cell::Cell;
-use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use actix::Addr;
 use bytes::Bytes;
-use chrome_sockets::os::{self, Listener, Network, TokioNetwork};
+use chrome_sockets::os::Listener;
 use chrome_sockets::{AppId, DenyConnect, Registry};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 
 use crate::access::admin_key::AdminKey;
-use crate::access::origins::Origins;
 use crate::access::peers::{PeerSlot, Peers};
 use crate::access::policy::{PeerIdentity, Policy};
 use crate::access::request_head;
 use crate::access::request_head::{Requested, WebSocketRequest};
 use crate::access::wrong_tokens::WrongTokens;
 use crate::excerpt::for_log;
-use crate::limits::{CLIENTS, HANDSHAKE_TIMEOUT};
 use crate::protocol::close_reason::{CloseReason, Code};
 use crate::sessions::budget::ReceiveBudget;
 use crate::sessions::directory::SessionDirectory;
+use crate::settings::Settings;
+use crate::transport::control::Control;
 use crate::transport::io::Io;
-use crate::transport::{static_files, web_socket};
+use crate::transport::{http, listening, static_files, web_socket};
 
 /// A WebSocket gateway to a [`Registry`], which also serves the admin page.
 ///
 /// It answers only to `localhost` and IP addresses. Clients that are not pages may connect, and
-/// so may the gateway's own page and the pages of [`Origins`]; all of them must show the token if
-/// the [`Policy`] has one. Apps cannot connect to the gateway's port.
+/// so may the gateway's own page and the pages of its [`Origins`](crate::Origins); all of them must
+/// show the token if the [`Policy`] has one. Apps cannot connect to the gateway's port.
 #[derive(derive_more::Debug)]
 pub struct Gateway {
     #[debug(skip)]
@@ -54,7 +51,6 @@ pub struct Gateway {
 #[derive(Clone)]
 struct Shared {
     directory: SessionDirectory,
-    origins: Rc<Origins>,
     /// The only app of this gateway, an extension. Such a gateway serves no page.
     extension: Option<AppId>,
     connections: Peers,
@@ -67,20 +63,8 @@ struct Shared {
     address: SocketAddr,
 }
 
-/// The most connections, including those that are not clients yet.
-const CONNECTIONS: usize = 256;
-
 /// The most rejected connections at once that still receive the reason.
 const REJECTIONS: usize = 64;
-
-/// The most bytes of a request's head.
-const REQUEST_HEAD: usize = 16 * 1024;
-
-/// The pause after an accept error, such as a missing descriptor.
-const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
-
-/// The backlog of the listener.
-const BACKLOG: u32 = 128;
 
 /// How long a stopping gateway waits for its connections to close.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -94,19 +78,33 @@ impl Gateway {
     pub fn listen(
         address: SocketAddr,
         registry: &Addr<Registry>,
-        policy: Policy,
-        origins: Origins,
+        settings: Settings,
     ) -> io::Result<Self> {
-        if !address.ip().is_loopback() && policy.token.is_none() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "other machines can reach this address: set a token, which clients must show",
-            ));
-        }
+        settings.policy.check_address(address)?;
+        Self::new(listening::listen(address)?, registry, settings)
+    }
+
+    /// As [`listen`](Self::listen), with a listening socket that another process has opened, such
+    /// as systemd.
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen); it is not a listening TCP socket.
+    pub fn adopt(
+        listener: OwnedFd,
+        registry: &Addr<Registry>,
+        settings: Settings,
+    ) -> io::Result<Self> {
+        let listener = listening::adopt(listener)?;
+        settings.policy.check_address(listener.local_addr()?)?;
+        Self::new(listener, registry, settings)
+    }
+
+    fn new(
+        listener: Box<dyn Listener>,
+        registry: &Addr<Registry>,
+        settings: Settings,
+    ) -> io::Result<Self> {
         let key = Rc::new(AdminKey::new()?);
-        let listener = TokioNetwork
-            .listen(address, BACKLOG)
-            .map_err(|error| listen_error(address, &error))?;
         let address = listener.local_addr()?;
         // Otherwise an app with permission for loopback could become another app.
         registry.do_send(DenyConnect(address));
@@ -114,12 +112,11 @@ impl Gateway {
             address,
             listener,
             shared: Shared {
-                directory: SessionDirectory::new(registry.clone(), policy, CLIENTS),
-                origins: Rc::new(origins),
                 extension: None,
-                connections: Peers::new(CONNECTIONS),
+                connections: Peers::new(settings.limits.connections),
                 rejections: Peers::new(REJECTIONS),
-                lingering: Peers::new(CONNECTIONS),
+                lingering: Peers::new(settings.limits.connections),
+                directory: SessionDirectory::new(registry.clone(), settings),
                 wrong_tokens: Rc::default(),
                 key,
                 address,
@@ -138,7 +135,11 @@ impl Gateway {
         extension: &AppId,
     ) -> io::Result<Self> {
         let address = (Ipv4Addr::LOCALHOST, 0).into();
-        let mut gateway = Self::listen(address, registry, policy, Origins::default())?;
+        let settings = Settings {
+            policy,
+            ..Settings::default()
+        };
+        let mut gateway = Self::listen(address, registry, settings)?;
         gateway.shared.extension = Some(extension.clone());
         Ok(gateway)
     }
@@ -155,36 +156,47 @@ impl Gateway {
         format!("http://{}/#key={}", self.address, self.shared.key)
     }
 
+    /// A handle to it, also while it runs.
+    pub fn control(&self) -> Control {
+        Control {
+            directory: self.shared.directory.clone(),
+            connections: self.shared.connections.clone(),
+            rejections: self.shared.rejections.clone(),
+            lingering: self.shared.lingering.clone(),
+        }
+    }
+
     /// Accepts clients until `end` completes. Then closes all connections with the reason
     /// `stopping`, and waits up to 2 seconds for them. Must be called within an actix system.
-    pub async fn run(mut self, end: impl Future<Output = ()>) {
+    pub async fn run(self, end: impl Future<Output = ()>) {
+        self.run_and_drain(end, async |()| ()).await;
+    }
+
+    /// Accepts clients until `end` completes. Then stops listening, and serves its clients until
+    /// `drain`, which gets the result of `end`, completes. Then closes all connections as
+    /// [`run`](Self::run).
+    pub async fn run_and_drain<T>(
+        mut self,
+        end: impl Future<Output = T>,
+        drain: impl AsyncFnOnce(T),
+    ) {
         let mut end = std::pin::pin!(end);
-        loop {
-            let accept = poll_fn(|cx| {
-                if end.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(None);
-                }
-                os::retry_if_spurious(self.listener.poll_accept(cx), cx).map(Some)
-            });
-            match accept.await {
-                None => break,
-                Some(Ok((stream, peer))) => {
-                    // Frames are written whole, so Nagle's algorithm would only delay them.
-                    if let Err(error) = stream.set_nodelay(true) {
-                        log::debug!("cannot set TCP_NODELAY: {error}");
-                    }
-                    let budget = ReceiveBudget::new(self.shared.directory.memory());
-                    let peer = peer.ip().to_canonical();
-                    let io = Io::new(stream, budget, peer, self.shared.lingering.clone());
-                    self.shared.serve_http(io, peer);
-                }
-                Some(Err(error)) => {
-                    log::warn!("cannot accept a connection: {error}");
-                    tokio::time::sleep(ACCEPT_BACK_OFF).await;
-                }
-            }
-        }
+        let traffic = self.shared.directory.traffic().clone();
+        let ended = loop {
+            let (stream, peer) = tokio::select! {
+                biased;
+                ended = &mut end => break ended,
+                accepted = listening::accept(&mut self.listener, &traffic) => accepted,
+            };
+            let directory = &self.shared.directory;
+            let limits = directory.settings().limits;
+            let budget = ReceiveBudget::new(directory.memory(), limits);
+            let lingering = self.shared.lingering.clone();
+            let io = Io::new(stream, budget, peer, lingering, traffic.clone());
+            self.shared.serve_http(io, peer);
+        };
         drop(self.listener);
+        drain(ended).await;
         self.shared.directory.stop();
         let start = tokio::time::Instant::now();
         let is_busy = || self.shared.connections.count() + self.shared.lingering.count() > 0;
@@ -192,17 +204,6 @@ impl Gateway {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
-}
-
-/// Adds the address to the OS error.
-fn listen_error(address: SocketAddr, error: &io::Error) -> io::Error {
-    let text = match error.kind() {
-        io::ErrorKind::AddrInUse => format!(
-            "{address} is in use: stop the program that listens there, or choose another address"
-        ),
-        _ => format!("cannot listen on {address}: {error}"),
-    };
-    io::Error::new(error.kind(), text)
 }
 
 /// The slot of a connection, until a WebSocket uses it.
@@ -223,29 +224,18 @@ impl Shared {
             None => match self.rejections.reserve(Some(peer), None) {
                 Some(_slot) => ConnectionSlot::Rejection { _slot },
                 // Drops the connection, which needs no further resources.
-                None => return,
+                None => {
+                    self.directory.traffic().count_refused(Code::Busy);
+                    return;
+                }
             },
         };
         let slot = Rc::new(Cell::new(slot));
         let shared = self.clone();
-        actix_rt::spawn(async move {
-            let service = service_fn(|request| {
-                let response = shared.respond(request, peer, &slot);
-                async { Ok::<_, Infallible>(response) }
-            });
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HANDSHAKE_TIMEOUT)
-                .max_buf_size(REQUEST_HEAD)
-                .serve_connection(TokioIo::new(io), service)
-                .with_upgrades();
-            // The timeout also bounds how long the client takes to read the response.
-            match tokio::time::timeout(HANDSHAKE_TIMEOUT, served).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => log::debug!("a request failed: {}", for_log(&error.to_string())),
-                Err(_) => log::debug!("a request took too long"),
-            }
-        });
+        let limit = self.directory.settings().limits.handshake_timeout;
+        actix_rt::spawn(http::serve(io, limit, move |request| {
+            shared.respond(request, peer, &slot)
+        }));
     }
 
     fn respond(
@@ -267,6 +257,7 @@ impl Shared {
             Ok(Requested::File { path, .. }) => return static_files::file(&path),
             Ok(Requested::WebSocket(socket)) => socket,
             Err(rejection) => {
+                self.directory.traffic().bad_requests.add(1);
                 if rejection.is_logged() && log_limiter.allows() {
                     log::info!("{peer}: request rejected: {}", for_log(&rejection.text));
                 }
@@ -274,6 +265,7 @@ impl Shared {
             }
         };
         if let Some(response) = self.reject_foreign(&socket) {
+            self.directory.traffic().count_refused(Code::Origin);
             if log_limiter.allows() {
                 let origin = for_log(socket.origin.as_deref().unwrap_or("none")).to_string();
                 log::warn!("{peer}: WebSocket rejected: origin {origin:?}");
@@ -339,6 +331,7 @@ impl Shared {
                 web_socket::serve(io, read, directory, identity, &log_limiter).await;
             }
             Err(reason) => {
+                directory.traffic().count_refused(reason.code);
                 if log_limiter.allows() {
                     let (code, message) = (reason.code.name(), &reason.message);
                     let origin = for_log(socket.origin.as_deref().unwrap_or("none")).to_string();
@@ -374,13 +367,14 @@ impl Shared {
         if socket.is_admin {
             return Ok((slot, None));
         }
+        let settings = self.directory.settings();
         let apps = match &self.extension {
             Some(_) => None,
             None => socket
-                .allowed_apps(&self.origins)
+                .allowed_apps(&settings.origins)
                 .map_err(|refusal| CloseReason::new(Code::Origin, refusal))?,
         };
-        let policy = self.directory.policy();
+        let policy = &settings.policy;
         if policy.token.is_some() {
             let source = (peer, origin.clone());
             // Before the comparison, so that waiting attempts learn nothing about their token.

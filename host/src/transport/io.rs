@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 
 use crate::access::peers::Peers;
 use crate::sessions::budget::ReceiveBudget;
+use crate::traffic::Traffic;
 
 /// One connection of the gateway.
 pub(crate) struct Io {
@@ -23,6 +24,7 @@ pub(crate) struct Io {
     peer: IpAddr,
     /// Limits the lingering connections.
     lingering: Peers,
+    traffic: Arc<Traffic>,
 }
 
 /// The longest wait for the peer to close its side.
@@ -37,12 +39,14 @@ impl Io {
         receive_budget: Arc<ReceiveBudget>,
         peer: IpAddr,
         lingering: Peers,
+        traffic: Arc<Traffic>,
     ) -> Self {
         Io {
             stream: Some(stream),
             receive_budget,
             peer,
             lingering,
+            traffic,
         }
     }
 
@@ -98,6 +102,7 @@ impl AsyncRead for Io {
         let read = self.stream()?.poll_read(cx, buffer.initialize_unfilled());
         let count = ready!(os::retry_if_spurious(read, cx))?;
         self.receive_budget.add(count);
+        self.traffic.bytes_received.add(count);
         buffer.advance(count);
         Poll::Ready(Ok(()))
     }
@@ -110,7 +115,9 @@ impl AsyncWrite for Io {
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = self.stream()?.poll_write(cx, &[IoSlice::new(data)]);
-        os::retry_if_spurious(written, cx)
+        let count = ready!(os::retry_if_spurious(written, cx))?;
+        self.traffic.bytes_sent.add(count);
+        Poll::Ready(Ok(count))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

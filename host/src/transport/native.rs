@@ -14,10 +14,11 @@ use tokio::time::timeout;
 
 use crate::access::policy::{PeerIdentity, Policy};
 use crate::access::secrets::random_hex;
-use crate::limits::{FRAME, HANDSHAKE_TIMEOUT};
+use crate::limits::Limits;
 use crate::protocol::frame;
 use crate::protocol::frame::{Encoding, Frame, FrameError, Hello};
 use crate::sessions::directory::SessionDirectory;
+use crate::settings::Settings;
 use crate::transport::connection::{Closed, Connection, receive_hello, run};
 use crate::transport::gateway::Gateway;
 
@@ -41,10 +42,19 @@ pub async fn native_messaging(
     policy: Policy,
     end: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let directory = SessionDirectory::new(registry.clone(), policy.clone(), 1);
+    let limits = Limits::default();
+    let settings = Settings {
+        policy: policy.clone(),
+        limits: Limits {
+            clients: 1,
+            ..limits
+        },
+        ..Settings::default()
+    };
+    let directory = SessionDirectory::new(registry.clone(), settings);
     let (received, input_frames) = channel(QUEUED_FRAMES);
     let (output_frames, unsent) = channel(QUEUED_FRAMES);
-    thread::Builder::new().spawn(move || read(input, &received))?;
+    thread::Builder::new().spawn(move || read(input, limits.frame, &received))?;
     let writer = thread::Builder::new().spawn(move || write(output, unsent))?;
     let mut connection = NativeConnection {
         input: input_frames,
@@ -77,13 +87,13 @@ pub async fn native_messaging(
         log::warn!("extension {extension}: connection closed ({code}): {message}");
         let frame = frame::write(Encoding::Text, &[&reason.field()], &[]);
         // The extension may have disconnected.
-        let _ = timeout(HANDSHAKE_TIMEOUT, connection.output.send(frame)).await;
+        let _ = timeout(limits.handshake_timeout, connection.output.send(frame)).await;
     }
     // The writer ends with the channel. Wait for it, so that the last frame is written before
     // the process ends, unless the browser does not read it.
     drop(connection);
     let written = tokio::task::spawn_blocking(move || writer.join());
-    let _ = timeout(HANDSHAKE_TIMEOUT, written).await;
+    let _ = timeout(limits.handshake_timeout, written).await;
     Ok(())
 }
 
@@ -133,11 +143,12 @@ async fn serve(
     peer: &PeerIdentity,
     open_gateway: impl Fn() -> io::Result<(Gateway, String)>,
 ) -> Closed {
-    let mut first = match receive_hello(connection).await {
+    let limits = directory.settings().limits;
+    let mut first = match receive_hello(connection, &limits).await {
         Ok((_, first)) => first,
         Err(closed) => return closed,
     };
-    if requests_web_socket(&first) {
+    if requests_web_socket(&first, &limits) {
         match open_gateway() {
             Ok((gateway, token)) => {
                 let url = format!("ws://{}/", gateway.local_addr());
@@ -170,15 +181,15 @@ async fn serve(
         Err(reason) => return Some(reason),
     };
     let welcome = session.welcome.clone();
-    let closed = run(connection, directory, welcome, &session.session).await;
+    let closed = run(connection, directory, &limits, welcome, &session.session).await;
     session.close().await;
     closed
 }
 
 /// Whether the hello asks for a WebSocket, which is several times as fast.
-fn requests_web_socket(first: &Bytes) -> bool {
+fn requests_web_socket(first: &Bytes, limits: &Limits) -> bool {
     // `open_session` reports the errors of this frame.
-    let frame = Frame::read(Encoding::Text, first.clone());
+    let frame = Frame::read(Encoding::Text, first.clone(), limits.frame);
     let hello = frame.ok().and_then(|frame| frame.hello);
     hello.is_some_and(|hello| {
         let hello = frame::parse_object::<Hello<'_>>(&hello);
@@ -186,16 +197,16 @@ fn requests_web_socket(first: &Bytes) -> bool {
     })
 }
 
-/// Reads frames until the browser closes the stream or sends an invalid frame.
-fn read(mut input: impl Read, frames: &Sender<Result<Bytes, FrameError>>) {
+/// Reads frames of at most `max` bytes until the browser closes the stream or sends an invalid frame.
+fn read(mut input: impl Read, max: usize, frames: &Sender<Result<Bytes, FrameError>>) {
     loop {
         let mut length = [0; size_of::<u32>()];
         if input.read_exact(&mut length).is_err() {
             return;
         }
         let length = u32::from_ne_bytes(length) as usize;
-        if length > FRAME {
-            let _ = frames.blocking_send(Err(FrameError::TooLarge(length)));
+        if length > max {
+            let _ = frames.blocking_send(Err(FrameError::TooLarge { length, max }));
             return;
         }
         let mut frame = vec![0; length];

@@ -77,7 +77,11 @@ pub(crate) fn text(status: StatusCode, text: impl ToString) -> Response<Full<Byt
     response(status, "text/plain; charset=utf-8", text.to_string().into())
 }
 
-fn response(status: StatusCode, kind: &'static str, bytes: Bytes) -> Response<Full<Bytes>> {
+pub(crate) fn response(
+    status: StatusCode,
+    kind: &'static str,
+    bytes: Bytes,
+) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(bytes));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -7,6 +7,7 @@ use chrome_sockets::AppId;
 use futures::{SinkExt, StreamExt};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -14,7 +15,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use crate::access::admin_key::AdminKey;
 use crate::access::policy::PeerIdentity;
 use crate::admin::session::AdminSession;
-use crate::limits::{FRAME, IDLE_TIMEOUT};
+use crate::limits::Limits;
 use crate::log_limiter::LogLimiter;
 use crate::protocol::close_reason::{CloseReason, Code};
 use crate::protocol::frame;
@@ -34,6 +35,7 @@ const FRAME_HEADER: usize = 14;
 
 struct WebSocket {
     stream: WebSocketStream<Io>,
+    limits: Limits,
     last_received: Instant,
 }
 
@@ -45,9 +47,10 @@ pub(crate) async fn serve(
     peer: PeerIdentity,
     log_limiter: &LogLimiter,
 ) {
-    let mut socket = WebSocket::new(io, read).await;
+    let limits = directory.settings().limits;
+    let mut socket = WebSocket::new(io, read, limits).await;
     let opened = async {
-        let (encoding, bytes) = receive_hello(&mut socket).await?;
+        let (encoding, bytes) = receive_hello(&mut socket, &limits).await?;
         let session = directory.open_session(&peer, encoding, bytes, Encoding::Binary);
         session.await.map_err(Some)
     };
@@ -55,12 +58,17 @@ pub(crate) async fn serve(
         Ok(session) => {
             socket.last_received = Instant::now();
             let welcome = session.welcome.clone();
-            let closed = run(&mut socket, directory, welcome, &session.session).await;
+            let closed = run(&mut socket, directory, &limits, welcome, &session.session).await;
+            let code = closed.as_ref().map(|reason| reason.code);
+            directory.traffic().count_closed(code);
             log_close(&closed, Some(session.app()), log_limiter);
             // The client learns the reason while its app is being suspended.
             tokio::join!(session.close(), socket.close(&closed));
         }
         Err(closed) => {
+            if let Some(reason) = &closed {
+                directory.traffic().count_refused(reason.code);
+            }
             log_close(&closed, None, log_limiter);
             socket.close(&closed).await;
         }
@@ -75,14 +83,15 @@ pub(crate) async fn serve_admin(
     key: &AdminKey,
     log_limiter: &LogLimiter,
 ) {
-    let mut socket = WebSocket::new(io, read).await;
+    let limits = directory.settings().limits;
+    let mut socket = WebSocket::new(io, read, limits).await;
     let served = async {
-        let (encoding, bytes) = receive_hello(&mut socket).await?;
+        let (encoding, bytes) = receive_hello(&mut socket, &limits).await?;
         let session = AdminSession::open(directory, key, encoding, bytes, Encoding::Binary);
         let session = session.map_err(Some)?;
         socket.last_received = Instant::now();
         let welcome = session.welcome.clone();
-        Err::<(), _>(run(&mut socket, directory, welcome, &session).await)
+        Err::<(), _>(run(&mut socket, directory, &limits, welcome, &session).await)
     };
     let closed = served.await.err().flatten();
     log_close(&closed, None, log_limiter);
@@ -91,7 +100,7 @@ pub(crate) async fn serve_admin(
 
 /// Closes a connection with this reason, without reading a frame.
 pub(crate) async fn reject(io: Io, read: Bytes, reason: CloseReason) {
-    let mut socket = WebSocket::new(io, read).await;
+    let mut socket = WebSocket::new(io, read, Limits::DEFAULT).await;
     socket.close(&Some(reason)).await;
 }
 
@@ -107,18 +116,19 @@ fn log_close(closed: &Closed, app: Option<&AppId>, log_limiter: &LogLimiter) {
 }
 
 impl WebSocket {
-    async fn new(io: Io, read: Bytes) -> Self {
+    async fn new(io: Io, read: Bytes, limits: Limits) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(64 * 1024)
             // Writes each frame at once, without copying it into a buffer.
             .write_buffer_size(0)
-            .max_write_buffer_size(2 * FRAME)
-            .max_message_size(Some(FRAME))
-            .max_frame_size(Some(FRAME));
+            .max_write_buffer_size(2 * limits.frame)
+            .max_message_size(Some(limits.frame))
+            .max_frame_size(Some(limits.frame));
         let stream =
             WebSocketStream::from_partially_read(io, read.into(), Role::Server, Some(config));
         WebSocket {
             stream: stream.await,
+            limits,
             last_received: Instant::now(),
         }
     }
@@ -182,7 +192,13 @@ impl Connection for WebSocket {
                 }
                 Some(Ok(Message::Close(_)))
                 | None
-                | Some(Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_))) => {
+                | Some(Err(
+                    Error::ConnectionClosed
+                    | Error::AlreadyClosed
+                    | Error::Io(_)
+                    // A process that ends, or a page that is closed, breaks no rule.
+                    | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake),
+                )) => {
                     return Err(None);
                 }
                 Some(Err(error)) => return Err(Some(CloseReason::new(Code::BadFrame, error))),
@@ -196,7 +212,7 @@ impl Connection for WebSocket {
     }
 
     async fn ping(&mut self) -> Result<(), Closed> {
-        if self.last_received.elapsed() >= IDLE_TIMEOUT {
+        if self.last_received.elapsed() >= self.limits.idle_timeout {
             let text = "the client sent nothing for too long";
             return Err(Some(CloseReason::new(Code::TooSlow, text)));
         }

@@ -9,14 +9,18 @@ mod admin;
 mod bounds;
 mod browser;
 mod client;
+mod config;
 mod connecting;
 mod credit;
+mod deploy;
 mod fuzz_corpus;
 mod hostile;
 mod install;
 mod javascript;
+mod monitoring;
 mod native;
 mod reconnecting;
+mod service;
 mod starting;
 
 use std::net::SocketAddr;

@@ -8,6 +8,8 @@ use crate::protocol::arguments::CallError;
 use crate::protocol::call;
 use crate::protocol::frame::*;
 
+const MAX: usize = Limits::DEFAULT.frame;
+
 /// A binary frame by hand.
 fn binary(header: &str, data: &[u8]) -> Bytes {
     let mut frame = (header.len() as u32).to_le_bytes().to_vec();
@@ -22,7 +24,7 @@ fn read(encoding: Encoding, bytes: Bytes) -> Result<Vec<Bytes>, FrameError> {
         mut messages,
         mut data,
         ..
-    } = Frame::read(encoding, bytes)?;
+    } = Frame::read(encoding, bytes, MAX)?;
     let mut taken = Vec::new();
     while let Some(message) = messages.next()? {
         let (_, mut parts) = message.into_call().expect("a function");
@@ -47,7 +49,7 @@ fn data_is_taken_in_the_order_of_the_messages() {
 
 /// Reads all messages of a frame and returns their number.
 fn read_all(bytes: Bytes) -> Result<usize, FrameError> {
-    let mut frame = Frame::read(Encoding::Text, bytes)?;
+    let mut frame = Frame::read(Encoding::Text, bytes, MAX)?;
     let mut count = 0;
     while frame.messages.next()?.is_some() {
         count += 1;
@@ -79,7 +81,7 @@ fn an_error_repeats_nothing_of_the_input() {
         format!(r#"{{"ack":"{long}"}}"#),
         format!(r#"{{"ack":{long}}}"#),
     ] {
-        let error = Frame::read(Encoding::Text, header.into()).expect_err("an error");
+        let error = Frame::read(Encoding::Text, header.into(), MAX).expect_err("an error");
         let text = error.to_string();
         assert!(text.len() < 150 && !text.contains("xxx"), "{text}");
     }
@@ -98,7 +100,13 @@ fn invalid_frames_are_rejected() {
         (binary(r#"{"messages":[[1,"a",-1]]}"#, b"x"), DataMissing),
         (binary(r#"{"messages":[[1,"a",1.5]]}"#, b"x"), DataMissing),
         (binary(r#"{"messages":[[1,"a",1e99]]}"#, b"x"), DataMissing),
-        (Bytes::from(vec![0; FRAME + 1]), TooLarge(FRAME + 1)),
+        (
+            Bytes::from(vec![0; MAX + 1]),
+            TooLarge {
+                length: MAX + 1,
+                max: MAX,
+            },
+        ),
     ] {
         assert_eq!(
             read(Encoding::Binary, frame.clone()),
@@ -131,12 +139,12 @@ fn invalid_frames_are_rejected() {
         r#"{"other":1}"#,
         "\u{feff}{}",
     ] {
-        let error = Frame::read(Encoding::Text, header.into()).map(drop);
+        let error = Frame::read(Encoding::Text, header.into(), MAX).map(drop);
         assert!(matches!(error, Err(Header(_))), "{header}: {error:?}");
     }
     for hello in ["{}", "1", r#"[[1],"a"]"#, r#"{"protocol":[1],"app":1}"#] {
         let text = format!(r#"{{"hello":{hello}}}"#);
-        let frame = Frame::read(Encoding::Text, text.into()).expect("a frame");
+        let frame = Frame::read(Encoding::Text, text.into(), MAX).expect("a frame");
         let hello = frame.into_hello().expect("a hello");
         assert!(
             matches!(parse_object::<Hello<'_>>(&hello), Err(Header(_))),
@@ -149,8 +157,8 @@ fn invalid_frames_are_rejected() {
         assert_eq!(error, Err(Message("not a list")), "{messages}");
     }
     let deep = format!(r#"{{"messages":[[{}]]}}"#, "[".repeat(100_000));
-    assert!(Frame::read(Encoding::Text, deep.into()).is_err());
-    assert!(Frame::read(Encoding::Text, Bytes::from_static(b"{\"ack\":\xff}")).is_err());
+    assert!(Frame::read(Encoding::Text, deep.into(), MAX).is_err());
+    assert!(Frame::read(Encoding::Text, Bytes::from_static(b"{\"ack\":\xff}"), MAX).is_err());
 }
 
 #[test]
@@ -176,7 +184,7 @@ fn written_frames_can_be_read() {
         Ok(vec!["abc".into()])
     );
     assert_eq!(
-        Frame::read(Encoding::Binary, frame)
+        Frame::read(Encoding::Binary, frame, MAX)
             .map(|frame| frame.ack)
             .ok(),
         Some(Some(7))
@@ -193,7 +201,7 @@ fn written_frames_can_be_read() {
 
 /// Reads everything in a frame, which must not panic.
 fn read_any(encoding: Encoding, bytes: Bytes) {
-    let Ok(mut frame) = Frame::read(encoding, bytes) else {
+    let Ok(mut frame) = Frame::read(encoding, bytes, MAX) else {
         return;
     };
     if let Some(hello) = &frame.hello {

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::limits::FRAME;
+use crate::limits::Limits;
 use crate::protocol::frame::Frame;
 use crate::protocol::outbox::*;
 
@@ -26,7 +26,11 @@ impl Drop for Retained {
 fn next(outbox: &mut Outbox<Retained>) -> Option<Bytes> {
     let frame = outbox.next_frame().expect("no overrun");
     if let Some(frame) = &frame {
-        assert!(frame.len() <= FRAME, "a frame of {} bytes", frame.len());
+        assert!(
+            frame.len() <= Limits::DEFAULT.frame,
+            "a frame of {} bytes",
+            frame.len()
+        );
     }
     frame
 }
@@ -42,7 +46,7 @@ fn next_header(outbox: &mut Outbox<Retained>, encoding: Encoding) -> Option<(Str
     };
     let start = if encoding == Encoding::Binary { 4 } else { 0 };
     let header = String::from_utf8(frame[start..length].to_vec()).expect("UTF-8");
-    Frame::read(encoding, frame.clone()).expect("a valid frame");
+    Frame::read(encoding, frame.clone(), Limits::DEFAULT.frame).expect("a valid frame");
     Some((header, frame.slice(length..)))
 }
 
@@ -50,7 +54,7 @@ fn next_header(outbox: &mut Outbox<Retained>, encoding: Encoding) -> Option<(Str
 fn messages_collect_into_one_frame_in_order() {
     let retained = Rc::new(Cell::new(0));
     for encoding in [Encoding::Binary, Encoding::Text] {
-        let mut outbox = Outbox::new(encoding);
+        let mut outbox = Outbox::new(encoding, Limits::DEFAULT);
         assert!(next(&mut outbox).is_none());
         outbox.push(r#"["answer",1]"#);
         outbox.push_receive(7, &"abc".into(), 4, Retained::new(&retained));
@@ -76,8 +80,8 @@ fn messages_collect_into_one_frame_in_order() {
 
 #[test]
 fn only_full_frames_are_sent_while_many_are_unacknowledged() {
-    let mut outbox: Outbox<Retained> = Outbox::new(Encoding::Binary);
-    for id in 1..=FRAMES {
+    let mut outbox: Outbox<Retained> = Outbox::new(Encoding::Binary, Limits::DEFAULT);
+    for id in 1..=Limits::DEFAULT.frames {
         outbox.push(&format!(r#"["answer",{id}]"#));
         assert!(next(&mut outbox).is_some());
     }
@@ -87,7 +91,10 @@ fn only_full_frames_are_sent_while_many_are_unacknowledged() {
     outbox.acknowledge(1).expect("a sent frame");
     let (header, _) = next_header(&mut outbox, Encoding::Binary).expect("a frame");
     assert_eq!(header, r#"{"messages":[["answer",8],["answer",9]]}"#);
-    let long = format!(r#"["answer",10,"{}"]"#, "x".repeat(FULL_FRAME));
+    let long = format!(
+        r#"["answer",10,"{}"]"#,
+        "x".repeat(Limits::DEFAULT.full_frame())
+    );
     outbox.push(&long);
     assert!(next(&mut outbox).is_some(), "a full frame is sent at once");
 }
@@ -95,9 +102,9 @@ fn only_full_frames_are_sent_while_many_are_unacknowledged() {
 #[test]
 fn windows_of_a_socket_and_of_the_client_bound_received_data() {
     let retained = Rc::new(Cell::new(0));
-    let mut outbox = Outbox::new(Encoding::Binary);
+    let mut outbox = Outbox::new(Encoding::Binary, Limits::DEFAULT);
     let piece = Bytes::from(vec![0; 64 * 1024]);
-    let count = SOCKET_WINDOW / piece.len();
+    let count = Limits::DEFAULT.socket_window() / piece.len();
     for _ in 0..count {
         outbox.push_receive(1, &piece, 0, Retained::new(&retained));
     }
@@ -126,10 +133,10 @@ fn windows_of_a_socket_and_of_the_client_bound_received_data() {
 #[test]
 fn events_are_retained_while_the_clients_window_is_full() {
     let retained = Rc::new(Cell::new(0));
-    let mut outbox = Outbox::new(Encoding::Binary);
-    let piece = Bytes::from(vec![0; FULL_FRAME / 2]);
+    let mut outbox = Outbox::new(Encoding::Binary, Limits::DEFAULT);
+    let piece = Bytes::from(vec![0; Limits::DEFAULT.full_frame() / 2]);
     // The window of each socket is nearly empty.
-    let (fit, over) = (WINDOW / piece.len(), 8);
+    let (fit, over) = (Limits::DEFAULT.window / piece.len(), 8);
     for socket in 0..(fit + over) as u64 {
         outbox.push_receive(socket, &piece, 0, Retained::new(&retained));
     }
@@ -138,7 +145,7 @@ fn events_are_retained_while_the_clients_window_is_full() {
     let mut counts = [0, 0];
     for frame in 1..=outbox.sent {
         outbox.acknowledge(frame).expect("a sent frame");
-        let is_full = outbox.used > WINDOW;
+        let is_full = outbox.used > Limits::DEFAULT.window;
         counts[usize::from(is_full)] += 1;
         assert_eq!(retained.get(), if is_full { over } else { 0 });
     }
@@ -148,8 +155,8 @@ fn events_are_retained_while_the_clients_window_is_full() {
 #[test]
 fn small_events_count_for_a_minimum() {
     let retained = Rc::new(Cell::new(0));
-    let mut outbox = Outbox::new(Encoding::Binary);
-    for _ in 0..SOCKET_WINDOW / MIN_EVENT {
+    let mut outbox = Outbox::new(Encoding::Binary, Limits::DEFAULT);
+    for _ in 0..Limits::DEFAULT.socket_window() / MIN_EVENT {
         outbox.push_receive(1, &"x".into(), 0, Retained::new(&retained));
     }
     assert_eq!(retained.get(), 0);
@@ -160,7 +167,7 @@ fn small_events_count_for_a_minimum() {
 #[test]
 fn an_event_is_retained_until_its_own_frame_is_acknowledged() {
     let retained = Rc::new(Cell::new(0));
-    let mut outbox = Outbox::new(Encoding::Binary);
+    let mut outbox = Outbox::new(Encoding::Binary, Limits::DEFAULT);
     outbox.push_retaining(r#"["tcpServer.onAccept",1,1]"#, Retained::new(&retained));
     assert!(next(&mut outbox).is_some());
     outbox.push_retaining(r#"["tcpServer.onAccept",1,2]"#, Retained::new(&retained));
@@ -175,7 +182,7 @@ fn an_event_is_retained_until_its_own_frame_is_acknowledged() {
 
 #[test]
 fn acknowledging_an_unsent_frame_is_an_overrun() {
-    let mut outbox: Outbox<Retained> = Outbox::new(Encoding::Binary);
+    let mut outbox: Outbox<Retained> = Outbox::new(Encoding::Binary, Limits::DEFAULT);
     assert_eq!(outbox.acknowledge(0), Ok(()));
     assert_eq!(outbox.acknowledge(1), Err(Overrun));
     for _ in 0..2 {
@@ -193,8 +200,8 @@ fn acknowledging_an_unsent_frame_is_an_overrun() {
 
 #[test]
 fn never_acknowledging_is_an_overrun() {
-    let mut outbox: Outbox<Retained> = Outbox::new(Encoding::Binary);
-    let long = format!(r#""{}""#, "x".repeat(FULL_FRAME));
+    let mut outbox: Outbox<Retained> = Outbox::new(Encoding::Binary, Limits::DEFAULT);
+    let long = format!(r#""{}""#, "x".repeat(Limits::DEFAULT.full_frame()));
     for _ in 0..MAX_IN_FLIGHT {
         outbox.push(&long);
         assert!(next(&mut outbox).is_some());
@@ -205,7 +212,7 @@ fn never_acknowledging_is_an_overrun() {
 
 #[test]
 fn the_clients_frames_are_acknowledged_with_messages_or_at_a_limit() {
-    let mut outbox: Outbox<Retained> = Outbox::new(Encoding::Text);
+    let mut outbox: Outbox<Retained> = Outbox::new(Encoding::Text, Limits::DEFAULT);
     outbox.count_handled(false, 100);
     assert!(next(&mut outbox).is_none(), "it has no messages");
     outbox.count_handled(true, 100);
@@ -223,7 +230,7 @@ fn the_clients_frames_are_acknowledged_with_messages_or_at_a_limit() {
         "half of the frames"
     );
     assert!(next(&mut outbox).is_none());
-    outbox.count_handled(true, WINDOW / 8);
+    outbox.count_handled(true, Limits::DEFAULT.window / 8);
     assert_eq!(
         next(&mut outbox),
         Some(r#"{"ack":4}"#.into()),
@@ -233,8 +240,8 @@ fn the_clients_frames_are_acknowledged_with_messages_or_at_a_limit() {
 
 #[test]
 fn a_client_is_not_read_while_full_frames_are_unsent() {
-    let mut outbox: Outbox<Retained> = Outbox::new(Encoding::Binary);
-    let long = format!(r#""{}""#, "x".repeat(FULL_FRAME));
+    let mut outbox: Outbox<Retained> = Outbox::new(Encoding::Binary, Limits::DEFAULT);
+    let long = format!(r#""{}""#, "x".repeat(Limits::DEFAULT.full_frame()));
     assert!(outbox.has_room());
     outbox.push(&long);
     outbox.push(&long);
