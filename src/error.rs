@@ -34,6 +34,11 @@ pub enum Error {
     #[display("Does not have permission")]
     PermissionDenied,
 
+    /// As [`PermissionDenied`](Self::PermissionDenied), in `chrome.sockets.udp`, where Chrome has
+    /// another text.
+    #[display("App does not have permission")]
+    UdpPermissionDenied,
+
     /// The app's sends in flight would exceed its quota. Nothing of this send was
     /// sent; a later send succeeds when the peers have read.
     #[display("Exceeded write quota.")]

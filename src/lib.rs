@@ -216,6 +216,7 @@ pub mod draining;
 
 pub mod tcp;
 pub mod tcp_server;
+pub mod udp;
 
 mod registry;
 
@@ -238,10 +239,10 @@ pub mod lifecycle {
 
 pub use address::{Address, Endpoint};
 pub use answer::Answer;
-pub use app::{App, LocalArbiter, OnEvent, Tcp, TcpServer};
+pub use app::{App, LocalArbiter, OnEvent, Tcp, TcpServer, Udp};
 pub use error::Error;
 pub use events::{AddListener, Event, HasListener, MAX_PANICS, RemoveListener};
-pub use ids::{AppId, ClientSocketId, MAX_ID, ServerSocketId};
+pub use ids::{AppId, ClientSocketId, MAX_ID, ServerSocketId, UdpSocketId};
 pub use invalid_argument::InvalidArgument;
 pub use manifest::Permissions;
 pub use name::MAX_NAME;

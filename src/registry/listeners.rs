@@ -12,6 +12,7 @@ use crate::registry::state::{AppState, Registry};
 use crate::supervision::RestartInfo;
 use crate::tcp::{self, ReceiveErrorInfo, ReceiveInfo};
 use crate::tcp_server::{self, AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo, RefusedInfo};
+use crate::udp;
 
 /// An event of an app.
 pub(super) trait AppEvent: Event {
@@ -27,6 +28,7 @@ pub(super) enum RaisedBy {
     Registry,
     ServerSockets,
     ClientSockets,
+    UdpSockets,
 }
 
 macro_rules! app_events {
@@ -53,6 +55,10 @@ app_events! {
     ReceiveErrorInfo, ClientSockets: |app| {
         app.app_shards.shards().map(|shard| &shard.on_receive_error)
     };
+    udp::ReceiveInfo, UdpSockets: |app| app.udp.shards().map(|shard| &shard.on_receive);
+    udp::ReceiveErrorInfo, UdpSockets: |app| {
+        app.udp.shards().map(|shard| &shard.on_receive_error)
+    };
 }
 
 impl AppState {
@@ -70,6 +76,13 @@ impl AppState {
                     let app = self.app_shards.app_context.app.clone();
                     let table = app_shard.socket_table.address();
                     table.do_send(tcp::ListenersChanged(app));
+                }
+            }
+            RaisedBy::UdpSockets => {
+                for app_shard in self.udp.shards() {
+                    let app = self.app_shards.app_context.app.clone();
+                    let table = app_shard.shard.socket_table.address();
+                    table.do_send(udp::ListenersChanged(app));
                 }
             }
         }

@@ -24,7 +24,7 @@ pub(crate) use bulk::{AwaitDelivery, GetInfos, ListenersChanged, Stop};
 pub(crate) use command::{AcceptNotifier, Command};
 pub(crate) use command_queue::CommandQueue;
 pub(crate) use connection::ConnectionMeta;
-pub(crate) use connection::connect::Target;
+pub(crate) use connection::connect::{MAX_HOST_LENGTH, Target, is_resolvable};
 pub(crate) use connection::secure::Secure as SecureStep;
 pub(crate) use connection::timeouts::closed_stream;
 pub(crate) use draining::{FlushCalls, ForceClose};
@@ -38,6 +38,7 @@ pub(crate) use shards::app_context::AppContext;
 pub(crate) use shards::id_table::IdTable;
 pub(crate) use shards::name_lookups::Lookups;
 pub(crate) use shards::placement::{AppShards, Shard};
+pub(crate) use shards::receive_windows::{AppWindow, EVENT, SocketWindow, Starving};
 pub use socket::ClientSocket;
 pub use types::{
     ConnectOptions, CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, SecureOptions, SendInfo,

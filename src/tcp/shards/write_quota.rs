@@ -23,7 +23,7 @@ impl WriteQuota {
     }
 
     /// Charges a send to the quota. Returns the amount to refund.
-    pub(in crate::tcp) fn charge(&self, bytes: usize) -> Result<usize, Error> {
+    pub(crate) fn charge(&self, bytes: usize) -> Result<usize, Error> {
         let charge = bytes.max(MIN_CHARGE);
         self.unsent
             .fetch_update(SeqCst, SeqCst, |unsent| {
@@ -53,7 +53,7 @@ impl WriteQuota {
         self.unsent.load(SeqCst) > 0
     }
 
-    pub(in crate::tcp) fn refund(&self, charge: usize) {
+    pub(crate) fn refund(&self, charge: usize) {
         self.unsent.fetch_sub(charge, SeqCst);
     }
 }
