@@ -140,9 +140,8 @@ impl SocketState {
 
 /// Whether these groups can be those of one socket.
 pub(crate) fn are_valid_groups(groups: &[IpAddr]) -> bool {
-    let is_valid = |(at, group): (usize, &IpAddr)| {
-        group.is_multicast() && !groups[..at].contains(group)
-    };
+    let is_valid =
+        |(at, group): (usize, &IpAddr)| group.is_multicast() && !groups[..at].contains(group);
     groups.len() <= MAX_GROUPS && groups.iter().enumerate().all(is_valid)
 }
 

@@ -16,10 +16,10 @@ mod socket;
 mod types;
 
 pub(crate) use actor::SocketTable;
+pub(crate) use binding::destination::Destination;
 pub(crate) use bulk::{GetInfos, ListenersChanged, Stop};
 pub(crate) use command::{Command, CommandQueue};
 pub use events::{ReceiveErrorInfo, ReceiveInfo};
-pub(crate) use binding::destination::Destination;
 pub(crate) use handover::{Export, Inherited, Quiesce, are_valid_groups};
 pub use messages::{
     Bind, Close, Create, GetInfo, GetJoinedGroups, GetSocket, GetSockets, JoinGroup, LeaveGroup,

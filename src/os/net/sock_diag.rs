@@ -281,7 +281,11 @@ mod tests {
             };
             assert_eq!(before, 0, "{host}");
             // More than the buffer holds.
-            let peer = std::net::UdpSocket::bind(if at.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" });
+            let peer = std::net::UdpSocket::bind(if at.is_ipv4() {
+                "127.0.0.1:0"
+            } else {
+                "[::1]:0"
+            });
             let peer = peer.expect("a port");
             const SENT: usize = 2000;
             for _ in 0..SENT {

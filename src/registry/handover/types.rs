@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 use crate::handover_state::{AppLimitsRecord, HandoverOutcome};
 use crate::ids::AppId;
 use crate::tcp;
-use crate::udp;
 use crate::tcp_server::Inherited;
+use crate::udp;
 
 /// Identifies a handover: the messages of one have the same token.
 #[derive(Clone, Default)]

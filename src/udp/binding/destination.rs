@@ -188,7 +188,12 @@ mod tests {
         let of = |host: &str, port| Destination::new(host, port, DnsQueryType::Any).address();
         assert_eq!(of("127.0.0.1", 9), Some(([127, 0, 0, 1], 9).into()));
         assert!(of("::1", 0).is_some());
-        for (host, port) in [("127.0.0.1", -1), ("::1", 65_536), ("localhost", 1), ("", 1)] {
+        for (host, port) in [
+            ("127.0.0.1", -1),
+            ("::1", 65_536),
+            ("localhost", 1),
+            ("", 1),
+        ] {
             assert_eq!(of(host, port), None, "{host} {port}");
         }
         let wrong_family = Destination::new("127.0.0.1", 1, DnsQueryType::Ipv6);
