@@ -41,7 +41,7 @@ export class Mirror {
         break;
       case 'listen':
       case 'connect':
-        if (!failed && socket) socket.live = true;
+        if (!failed && socket) Object.assign(socket, { live: true, ended: false });
         break;
       case 'disconnect':
         if (!failed && socket) socket.live = false;
@@ -62,8 +62,11 @@ export class Mirror {
   }
 
   #record(name, { socketId, persistent, connected, localPort }) {
-    const live = connected ?? localPort !== undefined;
-    this.#of(name).sockets.set(socketId, { persistent, live });
+    const { sockets } = this.#of(name);
+    // A half-closed connection is connected, but its end was reported.
+    const ended = sockets.get(socketId)?.ended ?? false;
+    const live = !ended && (connected ?? localPort !== undefined);
+    sockets.set(socketId, { persistent, live, ended });
   }
 
   accepted(client) {
@@ -72,7 +75,7 @@ export class Mirror {
 
   disconnected(client) {
     const socket = this.#spaces.tcp.sockets.get(client);
-    if (socket) socket.live = false;
+    if (socket) Object.assign(socket, { live: false, ended: true });
   }
 
   hasPersistent() {
@@ -109,7 +112,7 @@ class Space {
   offset = 0;
   /** The greatest id of the app. */
   last = 0;
-  /** The sockets by id: `persistent`, and `live` if it listens or is connected. */
+  /** The sockets by id: `persistent`; `live` if it listens or is connected; `ended` if that was reported as ended. */
   sockets = new Map();
   /** The ids of lost sockets, until the app closes them. */
   lost = new Set();

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use derive_more::{Display, From};
 
+use crate::invalid_argument::InvalidArgument;
+
 /// The address of one end of a connection (beyond Chrome, whose sockets have an IP address and a
 /// port as separate fields).
 ///
@@ -102,6 +104,18 @@ pub(crate) fn split_scope(text: &str) -> Option<(Ipv6Addr, &str)> {
     let is_name = |c: char| c.is_ascii_graphic() && !matches!(c, '%' | '/');
     let is_scope = (1..=MAX_INTERFACE).contains(&scope.len()) && scope.chars().all(is_name);
     (is_scope && address.is_unicast_link_local()).then_some((address, scope))
+}
+
+/// Link-local addresses exist once per interface, so they need its scope id; others have none.
+pub(crate) fn check_scope(address: SocketAddr) -> Result<(), InvalidArgument> {
+    let SocketAddr::V6(address) = address else {
+        return Ok(());
+    };
+    match (address.ip().is_unicast_link_local(), address.scope_id()) {
+        (true, 0) => Err(InvalidArgument::ScopeMissing),
+        (false, 1..) => Err(InvalidArgument::ScopeNotAllowed),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

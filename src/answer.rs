@@ -17,6 +17,22 @@ use crate::error::Error;
 /// so on, which are to `close` and `set_paused` what [`Addr::do_send`] is to
 /// [`Addr::send`].
 ///
+/// These calls have such a form, because an app can often do nothing about their
+/// failure:
+///
+/// - of a client socket, by id and by handle: `close`, `disconnect`, `reset`,
+///   `shutdown_write`, `set_paused`, `update`, `set_keep_alive`, `set_no_delay` and
+///   `set_timeouts`; `send` has [`try_send`], which still returns what is known at once;
+/// - of a server socket: `close`, `disconnect`, `set_paused`, `update` and
+///   `set_timeouts`;
+/// - of an event: `add_listener` and `remove_listener`.
+///
+/// The others have none. Either the answer is the reason for the call (`create`,
+/// `get_info`, `drain`), or a program that ignores its failure goes on without a
+/// listener, a connection, encryption, a limit or a permission (`listen`, `connect`,
+/// `secure`, `set_tls`, `set_limits`, `set_permissions`).
+///
+/// [`try_send`]: crate::tcp::ClientSocket::try_send
 /// [`Addr::do_send`]: actix::Addr::do_send
 /// [`Addr::send`]: actix::Addr::send
 #[must_use = "the call is made, but its error would be ignored: await the answer, \

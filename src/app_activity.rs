@@ -26,7 +26,7 @@ pub(crate) struct AppActivity {
     has_event_page: AtomicBool,
     /// Whether the app made a call or had an event since this was last read.
     active: AtomicBool,
-    /// Events in flight, without those of client sockets, which credits count.
+    /// Events in flight, without `onReceive`, which credits count, and `onReceiveError`.
     unhandled: AtomicUsize,
     /// The task that waits until all events are handled.
     quiescence: AtomicWaker,
@@ -173,6 +173,28 @@ impl Drop for PendingCall {
     }
 }
 
+/// Counts a listener's copy of an event until it is dropped.
+pub(crate) struct UnhandledEvent(Arc<AppActivity>);
+
+impl UnhandledEvent {
+    pub(crate) fn new(activity: &Arc<AppActivity>) -> Self {
+        activity.event_raised();
+        UnhandledEvent(activity.clone())
+    }
+}
+
+impl Clone for UnhandledEvent {
+    fn clone(&self) -> Self {
+        UnhandledEvent::new(&self.0)
+    }
+}
+
+impl Drop for UnhandledEvent {
+    fn drop(&mut self) {
+        self.0.event_handled();
+    }
+}
+
 /// `runtime.onSuspend`: the app is being suspended. When this event and all
 /// events before it are handled, the app's non-persistent sockets are closed
 /// and its listeners removed.
@@ -181,35 +203,22 @@ impl Drop for PendingCall {
 /// removed, since those are its last addresses. An actor that keeps itself
 /// alive, by an interval for instance, should stop in the handler of this
 /// event.
-#[derive(derive_more::Debug, Message)]
+#[derive(Clone, derive_more::Debug, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct SuspendInfo {
     /// The app.
     pub app: AppId,
     #[debug(skip)]
-    activity: Arc<AppActivity>,
+    _unhandled: UnhandledEvent,
 }
 
 impl SuspendInfo {
     pub(crate) fn new(app: AppId, activity: &Arc<AppActivity>) -> Self {
-        activity.event_raised();
         SuspendInfo {
             app,
-            activity: activity.clone(),
+            _unhandled: UnhandledEvent::new(activity),
         }
-    }
-}
-
-impl Clone for SuspendInfo {
-    fn clone(&self) -> Self {
-        SuspendInfo::new(self.app.clone(), &self.activity)
-    }
-}
-
-impl Drop for SuspendInfo {
-    fn drop(&mut self) {
-        self.activity.event_handled();
     }
 }
 

@@ -39,10 +39,18 @@ pub enum Error {
     #[display("App does not have permission")]
     UdpPermissionDenied,
 
-    /// The app's sends in flight would exceed its quota. Nothing of this send was
-    /// sent; a later send succeeds when the peers have read.
+    /// The app's sends in flight would exceed its quota, and the exception for a
+    /// socket of which nothing waits
+    /// ([`RESERVED_SEND`](crate::tcp::RESERVED_SEND)) does not apply. Nothing of
+    /// this send was sent; a later send succeeds when the peers have read.
     #[display("Exceeded write quota.")]
     WriteQuotaExceeded,
+
+    /// The socket's send queue has no room for this send
+    /// ([`SocketProperties::send_limit`](crate::tcp::SocketProperties::send_limit)).
+    /// Nothing of it was sent; a later send succeeds when the peer has read.
+    #[display("The send queue of the socket is full")]
+    SendQueueFull,
 
     /// An error of the network.
     #[display("{_0}")]
@@ -109,6 +117,7 @@ impl Error {
             Error::SocketNotConnected | Error::InvalidArgument(_) => {
                 Some(NetError::INVALID_ARGUMENT)
             }
+            Error::SendQueueFull => Some(NetError::INSUFFICIENT_RESOURCES),
             Error::Net(error) => Some(*error),
             _ => None,
         }

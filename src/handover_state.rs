@@ -173,11 +173,24 @@ pub(crate) struct ClientRecord {
     /// `TCP_USER_TIMEOUT`, if the app has set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) user_timeout: Option<Duration>,
+    /// The limit and the marks of its send queue, if the app has set them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) send_limit: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) send_marks: Option<SendMarksRecord>,
     /// Whether its app is suspended.
     pub(crate) suspended: bool,
     /// The server socket that accepted it, if it was not delivered to a listener yet.
     pub(crate) offered_by: Option<u64>,
     pub(crate) connection: Option<ConnectionRecord>,
+}
+
+/// The marks of a send queue, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SendMarksRecord {
+    pub(crate) high: usize,
+    pub(crate) low: usize,
 }
 
 /// The timeouts of a connection.
@@ -187,6 +200,16 @@ pub(crate) struct TimeoutsRecord {
     pub(crate) claim: Option<Duration>,
     pub(crate) idle: Option<Duration>,
     pub(crate) send: Option<Duration>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) send_rate: Option<MinimumRateRecord>,
+}
+
+/// The lowest rate at which a peer may acknowledge data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MinimumRateRecord {
+    pub(crate) bytes: u64,
+    pub(crate) per: Duration,
 }
 
 /// The state of a connection, without its descriptor.

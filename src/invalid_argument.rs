@@ -64,14 +64,22 @@ invalid_arguments! {
     TimeToLiveOutOfRange: "ttl", "outside 0–255";
     PeerPortOutOfRange: "peer_port", "outside 0–65535";
     BacklogBelowOne: "backlog", "below 1";
+    ScopeMissing: "endpoint", "a link-local address without its interface";
+    ScopeNotAllowed: "endpoint", "a scope id at an address that is not link-local";
     Ipv6OnlyForIpv4: "ipv6_only", "set for an IPv4 address";
     ConnectTimeoutZero: "timeout", "zero; `None` means no timeout";
     UserTimeoutTooLong: "user_timeout", "longer than 2³¹ − 1 ms";
+    AlpnNameLength: "alpn", "a protocol name that is empty or longer than 255 bytes";
+    AlpnTooLong: "alpn", "protocol names of more than 4,096 bytes in all";
+    SendLimitZero: "send_limit", "zero; `usize::MAX` removes the limit";
+    LowMarkAboveHigh: "send_marks.low", "above `high`";
     AlreadySecured: "socket_id", "the socket is secured already, or is being secured";
 
     ClaimTimeoutZero: "claim", "zero; `None` means no timeout";
     IdleTimeoutZero: "idle", "zero; `None` means no timeout";
     SendTimeoutZero: "send", "zero; `None` means no timeout";
+    SendRateZero: "send_rate.bytes", "zero; `None` means no minimum";
+    SendRatePeriodZero: "send_rate.per", "zero";
 
     ConnectionsZero: "connections.most", "zero; `None` means no limit";
     PerPeerZero: "per_peer.most", "zero; `None` means no limit";

@@ -104,6 +104,33 @@ test('after a lost connection only persistent sockets are still open', async (t)
   assert.ok(events.isEmpty);
 });
 
+test('a half-closed connection, whose end was reported, raises no second end when the host is lost', async (t) => {
+  const host = await startHost(t);
+  const { WebSocket, cut } = await cuttable();
+  const sockets = await client(t, host, { WebSocket });
+  const { tcp, tcpServer } = sockets;
+  const accepts = new Inbox();
+  const ends = new Inbox();
+  tcpServer.onAccept.addListener(accepts.push);
+  tcp.onReceiveError.addListener(ends.push);
+  tcp.onReceive.addListener(() => {});
+  const { localPort } = await listening(sockets);
+  const half = net.connect({ port: localPort, host: '127.0.0.1', allowHalfOpen: true });
+  half.on('error', () => {});
+  half.end();
+  const { clientSocketId: first } = await accepts.next('onAccept');
+  await tcp.update(first, { allowHalfOpen: true });
+  await tcp.setPaused(first, false);
+  assert.deepEqual(await ends.next('onReceiveError'), { socketId: first, resultCode: -100 });
+  assert.equal((await tcp.getInfo(first)).connected, true);
+  await peer(localPort);
+  const { clientSocketId: second } = await accepts.next('onAccept');
+  cut();
+  assert.deepEqual(await ends.next('onReceiveError'), { socketId: second, resultCode: -100 });
+  await sockets.tcpServer.create();
+  assert.ok(ends.isEmpty);
+});
+
 test('calls fail when the client cannot reconnect', async (t) => {
   const host = await startHost(t);
   const sockets = await client(t, host, { reconnectTimeout: 300 });

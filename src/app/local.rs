@@ -25,7 +25,8 @@ impl LocalArbiter {
         self.index
     }
 
-    /// `addListener` of `onReceive` or `onReceiveError`, for the client sockets
+    /// `addListener` of `onReceive`, `onReceiveError` or
+    /// [`on_send_queue`](crate::Tcp::on_send_queue), for the client sockets
     /// of this arbiter only. The listener is removed like any other
     /// ([`remove_listener`](crate::OnEvent::remove_listener)).
     ///

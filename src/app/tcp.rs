@@ -7,11 +7,14 @@ use crate::answer::Answer;
 use crate::app::caller::Caller;
 use crate::app::event::OnEvent;
 use crate::ids::ClientSocketId;
+#[cfg(feature = "tls")]
+use crate::tcp::SecureAsServer;
 use crate::tcp::{
     ClientSocket, Close, Connect, ConnectOptions, ConnectTo, Create, CreateInfo, Disconnect,
     DnsQueryType, GetInfo, GetSocket, GetSockets, ReceiveErrorInfo, ReceiveInfo, Reset, Secure,
-    SecureOptions, Send, SendInfo, SetKeepAlive, SetNoDelay, SetPaused, SetTimeouts, ShutdownWrite,
-    SocketInfo, SocketProperties, Timeouts, Update,
+    SecureOptions, Send, SendInfo, SendQueueInfo, SetKeepAlive, SetListeners, SetNoDelay,
+    SetPaused, SetTimeouts, ShutdownWrite, SocketInfo, SocketListeners, SocketProperties, Timeouts,
+    Update,
 };
 
 /// `chrome.sockets.tcp`: the client sockets of an [`App`](crate::App),
@@ -35,6 +38,10 @@ pub struct Tcp {
     /// end without such data is raised at once, even if `onReceive` has no
     /// listener.
     pub on_receive_error: OnEvent<ReceiveErrorInfo>,
+    /// Beyond Chrome: the send queue of a socket has risen above its high-water mark,
+    /// or has fallen to its low-water mark ([`SocketProperties::send_marks`]).
+    /// [`SendQueueInfo`] describes when it is raised.
+    pub on_send_queue: OnEvent<SendQueueInfo>,
     caller: Caller,
 }
 
@@ -43,6 +50,7 @@ impl Tcp {
         Tcp {
             on_receive: OnEvent::new(caller.clone()),
             on_receive_error: OnEvent::new(caller.clone()),
+            on_send_queue: OnEvent::new(caller.clone()),
             caller,
         }
     }
@@ -53,7 +61,8 @@ impl Tcp {
     /// # Errors
     /// No socket is created then.
     /// [`InvalidArgument`](crate::Error::InvalidArgument) for a name
-    /// above [`MAX_NAME`](crate::MAX_NAME) bytes.
+    /// above [`MAX_NAME`](crate::MAX_NAME) bytes, a send limit of zero, and a low-water
+    /// mark above the high-water mark.
     /// [`TooManySockets`](crate::Error::TooManySockets) if the app has as many
     /// sockets as its limits allow.
     pub fn create(&self, properties: SocketProperties) -> Answer<CreateInfo> {
@@ -64,7 +73,8 @@ impl Tcp {
     ///
     /// # Errors
     /// [`InvalidArgument`](crate::Error::InvalidArgument) for a name
-    /// above [`MAX_NAME`](crate::MAX_NAME) bytes; nothing changes then.
+    /// above [`MAX_NAME`](crate::MAX_NAME) bytes, a send limit of zero, and a low-water
+    /// mark above the high-water mark; nothing changes then.
     pub fn update(&self, socket_id: ClientSocketId, properties: SocketProperties) -> Answer<()> {
         self.caller
             .call(|app| Update::new(app, socket_id, properties))
@@ -124,6 +134,32 @@ impl Tcp {
     pub fn set_timeouts(&self, socket_id: ClientSocketId, timeouts: Timeouts) -> Answer<()> {
         self.caller
             .call(|app| SetTimeouts::new(app, socket_id, timeouts))
+    }
+
+    /// Beyond Chrome: the events of this socket go to `listeners` from now on, and not
+    /// to the app's listeners; `None` gives it back to those. The listeners may be in
+    /// any arbiter. Those of the socket's own arbiter
+    /// ([`LocalArbiter`](crate::LocalArbiter)) get data without a change of threads.
+    ///
+    /// Windows, pauses, order and redelivery are as with the app's listeners. Events in
+    /// flight stay with the listeners that they were sent to, and the new listeners get
+    /// nothing before those are handled, or after [`PAUSE_GRACE`](crate::PAUSE_GRACE).
+    /// Events that wait for a listener go to the new ones. An accepted client is
+    /// paused: listeners that are set before its first `setPaused(false)` miss nothing.
+    ///
+    /// The listeners stay, also for later connections of the socket, until others are
+    /// set, the socket is closed, or the app is suspended. A
+    /// [handover](crate::handover) does not carry them: the next process sets its own.
+    /// The socket holds the addresses, so an actor without another address ends with
+    /// them. [`SocketListeners::when_dead`] says what happens if a listener dies.
+    pub fn set_listeners(
+        &self,
+        socket_id: ClientSocketId,
+        listeners: impl Into<Option<SocketListeners>>,
+    ) -> Answer<()> {
+        let listeners = listeners.into();
+        self.caller
+            .call(|app| SetListeners::new(app, socket_id, listeners))
     }
 
     /// `tcp.connect`: connects to a host name or an IP address. A name is resolved
@@ -187,15 +223,18 @@ impl Tcp {
     /// - [`CONNECTION_TIMED_OUT`](crate::NetError::CONNECTION_TIMED_OUT): the timeout
     ///   has elapsed. A look-up that is running keeps its place until the resolver
     ///   answers ([`LOOKUPS_OF_APP`](crate::tcp::LOOKUPS_OF_APP)).
-    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): the timeout is zero,
-    ///   or a link-local address has no scope.
+    /// - [`Error::InvalidArgument`](crate::Error::InvalidArgument): a timeout of zero
+    ///   ([`ConnectTimeoutZero`](crate::InvalidArgument::ConnectTimeoutZero)), a
+    ///   link-local address without a scope
+    ///   ([`ScopeMissing`](crate::InvalidArgument::ScopeMissing)), or a scope at another
+    ///   address ([`ScopeNotAllowed`](crate::InvalidArgument::ScopeNotAllowed)).
     /// - [`ADDRESS_INVALID`](crate::NetError::ADDRESS_INVALID): the local address is
     ///   not one of this machine, or no address of the host has its family; there is
     ///   no such interface.
     /// - [`ADDRESS_IN_USE`](crate::NetError::ADDRESS_IN_USE): another socket has the
     ///   local port.
     /// - [`NOT_IMPLEMENTED`](crate::NetError::NOT_IMPLEMENTED): a local address on a
-    ///   network that cannot choose it, such as the scripted one.
+    ///   network of your own that cannot choose it.
     pub fn connect_to(
         &self,
         socket_id: ClientSocketId,
@@ -329,6 +368,53 @@ impl Tcp {
         self.caller.call(|app| Secure::new(app, socket_id, options))
     }
 
+    /// Beyond Chrome: encrypts the connection of a paused socket by TLS, as its
+    /// server. That is STARTTLS: the peer asks for TLS in the protocol of the app, on a
+    /// connection that was accepted without it. (For connections that are encrypted from
+    /// their start, see [`TcpServer::set_tls`](crate::TcpServer::set_tls).) A socket that
+    /// has connected may be the server of TLS too.
+    ///
+    /// The order of the calls is: await `setPaused(true)`, after whose answer no handler is
+    /// called; send the protocol's reply, such as `220 go ahead`, which leaves unencrypted; call
+    /// this; resume when it has answered. **Discard everything that was received behind the
+    /// peer's command**: it was not encrypted, so anybody on the way may have inserted it
+    /// (CVE-2011-0411). Encrypted input is read by TLS only.
+    ///
+    /// Otherwise it is as [`secure`](Self::secure): earlier sends are sent unencrypted before
+    /// the handshake, and later ones wait and are sent encrypted. The limit of
+    /// [`tls::Server::handshakes`](crate::tls::Server::handshakes) does not count it: the
+    /// connection counts in the limits of its server socket.
+    ///
+    /// # Errors
+    /// After these errors the socket is as before:
+    /// - [`Error::SocketNotConnected`](crate::Error::SocketNotConnected): it is
+    ///   not connected, or one side of the connection has ended.
+    /// - [`InvalidArgument`](crate::Error::InvalidArgument): it is encrypted
+    ///   already, or is being encrypted.
+    ///
+    /// After these errors the socket is closed, its id is gone, no event is raised, and sends
+    /// that wait fail with the same error:
+    /// - [`FAILED`](crate::NetError::FAILED): the socket is not paused, or earlier data was
+    ///   not handled because its listener died.
+    /// - [`SSL_PROTOCOL_ERROR`](crate::NetError::SSL_PROTOCOL_ERROR): the peer does not use TLS.
+    /// - [`SSL_VERSION_OR_CIPHER_MISMATCH`](crate::NetError::SSL_VERSION_OR_CIPHER_MISMATCH)
+    ///   and the other errors of TLS, as in
+    ///   [`HandshakeErrorInfo`](crate::tcp_server::HandshakeErrorInfo).
+    /// - [`CONNECTION_CLOSED`](crate::NetError::CONNECTION_CLOSED) and
+    ///   [`CONNECTION_RESET`](crate::NetError::CONNECTION_RESET): the peer
+    ///   ended the connection.
+    /// - [`TIMED_OUT`](crate::NetError::TIMED_OUT): the handshake, with the sends before it, took
+    ///   longer than [`tls::Server::timeout`](crate::tls::Server::timeout).
+    #[cfg(feature = "tls")]
+    pub fn secure_as_server(
+        &self,
+        socket_id: ClientSocketId,
+        tls: crate::tls::Server,
+    ) -> Answer<()> {
+        self.caller
+            .call(|app| SecureAsServer::new(app, socket_id, tls))
+    }
+
     /// `tcp.send`: sends all of `data`, in the order of the calls, whether or not
     /// they are awaited. The answer means that the OS has accepted the data. An
     /// empty send succeeds with 0 bytes. A peer that has ended only its own side
@@ -341,7 +427,11 @@ impl Tcp {
     ///   error of the OS: part of `data` may have been sent, and every later send
     ///   fails with the same error.
     /// - [`WriteQuotaExceeded`](crate::Error::WriteQuotaExceeded): nothing was
-    ///   sent. A later call succeeds when the peers have read.
+    ///   sent. A later call succeeds when the peers have read. A socket of which
+    ///   nothing waits can send up to [`RESERVED_SEND`](crate::tcp::RESERVED_SEND)
+    ///   bytes beyond the quota, as far as the reserve has room.
+    /// - [`SendQueueFull`](crate::Error::SendQueueFull): the socket's own
+    ///   [limit](SocketProperties::send_limit) is reached; nothing was sent.
     pub fn send(&self, socket_id: ClientSocketId, data: impl Into<Bytes>) -> Answer<SendInfo> {
         self.caller
             .call(|app| Send::new(app, socket_id, data.into()))
@@ -361,6 +451,18 @@ impl Tcp {
     /// [`disconnect`](Self::disconnect) without an answer.
     pub fn do_disconnect(&self, socket_id: ClientSocketId) {
         self.caller.do_call(|app| Disconnect::new(app, socket_id));
+    }
+
+    /// [`reset`](Self::reset) without an answer.
+    pub fn do_reset(&self, socket_id: ClientSocketId) {
+        self.caller.do_call(|app| Reset::new(app, socket_id));
+    }
+
+    /// [`shutdown_write`](Self::shutdown_write) without an answer. `onReceiveError`
+    /// reports the end of the connection, whether or not the OS could send all of it.
+    pub fn do_shutdown_write(&self, socket_id: ClientSocketId) {
+        self.caller
+            .do_call(|app| ShutdownWrite::new(app, socket_id));
     }
 
     /// [`set_paused`](Self::set_paused) without an answer. Handlers may still be
@@ -392,6 +494,17 @@ impl Tcp {
     pub fn do_set_timeouts(&self, socket_id: ClientSocketId, timeouts: Timeouts) {
         self.caller
             .do_call(|app| SetTimeouts::new(app, socket_id, timeouts));
+    }
+
+    /// [`set_listeners`](Self::set_listeners) without an answer.
+    pub fn do_set_listeners(
+        &self,
+        socket_id: ClientSocketId,
+        listeners: impl Into<Option<SocketListeners>>,
+    ) {
+        let listeners = listeners.into();
+        self.caller
+            .do_call(|app| SetListeners::new(app, socket_id, listeners));
     }
 
     /// `tcp.getInfo`.

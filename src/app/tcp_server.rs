@@ -159,8 +159,8 @@ impl TcpServer {
     /// # Errors
     /// [`SOCKET_IS_CONNECTED`](crate::NetError::SOCKET_IS_CONNECTED) while it
     /// listens. `listen` answers
-    /// [`NOT_IMPLEMENTED`](crate::NetError::NOT_IMPLEMENTED) on a network
-    /// without such listeners, such as the scripted one.
+    /// [`NOT_IMPLEMENTED`](crate::NetError::NOT_IMPLEMENTED) on a network of
+    /// your own without such listeners.
     pub fn set_reuse_port(&self, socket_id: ServerSocketId, reuse_port: bool) -> Answer<()> {
         self.caller
             .call(|app| SetReusePort::new(app, socket_id, reuse_port))
@@ -234,11 +234,14 @@ impl TcpServer {
     /// As [`listen`](Self::listen), and:
     /// - [`ADDRESS_INVALID`](crate::NetError::ADDRESS_INVALID): there is no such
     ///   interface.
-    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): `ipv6_only` with an
-    ///   IPv4 address, a scope at an address that is not link-local, or a link-local
-    ///   address without a scope.
+    /// - [`Error::InvalidArgument`]: `ipv6_only` with an IPv4 address
+    ///   ([`Ipv6OnlyForIpv4`](crate::InvalidArgument::Ipv6OnlyForIpv4)), a link-local
+    ///   address without a scope
+    ///   ([`ScopeMissing`](crate::InvalidArgument::ScopeMissing)), or a scope at another
+    ///   address ([`ScopeNotAllowed`](crate::InvalidArgument::ScopeNotAllowed); in a
+    ///   text [`AddressNotIp`](crate::InvalidArgument::AddressNotIp)).
     /// - [`NOT_IMPLEMENTED`](crate::NetError::NOT_IMPLEMENTED): `ipv6_only` on a
-    ///   network without it, such as the scripted one.
+    ///   network of your own that has not implemented it.
     pub fn listen_on(
         &self,
         socket_id: ServerSocketId,

@@ -92,6 +92,14 @@ impl<E: Event> Default for Listeners<E> {
     }
 }
 
+impl<E: Event> From<Recipient<E>> for Listeners<E> {
+    fn from(recipient: Recipient<E>) -> Self {
+        let listeners = Listeners::default();
+        listeners.add(recipient);
+        listeners
+    }
+}
+
 impl<E: Event> Listeners<E> {
     pub(crate) fn add(&self, recipient: Recipient<E>) {
         let mut list = self.prune_dead();

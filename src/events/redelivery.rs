@@ -74,6 +74,13 @@ impl<T: Copy> EventQueue<T> {
             && self.raised.returned.lock().is_empty()
     }
 
+    /// Whether nothing is queued or in flight. If not, `cx` is woken when an event was handled or
+    /// has returned. No [`raise`](Self::raise) may follow in the same poll, unless this is `true`.
+    pub(crate) fn is_idle(&self, cx: &Context<'_>) -> bool {
+        self.raised.in_flight.register(cx);
+        self.raised.in_flight.is_below(1) && self.is_empty()
+    }
+
     pub(crate) fn last(&self) -> Option<&T> {
         let last = self.waiting.back().or(self.suspects.back());
         last.map(|queued| &queued.content)

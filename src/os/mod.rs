@@ -27,6 +27,8 @@ use tokio::task::unconstrained;
 pub use crate::os::net::TokioNetwork;
 #[cfg(feature = "testing")]
 pub(crate) use crate::os::net::peer_of;
+#[cfg(feature = "tls")]
+use crate::tls_info::TlsInfo;
 
 /// The keepalive time and interval of a connection whose app has set none: Chromium's value.
 const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(45);
@@ -331,6 +333,13 @@ pub trait Stream: Send {
     /// # Errors
     /// Those of `getsockname`.
     fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// What the TLS handshake has agreed on; `None`, by default, if the stream is not
+    /// encrypted.
+    #[cfg(feature = "tls")]
+    fn tls_info(&self) -> Option<Arc<TlsInfo>> {
+        None
+    }
 
     /// Sets `TCP_NODELAY`: `true` turns Nagle's algorithm off.
     ///

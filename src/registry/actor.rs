@@ -70,6 +70,7 @@ impl Registry {
             limiter: Arc::new(Limiter::new(LimitScope::Registry, Arc::default())),
             escalation_target: Arc::default(),
             lookups: Arc::default(),
+            send_reserve: Arc::default(),
             tls: tls::Client::default(),
             server_ids: IdAllocator::default(),
             apps: HashMap::new(),
@@ -87,6 +88,11 @@ impl Registry {
     /// How many bytes of each app's sends may be in flight
     /// ([`tcp::DEFAULT_WRITE_QUOTA`] by default). A send beyond fails with
     /// [`Error::WriteQuotaExceeded`]. A send counts as at least 64 bytes.
+    ///
+    /// Beyond the quota, each socket of which nothing waits may have one send of up to
+    /// [`tcp::RESERVED_SEND`] bytes in flight, for at most
+    /// [`tcp::RESERVED_SENDS_OF_APP`] sockets of an app. So peers that do not read
+    /// do not keep the others from their answers.
     pub fn write_quota(mut self, bytes: usize) -> Self {
         self.write_quota = bytes;
         self
@@ -187,7 +193,7 @@ impl Registry {
             let app_shards = AppShards::new(
                 Arc::new(tcp::AppContext::new(
                     app.clone(),
-                    self.write_quota,
+                    tcp::WriteQuota::new(self.write_quota, self.send_reserve.clone()),
                     self.permissions.clone(),
                     self.lookups.clone(),
                 )),

@@ -86,6 +86,7 @@ impl AppState {
         for app_shard in self.app_shards.shards() {
             app_shard.on_receive.clear();
             app_shard.on_receive_error.clear();
+            app_shard.on_send_queue.clear();
         }
         for app_shard in self.udp.shards() {
             app_shard.on_receive.clear();

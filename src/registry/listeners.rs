@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::events::{AddListener, Event, HasListener, Listeners, RemoveListener};
 use crate::registry::state::{AppState, Registry};
 use crate::supervision::RestartInfo;
-use crate::tcp::{self, ReceiveErrorInfo, ReceiveInfo};
+use crate::tcp::{self, ReceiveErrorInfo, ReceiveInfo, SendQueueInfo};
 use crate::tcp_server::{self, AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo, RefusedInfo};
 use crate::udp;
 
@@ -55,6 +55,7 @@ app_events! {
     ReceiveErrorInfo, ClientSockets: |app| {
         app.app_shards.shards().map(|shard| &shard.on_receive_error)
     };
+    SendQueueInfo, ClientSockets: |app| app.app_shards.shards().map(|shard| &shard.on_send_queue);
     udp::ReceiveInfo, UdpSockets: |app| app.udp.shards().map(|shard| &shard.on_receive);
     udp::ReceiveErrorInfo, UdpSockets: |app| {
         app.udp.shards().map(|shard| &shard.on_receive_error)

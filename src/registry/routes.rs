@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::ids::{AppId, ClientSocketId, ServerSocketId};
 use crate::registry::state::Registry;
 use crate::supervision::{SupervisedActor, ask_all};
-use crate::tcp::{self, ClientSocket, Command, SecureStep, Target};
+use crate::tcp::{self, ClientSocket, Command, SecureAs, SecureStep, Target};
 use crate::tcp_server::{self, BoundListener, ListenCall, ServerSocket};
 
 /// A call that is answered later, by the function that gets its reply.
@@ -158,7 +158,9 @@ impl SocketCall for tcp_server::Close {
 }
 
 macro_rules! client_calls {
-    ($($call:ident -> $answer:ty: |$it:ident, $socket:ident, $reply:ident| $pass:expr;)*) => {$(
+    ($($(#[$cfg:meta])* $call:ident -> $answer:ty:
+        |$it:ident, $socket:ident, $reply:ident| $pass:expr;)*) => {$(
+        $(#[$cfg])*
         impl SocketCall for tcp::$call {
             type Answer = $answer;
 
@@ -183,6 +185,7 @@ client_calls! {
     SetTimeouts -> (): |it, socket, reply| {
         socket.do_send(Command::SetTimeouts(Box::new(it.timeouts), reply))
     };
+    SetListeners -> (): |it, socket, reply| socket.set_listeners_with_reply(it.listeners, reply);
     Connect -> (): |it, socket, reply| {
         let target = Target::new(&it.peer_address, it.peer_port, it.dns_query_type);
         socket.do_send(Command::Connect(Box::new(target), reply))
@@ -192,7 +195,13 @@ client_calls! {
         socket.do_send(Command::Connect(Box::new(target), reply))
     };
     Secure -> (): |it, socket, reply| {
-        socket.do_send(Command::Secure(Box::new(SecureStep::Start(it.options, reply))))
+        let secure_as = SecureAs::Client(it.options);
+        socket.do_send(Command::Secure(Box::new(SecureStep::Start(secure_as, reply))))
+    };
+    #[cfg(feature = "tls")]
+    SecureAsServer -> (): |it, socket, reply| {
+        let secure_as = SecureAs::Server(it.tls);
+        socket.do_send(Command::Secure(Box::new(SecureStep::Start(secure_as, reply))))
     };
     ShutdownWrite -> (): |it, socket, reply| socket.do_send(Command::ShutdownWrite(reply));
     Disconnect -> (): |it, socket, reply| socket.do_send(Command::Disconnect(reply));

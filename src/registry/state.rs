@@ -53,6 +53,8 @@ pub struct Registry {
     #[debug(skip)]
     pub(super) lookups: Arc<tcp::Lookups>,
     #[debug(skip)]
+    pub(super) send_reserve: Arc<tcp::SendReserve>,
+    #[debug(skip)]
     pub(super) tls: tls::Client,
     #[debug(skip)]
     pub(super) server_ids: IdAllocator,

@@ -165,7 +165,7 @@ impl SocketTable {
             Command::Connect(target, reply) => self.connect(&socket, *target, reply),
             Command::Connected(attempt, result) => self.connect_finished(&socket, attempt, *result),
             Command::Secure(step) => match *step {
-                Secure::Start(options, reply) => self.start_securing(&socket, &options, reply),
+                Secure::Start(secure_as, reply) => self.start_securing(&socket, secure_as, reply),
                 Secure::Done(attempt, result) => self.secure_finished(&socket, attempt, result),
             },
             Command::Close(reply) => {
@@ -196,6 +196,12 @@ impl SocketTable {
                 let timers = self.timers.clone();
                 self.modify(&socket, reply, |state| {
                     state.set_timeouts(timeouts.checked()?, &timers);
+                    Ok(())
+                });
+            }
+            Command::SetListeners(own, reply) => {
+                self.modify(&socket, reply, |state| {
+                    state.set_own_listeners(own);
                     Ok(())
                 });
             }
@@ -240,6 +246,7 @@ impl SocketTable {
                 state.socket.clear_ready();
                 state.socket.unhandled().begin_poll();
                 state.flush();
+                state.raise_send_queue();
                 // Before reading: returned events precede what is still unread.
                 let terminated = state.redeliver(listeners);
                 let terminated = terminated.map(|closed| (closed, state.socket.clone()));
@@ -355,6 +362,7 @@ impl SocketTable {
                 Ok(result) => {
                     state.link =
                         Link::Connected(Connection::outbound(result, &socket.app_shard().counter));
+                    state.reset_send_level();
                     state.apply_user_timeout();
                     state.restart_timeouts();
                     connecting.reply.send(Ok(()));

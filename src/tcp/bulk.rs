@@ -85,6 +85,13 @@ impl Handler<CloseSockets> for SocketTable {
             // then.
             let _ = self.close(&socket);
         }
+        // A suspended app has no listeners. When it is loaded again, it adds the listeners that it
+        // wants.
+        for state in self.states_mut() {
+            if Arc::ptr_eq(state.socket.app_shard(), &app_shard) {
+                state.set_own_listeners(None);
+            }
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::tcp::connection::secure::Secure;
 use crate::tcp::connection::write::PendingSend;
 use crate::tcp::handover::Inherited;
 use crate::tcp::socket::ClientSocket;
+use crate::tcp::socket_listeners::OwnListeners;
 use crate::tcp::{CreateInfo, SocketInfo, SocketProperties, Timeouts};
 
 /// The server socket that accepted a client. It learns here that `onAccept` has reached the app.
@@ -45,6 +46,7 @@ pub(crate) enum Command {
     SetKeepAlive(bool, i32, Reply<()>),
     SetNoDelay(bool, Reply<()>),
     SetTimeouts(Box<Timeouts>, Reply<()>),
+    SetListeners(Option<Box<OwnListeners>>, Reply<()>),
     Connect(Box<Target>, Reply<()>),
     /// The result of the attempt with this number.
     Connected(u64, Box<Result<Connected, Error>>),

@@ -3,6 +3,8 @@
 use actix::Message;
 use bytes::Bytes;
 
+use crate::app_activity::UnhandledEvent;
+use crate::events::redelivery::InFlightEvent;
 use crate::events::{Event, EventCopy};
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
@@ -149,3 +151,61 @@ impl Drop for ReceiveErrorInfo {
 }
 
 impl Event for ReceiveErrorInfo {}
+
+/// On which side of its marks a socket's send queue is ([`SendMarks`](super::SendMarks)).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum SendQueueLevel {
+    /// It has fallen to the low-water mark: no more than [`low`](super::SendMarks::low) bytes wait.
+    Low,
+    /// It has risen above the high-water mark: more than [`high`](super::SendMarks::high) bytes
+    /// wait.
+    High,
+}
+
+/// `onSendQueue` (beyond Chrome): the send queue of a socket with
+/// [`send_marks`](super::SocketProperties::send_marks) has crossed a mark.
+///
+/// **Order.** The levels of one connection alternate and begin with
+/// [`High`](SendQueueLevel::High). A socket has one event in flight at most: while a listener has
+/// not handled it, crossings are not raised, and afterwards the level of that time is raised if it
+/// is another one. So a queue that rises and falls quickly floods no listener, and the last event
+/// that a listener gets is true until the next. The queue is compared with the marks when the
+/// socket's actor has written what the OS takes, so a rise that the OS takes at once may raise
+/// nothing.
+///
+/// **When.** Also while the socket is paused, so that a relay that has paused its source can go on.
+/// Neither while the app is suspended nor during a handover; afterwards, the level of that time is
+/// raised if it differs from the last event. It does not have a suspended app loaded. The end of
+/// the connection, and an error of its writing side, end the events without a last
+/// [`Low`](SendQueueLevel::Low). The next connection, and the next process after a handover, begin
+/// anew. `setPaused(true)` and `onReceiveError` do not wait for this event; a suspension does.
+///
+/// **Redelivery.** An event that no listener has handled, because its listeners died, is raised
+/// again. After [`MAX_PANICS`](crate::MAX_PANICS) listeners have panicked at it, it is dropped. If
+/// the app has no listener, nothing counts as raised: a listener that is added while the queue is
+/// above the mark gets the event.
+#[derive(Clone, derive_more::Debug, Message)]
+#[rtype(result = "()")]
+#[non_exhaustive]
+pub struct SendQueueInfo {
+    /// The socket.
+    pub socket_id: ClientSocketId,
+    /// The level that the queue has reached.
+    pub level: SendQueueLevel,
+    /// How many bytes waited at that moment. [`ClientSocket::queued_bytes`] has the present number.
+    pub queued_bytes: usize,
+    pub(super) client: ClientSocket,
+    #[debug(skip)]
+    pub(super) _token: InFlightEvent<SendQueueInfo, (SendQueueLevel, usize)>,
+    #[debug(skip)]
+    pub(super) _unhandled: UnhandledEvent,
+}
+
+impl SendQueueInfo {
+    /// The handle of the socket.
+    pub fn client(&self) -> &ClientSocket {
+        &self.client
+    }
+}
+
+impl Event for SendQueueInfo {}

@@ -113,6 +113,14 @@ impl SocketState {
                 ..SocketProperties::default()
             });
         }
+        let _ = state.update(SocketProperties {
+            send_limit: record.send_limit,
+            ..SocketProperties::default()
+        });
+        let _ = state.update(SocketProperties {
+            send_marks: record.send_marks.map(Into::into),
+            ..SocketProperties::default()
+        });
         state.paused = record.paused;
         state.claim = match record.never_resumed {
             true => Claim::Paused,
@@ -131,7 +139,6 @@ impl SocketState {
                 Box::new(Outbound {
                     local: record.local,
                     host: record.host.into(),
-                    is_secured: false,
                 })
             });
             let meta = ConnectionMeta {
@@ -139,6 +146,8 @@ impl SocketState {
                 outbound,
                 connection_guard: from.connection_guard,
                 pinned_shard: None,
+                // Encrypted connections stay in their process.
+                is_encrypted: false,
             };
             let mut connection = Connection::new(from.stream, Box::new(meta));
             connection.read_side = match end.and_then(NetError::from_code) {
@@ -200,12 +209,14 @@ impl SocketState {
                 app: self.socket.app().as_str().to_owned(),
                 id: self.socket.id().get(),
                 name: self.name.as_deref().map(str::to_owned),
-                buffer_size: self.buffer_size,
+                buffer_size: self.buffer_size(),
                 paused: self.paused,
                 allow_half_open: self.allow_half_open,
                 never_resumed: !matches!(self.claim, Claim::Resumed),
                 timeouts: self.timeout_state.as_ref().map(|it| it.settings.into()),
                 user_timeout: self.user_timeout(),
+                send_limit: self.send_limit(),
+                send_marks: self.send_marks().map(Into::into),
                 suspended: self.socket.app_shard().activity.is_suspended(),
                 offered_by: offered_by.map(ServerSocketId::get),
                 connection: connection.map(|connection| ConnectionRecord {
@@ -233,6 +244,7 @@ impl SocketState {
         self.transfer = Transfer::None;
         self.update_fast_path();
         self.restart_timeouts();
+        self.restart_rate();
         self.socket.make_ready();
     }
 }

@@ -8,7 +8,7 @@ use crate::answer::messages;
 use crate::ids::ClientSocketId;
 use crate::tcp::{
     ClientSocket, ConnectOptions, CreateInfo, DnsQueryType, SecureOptions, SendInfo, SocketInfo,
-    SocketProperties, Timeouts,
+    SocketListeners, SocketProperties, Timeouts,
 };
 
 messages! {
@@ -58,6 +58,14 @@ messages! {
         socket_id: ClientSocketId,
         /// The new timeouts. They replace the earlier ones.
         timeouts: Timeouts,
+    } -> ();
+
+    /// `setListeners` (beyond Chrome).
+    SetListeners {
+        /// The socket.
+        socket_id: ClientSocketId,
+        /// Its own listeners. `None`: its events go to the app's listeners.
+        listeners: Option<SocketListeners>,
     } -> ();
 
     /// `tcp.connect`.
@@ -136,4 +144,15 @@ messages! {
         /// The socket.
         socket_id: ClientSocketId,
     } -> ClientSocket;
+}
+
+#[cfg(feature = "tls")]
+messages! {
+    /// `secureAsServer` (beyond Chrome, with the feature `tls`).
+    SecureAsServer {
+        /// The socket.
+        socket_id: ClientSocketId,
+        /// The certificate, and how the connection is encrypted.
+        tls: crate::tls::Server,
+    } -> ();
 }

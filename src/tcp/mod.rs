@@ -15,6 +15,7 @@ mod messages;
 mod recovery;
 mod shards;
 mod socket;
+mod socket_listeners;
 mod types;
 
 use std::time::Duration;
@@ -25,24 +26,29 @@ pub(crate) use command::{AcceptNotifier, Command};
 pub(crate) use command_queue::CommandQueue;
 pub(crate) use connection::ConnectionMeta;
 pub(crate) use connection::connect::{MAX_HOST_LENGTH, Target, is_resolvable};
-pub(crate) use connection::secure::Secure as SecureStep;
+pub(crate) use connection::secure::{Secure as SecureStep, SecureAs};
 pub(crate) use connection::timeouts::closed_stream;
 pub(crate) use draining::{FlushCalls, ForceClose};
-pub use events::{ReceiveErrorInfo, ReceiveInfo};
+pub use events::{ReceiveErrorInfo, ReceiveInfo, SendQueueInfo, SendQueueLevel};
 pub(crate) use handover::{Export, Inherited, InheritedConnection, Quiesce};
+#[cfg(feature = "tls")]
+pub use messages::SecureAsServer;
 pub use messages::{
     Close, Connect, ConnectTo, Create, Disconnect, GetInfo, GetSocket, GetSockets, Reset, Secure,
-    Send, SetKeepAlive, SetNoDelay, SetPaused, SetTimeouts, ShutdownWrite, Update,
+    Send, SetKeepAlive, SetListeners, SetNoDelay, SetPaused, SetTimeouts, ShutdownWrite, Update,
 };
 pub(crate) use shards::app_context::AppContext;
 pub(crate) use shards::id_table::IdTable;
 pub(crate) use shards::name_lookups::Lookups;
 pub(crate) use shards::placement::{AppShards, Shard};
 pub(crate) use shards::receive_windows::{AppWindow, EVENT, SocketWindow, Starving};
+pub(crate) use shards::write_quota::{Charge, SendReserve, WriteQuota};
 pub use socket::ClientSocket;
+pub use socket_listeners::{SocketListeners, WhenDead};
 pub use types::{
-    ConnectOptions, CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, SecureOptions, SendInfo,
-    SocketInfo, SocketProperties, Timeouts, TlsVersion, TlsVersionConstraints,
+    ConnectOptions, CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, MAX_ALPN, MinimumRate,
+    SecureOptions, SendInfo, SendMarks, SocketInfo, SocketProperties, Timeouts, TlsVersion,
+    TlsVersionConstraints,
 };
 
 /// The most received bytes of one socket that its listeners may hold: 65,536, one full read from
@@ -55,6 +61,16 @@ const RESUME_BELOW: usize = WINDOW / 2;
 
 /// The most bytes of one app that may be waiting to be sent: 200 MiB, Chrome's limit.
 pub const DEFAULT_WRITE_QUOTA: usize = 200 * 1024 * 1024;
+
+/// The largest send that an app whose write quota is used up may still make on a socket of which
+/// nothing waits: 65,536 bytes.
+pub const RESERVED_SEND: usize = 64 * 1024;
+
+/// The most sockets of one app that may have such a send in flight: 1,024, 64 MiB at most.
+pub const RESERVED_SENDS_OF_APP: usize = 1024;
+
+/// The most sockets of one registry that may have such a send in flight: 4,096, 256 MiB at most.
+pub const RESERVED_SENDS: usize = 4096;
 
 /// How long [`Shutdown`](crate::Shutdown) waits until the peers of its connections have
 /// acknowledged everything: 5 seconds.

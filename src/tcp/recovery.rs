@@ -184,6 +184,7 @@ impl SocketState {
         self.pausing.timer_ended();
         self.arm_pause_timer();
         self.restart_redelivery_timers();
+        self.restart_send_queue_timer();
         self.socket.make_ready();
     }
 }

@@ -1,14 +1,19 @@
 //! The arguments and results of `chrome.sockets.tcp`.
 
 use std::net::{IpAddr, SocketAddr};
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::Address;
-use crate::handover_state::TimeoutsRecord;
+use crate::error::Error;
+use crate::handover_state::{MinimumRateRecord, SendMarksRecord, TimeoutsRecord};
 use crate::ids::ClientSocketId;
 use crate::invalid_argument::InvalidArgument;
 use crate::net_error::NetError;
-use crate::tls::Versions;
+use crate::tls::{Offer, Versions};
+#[cfg(feature = "tls")]
+use crate::tls_info::TlsInfo;
 
 /// The most bytes of one `onReceive` event, if `bufferSize` is not set: 4,096.
 pub const DEFAULT_BUFFER_SIZE: usize = 4096;
@@ -52,6 +57,46 @@ pub struct SocketProperties {
     /// A reset, or any other error, ends both sides at once as ever. The value counts when the end
     /// is reported; a change affects no end that was reported before.
     pub allow_half_open: Option<bool>,
+    /// The most bytes that may wait in the socket's send queue (beyond Chrome). Default: none of
+    /// its own; the app's [write quota](crate::Registry::write_quota) bounds all its sockets.
+    /// `usize::MAX` removes the limit.
+    ///
+    /// A send that would exceed it answers [`SendQueueFull`](crate::Error::SendQueueFull), and
+    /// nothing of it is sent: the limit counts [`queued_bytes`](super::ClientSocket::queued_bytes)
+    /// and the whole send, whatever the OS would take of it at once. So a send that is longer than
+    /// the limit is always refused. The check is exact with senders in several threads. Sends that
+    /// are queued already stay when the limit is lowered. It holds for each later connection, and
+    /// goes with the socket in a handover.
+    pub send_limit: Option<usize>,
+    /// The marks of the socket's send queue, which raise
+    /// [`on_send_queue`](crate::Tcp::on_send_queue) (beyond Chrome). Default: none, and no events.
+    /// A `high` of `usize::MAX` turns the events off. They hold for each later connection, and go
+    /// with the socket in a handover.
+    pub send_marks: Option<SendMarks>,
+}
+
+/// The marks of a send queue (beyond Chrome): its owner stops to send above the high-water mark, and
+/// goes on at the low-water mark. See [`SendQueueInfo`](super::SendQueueInfo).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SendMarks {
+    /// The high-water mark in bytes: above it, the queue is
+    /// [`High`](super::SendQueueLevel::High). With 0, every byte that waits raises the event.
+    pub high: usize,
+    /// The low-water mark in bytes: a queue that was high is
+    /// [`Low`](super::SendQueueLevel::Low) when no more than this waits. 0 means an empty queue. At
+    /// most `high`.
+    pub low: usize,
+}
+
+impl SendMarks {
+    /// # Errors
+    /// `low` is above `high`.
+    pub(crate) fn checked(self) -> Result<Self, InvalidArgument> {
+        match self.low <= self.high {
+            true => Ok(self),
+            false => Err(InvalidArgument::LowMarkAboveHigh),
+        }
+    }
 }
 
 /// `tcp.CreateInfo`.
@@ -92,8 +137,22 @@ pub struct SocketInfo {
     pub local: Option<Address>,
     /// The peer's address, while connected (beyond Chrome).
     pub peer: Option<Address>,
+    /// What the TLS handshake has agreed on, while connected (beyond Chrome); `None` if the
+    /// connection is not encrypted, or if its peer is gone and its descriptor is closed already.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Arc<TlsInfo>>,
     /// Whether the socket can send after its peer has shut its writing side (beyond Chrome).
     pub allow_half_open: bool,
+    /// Whether the peer has ended its side, `onReceiveError` has reported it, and the socket can
+    /// still send (beyond Chrome): see [`SocketProperties::allow_half_open`].
+    pub half_closed: bool,
+    /// How many bytes of its sends the OS has not accepted yet (beyond Chrome): see
+    /// [`ClientSocket::queued_bytes`](super::ClientSocket::queued_bytes).
+    pub queued_bytes: usize,
+    /// The most bytes that may wait to be sent, if a limit was set (beyond Chrome).
+    pub send_limit: Option<usize>,
+    /// The marks of the send queue, if they were set (beyond Chrome).
+    pub send_marks: Option<SendMarks>,
     /// The socket's timeouts (beyond Chrome).
     pub timeouts: Timeouts,
     /// After how long the OS ends a connection whose peer acknowledges nothing, if it was set
@@ -120,7 +179,7 @@ impl SocketInfo {
 /// default of each.
 ///
 /// A timeout never ends anything early, and is at most a few milliseconds late. `claim` and `idle`
-/// stop while the app is suspended. All three stop while a handover moves the socket. Afterwards
+/// stop while the app is suspended. All of them stop while a handover moves the socket. Afterwards
 /// they start anew.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Timeouts {
@@ -149,11 +208,36 @@ pub struct Timeouts {
     /// bytes that the local kernel takes count as progress. Choose a time there in which the
     /// slowest peer frees a good part of the kernel's send buffer.
     pub send: Option<Duration>,
+    /// How fast the peer must acknowledge data while data waits to be sent. A peer that reads one
+    /// byte now and then keeps `send` alive; this ends it. If fewer bytes than
+    /// [`MinimumRate::bytes`] were acknowledged in a period, the connection is reset, and reported
+    /// as by `send`.
+    ///
+    /// The first period begins when data starts to wait, at most a sixteenth of
+    /// [`MinimumRate::per`] later; the next one follows at once. A queue that becomes empty ends
+    /// the period, and so does a handover. The periods go on while the socket is paused and while
+    /// the app is suspended. A closed socket has the 30 seconds of `send` instead.
+    ///
+    /// Acknowledged are bytes that the OS has accepted and no longer keeps for the peer; where the
+    /// kernel does not tell that (see `send`), the bytes that it has accepted. A peer that reads
+    /// slowly acknowledges in steps: its kernel announces room only when a good part of its receive
+    /// buffer is free. So choose a period in which the slowest welcome peer reads several hundred
+    /// kilobytes, or a minute, rather than a second.
+    pub send_rate: Option<MinimumRate>,
+}
+
+/// The lowest rate at which a peer may acknowledge data ([`Timeouts::send_rate`], beyond Chrome).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MinimumRate {
+    /// At least this many bytes, not zero, ...
+    pub bytes: u64,
+    /// ... in each period of this length, not zero.
+    pub per: Duration,
 }
 
 impl Timeouts {
     /// # Errors
-    /// One of them is zero.
+    /// One of them, or a part of the rate, is zero.
     pub(crate) fn checked(self) -> Result<Self, InvalidArgument> {
         for (timeout, error) in [
             (self.claim, InvalidArgument::ClaimTimeoutZero),
@@ -164,19 +248,51 @@ impl Timeouts {
                 return Err(error);
             }
         }
+        if let Some(MinimumRate { bytes, per }) = self.send_rate {
+            if bytes == 0 {
+                return Err(InvalidArgument::SendRateZero);
+            }
+            if per.is_zero() {
+                return Err(InvalidArgument::SendRatePeriodZero);
+            }
+        }
         Ok(self)
     }
 }
 
+impl From<SendMarks> for SendMarksRecord {
+    fn from(SendMarks { high, low }: SendMarks) -> Self {
+        SendMarksRecord { high, low }
+    }
+}
+
+impl From<SendMarksRecord> for SendMarks {
+    fn from(SendMarksRecord { high, low }: SendMarksRecord) -> Self {
+        SendMarks { high, low }
+    }
+}
+
 impl From<Timeouts> for TimeoutsRecord {
-    fn from(Timeouts { claim, idle, send }: Timeouts) -> Self {
-        TimeoutsRecord { claim, idle, send }
+    fn from(timeouts: Timeouts) -> Self {
+        let rate = |MinimumRate { bytes, per }| MinimumRateRecord { bytes, per };
+        TimeoutsRecord {
+            claim: timeouts.claim,
+            idle: timeouts.idle,
+            send: timeouts.send,
+            send_rate: timeouts.send_rate.map(rate),
+        }
     }
 }
 
 impl From<TimeoutsRecord> for Timeouts {
-    fn from(TimeoutsRecord { claim, idle, send }: TimeoutsRecord) -> Self {
-        Timeouts { claim, idle, send }
+    fn from(record: TimeoutsRecord) -> Self {
+        let rate = |MinimumRateRecord { bytes, per }| MinimumRate { bytes, per };
+        Timeouts {
+            claim: record.claim,
+            idle: record.idle,
+            send: record.send,
+            send_rate: record.send_rate.map(rate),
+        }
     }
 }
 
@@ -216,11 +332,20 @@ pub struct ConnectOptions {
 }
 
 /// `tcp.SecureOptions`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SecureOptions {
     /// Which versions of TLS are allowed. `None` allows every version that this crate supports.
     pub tls_version: Option<TlsVersionConstraints>,
+    /// The protocols that are offered to the server (ALPN, beyond Chrome), best first, for
+    /// instance `h2` and `http/1.1`. The server chooses one, or none;
+    /// [`SocketInfo::tls`] has its choice. A server that speaks none of them may end the
+    /// handshake ([`SSL_PROTOCOL_ERROR`](NetError::SSL_PROTOCOL_ERROR)). Each name has 1 to 255
+    /// bytes, all together at most [`MAX_ALPN`]. Default: none are offered.
+    pub alpn: Vec<Vec<u8>>,
 }
+
+/// The most bytes of all protocol names of [`SecureOptions::alpn`]: 4,096.
+pub const MAX_ALPN: usize = 4096;
 
 /// `tcp.TLSVersionConstraints`. `None` means no constraint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -264,7 +389,25 @@ impl TlsVersionConstraints {
 }
 
 impl SecureOptions {
-    pub(super) fn versions(&self) -> Result<Versions, NetError> {
+    /// # Errors
+    /// The options allow no version, or a protocol name is too long.
+    pub(super) fn offer(&self) -> Result<Offer, Error> {
+        let versions = self.versions()?;
+        if self
+            .alpn
+            .iter()
+            .any(|name| !(1..=255).contains(&name.len()))
+        {
+            return Err(InvalidArgument::AlpnNameLength.into());
+        }
+        if self.alpn.iter().map(Vec::len).sum::<usize>() > MAX_ALPN {
+            return Err(InvalidArgument::AlpnTooLong.into());
+        }
+        let alpn = self.alpn.clone();
+        Ok(Offer { versions, alpn })
+    }
+
+    fn versions(&self) -> Result<Versions, NetError> {
         let TlsVersionConstraints { min, max } = self.tls_version.unwrap_or_default();
         let min = min.unwrap_or(TlsVersion::Tls1);
         let max = max.unwrap_or(TlsVersion::Tls1_3);
@@ -304,7 +447,10 @@ mod tests {
             (Some("tls1.3"), Some("tls1.2"), none),
         ] {
             let tls_version = Some(TlsVersionConstraints::from_names(min, max));
-            let options = SecureOptions { tls_version };
+            let options = SecureOptions {
+                tls_version,
+                ..Default::default()
+            };
             assert_eq!(options.versions(), versions, "{min:?} {max:?}");
         }
         assert_eq!(SecureOptions::default().versions(), Ok(Both));

@@ -15,10 +15,13 @@ use crate::events::redelivery::{self, InFlightEvent};
 use crate::events::{DeliveryProbe, Event, Fate, Listeners, MAX_PANICS};
 use crate::ids::{ClientSocketId, ServerSocketId};
 use crate::net_error::{AcceptErrorClass, NetError};
+use crate::os::Stream;
 use crate::sync::InFlight;
 use crate::tcp::{AcceptNotifier, ClientSocket, Timeouts};
 use crate::tcp_server::AcceptAction;
 use crate::tcp_server::accept::failure::Failure;
+#[cfg(feature = "tls")]
+use crate::tls_info::TlsInfo;
 
 /// `tcpServer.onAccept`: a connection was accepted.
 ///
@@ -54,7 +57,7 @@ impl AcceptInfo {
     /// Beyond Chrome: the address of the peer. For an IPv4 client of a `::` socket it
     /// is IPv4-mapped, as in `getInfo`.
     pub fn peer(&self) -> Address {
-        self.copy.pending_accept.peer.into()
+        self.copy.pending_accept.ends.peer.into()
     }
 
     /// Beyond Chrome: the local address that the peer has connected to; `None` if the
@@ -64,7 +67,14 @@ impl AcceptInfo {
     /// addresses (`0.0.0.0` or `::`) asks the OS when it accepts, which is one short
     /// system call (`getsockname`, well below a microsecond) for each connection.
     pub fn local(&self) -> Option<Address> {
-        self.copy.pending_accept.local.map(Address::from)
+        self.copy.pending_accept.ends.local.map(Address::from)
+    }
+
+    /// Beyond Chrome: what the TLS handshake has agreed on; `None` if the server socket
+    /// did not encrypt the connection.
+    #[cfg(feature = "tls")]
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.copy.pending_accept.ends.tls.as_deref()
     }
 }
 
@@ -191,11 +201,36 @@ impl AcceptsInFlight {
     }
 }
 
+/// What `onAccept` tells about the two ends of a connection.
+pub(super) struct Ends {
+    peer: SocketAddr,
+    local: Option<SocketAddr>,
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<TlsInfo>>,
+}
+
+impl Ends {
+    /// `local` is the local address, if it is known; otherwise the OS is asked. `may_encrypt`:
+    /// whether the server socket may have encrypted the connection.
+    pub(super) fn of(
+        stream: &dyn Stream,
+        peer: SocketAddr,
+        local: Option<SocketAddr>,
+        #[cfg_attr(not(feature = "tls"), expect(unused_variables))] may_encrypt: bool,
+    ) -> Self {
+        Ends {
+            peer,
+            local: local.or_else(|| stream.local_addr().ok()),
+            #[cfg(feature = "tls")]
+            tls: may_encrypt.then(|| stream.tls_info()).flatten(),
+        }
+    }
+}
+
 /// An accepted client until the app has taken it.
 pub(super) struct PendingAccept {
     pub(super) client: ClientSocket,
-    peer: SocketAddr,
-    local: Option<SocketAddr>,
+    ends: Ends,
     accepts_in_flight: Arc<AcceptsInFlight>,
     /// How many copies of its event exist. The dispatch counts as one.
     copies: AtomicUsize,
@@ -214,14 +249,12 @@ pub(super) struct PendingAccept {
 impl PendingAccept {
     pub(super) fn new(
         client: ClientSocket,
-        peer: SocketAddr,
-        local: Option<SocketAddr>,
+        ends: Ends,
         accepts_in_flight: Arc<AcceptsInFlight>,
     ) -> Arc<Self> {
         Arc::new(PendingAccept {
             client,
-            peer,
-            local,
+            ends,
             accepts_in_flight,
             copies: AtomicUsize::new(0),
             is_delivered: AtomicBool::new(false),

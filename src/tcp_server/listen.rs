@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use actix::Handler;
 
-use crate::address::{Address, Endpoint, split_scope};
+use crate::address::{Address, Endpoint, check_scope, split_scope};
 use crate::answer::Request;
 use crate::error::Error;
 use crate::invalid_argument::InvalidArgument;
@@ -64,6 +64,7 @@ impl ServerSocket {
             backlog @ 1.. => backlog.unsigned_abs(),
             _ => return Err(InvalidArgument::BacklogBelowOne.into()),
         };
+        check_scope(address)?;
         if self.counter().is_draining() {
             return Err(Error::Draining);
         }

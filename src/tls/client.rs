@@ -11,15 +11,15 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
 use super::stream::{Transport, encrypted};
-use super::{Error, Versions, provider};
+use super::{Error, Offer, Versions, provider};
 use crate::net_error::NetError;
 use crate::os::Stream;
 
 /// Which certificates `tcp.secure` trusts: by default those of the machine.
 /// Cloning it costs one reference count.
 ///
-/// There is no session resumption, no protocol negotiation (ALPN) and no client
-/// certificate.
+/// There is no session resumption and no client certificate.
+/// [`SecureOptions::alpn`](crate::tcp::SecureOptions::alpn) offers protocols.
 #[derive(Clone, derive_more::Debug)]
 pub struct Client(#[debug(skip)] Arc<Trust>);
 
@@ -80,13 +80,14 @@ impl Client {
         self,
         stream: Box<dyn Stream>,
         host: &str,
-        versions: Versions,
+        offer: Offer,
     ) -> Result<Box<dyn Stream>, NetError> {
         // No certificate can be for a text that is neither a name nor an address.
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| NetError::CERT_COMMON_NAME_INVALID)?;
-        let config = self.config(versions).await?;
-        let handshake = TlsConnector::from(config).connect(name, Transport::new(stream));
+        let connector = TlsConnector::from(self.config(offer.versions).await?);
+        let connector = connector.with_alpn(offer.alpn);
+        let handshake = connector.connect(name, Transport::new(stream));
         encrypted(handshake.await, host)
     }
 

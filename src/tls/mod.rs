@@ -13,6 +13,14 @@
 //!
 //! The certificates are read once, at the first `secure`, on a blocking thread,
 //! which takes tens of milliseconds.
+//!
+//! # What a handshake has agreed on
+//!
+//! [`AcceptInfo::tls`](crate::tcp_server::AcceptInfo::tls) and
+//! [`SocketInfo::tls`](crate::tcp::SocketInfo::tls) have the version, the cipher suite,
+//! the protocol (ALPN), the host name (SNI) and the peer's certificates: [`TlsInfo`].
+//! A client offers protocols by [`SecureOptions::alpn`](crate::tcp::SecureOptions::alpn), a
+//! server by [`Server::alpn`], and [`ClientAuth`] asks for client certificates.
 
 #[cfg(feature = "tls")]
 mod client;
@@ -33,9 +41,20 @@ pub use client::Client;
 #[cfg(not(feature = "tls"))]
 pub(crate) use off::{Client, Server};
 #[cfg(feature = "tls")]
-pub use server::{DEFAULT_HANDSHAKES, DEFAULT_TIMEOUT, Error, Server};
+pub use server::{ClientAuth, DEFAULT_HANDSHAKES, DEFAULT_TIMEOUT, Error, Server};
 #[cfg(feature = "tls")]
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+
+#[cfg(feature = "tls")]
+pub use crate::tls_info::TlsInfo;
+
+/// What a client offers in a handshake.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Offer {
+    pub(crate) versions: Versions,
+    /// Protocol names (ALPN), best first, each of 1 to 255 bytes.
+    pub(crate) alpn: Vec<Vec<u8>>,
+}
 
 /// The versions of TLS that a connection may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

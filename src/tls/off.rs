@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Versions;
+use super::Offer;
 use crate::net_error::NetError;
 use crate::os::Stream;
 
@@ -16,7 +16,7 @@ impl Client {
         self,
         _: Box<dyn Stream>,
         _: &str,
-        _: Versions,
+        _: Offer,
     ) -> Result<Box<dyn Stream>, NetError> {
         Err(NetError::NOT_IMPLEMENTED)
     }

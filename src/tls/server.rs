@@ -7,7 +7,9 @@ use derive_more::{Display, From};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{self, ServerConfig};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 
 use super::provider;
 use super::stream::{Transport, encrypted};
@@ -34,8 +36,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Uses a configuration of rustls, for certificates by name, client certificates,
-    /// protocols (ALPN) or versions.
+    /// Uses a configuration of rustls, for certificates by name, versions, another
+    /// verifier of client certificates, and whatever else rustls can do.
     pub fn new(config: Arc<ServerConfig>) -> Self {
         Server {
             config,
@@ -50,6 +52,46 @@ impl Server {
     /// # Errors
     /// The certificates or the key cannot be used; the text says what to change.
     pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, Error> {
+        Self::configured(certificates, key, WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// As [`from_pem`](Self::from_pem), and asks each client for a certificate.
+    /// [`TlsInfo::peer_certificates`](super::TlsInfo::peer_certificates) has it. A
+    /// client without a certificate, if one is required, and one whose certificate is
+    /// not valid fail their handshake: `onHandshakeError` reports
+    /// [`SSL_CLIENT_AUTH_CERT_NEEDED`](NetError::SSL_CLIENT_AUTH_CERT_NEEDED), or the
+    /// fault of the certificate.
+    ///
+    /// # Errors
+    /// As [`from_pem`](Self::from_pem), and [`Error::NoCertificate`] if there is no
+    /// authority, so no client could have a valid certificate.
+    pub fn from_pem_with_client_auth(
+        certificates: &[u8],
+        key: &[u8],
+        client_auth: ClientAuth,
+    ) -> Result<Self, Error> {
+        let (roots, is_required) = match client_auth {
+            ClientAuth::Required(roots) => (roots, true),
+            ClientAuth::Optional(roots) => (roots, false),
+        };
+        if roots.is_empty() {
+            return Err(Error::NoCertificate);
+        }
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+        let verifier = match is_required {
+            true => verifier,
+            false => verifier.allow_unauthenticated(),
+        };
+        let verifier = verifier.build();
+        let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;
+        Self::configured(certificates, key, verifier)
+    }
+
+    fn configured(
+        certificates: &[u8],
+        key: &[u8],
+        verifier: Arc<dyn ClientCertVerifier>,
+    ) -> Result<Self, Error> {
         let chain = CertificateDer::pem_slice_iter(certificates)
             .collect::<Result<Vec<_>, _>>()
             .map_err(Error::Certificate)?;
@@ -62,9 +104,22 @@ impl Server {
         })?;
         let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_single_cert(chain, key)?;
         Ok(Server::new(Arc::new(config)))
+    }
+
+    /// Which protocols the server speaks (ALPN), best first, for instance `["h2",
+    /// "http/1.1"]`. The first one that a client offers too is chosen, and
+    /// [`TlsInfo::alpn`](super::TlsInfo::alpn) has it. The handshake of a client that
+    /// offers only others fails, with
+    /// [`SSL_PROTOCOL_ERROR`](NetError::SSL_PROTOCOL_ERROR); one that offers none is
+    /// accepted. By default, the list of the configuration, which is empty: nothing is
+    /// chosen, whatever clients offer.
+    pub fn alpn<P: Into<Vec<u8>>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
+        let config = Arc::make_mut(&mut self.config);
+        config.alpn_protocols = protocols.into_iter().map(Into::into).collect();
+        self
     }
 
     /// How many handshakes may run at once; 0 counts as 1. The default is
@@ -96,6 +151,16 @@ impl Server {
         let handshake = TlsAcceptor::from(self.config).accept(Transport::new(stream));
         encrypted(handshake.await, "a client")
     }
+}
+
+/// Which clients a server asks for a certificate, and which authorities have to have
+/// signed it: see [`Server::from_pem_with_client_auth`].
+#[derive(Clone, Debug)]
+pub enum ClientAuth {
+    /// A client without a certificate of these authorities fails its handshake.
+    Required(RootCertStore),
+    /// A client may have no certificate; one that it has must be of these authorities.
+    Optional(RootCertStore),
 }
 
 /// Why a [`Server`] or a [`Client`](super::Client) cannot be created.

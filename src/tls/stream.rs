@@ -1,19 +1,22 @@
 //! An encrypted connection as a [`Stream`].
 
+use std::cell::OnceCell;
 use std::io::{self, IoSlice, Read};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::unconstrained;
 use tokio_rustls::TlsStream;
-use tokio_rustls::rustls::Reader;
+use tokio_rustls::rustls::{CommonState, Reader};
 
 use super::codes::{handshake_code, with_code};
 use crate::net_error::NetError;
 use crate::os::{Stream, retry_if_spurious, try_close_gracefully};
+use crate::tls_info::TlsInfo;
 
 /// How many reads of the transport one poll makes. They need not contain data, so without a bound
 /// a peer could keep one poll busy forever.
@@ -29,6 +32,9 @@ struct EncryptedStream {
     failure: Option<io::Error>,
     /// `close_notify` was sent, or the connection is to be reset: the drop sends nothing.
     write_closed: bool,
+    /// Built for the first caller that asks, because few do, and a client would keep a copy of its
+    /// server's certificates for it.
+    info: OnceCell<Arc<TlsInfo>>,
 }
 
 /// The stream after a handshake with `peer`, or the error of the handshake.
@@ -42,6 +48,7 @@ pub(super) fn encrypted(
             encrypted: 0,
             failure: None,
             write_closed: false,
+            info: OnceCell::new(),
         })),
         Err(error) => {
             log::debug!("no TLS with {peer}: {error}");
@@ -65,6 +72,24 @@ impl EncryptedStream {
         if self.tls.get_ref().1.wants_write() {
             let _ = Pin::new(&mut self.tls).poll_flush(cx);
         }
+    }
+
+    /// `None` before the end of the handshake.
+    fn agreed(&self) -> Option<TlsInfo> {
+        let (connection, server_name): (&CommonState, _) = match &self.tls {
+            TlsStream::Client(client) => (client.get_ref().1, None),
+            TlsStream::Server(server) => {
+                let connection = server.get_ref().1;
+                (connection, connection.server_name())
+            }
+        };
+        Some(TlsInfo {
+            version: connection.protocol_version()?,
+            cipher_suite: connection.negotiated_cipher_suite()?.suite(),
+            alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
+            server_name: server_name.map(str::to_owned),
+            peer_certificates: connection.peer_certificates().unwrap_or_default().to_vec(),
+        })
     }
 
     fn transport(&self) -> &dyn Stream {
@@ -166,6 +191,13 @@ impl Stream for EncryptedStream {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.transport().local_addr()
+    }
+
+    fn tls_info(&self) -> Option<Arc<TlsInfo>> {
+        if self.info.get().is_none() {
+            let _ = self.info.set(Arc::new(self.agreed()?));
+        }
+        self.info.get().cloned()
     }
 
     fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {

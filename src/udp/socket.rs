@@ -122,25 +122,21 @@ impl Socket {
     /// # Errors
     /// [`Error::WriteQuotaExceeded`], [`Error::SocketNotFound`] or [`Error::Stopped`].
     pub fn try_send_to(&self, data: impl Into<Bytes>, to: SocketAddr) -> Result<(), Error> {
-        let data = data.into();
-        let charge = self.charge(data.len())?;
-        self.write(data, Destination::from(to), charge, Reply::discard);
-        Ok(())
+        self.write(data.into(), Destination::from(to), Reply::discard)
     }
 
     fn send_datagram(&self, data: Bytes, to: Destination) -> Answer<SendInfo> {
-        let charge = match self.charge(data.len()) {
-            Ok(charge) => charge,
-            Err(error) => return Answer::ready(Err(error)),
-        };
         let bytes_sent = data.len();
         let mut answer = Answer::ready(Ok(SendInfo { bytes_sent }));
-        self.write(data, to, charge, || {
+        let written = self.write(data, to, || {
             let (pending, reply) = Answer::pair();
             answer = pending;
             reply
         });
-        answer
+        match written {
+            Ok(()) => answer,
+            Err(error) => Answer::ready(Err(error)),
+        }
     }
 
     /// `udp.joinGroup`.
@@ -211,31 +207,32 @@ impl Socket {
 
     /// `udp.send`, for a caller that has a reply already.
     pub(crate) fn send_with_reply(&self, data: Bytes, to: Destination, reply: Reply<SendInfo>) {
-        match self.charge(data.len()) {
-            Ok(charge) => {
-                let bytes_sent = data.len();
-                let mut reply = Some(reply);
-                let take_reply = || reply.take().unwrap_or_else(Reply::discard);
-                self.write(data, to, charge, take_reply);
-                // The fast path has sent the datagram, and taken no reply.
-                if let Some(reply) = reply {
-                    reply.send(Ok(SendInfo { bytes_sent }));
-                }
-            }
-            Err(error) => reply.send(Err(error)),
+        let bytes_sent = data.len();
+        let mut reply = Some(reply);
+        let take_reply = || reply.take().unwrap_or_else(Reply::discard);
+        let written = self.write(data, to, take_reply);
+        // Otherwise the datagram is queued, with its reply.
+        if let Some(reply) = reply {
+            reply.send(written.map(|()| SendInfo { bytes_sent }));
         }
     }
 
     /// Sends by the fast path, if it is open: a system call in this thread. A datagram that it
-    /// cannot send goes through the command queue.
+    /// cannot send goes through the command queue, and counts in the app's quota until it is sent.
     fn write(
         &self,
         data: Bytes,
         to: Destination,
-        charge: usize,
         reply: impl FnOnce() -> Reply<SendInfo>,
-    ) {
+    ) -> Result<(), Error> {
         let app_shard = &self.0.app_shard;
+        if self.is_closed() {
+            return Err(Error::SocketNotFound);
+        }
+        let queue = &app_shard.shard.command_queue;
+        if !queue.is_open() {
+            return Err(Error::Stopped);
+        }
         app_shard.activity.mark_active();
         let guard = self.fast_path().lock();
         if let Some(sender) = self.fast_path().writer(&guard)
@@ -244,26 +241,16 @@ impl Socket {
             // Any error is reported by the actor, which tries again.
             && sender.try_send(&data, address).is_ok()
         {
-            drop(guard);
-            return app_shard.app_context.write_quota.refund(charge);
+            return Ok(());
         }
+        let charge = app_shard.app_context.write_quota.charge(data.len())?;
         let pending = PendingSend::new(self.clone(), data, to, charge, reply());
         // Under the lock, so that no later send overtakes it.
-        let queue = &app_shard.shard.command_queue;
         let refused = queue.push_call(QueuedCall::Send(pending));
         // Its drop may call the socket again, which takes the lock.
         drop(guard);
         drop(refused);
-    }
-
-    fn charge(&self, bytes: usize) -> Result<usize, Error> {
-        if self.is_closed() {
-            return Err(Error::SocketNotFound);
-        }
-        if !self.0.app_shard.shard.command_queue.is_open() {
-            return Err(Error::Stopped);
-        }
-        self.0.app_shard.app_context.write_quota.charge(bytes)
+        Ok(())
     }
 }
 

@@ -18,7 +18,9 @@ mod ownership;
 mod properties;
 mod quota;
 mod receiving;
+mod send_queue;
 mod sending;
+mod socket_listeners;
 mod user_timeout;
 
 use std::net::SocketAddr;

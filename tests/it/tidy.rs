@@ -2,6 +2,7 @@
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod circles;
+mod cookbook;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,17 +10,18 @@ use std::path::{Path, PathBuf};
 
 /// The layers of `src`, lowest first: a file names nothing of a layer after
 /// its own. `lib.rs` stands above them all.
-const LAYERS: [&str; 25] = [
+const LAYERS: [&str; 26] = [
     "sync",
     "ids",
-    "address",
     "net_error",
     "invalid_argument",
+    "address",
     "error",
     "answer",
     "name",
     "pending_pauses",
     "manifest",
+    "tls_info",
     "os",
     "tls",
     "handover_state",
@@ -41,9 +43,10 @@ const LAYERS: [&str; 25] = [
 const PRODUCTION: [&str; 2] = ["src", "host/src"];
 
 /// The manifest of each member that has dependencies to check: where its code is, and that of its tests.
-const MEMBERS: [(&str, &[&str], &[&str]); 4] = [
+const MEMBERS: [(&str, &[&str], &[&str]); 5] = [
     (".", &["src"], &["src", "examples"]),
     ("bench", &["bench"], &["bench/tests"]),
+    ("cookbook", &["cookbook/src"], &["cookbook/tests"]),
     ("host", &["host/src"], &["host"]),
     ("tests", &["tests/support"], &["tests/it"]),
 ];
@@ -404,7 +407,7 @@ fn nothing_in_production_panics_waits_or_is_global_by_design() {
 #[test]
 fn nothing_is_unfinished_or_switched_off() {
     let mut broken = Broken::default();
-    for folder in ["src", "host", "tests", "examples", "bench"] {
+    for folder in ["src", "host", "tests", "examples", "bench", "cookbook"] {
         for source in sources(folder) {
             let parts = split(&source.text);
             // With a reason, a test of what is still to be built may wait.
@@ -422,7 +425,7 @@ fn nothing_is_unfinished_or_switched_off() {
 #[test]
 fn every_file_can_be_read_as_a_whole() {
     let mut broken = Broken::default();
-    for folder in ["src", "host", "tests"] {
+    for folder in ["src", "host", "tests", "cookbook"] {
         for source in sources(folder) {
             let lines = source.text.lines().count();
             if lines > LONGEST {
@@ -451,7 +454,7 @@ fn no_folder_has_more_files_than_a_reader_can_keep_in_mind() {
 /// A file that no `mod` names is not compiled, so its tests cannot fail.
 #[test]
 fn every_file_of_tests_is_one_of_them() {
-    for tests in ["tests/it", "host/tests/host"] {
+    for tests in ["tests/it", "host/tests/host", "cookbook/tests/recipes"] {
         let top = Path::new(tests);
         for source in sources(tests) {
             let name = source.path.file_stem().expect("a name").to_string_lossy();
@@ -471,7 +474,7 @@ fn every_file_of_tests_is_one_of_them() {
 #[test]
 fn every_file_says_first_what_it_is() {
     let mut broken = Broken::default();
-    for folder in ["src", "host/src", "examples"] {
+    for folder in ["src", "host/src", "examples", "cookbook"] {
         for source in sources(folder) {
             if !source.text.starts_with("//!") {
                 broken.at(&source, "", 0, "no `//!` in the first line");

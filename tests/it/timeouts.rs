@@ -1,6 +1,7 @@
 //! Timeouts of connections, on a clock that advances only when everything is idle.
 #![expect(clippy::panic, reason = "tests fail by panics")]
 
+mod minimum_rate;
 mod slow_readers;
 mod unhandled_events;
 
@@ -24,16 +25,19 @@ const CLAIM: Timeouts = Timeouts {
     claim: Some(LIMIT),
     idle: None,
     send: None,
+    send_rate: None,
 };
 const IDLE: Timeouts = Timeouts {
     claim: None,
     idle: Some(LIMIT),
     send: None,
+    send_rate: None,
 };
 const SEND: Timeouts = Timeouts {
     claim: None,
     idle: None,
     send: Some(LIMIT),
+    send_rate: None,
 };
 
 /// A server socket whose clients have these timeouts.
@@ -287,6 +291,7 @@ async fn the_longest_timeout_never_expires() {
         claim: Some(Duration::MAX),
         idle: Some(Duration::MAX),
         send: Some(Duration::MAX),
+        send_rate: None,
     };
     let mut fixture = Fixture::new(longest).await;
     let (_unclaimed, _first) = fixture.client().await;

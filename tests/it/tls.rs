@@ -3,6 +3,7 @@
 
 mod arbiters;
 pub mod certificates;
+mod details;
 mod draining;
 mod failing;
 mod foreign_clients;
@@ -12,6 +13,7 @@ mod handover;
 mod limits;
 mod scripted_network;
 mod secure;
+mod secure_as_server;
 mod serving;
 mod states;
 mod suspended;

@@ -60,6 +60,42 @@ async fn a_handles_calls_without_an_answer_are_carried_out_in_order() {
 }
 
 #[actix_rt::test]
+async fn shutdown_write_and_reset_without_an_answer_end_connections() {
+    let mut test = TestApp::new().await;
+    let (_, address) = test.listen().await;
+    for by_id in [false, true] {
+        let tcp = test.app.tcp.clone();
+        let mut peer = dial(address).await;
+        let client = test.accepted().await;
+        client.do_set_paused(false);
+        client.try_send("all").expect("it is open");
+        match by_id {
+            true => tcp.do_shutdown_write(client.id()),
+            false => client.do_shutdown_write(),
+        }
+        let mut rest = Vec::new();
+        let read = within("the end", peer.read_to_end(&mut rest));
+        read.await.expect("a clean end");
+        assert_eq!(rest, b"all");
+        peer.write_all(b"back").await.expect("write");
+        assert_eq!(test.received(client.id(), 4).await, b"back");
+
+        match by_id {
+            true => tcp.do_reset(client.id()),
+            false => client.do_reset(),
+        }
+        assert_eq!(test.ended(client.id()).await.code(), -100);
+        let read = within("the reset", peer.read(&mut [0])).await;
+        let error = read.expect_err("a reset").kind();
+        assert_eq!(error, std::io::ErrorKind::ConnectionReset);
+        client.do_close();
+        client.do_reset();
+        client.do_shutdown_write();
+        assert_eq!(client.get_info().await, Err(Error::SocketNotFound));
+    }
+}
+
+#[actix_rt::test]
 async fn calls_by_id_without_an_answer_are_carried_out_in_order() {
     let mut test = TestApp::new().await;
     let (server_id, address) = test.listen().await;

@@ -396,8 +396,11 @@ impl AdminCalls {
             Namespace::Client => {
                 let info = app.tcp.get_info(socket.into()).await;
                 let outcome = empty_outcome(app.tcp.close(socket.into())).await;
-                // A connected socket that is not paused raises the event itself.
-                (outcome, info.map(|info| info.connected && info.paused))
+                // A connected socket that is not paused raises the event itself, and a half-closed one
+                // has had its event.
+                let is_missing =
+                    |info: tcp::SocketInfo| info.connected && info.paused && !info.half_closed;
+                (outcome, info.map(is_missing))
             }
         };
         if outcome.last_error.is_none() {

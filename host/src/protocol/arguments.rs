@@ -223,6 +223,7 @@ impl<'a, 'd> Arguments<'a, 'd> {
         };
         Ok(tcp::SecureOptions {
             tls_version: versions,
+            ..Default::default()
         })
     }
 

@@ -298,6 +298,26 @@ async fn admins_pause_resume_and_close_sockets_and_the_app_gets_events() {
     let end = within("the end of the connection", peer.read(&mut [0])).await;
     assert_eq!(end.expect("a close without a reset"), 0);
 
+    // The end of a half-closed connection was reported before, and is not reported again.
+    let connected = TcpStream::connect(("127.0.0.1", port)).await;
+    let mut half = connected.expect("a listener");
+    let half_closed = app.event("tcpServer.onAccept").await[2].clone();
+    let allow = json!([half_closed, { "allowHalfOpen": true }]);
+    assert_eq!(app.call("tcp.update", allow).await[0], "answer");
+    let resume = json!([half_closed, false]);
+    assert_eq!(app.call("tcp.setPaused", resume).await[0], "answer");
+    half.shutdown().await.expect("its side ends");
+    let event = app.event("tcp.onReceiveError").await;
+    assert_eq!((&event[1], &event[2]), (&half_closed, &json!(-100)));
+    let info = app.call("tcp.getInfo", json!([half_closed])).await;
+    assert_eq!(info[2]["connected"], true);
+    assert_eq!(info[2].get("halfClosed"), None, "as Chrome");
+    let close_half_closed = json!(["a", "tcp", half_closed]);
+    let closed = admin.call("host.close", close_half_closed).await;
+    assert_eq!(closed[0], "answer");
+    let end = within("the end of the connection", half.read(&mut [0])).await;
+    assert_eq!(end.expect("a close without a reset"), 0);
+
     // A paused socket raises no event by itself.
     let connected = TcpStream::connect(("127.0.0.1", port)).await;
     let _peer = connected.expect("a listener");

@@ -173,13 +173,13 @@ fn send(path: &SharedWriter<Log>, queue: &WorkQueue<Call>, number: u8) {
         }
         None => Call::Send(number),
     };
-    path.begin_call();
+    path.begin_call(1);
     assert!(queue.push_call(call).is_none());
     drop(guard);
 }
 
 fn call(path: &SharedWriter<Log>, queue: &WorkQueue<Call>, call: Call) {
-    path.begin_call();
+    path.begin_call(1);
     assert!(queue.push_call(call).is_none());
 }
 
@@ -200,7 +200,7 @@ fn carry_out(
                 Call::Done => done += 1,
                 call => log.lock().expect("no panic").push(call),
             }
-            path.finish_call();
+            path.finish_call(1);
         }
         match done == callers {
             true => Poll::Ready(()),

@@ -12,7 +12,7 @@ use crate::ids::AppId;
 use crate::registry::listeners::AppEvent;
 use crate::registry::state::{AppState, ArbiterInit, Registry};
 use crate::supervision::{MailboxBarrier, RegistryMessage};
-use crate::tcp::{ReceiveErrorInfo, ReceiveInfo, Shard};
+use crate::tcp::{ReceiveErrorInfo, ReceiveInfo, SendQueueInfo, Shard};
 
 /// Calls `init` in every arbiter that client sockets live in: now, and in each
 /// arbiter that replaces one. The answer means that all have run, and that the
@@ -110,4 +110,4 @@ macro_rules! local_events {
     )*};
 }
 
-local_events! { ReceiveInfo ReceiveErrorInfo }
+local_events! { ReceiveInfo ReceiveErrorInfo SendQueueInfo }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix_rt::time::timeout;
 use futures::future::BoxFuture;
 
-use crate::address::{Address, Endpoint, split_scope};
+use crate::address::{Address, Endpoint, check_scope, split_scope};
 use crate::error::Error;
 use crate::invalid_argument::InvalidArgument;
 use crate::manifest::{Host, Permissions};
@@ -120,6 +120,9 @@ impl Target {
                 }
                 _ => SocketAddr::new(address, port),
             });
+        }
+        if let Ok(Host::Address(_)) = &self.host {
+            scoped.iter().copied().try_for_each(check_scope)?;
         }
         if let Some(local) = self.options.local {
             scoped.retain(|address| address.is_ipv4() == local.is_ipv4());

@@ -18,22 +18,39 @@ use crate::tcp::connection::{Link, WriteSide};
 use crate::tcp::socket::ClientSocket;
 
 /// A call of a socket that is not finished. While there is one, the fast path is not used.
-pub(in crate::tcp) struct InFlightCall(ClientSocket);
+pub(in crate::tcp) struct InFlightCall {
+    socket: ClientSocket,
+    /// The bytes of a send that count as queued.
+    unsent: usize,
+}
 
 impl InFlightCall {
     pub(in crate::tcp) fn new(socket: ClientSocket) -> Self {
-        socket.fast_path().begin_call();
-        InFlightCall(socket)
+        InFlightCall::send(socket, 0)
+    }
+
+    /// A send of which this many bytes wait.
+    pub(in crate::tcp) fn send(socket: ClientSocket, unsent: usize) -> Self {
+        socket.fast_path().begin_call(unsent);
+        InFlightCall { socket, unsent }
     }
 
     pub(in crate::tcp) fn socket(&self) -> &ClientSocket {
-        &self.0
+        &self.socket
+    }
+
+    /// The OS has accepted a part of the send: no more than this waits.
+    pub(in crate::tcp) fn set_unsent(&mut self, unsent: usize) {
+        if let Some(accepted @ 1..) = self.unsent.checked_sub(unsent) {
+            self.unsent = unsent;
+            self.socket.fast_path().accept_bytes(accepted);
+        }
     }
 }
 
 impl Drop for InFlightCall {
     fn drop(&mut self) {
-        self.0.fast_path().finish_call();
+        self.socket.fast_path().finish_call(self.unsent);
     }
 }
 

@@ -135,6 +135,8 @@ pub(crate) struct ConnectionMeta {
     pub(in crate::tcp) connection_guard: Option<ConnectionGuard>,
     /// The arbiter that accepted it, if it has to stay there.
     pub(in crate::tcp) pinned_shard: Option<u16>,
+    /// Whether the stream uses TLS.
+    pub(in crate::tcp) is_encrypted: bool,
 }
 
 impl ConnectionMeta {
@@ -154,7 +156,13 @@ impl ConnectionMeta {
             outbound: None,
             connection_guard: Some(connection_guard),
             pinned_shard: None,
+            is_encrypted: false,
         })
+    }
+
+    /// The stream of the connection uses TLS from now on.
+    pub(crate) fn mark_encrypted(&mut self) {
+        self.is_encrypted = true;
     }
 
     pub(crate) fn peer(&self) -> SocketAddr {
@@ -166,7 +174,6 @@ pub(in crate::tcp) struct Outbound {
     pub(in crate::tcp) local: Option<SocketAddr>,
     /// The host that `connect` was given. The certificate must be valid for it.
     pub(in crate::tcp) host: Box<str>,
-    pub(in crate::tcp) is_secured: bool,
 }
 
 impl Connection {
@@ -304,13 +311,13 @@ impl Connection {
         let outbound = Outbound {
             local: connected.local,
             host: connected.host,
-            is_secured: false,
         };
         let meta = ConnectionMeta {
             peer: connected.peer,
             outbound: Some(Box::new(outbound)),
             connection_guard: Some(ConnectionGuard::opened(counter.clone(), false)),
             pinned_shard: None,
+            is_encrypted: false,
         };
         let mut connection = Connection::new(connected.stream, Box::new(meta));
         connection.maybe_written = false;

@@ -15,10 +15,11 @@ use crate::tcp::connection::{Connection, Link, Peeked, ReadEnd, ReadSide, Report
 use crate::tcp::events::ReceiveInfo;
 use crate::tcp::shards::shard::AppShard;
 use crate::tcp::socket::Credit;
+use crate::tcp::socket_listeners::DataRoute;
 
 /// An event takes at least this many bytes of a window, about its size in memory. So tiny events
 /// are bounded too.
-const MIN_EVENT_CHARGE: usize = 256;
+pub(in crate::tcp) const MIN_EVENT_CHARGE: usize = 256;
 
 /// One read makes at most this many events.
 const EVENTS_PER_READ: usize = 16;
@@ -38,8 +39,13 @@ impl SocketState {
         if !is_open || self.paused || is_blocked {
             return self.release_if_gone();
         }
+        if self.own.is_some() && self.read_for_own_listeners(pool) {
+            return;
+        }
         let Some(cached) = listeners.get(self.socket.app_shard()) else {
-            return self.peek_without_listeners();
+            let app_shard = self.socket.app_shard();
+            let may_load = self.may_load(&app_shard.on_receive);
+            return self.peek_without_listeners(may_load);
         };
         // A listener has died. Its events may return, and later data must not be raised before
         // them.
@@ -50,6 +56,31 @@ impl SocketState {
             }
             return self.socket.make_ready();
         }
+        self.read_available(pool, |state, piece| state.raise(piece, &cached.listeners));
+    }
+
+    /// Reads for the socket's own listeners. `false` if they are not for data: the app's listeners
+    /// get it.
+    #[inline(never)]
+    fn read_for_own_listeners(&mut self, pool: &mut BufferPool) -> bool {
+        let app_shard = self.socket.app_shard();
+        match self.data_route() {
+            DataRoute::App => return false,
+            DataRoute::Own(_) | DataRoute::Dead(_) if app_shard.activity.is_suspended() => {
+                self.peek_without_listeners(self.may_load(&app_shard.on_receive));
+            }
+            // No page of the app adds other listeners of this socket.
+            DataRoute::Dead(_) => self.peek_without_listeners(false),
+            DataRoute::Own(to) => {
+                self.read_available(pool, |state, piece| state.raise_for(piece, &to));
+            }
+        }
+        true
+    }
+
+    /// Reads what the OS has, and raises it piece by piece.
+    #[inline(always)]
+    fn read_available(&mut self, pool: &mut BufferPool, mut raise: impl FnMut(&mut Self, Bytes)) {
         let chunk = self.chunk();
         let limit = chunk.saturating_mul(EVENTS_PER_READ);
         for _ in 0..READS_PER_TURN {
@@ -76,7 +107,7 @@ impl SocketState {
                         timeout_state.record_received();
                     }
                     for piece in pool.pieces(count, chunk) {
-                        self.raise(piece, &cached.listeners);
+                        raise(self, piece);
                     }
                     // From here on a panic loses no bytes.
                     self.is_raising = false;
@@ -98,12 +129,11 @@ impl SocketState {
 }
 
 impl SocketState {
-    /// No listener can receive `onReceive` now. Data stays in the kernel. It has the app loaded if
-    /// the app is suspended or its listeners have died. An end with no data before it needs no
-    /// `onReceive` listener, so it is noted.
-    fn peek_without_listeners(&mut self) {
+    /// No listener can receive `onReceive` now. Data stays in the kernel. If it `may_load` the app,
+    /// because the app is suspended or its listeners have died, it has the app loaded. An end with
+    /// no data before it needs no `onReceive` listener, so it is noted.
+    fn peek_without_listeners(&mut self, may_load: bool) {
         let app_shard = self.socket.app_shard();
-        let may_load = self.may_load(&app_shard.on_receive);
         // Only persistent sockets have a suspended app loaded.
         if app_shard.activity.is_suspended() && !may_load {
             return self.release_if_gone();

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use actix_rt::time::Instant;
 use bytes::Bytes;
 
-use crate::events::{Event, HOLD_BACK, Listeners, MAX_PANICS, Snapshot};
+use crate::events::{Event, HOLD_BACK, Listeners, MAX_PANICS};
 use crate::net_error::NetError;
 use crate::pending_pauses::PAUSE_GRACE;
-use crate::tcp::ReceiveInfo;
 use crate::tcp::actor::send_later;
 use crate::tcp::command::Command;
 use crate::tcp::connection::Link;
@@ -18,6 +17,7 @@ use crate::tcp::connection::read::ListenerCache;
 use crate::tcp::connection::state::{SocketState, Transfer};
 use crate::tcp::shards::shard::AppShard;
 use crate::tcp::socket::Credit;
+use crate::tcp::socket_listeners::{DataRoute, Receivers};
 
 /// Event numbers of one connection are below this; the part above counts the connections. So a
 /// returned event of an earlier connection is recognised.
@@ -269,11 +269,18 @@ impl SocketState {
     #[inline]
     #[must_use]
     pub(in crate::tcp) fn redeliver(&mut self, listeners: &mut ListenerCache) -> Option<Closing> {
-        self.redelivery.as_ref()?;
+        if self.redelivery.is_none() && self.own.is_none() {
+            return None;
+        }
         self.redeliver_pending(listeners)
     }
 
     fn redeliver_pending(&mut self, listeners: &mut ListenerCache) -> Option<Closing> {
+        if self.own.is_some()
+            && let Some(closed) = self.end_if_unheard()
+        {
+            return Some(closed);
+        }
         let redelivery = self.redelivery.as_mut()?;
         // While the socket is paused, its returned data must not hold back the app's other sockets.
         let bytes = match self.paused {
@@ -309,19 +316,50 @@ impl SocketState {
         if self.paused {
             return None;
         }
-        let app_shard = self.socket.app_shard().clone();
-        // A new listener makes the socket ready.
-        let Some(cached) = listeners.get(&app_shard) else {
-            self.want_listeners(&app_shard.on_receive);
-            return None;
-        };
+        let (receivers, deaths) = self.receivers(listeners)?;
         // A listener has panicked at this data. The next one handles the events of other sockets
         // first.
-        if self.is_held_back(cached.deaths) {
+        if self.is_held_back(deaths) {
             return None;
         }
         let redelivery = self.redelivery.take()?;
-        self.redeliver_data(redelivery.data, &cached.listeners)
+        self.redeliver_data(redelivery.data, &receivers)
+    }
+
+    /// Who gets returned data, and how many listeners have died before. `None` if it has to wait: a
+    /// new listener makes the socket ready.
+    fn receivers(&self, listeners: &mut ListenerCache) -> Option<(Receivers, u64)> {
+        let app_shard = self.socket.app_shard();
+        match self.data_route() {
+            DataRoute::App => match listeners.get(app_shard) {
+                Some(cached) => {
+                    let to = Receivers::Listeners(cached.listeners.clone());
+                    Some((to, cached.deaths))
+                }
+                None => {
+                    self.want_listeners(&app_shard.on_receive);
+                    None
+                }
+            },
+            // The app is suspended: it has other listeners when it is loaded again.
+            DataRoute::Own(_) | DataRoute::Dead(_) if app_shard.activity.is_suspended() => {
+                self.want_listeners(&app_shard.on_receive);
+                None
+            }
+            DataRoute::Own(receivers) => Some((receivers, 0)),
+            DataRoute::Dead(_) => None,
+        }
+    }
+
+    /// The socket has other listeners from now on: they get nothing before the events in flight are
+    /// handled, or have returned. The time for which returned events are held back starts anew.
+    pub(in crate::tcp) fn wait_for_events_in_flight(&mut self) {
+        if self.socket.unhandled().events() > 0 {
+            self.start_redelivery();
+        }
+        if let Some(redelivery) = &mut self.redelivery {
+            redelivery.held_back = None;
+        }
     }
 
     /// Whether no more events can return: all were handled, or the grace has elapsed.
@@ -333,7 +371,7 @@ impl SocketState {
     fn redeliver_data(
         &mut self,
         mut data: Vec<UndeliveredData>,
-        listeners: &Snapshot<ReceiveInfo>,
+        receivers: &Receivers,
     ) -> Option<Closing> {
         data.sort_by_key(|data| data.sequence);
         let after = self.last_raised + 1;
@@ -355,7 +393,7 @@ impl SocketState {
             // The app may have reduced `bufferSize` since the data was read.
             while !data.bytes.is_empty() {
                 let piece = chunk.min(data.bytes.len());
-                self.raise(data.bytes.split_to(piece), listeners);
+                self.raise_for(data.bytes.split_to(piece), receivers);
             }
         }
         None
@@ -383,7 +421,7 @@ impl SocketState {
     }
 
     /// Ends the connection. The next poll of the socket reports the end.
-    fn end_connection(&mut self, why: NetError) -> Option<Closing> {
+    pub(in crate::tcp) fn end_connection(&mut self, why: NetError) -> Option<Closing> {
         self.socket.make_ready();
         match &mut self.link {
             Link::Connected(connection) => connection.terminate(why),
@@ -396,11 +434,19 @@ impl SocketState {
     fn redeliver_end(&mut self, end: NetError) -> bool {
         let app_shard = self.socket.app_shard().clone();
         let on_receive_error = &app_shard.on_receive_error;
-        if app_shard.activity.is_suspended() || !on_receive_error.contains(None) {
-            self.want_listeners(on_receive_error);
-            return false;
-        }
-        if self.is_held_back(on_receive_error.liveness().1) {
+        let is_suspended = app_shard.activity.is_suspended();
+        let deaths = match self.own_on_receive_error() {
+            // No page of the app adds other listeners of this socket.
+            Some(own) if !is_suspended && !own.contains(None) => return false,
+            Some(_) if !is_suspended => 0,
+            None if !is_suspended && self.sink().is_some() => 0,
+            _ if is_suspended || !on_receive_error.contains(None) => {
+                self.want_listeners(on_receive_error);
+                return false;
+            }
+            _ => on_receive_error.liveness().1,
+        };
+        if self.is_held_back(deaths) {
             return false;
         }
         if let Some(redelivery) = &mut self.redelivery {

@@ -1,4 +1,6 @@
-//! `tcp.secure`: starts TLS on an existing connection.
+//! `tcp.secure` and `secure_as_server`: start TLS on an existing connection.
+
+use std::time::Duration;
 
 use actix_rt::task::JoinHandle;
 
@@ -16,20 +18,36 @@ use crate::tcp::connection::{Connection, ConnectionMeta, Link};
 use crate::tcp::recovery::CompletionGuard;
 use crate::tcp::socket::ClientSocket;
 use crate::tcp::{HANDSHAKE_TIMEOUT, SecureOptions};
-use crate::tls::{Client, Versions};
+#[cfg(feature = "tls")]
+use crate::tls;
+use crate::tls::{Client, Offer};
 
 /// The call, and the result of its handshake.
 pub(crate) enum Secure {
-    Start(SecureOptions, Reply<()>),
+    Start(SecureAs, Reply<()>),
     Done(u64, Result<Box<dyn Stream>, NetError>),
+}
+
+/// Which side of TLS the socket becomes.
+pub(crate) enum SecureAs {
+    Client(SecureOptions),
+    #[cfg(feature = "tls")]
+    Server(tls::Server),
+}
+
+/// How the handshake is made.
+#[derive(Clone)]
+enum Role {
+    Client(Client, Offer),
+    #[cfg(feature = "tls")]
+    Server(tls::Server),
 }
 
 /// A connection on which TLS starts.
 pub(in crate::tcp) struct Securing {
     attempt: u64,
     reply: Reply<()>,
-    client: Client,
-    versions: Versions,
+    role: Role,
     stage: Stage,
     /// Sends during the handshake. They must not leave unencrypted.
     queued_sends: WriteQueue,
@@ -50,7 +68,7 @@ impl SocketTable {
     pub(in crate::tcp) fn start_securing(
         &mut self,
         socket: &ClientSocket,
-        options: &SecureOptions,
+        secure_as: SecureAs,
         reply: Reply<()>,
     ) {
         self.attempts += 1;
@@ -69,9 +87,9 @@ impl SocketTable {
         if !is_connected {
             return reply.send(Err(Error::SocketNotConnected));
         }
-        match state.may_secure(options) {
+        match state.may_secure(secure_as, client) {
             Ok(_) if !Client::IS_BUILT => reply.send(Err(NetError::NOT_IMPLEMENTED.into())),
-            Ok(versions) => state.secure(attempt, client, versions, reply),
+            Ok(role) => state.secure(attempt, role, reply),
             Err(Error::Net(NetError::FAILED)) => {
                 // As Chromium does: a call in the wrong state may have lost data of the peer
                 // already.
@@ -98,6 +116,7 @@ impl SocketTable {
                     // It may have been set during the handshake.
                     state.apply_user_timeout();
                     state.restart_timeouts();
+                    state.restart_rate();
                     socket.make_ready();
                 }
                 Err(error) => {
@@ -126,19 +145,24 @@ impl SocketTable {
 }
 
 impl SocketState {
-    fn may_secure(&self, options: &SecureOptions) -> Result<Versions, Error> {
+    fn may_secure(&self, secure_as: SecureAs, client: Client) -> Result<Role, Error> {
         let Link::Connected(connection) = &self.link else {
             return Err(InvalidArgument::AlreadySecured.into());
         };
-        match &connection.meta.outbound {
-            Some(outbound) if outbound.is_secured => Err(InvalidArgument::AlreadySecured.into()),
+        let meta = &connection.meta;
+        match secure_as {
+            // Chrome's code for every accepted socket, encrypted or not.
+            SecureAs::Client(_) if meta.outbound.is_none() => Err(NetError::FAILED.into()),
+            _ if meta.is_encrypted => Err(InvalidArgument::AlreadySecured.into()),
             // Unencrypted data must not be read, or raised again, after the call.
-            Some(_) if self.paused && !self.has_returned_data() => Ok(options.versions()?),
-            _ => Err(NetError::FAILED.into()),
+            _ if !self.paused || self.has_returned_data() => Err(NetError::FAILED.into()),
+            SecureAs::Client(options) => Ok(Role::Client(client, options.offer()?)),
+            #[cfg(feature = "tls")]
+            SecureAs::Server(server) => Ok(Role::Server(server)),
         }
     }
 
-    fn secure(&mut self, attempt: u64, client: Client, versions: Versions, reply: Reply<()>) {
+    fn secure(&mut self, attempt: u64, role: Role, reply: Reply<()>) {
         // Unencrypted data that returns must not be raised as encrypted data.
         self.next_epoch();
         match std::mem::replace(&mut self.link, Link::None) {
@@ -147,17 +171,27 @@ impl SocketState {
                 let mut securing = Securing {
                     attempt,
                     reply,
-                    client,
-                    versions,
+                    timer: spawn_timeout(&self.socket, attempt, role.timeout()),
+                    role,
                     stage: Stage::Plain(connection),
                     queued_sends: WriteQueue::default(),
-                    timer: spawn_timeout(&self.socket, attempt),
                     _pending: PendingCall::new(&self.socket.app_shard().activity),
                 };
                 securing.flush_then_handshake(&self.socket);
                 self.link = Link::Securing(Box::new(securing));
             }
             other => self.link = other,
+        }
+    }
+}
+
+impl Role {
+    /// How long the call may take.
+    fn timeout(&self) -> Duration {
+        match self {
+            Role::Client(..) => HANDSHAKE_TIMEOUT,
+            #[cfg(feature = "tls")]
+            Role::Server(server) => server.handshake_timeout(),
         }
     }
 }
@@ -183,11 +217,18 @@ impl Securing {
     fn start_handshake(&mut self, connection: Connection, socket: &ClientSocket) {
         let Connection { stream, meta, .. } = connection;
         let host = meta.outbound.as_ref().map(|outbound| outbound.host.clone());
-        let (client, versions, attempt) = (self.client.clone(), self.versions, self.attempt);
+        let (role, attempt) = (self.role.clone(), self.attempt);
         let guard = CompletionGuard::new(socket, finished(attempt, Err(NetError::FAILED)));
         let task = actix_rt::spawn(guard.run(async move {
-            let host = host.unwrap_or_default();
-            finished(attempt, client.handshake(stream, &host, versions).await)
+            let result = match role {
+                Role::Client(client, offer) => {
+                    let host = host.unwrap_or_default();
+                    client.handshake(stream, &host, offer).await
+                }
+                #[cfg(feature = "tls")]
+                Role::Server(server) => server.handshake(stream).await,
+            };
+            finished(attempt, result)
         }));
         self.stage = Stage::Handshake(meta, task);
     }
@@ -195,7 +236,7 @@ impl Securing {
     /// The connection is in another thread now. A handshake task of the old thread reports its own
     /// end.
     pub(in crate::tcp) fn reregister(&mut self, socket: &ClientSocket) {
-        self.timer = spawn_timeout(socket, self.attempt);
+        self.timer = spawn_timeout(socket, self.attempt, self.role.timeout());
         if let Stage::Plain(connection) = &mut self.stage {
             connection.reregister();
         }
@@ -219,9 +260,7 @@ impl Securing {
         let Stage::Handshake(mut meta, _) = std::mem::replace(&mut self.stage, Stage::Empty) else {
             return Link::None;
         };
-        if let Some(outbound) = &mut meta.outbound {
-            outbound.is_secured = true;
-        }
+        meta.is_encrypted = true;
         let queue = std::mem::take(&mut self.queued_sends);
         self.answer(Ok(()));
         Link::Connected(Connection::encrypted(stream, meta, queue))
@@ -256,11 +295,11 @@ impl Drop for Securing {
     }
 }
 
-/// Fails the attempt after [`HANDSHAKE_TIMEOUT`].
-fn spawn_timeout(socket: &ClientSocket, attempt: u64) -> JoinHandle<()> {
+/// Fails the attempt at its time limit.
+fn spawn_timeout(socket: &ClientSocket, attempt: u64, timeout: Duration) -> JoinHandle<()> {
     let socket = socket.clone();
     actix_rt::spawn(async move {
-        actix_rt::time::sleep(HANDSHAKE_TIMEOUT).await;
+        actix_rt::time::sleep(timeout).await;
         socket.do_send(finished(attempt, Err(NetError::TIMED_OUT)));
     })
 }

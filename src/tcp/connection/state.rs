@@ -1,9 +1,10 @@
 //! The state of one client socket: what the app set, and its connection.
 
 mod half_close;
+mod send_queue;
 
-use crate::invalid_argument::InvalidArgument;
 use std::io;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::address::Address;
 use crate::answer::Reply;
 use crate::error::Error;
 use crate::events::{EventCopy, FanOut, dispatch};
+use crate::invalid_argument::InvalidArgument;
 use crate::name::checked_name;
 use crate::net_error::{self, NetError};
 use crate::os::{self, Stream};
@@ -19,12 +21,14 @@ use crate::tcp::actor::send_later;
 use crate::tcp::command::Command;
 use crate::tcp::connection::ending::{CallsAhead, Ending};
 use crate::tcp::connection::redelivery::{Panics, Redelivery, Undelivered};
+use crate::tcp::connection::state::send_queue::SendQueue;
 use crate::tcp::connection::timeouts::TimeoutState;
 use crate::tcp::connection::write::PendingSend;
 use crate::tcp::connection::{Connection, ConnectionMeta, Link};
 use crate::tcp::events::ReceiveErrorInfo;
 use crate::tcp::socket::ClientSocket;
-use crate::tcp::{AcceptNotifier, DEFAULT_BUFFER_SIZE, SocketInfo, SocketProperties};
+use crate::tcp::socket_listeners::OwnListeners;
+use crate::tcp::{AcceptNotifier, DEFAULT_BUFFER_SIZE, SendMarks, SocketInfo, SocketProperties};
 
 pub(in crate::tcp) struct SocketState {
     pub(in crate::tcp) socket: ClientSocket,
@@ -41,7 +45,7 @@ pub(in crate::tcp) struct SocketState {
     pub(in crate::tcp) pausing: PendingPauses,
     pub(in crate::tcp) persistent: bool,
     pub(in crate::tcp) name: Option<Box<str>>,
-    pub(in crate::tcp) buffer_size: Option<i32>,
+    pub(in crate::tcp) buffer_size: Option<NonZeroU32>,
     /// `TCP_USER_TIMEOUT` in milliseconds; 0 is the OS's own limit.
     pub(in crate::tcp) user_timeout: u32,
     /// Whether the socket can send after the peer's end was reported.
@@ -59,6 +63,10 @@ pub(in crate::tcp) struct SocketState {
     pub(in crate::tcp) ending: Ending,
     /// Only of a socket whose events have made listeners panic.
     pub(in crate::tcp) panics: Option<Box<Panics>>,
+    /// Only of a socket with a limit or marks for its send queue.
+    pub(in crate::tcp) send_queue: Option<Box<SendQueue>>,
+    /// Only of a socket whose events do not go to the app's listeners.
+    pub(in crate::tcp) own: Option<Box<OwnListeners>>,
 }
 
 /// What the app has done with a socket that was accepted for it.
@@ -103,6 +111,8 @@ impl SocketState {
             connect_count: 0,
             ending: Ending::default(),
             panics: None,
+            send_queue: None,
+            own: None,
         }
     }
 
@@ -152,6 +162,10 @@ impl SocketState {
 
     pub(in crate::tcp) fn update(&mut self, properties: SocketProperties) -> Result<(), Error> {
         let name = properties.name.map(checked_name).transpose()?;
+        let send_marks = properties.send_marks.map(SendMarks::checked).transpose()?;
+        if properties.send_limit == Some(0) {
+            return Err(InvalidArgument::SendLimitZero.into());
+        }
         if let Some(user_timeout) = properties.user_timeout {
             self.set_user_timeout(user_timeout)?;
         }
@@ -162,10 +176,16 @@ impl SocketState {
             self.persistent = persistent;
         }
         if let Some(size) = properties.buffer_size {
-            self.buffer_size = (size >= 1).then_some(size);
+            self.buffer_size = u32::try_from(size).ok().and_then(NonZeroU32::new);
         }
         if let Some(allow) = properties.allow_half_open {
             self.allow_half_open = allow;
+        }
+        if let Some(limit) = properties.send_limit {
+            self.set_send_limit(limit);
+        }
+        if let Some(marks) = send_marks {
+            self.set_send_marks(marks);
         }
         Ok(())
     }
@@ -181,7 +201,7 @@ impl SocketState {
             socket_id: self.socket.id(),
             persistent: self.persistent,
             name: self.name.as_deref().map(str::to_owned),
-            buffer_size: self.buffer_size,
+            buffer_size: self.buffer_size(),
             paused: self.paused,
             connected: meta.is_some(),
             local_address: local.map(|local| local.ip()),
@@ -190,7 +210,13 @@ impl SocketState {
             peer_port: peer.map(|peer| peer.port()),
             local: local.or(accepted_at).map(Address::from),
             peer: peer.map(Address::from),
+            #[cfg(feature = "tls")]
+            tls: self.connection().and_then(|it| it.stream.tls_info()),
             allow_half_open: self.allow_half_open,
+            half_closed: self.connection().is_some_and(Connection::is_half_closed),
+            queued_bytes: self.socket.queued_bytes(),
+            send_limit: self.send_limit(),
+            send_marks: self.send_marks(),
             timeouts: self.timeouts(),
             user_timeout: self.user_timeout(),
             dropped_events: self.dropped_events(),
@@ -199,9 +225,14 @@ impl SocketState {
 
     /// The most bytes of one event.
     pub(in crate::tcp) fn chunk(&self) -> usize {
-        self.buffer_size
+        self.buffer_size()
             .and_then(|size| usize::try_from(size).ok())
             .unwrap_or(DEFAULT_BUFFER_SIZE)
+    }
+
+    /// `bufferSize`, if it was set.
+    pub(in crate::tcp) fn buffer_size(&self) -> Option<i32> {
+        self.buffer_size.and_then(|size| size.get().try_into().ok())
     }
 
     pub(in crate::tcp) fn connection(&self) -> Option<&Connection> {
@@ -223,15 +254,22 @@ impl SocketState {
         match &mut self.link {
             Link::Connected(connection) => {
                 let nothing_waits = connection.queue.is_empty();
+                let bytes = pending.unsent();
                 connection.send(pending, &self.socket);
                 // The first data that waits starts the send timeout.
-                if nothing_waits && let Some(timeout_state) = &mut self.timeout_state {
-                    timeout_state.record_sent();
-                    self.arm();
+                if let Some(timeout_state) = &mut self.timeout_state {
+                    timeout_state.record_send(bytes, nothing_waits);
+                    if nothing_waits {
+                        self.arm();
+                    }
                 }
             }
             Link::Securing(securing) => securing.send(pending),
             _ => pending.fail(NetError::SOCKET_NOT_CONNECTED.into()),
+        }
+        if self.send_queue.is_some() {
+            // Its next poll compares the queue with the marks.
+            self.socket.make_ready();
         }
     }
 
@@ -342,9 +380,15 @@ impl SocketState {
 
     /// Raises `onReceiveError` without a change of the state.
     pub(in crate::tcp) fn raise_receive_error(&mut self, result_code: NetError) {
+        if let Some(sink) = self.sink() {
+            return sink.end(result_code);
+        }
         let connect_count = self.connect_count;
         let socket = &self.socket;
-        let recipients = socket.app_shard().on_receive_error.recipients();
+        let recipients = match self.own_on_receive_error() {
+            None => socket.app_shard().on_receive_error.recipients(),
+            Some(own) => own.recipients(),
+        };
         let copies = FanOut::for_listeners(recipients.listeners.len());
         let sent = dispatch(&recipients.listeners, |probe| ReceiveErrorInfo {
             socket_id: socket.id(),
@@ -439,5 +483,18 @@ impl SocketState {
     fn set_option(&self, set: impl FnOnce(&dyn Stream) -> io::Result<()>) -> Result<(), Error> {
         let connection = self.connection().ok_or(NetError::FAILED)?;
         set(&*connection.stream).map_err(|error| net_error::option(&error).into())
+    }
+}
+
+#[cfg(all(test, target_pointer_width = "64"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_takes_no_more_memory_than_its_budget() {
+        // For each of perhaps a million connections: what few sockets need is boxed.
+        assert!(size_of::<SocketState>() <= 256);
+        assert!(size_of::<Connection>() <= 88);
+        assert!(size_of::<ConnectionMeta>() <= 72);
     }
 }

@@ -1,22 +1,18 @@
-//! The timeouts of connections: claim, idle and send.
+//! The timeouts of connections: claim, idle, send and the minimum rate.
 //!
 //! A connection has no timer of its own. Sockets with timeouts are in one set per actor, ordered by
 //! the time of their next check, and the actor sleeps until the first. Moving bytes only notes the
 //! time. A check that comes too early finds that, and puts the socket back for later.
 
-use std::collections::BTreeSet;
-use std::future::Future;
-use std::io::{self, IoSlice};
-use std::net::SocketAddr;
-use std::pin::Pin;
+mod closed_stream;
+mod rate;
+mod timer_queue;
+
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use actix_rt::time::{Instant, Sleep, sleep_until};
-use parking_lot::Mutex;
+use actix_rt::time::Instant;
 
 use crate::net_error::NetError;
 use crate::os::Stream;
@@ -27,124 +23,13 @@ use crate::tcp::connection::state::{Claim, SocketState, Transfer};
 use crate::tcp::connection::write::WriteQueue;
 use crate::tcp::connection::{Connection, Link, Peeked, ReadSide, ReportedBy};
 
-/// The next check of each socket of one actor.
-pub(in crate::tcp) struct TimerQueue {
-    started_at: Instant,
-    /// The time of this turn, as nanoseconds since `started_at` plus 1. 0 until it is first read in
-    /// the turn.
-    now: AtomicU64,
-    due: Mutex<TimerSet>,
-}
+pub(crate) use closed_stream::closed_stream;
+use rate::RatePeriod;
+pub(in crate::tcp) use timer_queue::{Timer, TimerQueue};
 
-#[derive(Default)]
-struct TimerSet {
-    /// The time of the check and the slot. Each slot is in the set once at most.
-    slots: BTreeSet<(Instant, u32)>,
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl Default for TimerQueue {
-    fn default() -> Self {
-        TimerQueue {
-            started_at: Instant::now(),
-            now: AtomicU64::new(0),
-            due: Mutex::default(),
-        }
-    }
-}
-
-impl TimerQueue {
-    /// A turn begins or ends: the next reading asks the clock.
-    pub(in crate::tcp) fn clear_now(&self) {
-        self.now.store(0, Relaxed);
-    }
-
-    pub(in crate::tcp) fn now(&self) -> Instant {
-        let cached = self.now.load(Relaxed);
-        if cached > 0 {
-            return self.started_at + Duration::from_nanos(cached - 1);
-        }
-        let now = Instant::now();
-        let since = now.saturating_duration_since(self.started_at).as_nanos();
-        self.now
-            .store(u64::try_from(since).map_or(0, |it| it + 1), Relaxed);
-        now
-    }
-
-    /// The timer belonged to a thread that has ended.
-    pub(in crate::tcp) fn drop_sleep(&self) {
-        self.due.lock().sleep = None;
-    }
-
-    /// The next slot that is due, and since when. After `Pending` the waker is called when one is
-    /// due.
-    fn poll_due(&self, cx: &mut Context<'_>) -> Poll<(Instant, u32)> {
-        let mut due = self.due.lock();
-        let Some(first) = due.slots.first().copied() else {
-            due.sleep = None;
-            return Poll::Pending;
-        };
-        let (when, _) = first;
-        // One timer serves all slots. Another slot may be the first one by now.
-        if when > self.now() {
-            let sleep = due.sleep.get_or_insert_with(|| Box::pin(sleep_until(when)));
-            if sleep.deadline() != when {
-                sleep.as_mut().reset(when);
-            }
-            if sleep.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-        }
-        due.slots.remove(&first);
-        Poll::Ready(first)
-    }
-}
-
-/// The next check of one slot.
-pub(in crate::tcp) struct Timer {
-    timers: Arc<TimerQueue>,
-    slot: u32,
-    armed: Option<Instant>,
-}
-
-impl Timer {
-    pub(in crate::tcp) fn new(timers: &Arc<TimerQueue>, slot: u32) -> Self {
-        Timer {
-            timers: timers.clone(),
-            slot,
-            armed: None,
-        }
-    }
-
-    pub(in crate::tcp) fn set(&mut self, when: Option<Instant>) {
-        if self.armed == when {
-            return;
-        }
-        let mut due = self.timers.due.lock();
-        if let Some(armed) = self.armed {
-            due.slots.remove(&(armed, self.slot));
-        }
-        if let Some(when) = when {
-            due.slots.insert((when, self.slot));
-        }
-        self.armed = when;
-    }
-
-    /// The check is due, and no longer in the set.
-    pub(in crate::tcp) fn mark_fired(&mut self) {
-        self.armed = None;
-    }
-}
-
-impl Drop for Timer {
-    fn drop(&mut self) {
-        self.set(None);
-    }
-}
-
-/// The first check of what the peer has acknowledged comes after this part of the send timeout.
-/// Bytes acknowledged after it are progress.
-const SEND_CHECKS: u32 = 16;
+/// The first check of what the peer has acknowledged comes after this part of the send timeout, or
+/// of the period of the minimum rate. Bytes acknowledged after it are progress.
+const CHECKS_BEFORE: u32 = 16;
 
 /// The timeouts of one socket.
 pub(in crate::tcp) struct TimeoutState {
@@ -159,6 +44,7 @@ pub(in crate::tcp) struct TimeoutState {
     /// How much the peer had not acknowledged at the last check since `progress_at`. The inner
     /// value is `None` where the OS does not tell.
     unacknowledged: Option<Option<usize>>,
+    rate_period: RatePeriod,
 }
 
 impl TimeoutState {
@@ -235,6 +121,7 @@ impl SocketState {
             active_at: now,
             progress_at: now,
             unacknowledged: None,
+            rate_period: RatePeriod::starting_at(now),
         }));
         self.arm();
     }
@@ -249,6 +136,14 @@ impl SocketState {
         if let Some(timeout_state) = &mut self.timeout_state {
             timeout_state.record_sent();
             timeout_state.offered_at = timeout_state.active_at;
+            self.arm();
+        }
+    }
+
+    /// Data may wait that was sent before the connection had timeouts.
+    pub(in crate::tcp) fn restart_rate(&mut self) {
+        if let Some(timeout_state) = &mut self.timeout_state {
+            timeout_state.restart_rate();
             self.arm();
         }
     }
@@ -274,7 +169,12 @@ impl SocketState {
 
     fn next_timeout(&self) -> Option<Instant> {
         let timeouts = self.timeout_state.as_ref()?;
-        let Timeouts { claim, idle, send } = timeouts.settings;
+        let Timeouts {
+            claim,
+            idle,
+            send,
+            send_rate,
+        } = timeouts.settings;
         let deadline = |since: Instant, limit: Option<Duration>, runs: bool| {
             // A time beyond the clock's range never comes.
             limit.filter(|_| runs).and_then(|it| since.checked_add(it))
@@ -286,13 +186,16 @@ impl SocketState {
         let may_be_idle = connection.is_some_and(|it| !self.paused || it.is_half_closed());
         let has_unsent = connection.is_some_and(|connection| !connection.queue.is_empty());
         let send = match timeouts.unacknowledged {
-            None => send.map(|send| send / SEND_CHECKS),
+            None => send.map(|send| send / CHECKS_BEFORE),
             Some(_) => send,
         };
         let times = [
             deadline(timeouts.offered_at, claim, self.is_unclaimed()),
             deadline(timeouts.active_at, idle, may_be_idle),
             deadline(timeouts.progress_at, send, has_unsent),
+            send_rate
+                .filter(|_| has_unsent)
+                .and_then(|rate| timeouts.rate_period.next_check(rate)),
         ];
         times.into_iter().flatten().min()
     }
@@ -305,11 +208,17 @@ impl SocketState {
         let is_elapsed = |since: Instant, limit: Option<Duration>| {
             limit.is_some_and(|limit| since.checked_add(limit).is_some_and(|end| end <= now))
         };
-        let Timeouts { claim, idle, send } = timeouts.settings;
+        let Timeouts {
+            claim,
+            idle,
+            send,
+            send_rate,
+        } = timeouts.settings;
         timeouts.timer.mark_fired();
         if is_in_handover {
             // Otherwise an elapsed send timeout would be due again at once, without end.
             timeouts.progress_at = now;
+            timeouts.rate_period = RatePeriod::starting_at(now);
         }
         // The app cannot act now, so these times start anew.
         if is_in_handover || self.socket.app_shard().activity.is_suspended() {
@@ -334,6 +243,12 @@ impl SocketState {
             }
             // Neither the kernel nor the peer has taken anything.
             if has_unsent && is_elapsed(timeouts.progress_at, send) {
+                return Some(Expired::Connection);
+            }
+            if has_unsent
+                && let Some(rate) = send_rate
+                && timeouts.rate_period.is_too_slow(rate, connection, now)
+            {
                 return Some(Expired::Connection);
             }
             if may_be_idle && is_elapsed(timeouts.active_at, idle) {
@@ -437,53 +352,11 @@ impl SocketTable {
     }
 }
 
-/// Stands in for a stream that was closed. Its end is known already.
-pub(crate) fn closed_stream() -> Box<dyn Stream> {
-    Box::new(ClosedStream)
-}
-
-struct ClosedStream;
-
-impl Stream for ClosedStream {
-    fn poll_read(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
-    }
-
-    fn poll_peek(&mut self, _: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
-    }
-
-    fn poll_error_ready(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        Poll::Ready(())
-    }
-
-    fn poll_write(&mut self, _: &mut Context<'_>, _: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
-    }
-
-    fn reached_eof(&self) -> bool {
-        true
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Err(io::ErrorKind::NotConnected.into())
-    }
-
-    fn set_nodelay(&self, _: bool) -> io::Result<()> {
-        Err(io::ErrorKind::NotConnected.into())
-    }
-
-    fn set_keepalive(&self, _: Option<Duration>) -> io::Result<()> {
-        Err(io::ErrorKind::NotConnected.into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
-
     use super::*;
     use crate::invalid_argument::InvalidArgument;
+    use crate::tcp::MinimumRate;
     use crate::tcp::connection::tests::{Fixture, Network, Step};
     use crate::tcp::connection::write::tests::socket;
 
@@ -494,34 +367,27 @@ mod tests {
             claim: Some(Duration::from_nanos(1)),
             idle: Some(Duration::MAX),
             send: None,
+            send_rate: Some(MinimumRate {
+                bytes: u64::MAX,
+                per: Duration::MAX,
+            }),
         };
         assert_eq!(ok.checked(), Ok(ok));
+        let with_rate = |bytes, per| Timeouts {
+            send_rate: Some(MinimumRate { bytes, per }),
+            ..ok
+        };
         use InvalidArgument::{ClaimTimeoutZero, IdleTimeoutZero, SendTimeoutZero};
+        use InvalidArgument::{SendRatePeriodZero, SendRateZero};
         for (wrong, error) in [
             (Timeouts { claim: zero, ..ok }, ClaimTimeoutZero),
             (Timeouts { idle: zero, ..ok }, IdleTimeoutZero),
             (Timeouts { send: zero, ..ok }, SendTimeoutZero),
+            (with_rate(0, Duration::MAX), SendRateZero),
+            (with_rate(1, Duration::ZERO), SendRatePeriodZero),
         ] {
             assert_eq!(wrong.checked(), Err(error));
         }
-    }
-
-    #[test]
-    fn a_socket_is_in_the_set_once_and_leaves_it_when_dropped() {
-        let timers = Arc::new(TimerQueue::default());
-        let mut one = Timer::new(&timers, 1);
-        let two = Timer::new(&timers, 2);
-        let now = timers.now();
-        for seconds in [5, 3, 8] {
-            one.set(Some(now + Duration::from_secs(seconds)));
-            assert_eq!(timers.due.lock().slots.len(), 1);
-        }
-        drop(two);
-        assert_eq!(timers.due.lock().slots.len(), 1, "it was never in the set");
-        drop(one);
-        assert!(timers.due.lock().slots.is_empty());
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(timers.poll_due(&mut cx).is_pending());
     }
 
     #[actix_rt::test]
@@ -534,6 +400,10 @@ mod tests {
             claim: second,
             idle: second,
             send: second,
+            send_rate: Some(MinimumRate {
+                bytes: 1,
+                per: Duration::from_secs(1),
+            }),
         };
         socket.set_slot(0);
         fixture.run_step(Step::Send(Network::TakesNothing));

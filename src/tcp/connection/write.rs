@@ -12,6 +12,7 @@ use crate::os::{Stream, retry_if_spurious};
 use crate::tcp::SendInfo;
 use crate::tcp::command::QueuedCall;
 use crate::tcp::connection::fast_path::InFlightCall;
+use crate::tcp::shards::write_quota::Charge;
 use crate::tcp::socket::{ClientSocket, Credit};
 
 /// The most sends in one call to the OS. The OS copies no faster with more, and the slices are on
@@ -25,7 +26,7 @@ pub(in crate::tcp) struct PendingSend {
     /// The bytes that the OS has not taken yet.
     data: Bytes,
     bytes: usize,
-    charge: usize,
+    charge: Charge,
     reply: SendReply,
     /// The credit of a forwarded event, until the OS has taken all its bytes.
     credit: Option<Credit>,
@@ -51,12 +52,12 @@ impl PendingSend {
     pub(in crate::tcp) fn new(
         socket: ClientSocket,
         data: Bytes,
-        charge: usize,
+        charge: Charge,
         credit: Option<Credit>,
         reply: Reply<SendInfo>,
     ) -> Self {
         PendingSend {
-            in_flight: InFlightCall::new(socket),
+            in_flight: InFlightCall::send(socket, data.len()),
             bytes: data.len(),
             data,
             charge,
@@ -68,7 +69,13 @@ impl PendingSend {
 
     /// The end of the sends, for the write queue. Nothing is queued behind it but its like.
     pub(in crate::tcp) fn shutdown(socket: ClientSocket, reply: Reply<()>) -> Self {
-        let mut shutdown = PendingSend::new(socket, Bytes::new(), 0, None, Reply::discard());
+        let mut shutdown = PendingSend::new(
+            socket,
+            Bytes::new(),
+            Charge::default(),
+            None,
+            Reply::discard(),
+        );
         shutdown.reply = SendReply::Shutdown(reply);
         shutdown
     }
@@ -82,6 +89,11 @@ impl PendingSend {
 
     pub(in crate::tcp) fn socket(&self) -> &ClientSocket {
         self.in_flight.socket()
+    }
+
+    /// How many bytes the OS has not accepted yet.
+    pub(in crate::tcp) fn unsent(&self) -> usize {
+        self.data.len()
     }
 
     /// Whether it is a send, and no caller waits for the answer.
@@ -117,12 +129,21 @@ impl PendingSend {
         while !self.data.is_empty() {
             match retry_if_spurious(stream.poll_write(cx, &[IoSlice::new(&self.data)]), cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(written)) => self.data.advance(written),
+                Poll::Ready(Ok(written)) => self.advance(written),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// The OS has accepted this many bytes more.
+    fn advance(&mut self, written: usize) {
+        self.data.advance(written);
+        // A send that is complete is dropped next, which counts its last bytes off.
+        if !self.data.is_empty() {
+            self.in_flight.set_unsent(self.data.len());
+        }
     }
 }
 
@@ -136,7 +157,7 @@ impl Drop for PendingSend {
             return command_queue
                 .queue
                 .set_interrupted(QueuedCall::Send(PendingSend {
-                    in_flight: InFlightCall::new(self.socket().clone()),
+                    in_flight: InFlightCall::send(self.socket().clone(), self.data.len()),
                     data: std::mem::take(&mut self.data),
                     bytes: self.bytes,
                     charge: std::mem::take(&mut self.charge),
@@ -145,10 +166,11 @@ impl Drop for PendingSend {
                     error: self.error.take(),
                 }));
         }
-        if self.charge > 0 {
+        let charge = std::mem::take(&mut self.charge);
+        if !charge.is_none() {
             let app_shard = self.socket().app_shard();
             app_shard.activity.mark_active();
-            app_shard.app_context.write_quota.refund(self.charge);
+            app_shard.app_context.write_quota.refund(charge);
         }
     }
 }
@@ -226,15 +248,17 @@ impl WriteQueue {
     pub(in crate::tcp) fn push(&mut self, mut pending: PendingSend) {
         if let Some(credit) = &mut pending.credit {
             // A forwarded event counts as handled. Its bytes still count in its socket's window,
-            // and from now on in the quota.
+            // and from now on in the quota, unless they are beyond it.
             credit.mark_handled();
-            let waits = pending.data.len();
-            pending.charge = pending
-                .socket()
-                .app_shard()
-                .app_context
-                .write_quota
-                .charge_unchecked(waits);
+            if pending.charge.is_none() {
+                let waits = pending.data.len();
+                pending.charge = pending
+                    .socket()
+                    .app_shard()
+                    .app_context
+                    .write_quota
+                    .charge_unchecked(waits);
+            }
         }
         self.0.push_back(pending);
     }
@@ -304,7 +328,9 @@ impl WriteQueue {
     fn advance(&mut self, mut written: usize) {
         for pending in &mut self.0 {
             let part = written.min(pending.data.len());
-            pending.data.advance(part);
+            if part > 0 {
+                pending.advance(part);
+            }
             written -= part;
             if written == 0 {
                 break;

@@ -21,14 +21,14 @@ pub(crate) struct AppContext {
 impl AppContext {
     pub(crate) fn new(
         app: AppId,
-        write_quota: usize,
+        write_quota: WriteQuota,
         permissions: Arc<Permissions>,
         lookups: Arc<Lookups>,
     ) -> Self {
         AppContext {
             app,
             permissions: RwLock::new(permissions),
-            write_quota: WriteQuota::new(write_quota),
+            write_quota,
             lookups,
         }
     }

@@ -5,5 +5,6 @@ pub(super) mod id_table;
 pub(super) mod name_lookups;
 pub(super) mod placement;
 pub(super) mod receive_windows;
+pub(super) mod send_limits;
 pub(super) mod shard;
 pub(super) mod write_quota;

@@ -12,11 +12,12 @@ use crate::supervision::StableAddr;
 use crate::tcp::actor::SocketTable;
 use crate::tcp::command_queue::CommandQueue;
 use crate::tcp::connection::linger::LingerList;
-use crate::tcp::events::{ReceiveErrorInfo, ReceiveInfo};
+use crate::tcp::events::{ReceiveErrorInfo, ReceiveInfo, SendQueueInfo};
 use crate::tcp::shards::app_context::AppContext;
 use crate::tcp::shards::id_table::IdTable;
 use crate::tcp::shards::placement::Shard;
 use crate::tcp::shards::receive_windows::AppWindow;
+use crate::tcp::shards::send_limits::SendLimits;
 use crate::tcp::socket::ClientSocket;
 
 /// The most unhandled bytes of one app; beyond it none of its sockets is read. 64 full windows:
@@ -37,6 +38,7 @@ pub(crate) struct AppShard {
     /// The app's listeners for sockets here.
     pub(crate) on_receive: Listeners<ReceiveInfo>,
     pub(crate) on_receive_error: Listeners<ReceiveErrorInfo>,
+    pub(crate) on_send_queue: Listeners<SendQueueInfo>,
     pub(crate) activity: Arc<AppActivity>,
     pub(crate) shard: Arc<Shard>,
     pub(crate) socket_table: Arc<StableAddr<SocketTable>>,
@@ -50,6 +52,8 @@ pub(crate) struct AppShard {
     pub(in crate::tcp) created: AtomicUsize,
     /// Whether the app calls its sockets here by id, through the registry.
     is_called_by_id: AtomicBool,
+    /// Of the sockets here.
+    pub(in crate::tcp) send_limits: SendLimits,
     /// The bytes that its listeners have not handled here.
     pub(in crate::tcp) window: AppWindow<ClientSocket>,
 }
@@ -67,6 +71,7 @@ impl AppShard {
             app_context,
             on_receive: Listeners::default(),
             on_receive_error: Listeners::default(),
+            on_send_queue: Listeners::default(),
             activity,
             socket_table: shard.socket_table.clone(),
             command_queue: shard.command_queue.clone(),
@@ -76,6 +81,7 @@ impl AppShard {
             lingering: LingerList::for_shards(app_shards),
             created: AtomicUsize::new(0),
             is_called_by_id: AtomicBool::new(false),
+            send_limits: SendLimits::default(),
             window: AppWindow::new(window_limit(app_shards)),
         }
     }

@@ -15,7 +15,7 @@ use crate::os::Checkpoint;
 use crate::os::try_close_gracefully;
 use crate::tcp::{AcceptNotifier, ClientSocket, Command, ConnectionMeta};
 use crate::tcp_server::actor::ServerSocket;
-use crate::tcp_server::events::PendingAccept;
+use crate::tcp_server::events::{Ends, PendingAccept};
 use crate::tcp_server::tls::handshakes::AcceptedStream;
 use crate::tcp_server::{AtLimit, LimitKind, RefusedInfo};
 
@@ -327,9 +327,9 @@ impl ServerSocket {
         local: Option<SocketAddr>,
     ) -> Arc<PendingAccept> {
         let client = ClientSocket::new(id, self.app_shards.pick_shard(&meta));
-        let local = local.or_else(|| stream.local_addr().ok());
+        let ends = Ends::of(&*stream, meta.peer(), local, self.handshakes.is_some());
         let in_flight = self.accepts_in_flight.clone();
-        let pending_accept = PendingAccept::new(client.clone(), meta.peer(), local, in_flight);
+        let pending_accept = PendingAccept::new(client.clone(), ends, in_flight);
         // Adopted before its id is in the table, so that every call finds it.
         client.do_send(Command::Adopt(stream, meta, pending_accept.clone()));
         self.table.insert(client);

@@ -256,13 +256,14 @@ impl Handshakes {
         false
     }
 
-    fn start(&mut self, stream: Box<dyn Stream>, meta: Box<ConnectionMeta>, server: Server) {
+    fn start(&mut self, stream: Box<dyn Stream>, mut meta: Box<ConnectionMeta>, server: Server) {
         self.last_number += 1;
         let number = self.last_number;
         let peer = meta.peer();
         let task = self.tasks.spawn(async move {
             let result = timeout(server.handshake_timeout(), server.handshake(stream)).await;
             let result = result.unwrap_or(Err(NetError::TIMED_OUT));
+            meta.mark_encrypted();
             (number, result.map(|stream| (stream, meta)))
         });
         let handshake = Handshake {

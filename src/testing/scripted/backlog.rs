@@ -77,10 +77,19 @@ impl Backlog {
     }
 }
 
+/// What a listener shares with others on its port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Sharing {
+    /// Connections are spread over all listeners of the address.
+    pub(super) port: bool,
+    /// IPv4 connections belong to other listeners.
+    pub(super) ipv6_only: bool,
+}
+
 /// The listeners of one address: one, or several that share it.
 #[derive(Debug)]
 pub(super) struct ListenerGroup {
-    shared: bool,
+    sharing: Sharing,
     /// By the id of the listener. Never empty.
     backlogs: Vec<(u64, Backlog)>,
     /// The index of the backlog that gets the next connection.
@@ -88,16 +97,16 @@ pub(super) struct ListenerGroup {
 }
 
 impl ListenerGroup {
-    pub(super) fn new(shared: bool) -> Self {
+    pub(super) fn new(sharing: Sharing) -> Self {
         ListenerGroup {
-            shared,
+            sharing,
             backlogs: Vec::new(),
             next: 0,
         }
     }
 
-    pub(super) fn is_shared(&self) -> bool {
-        self.shared
+    pub(super) fn sharing(&self) -> Sharing {
+        self.sharing
     }
 
     pub(super) fn add(&mut self, listener: u64, capacity: u32) {

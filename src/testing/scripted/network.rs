@@ -11,12 +11,13 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use crate::os::{DatagramSocket, Listener, MulticastOptions, Network, Resolving, Stream};
+use crate::testing::scripted::backlog::Sharing;
 use crate::testing::scripted::block::{BlockGuard, Blockable};
 use crate::testing::scripted::connection::{self, Endpoint, os_error, wake};
 use crate::testing::scripted::datagram::{DatagramNetwork, ScriptedDatagrams, SentDatagram};
 use crate::testing::scripted::listener::ScriptedListener;
 use crate::testing::scripted::peer::Peer;
-use crate::testing::scripted::state::{Call, NetworkState};
+use crate::testing::scripted::state::{Call, NetworkState, local_address};
 
 /// A [`Network`] for tests, without I/O: the test scripts every fault.
 ///
@@ -29,13 +30,18 @@ use crate::testing::scripted::state::{Call, NetworkState};
 /// What is not scripted follows fixed rules:
 ///
 /// - `listen` succeeds, unless the address overlaps with the address of another
-///   listener (`EADDRINUSE`). Port 0 becomes a port of 49152 and above.
+///   listener (`EADDRINUSE`). Port 0 becomes a port of 49152 and above. `::` takes
+///   IPv4 too, unless it listens by
+///   [`listen_ipv6_only`](Network::listen_ipv6_only).
 /// - Listeners that share their address
 ///   ([`listen_shared`](Network::listen_shared)) get its connections and faults
 ///   in turn. Each has its own backlog; a connection passes over a full one.
 /// - `resolve` knows `localhost` (127.0.0.1) and no other name.
 /// - `connect` reaches a listener of this network, and is refused where there
 ///   is none or its backlog is full. Then both ends belong to the code under test.
+///   [`connect_from`](Network::connect_from) takes any local address, also one that
+///   another connection has; port 0 becomes a port of 32768 and above.
+/// - There are no network interfaces: no name of one has a scope id.
 ///
 /// ```
 /// use std::task::{Context, Poll, Waker};
@@ -109,7 +115,7 @@ impl ScriptedNetwork {
     /// # Errors
     /// `ECONNREFUSED` if there is no listener, or every backlog is full.
     pub fn client(&self, address: SocketAddr) -> io::Result<Peer> {
-        self.connect_to_listener(address).map(Peer::new)
+        self.connect_to_listener(address, None).map(Peer::new)
     }
 
     /// Puts an error into the backlog: the `accept` that finds it there fails with
@@ -235,9 +241,9 @@ impl ScriptedNetwork {
         &self,
         address: SocketAddr,
         backlog: u32,
-        shared: bool,
+        sharing: Sharing,
     ) -> io::Result<Box<dyn Listener>> {
-        let (address, id) = self.state.lock().listen(address, backlog, shared)?;
+        let (address, id) = self.state.lock().listen(address, backlog, sharing)?;
         Ok(Box::new(ScriptedListener {
             network: self.state.clone(),
             address,
@@ -245,8 +251,12 @@ impl ScriptedNetwork {
         }))
     }
 
-    fn connect_to_listener(&self, address: SocketAddr) -> io::Result<Endpoint> {
-        let (client, waker) = self.state.lock().connect_to_listener(address)?;
+    fn connect_to_listener(
+        &self,
+        address: SocketAddr,
+        local: Option<SocketAddr>,
+    ) -> io::Result<Endpoint> {
+        let (client, waker) = self.state.lock().connect_to_listener(address, local)?;
         wake(waker);
         Ok(client)
     }
@@ -260,22 +270,62 @@ impl ScriptedNetwork {
         })
     }
 
-    fn connect_now(&self, address: SocketAddr) -> io::Result<Endpoint> {
+    fn connect_now(&self, address: SocketAddr, local: Option<SocketAddr>) -> io::Result<Endpoint> {
         let scripted = self.state.lock().scripted_connect(address);
         match scripted {
-            Some(result) => result.map_err(os_error),
-            None => self.connect_to_listener(address),
+            Some(result) => {
+                let near = result.map_err(os_error)?;
+                if let Some(local) = local {
+                    near.with(|near, _| near.address = local_address(local, near.address));
+                }
+                Ok(near)
+            }
+            None => self.connect_to_listener(address, local),
         }
+    }
+
+    fn connect_by(
+        &self,
+        address: SocketAddr,
+        local: Option<SocketAddr>,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        let network = self.clone();
+        let mut state = self.state.lock();
+        state.calls.push(Call::Connect { address });
+        let released = state.blocks.released(Blockable::Connect(address));
+        async move {
+            released.await;
+            let stream = network.connect_now(address, local)?;
+            Ok(Box::new(stream) as Box<dyn Stream>)
+        }
+        .boxed()
     }
 }
 
 impl Network for ScriptedNetwork {
     fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
-        self.listen_with(address, backlog, false)
+        self.listen_with(address, backlog, Sharing::default())
     }
 
     fn listen_shared(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
-        self.listen_with(address, backlog, true)
+        let sharing = Sharing {
+            port: true,
+            ipv6_only: false,
+        };
+        self.listen_with(address, backlog, sharing)
+    }
+
+    fn listen_ipv6_only(
+        &self,
+        address: SocketAddr,
+        backlog: u32,
+        shared: bool,
+    ) -> io::Result<Box<dyn Listener>> {
+        let sharing = Sharing {
+            port: shared,
+            ipv6_only: true,
+        };
+        self.listen_with(address, backlog, sharing)
     }
 
     fn bind_datagram(
@@ -302,15 +352,14 @@ impl Network for ScriptedNetwork {
     }
 
     fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
-        let network = self.clone();
-        let mut state = self.state.lock();
-        state.calls.push(Call::Connect { address });
-        let released = state.blocks.released(Blockable::Connect(address));
-        async move {
-            released.await;
-            let stream = network.connect_now(address)?;
-            Ok(Box::new(stream) as Box<dyn Stream>)
-        }
-        .boxed()
+        self.connect_by(address, None)
+    }
+
+    fn connect_from(
+        &self,
+        local: SocketAddr,
+        address: SocketAddr,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        self.connect_by(address, Some(local))
     }
 }

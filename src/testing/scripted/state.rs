@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::Waker;
 
-use crate::testing::scripted::backlog::{Backlog, ListenerGroup};
+use crate::testing::scripted::backlog::{Backlog, ListenerGroup, Sharing};
 use crate::testing::scripted::block::Blocks;
 use crate::testing::scripted::connection::{self, Endpoint, os_error};
 
@@ -17,7 +17,7 @@ pub(super) const CLIENT_PORTS: Ports = Ports { first: 32768 };
 /// A call that reached a [`ScriptedNetwork`](super::ScriptedNetwork).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// `listen` or `listen_shared`, whatever its result.
+    /// `listen`, `listen_shared` or `listen_ipv6_only`, whatever its result.
     Listen {
         /// The address in the call: port 0 stays 0.
         address: SocketAddr,
@@ -29,7 +29,7 @@ pub enum Call {
         /// The name.
         host: String,
     },
-    /// `connect`, whatever its result.
+    /// `connect` or `connect_from`, whatever its result.
     Connect {
         /// The address.
         address: SocketAddr,
@@ -55,7 +55,7 @@ impl NetworkState {
         &mut self,
         mut address: SocketAddr,
         backlog: u32,
-        shared: bool,
+        sharing: Sharing,
     ) -> io::Result<(SocketAddr, u64)> {
         self.calls.push(Call::Listen { address, backlog });
         if let Some(errno) = self.listen_errors.pop_front() {
@@ -63,23 +63,28 @@ impl NetworkState {
         }
         let in_use = || os_error(libc::EADDRINUSE);
         if address.port() == 0 {
-            address.set_port(self.free_port(address.ip()).ok_or_else(in_use)?);
-        } else if self.is_in_use(address, shared) {
+            address.set_port(self.free_port(address.ip(), sharing).ok_or_else(in_use)?);
+        } else if self.is_in_use(address, sharing) {
             return Err(in_use());
         }
         self.last_listener += 1;
         let group = self.listeners.entry(address);
-        let group = group.or_insert_with(|| ListenerGroup::new(shared));
+        let group = group.or_insert_with(|| ListenerGroup::new(sharing));
         group.add(self.last_listener, backlog);
         Ok((address, self.last_listener))
     }
 
     /// Whether a listener prevents another one on this address. As on the real network, listeners
     /// that all share the address do not conflict.
-    fn is_in_use(&self, address: SocketAddr, shared: bool) -> bool {
+    fn is_in_use(&self, address: SocketAddr, sharing: Sharing) -> bool {
         self.listeners.iter().any(|(&other, group)| {
-            let both_share = shared && group.is_shared();
-            !both_share && (covers(other, address) || covers(address, other))
+            let of_other = group.sharing();
+            let overlap = covers(other, of_other.ipv6_only, address)
+                || covers(address, sharing.ipv6_only, other);
+            // The listeners of one address all take IPv4, or none does.
+            let fit = other != address || sharing == of_other;
+            let both_share = sharing.port && of_other.port && fit;
+            overlap && !both_share
         })
     }
 
@@ -105,10 +110,14 @@ impl NetworkState {
         backlog
     }
 
-    fn free_port(&mut self, ip: IpAddr) -> Option<u16> {
+    fn free_port(&mut self, ip: IpAddr, sharing: Sharing) -> Option<u16> {
+        let alone = Sharing {
+            port: false,
+            ..sharing
+        };
         for _ in 0..Ports::COUNT {
             let port = LISTENING_PORTS.next(&mut self.listening_ports_used);
-            if !self.is_in_use((ip, port).into(), false) {
+            if !self.is_in_use((ip, port).into(), alone) {
                 return Some(port);
             }
         }
@@ -124,7 +133,8 @@ impl NetworkState {
     /// The listeners that a connection to this address reaches.
     pub(super) fn listeners_at(&mut self, address: SocketAddr) -> Option<&mut ListenerGroup> {
         let mut listeners = self.listeners.iter_mut();
-        let (_, group) = listeners.find(|(listener, _)| covers(**listener, address))?;
+        let (_, group) = listeners
+            .find(|(listener, group)| covers(**listener, group.sharing().ipv6_only, address))?;
         Some(group)
     }
 
@@ -133,8 +143,10 @@ impl NetworkState {
     pub(super) fn connect_to_listener(
         &mut self,
         to: SocketAddr,
+        local: Option<SocketAddr>,
     ) -> io::Result<(Endpoint, Option<Waker>)> {
-        let from = self.client_address(to.ip());
+        let chosen = self.client_address(to.ip());
+        let from = local.map_or(chosen, |local| local_address(local, chosen));
         let group = self.listeners_at(to);
         let backlog = group.and_then(ListenerGroup::next_with_room);
         let backlog = backlog.ok_or_else(|| os_error(libc::ECONNREFUSED))?;
@@ -158,12 +170,20 @@ impl NetworkState {
     }
 }
 
+/// The local address of a connection from `local`, which has the port of `chosen` if its own is 0.
+pub(super) fn local_address(mut local: SocketAddr, chosen: SocketAddr) -> SocketAddr {
+    if local.port() == 0 {
+        local.set_port(chosen.port());
+    }
+    local
+}
+
 /// Whether a listener on `listener` is reached at `address`. As on the real network, `::` takes
-/// IPv4 too.
-fn covers(listener: SocketAddr, address: SocketAddr) -> bool {
+/// IPv4 too, unless it is `ipv6_only`.
+fn covers(listener: SocketAddr, ipv6_only: bool, address: SocketAddr) -> bool {
     let any_ip = match listener.ip() {
         IpAddr::V4(ip) => ip.is_unspecified() && address.is_ipv4(),
-        IpAddr::V6(ip) => ip.is_unspecified(),
+        IpAddr::V6(ip) => ip.is_unspecified() && (address.is_ipv6() || !ipv6_only),
     };
     listener.port() == address.port() && (any_ip || listener.ip() == address.ip())
 }

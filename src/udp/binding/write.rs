@@ -11,7 +11,7 @@ use crate::answer::Reply;
 use crate::error::Error;
 use crate::net_error::{self, NetError};
 use crate::os::{DatagramSender, Network, retry_if_spurious};
-use crate::tcp::SendInfo;
+use crate::tcp::{Charge, SendInfo};
 use crate::udp::binding::destination::{Destination, Resolved, Target, look_up};
 use crate::udp::binding::state::{Binding, SocketState, Transfer};
 use crate::udp::socket::Socket;
@@ -21,7 +21,7 @@ pub(crate) struct InFlightCall(Socket);
 
 impl InFlightCall {
     pub(in crate::udp) fn new(socket: Socket) -> Self {
-        socket.fast_path().begin_call();
+        socket.fast_path().begin_call(0);
         InFlightCall(socket)
     }
 
@@ -32,7 +32,7 @@ impl InFlightCall {
 
 impl Drop for InFlightCall {
     fn drop(&mut self) {
-        self.0.fast_path().finish_call();
+        self.0.fast_path().finish_call(0);
     }
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct PendingSend {
     in_flight: Option<InFlightCall>,
     data: Bytes,
     to: Destination,
-    charge: usize,
+    charge: Charge,
     reply: Reply<SendInfo>,
 }
 
@@ -52,7 +52,7 @@ impl PendingSend {
         socket: Socket,
         data: Bytes,
         to: Destination,
-        charge: usize,
+        charge: Charge,
         reply: Reply<SendInfo>,
     ) -> Self {
         PendingSend {
@@ -96,7 +96,8 @@ impl Drop for PendingSend {
     fn drop(&mut self) {
         let app_shard = self.socket.app_shard();
         app_shard.activity.mark_active();
-        app_shard.app_context.write_quota.refund(self.charge);
+        let charge = std::mem::take(&mut self.charge);
+        app_shard.app_context.write_quota.refund(charge);
     }
 }
 

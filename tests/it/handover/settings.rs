@@ -1,11 +1,13 @@
 //! Policies and limits are transferred with their sockets.
 
-use chrome_sockets::tcp::Timeouts;
+use chrome_sockets::tcp::{SendMarks, Timeouts};
 use chrome_sockets::tcp_server::{
     AcceptAction, AcceptPolicy, AtLimit, BlockReason, Limit, LimitKind, LimitScope, Limits,
     RateLimit,
 };
 use chrome_sockets::{AppLimits, Error};
+use support::EventSender;
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
 
@@ -123,4 +125,55 @@ async fn a_transferred_connection_is_ended_by_a_drain_of_the_successor() {
     assert_eq!((drained.finished, drained.forced), (0, vec![client.id()]));
     assert_eq!(new.ended(client.id()).await, NetError::ABORTED);
     drop(peer);
+}
+
+#[actix_rt::test]
+async fn the_send_queue_its_limit_and_its_marks_are_transferred() {
+    let mut old = TestApp::new().await;
+    let new = TestApp::new().await;
+    let (_, address) = persistent_server(&old, "web").await;
+    let (client, mut peer) = accept_persistent(&mut old, address).await;
+    let (plain, _plain_peer) = accept_persistent(&mut old, address).await;
+    let marks = SendMarks {
+        high: 1000,
+        low: 10,
+    };
+    let properties = tcp::SocketProperties {
+        send_limit: Some(1 << 24),
+        send_marks: Some(marks),
+        ..Default::default()
+    };
+    client.update(properties).await.expect("it is open");
+    client.try_send(vec![7; 1 << 24]).expect("within the limit");
+    let (sender, mut events) = unbounded_channel::<tcp::SendQueueInfo>();
+    let listener = EventSender(sender).start();
+    let on_send_queue = &new.app.tcp.on_send_queue;
+    let added = on_send_queue.add_listener(listener.recipient());
+    added.await.expect("the registry runs");
+
+    expect_handover(&old, &new).await;
+    let info = new.app.tcp.get_info(client.id()).await.expect("it is here");
+    assert_eq!(
+        (info.send_limit, info.send_marks),
+        (Some(1 << 24), Some(marks))
+    );
+    assert!(info.queued_bytes > 1000, "{info:?}");
+    let info = new.app.tcp.get_info(plain.id()).await.expect("it is here");
+    assert_eq!((info.send_limit, info.send_marks), (None, None));
+    assert_eq!(client.queued_bytes(), 0, "nothing waits in the old process");
+
+    // The level is raised in the new process.
+    let here = new.app.tcp.socket(client.id()).await.expect("it is here");
+    assert_eq!(here.try_send(vec![0; 1 << 24]), Err(Error::SendQueueFull));
+    let high = within("the high mark", events.recv()).await.expect("alive");
+    assert_eq!(high.level, tcp::SendQueueLevel::High);
+    drop(high);
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut data = vec![0; 1 << 24];
+        peer.read_exact(&mut data).map(|()| data)
+    });
+    let data = within("the data", reading).await.expect("no panic");
+    assert!(data.expect("all of it").iter().all(|byte| *byte == 7));
+    let low = within("the low mark", events.recv()).await.expect("alive");
+    assert_eq!(low.level, tcp::SendQueueLevel::Low);
 }

@@ -1,6 +1,6 @@
 //! Timeouts are transferred with their sockets.
 
-use chrome_sockets::tcp::Timeouts;
+use chrome_sockets::tcp::{MinimumRate, Timeouts};
 
 use super::*;
 
@@ -13,12 +13,17 @@ async fn timeouts_are_transferred_with_their_sockets() {
         claim: Some(LIMIT),
         idle: Some(3 * LIMIT),
         send: None,
+        send_rate: None,
     };
     let set = old.app.tcp_server.set_timeouts(id, of_accepted);
     set.await.expect("it is open");
     let (client, _peer) = accept_persistent(&mut old, address).await;
     let own = Timeouts {
         send: Some(LIMIT),
+        send_rate: Some(MinimumRate {
+            bytes: u64::MAX,
+            per: LIMIT,
+        }),
         ..Timeouts::default()
     };
     client.set_timeouts(own).await.expect("it is open");

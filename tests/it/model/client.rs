@@ -3,8 +3,10 @@
 mod steps;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use chrome_sockets::tcp::{DEFAULT_BUFFER_SIZE, SocketInfo};
+use chrome_sockets::{Error, InvalidArgument};
 
 use super::app::{AppState, Kind};
 use super::connection::{Act, Connection, Readable, incoming_byte};
@@ -28,6 +30,7 @@ pub struct Client {
     name: Option<&'static str>,
     buffer_size: Option<i32>,
     allow_half_open: bool,
+    user_timeout: Duration,
     /// An end that waits for a listener, because the last one has died.
     unreported: Option<i32>,
     /// A `setPaused(true)` of this batch was cancelled, as only `close` does.
@@ -47,12 +50,22 @@ enum Link {
 pub struct Target {
     pub permitted: bool,
     /// The error of invalid arguments.
-    pub wrong: Option<i32>,
+    pub wrong: Option<Error>,
     /// The outcome.
-    pub end: Result<Connection, i32>,
+    pub end: Result<Connection, Error>,
     /// Pending until `Event::Release` with this number.
     pub held: Option<usize>,
+    /// Whether it has a timeout.
+    pub has_timeout: bool,
+    /// The timeout has elapsed.
+    pub is_timed_out: bool,
 }
+
+/// The timeout of a connect: longer than all operations take, except for `Event::LongTime`.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(100);
+
+/// A longer user timeout is refused.
+pub const MAX_USER_TIMEOUT: Duration = Duration::from_millis((1 << 31) - 1);
 
 /// A function of `tcp`, with what the test knows of its surroundings.
 #[derive(Clone, Debug)]
@@ -69,6 +82,9 @@ pub enum Call {
     Connect(Box<Target>),
     ShutdownWrite,
     Disconnect,
+    Reset,
+    /// An invalid argument, which has this error.
+    Mistake(Error),
     /// This many bytes.
     Send(usize),
     Close,
@@ -83,6 +99,15 @@ pub struct Properties {
     pub name: Option<&'static str>,
     pub buffer_size: Option<i32>,
     pub allow_half_open: Option<bool>,
+    pub user_timeout: Option<Duration>,
+}
+
+/// How the app ends a connection.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Ends {
+    Orderly,
+    /// By `reset`.
+    Reset,
 }
 
 /// An event outside the API.
@@ -94,6 +119,13 @@ pub enum Event {
     Release(usize),
     /// Enough time passes for every timeout.
     LongTime,
+}
+
+impl Target {
+    /// Whether the connect is answered next.
+    fn is_decided(&self) -> bool {
+        self.held.is_none() || self.is_timed_out
+    }
 }
 
 impl Client {
@@ -110,6 +142,7 @@ impl Client {
             name: None,
             buffer_size: None,
             allow_half_open: false,
+            user_timeout: Duration::ZERO,
             unreported: None,
             cancelled: false,
             app,
@@ -124,17 +157,26 @@ impl Client {
         }
     }
 
-    /// `create` and `update`; whether they succeed.
-    pub fn set(&mut self, properties: &Properties) -> bool {
+    /// `create` and `update`.
+    pub fn set(&mut self, properties: &Properties) -> Result<(), Error> {
         let Properties {
             persistent,
             name,
             buffer_size,
             allow_half_open,
+            user_timeout,
         } = *properties;
         if name.is_some_and(|name| name.len() > MAX_NAME) {
-            return false;
+            return Err(InvalidArgument::NameTooLong.into());
         }
+        if user_timeout.is_some_and(|timeout| timeout > MAX_USER_TIMEOUT) {
+            return Err(InvalidArgument::UserTimeoutTooLong.into());
+        }
+        if user_timeout.is_some() && self.connection().is_some() {
+            // The scripted network has no such option.
+            return Err(net(-11));
+        }
+        self.user_timeout = user_timeout.unwrap_or(self.user_timeout);
         self.persistent = persistent.unwrap_or(self.persistent);
         self.allow_half_open = allow_half_open.unwrap_or(self.allow_half_open);
         if let Some(name) = name {
@@ -143,7 +185,7 @@ impl Client {
         if let Some(size) = buffer_size {
             self.buffer_size = Some(size).filter(|size| *size >= 1);
         }
-        true
+        Ok(())
     }
 
     /// Connections that are open, or may become open.
@@ -185,18 +227,21 @@ impl Client {
         }
     }
 
-    /// `disconnect` without its event: whether it raises one, or `None` if an answer that it
-    /// causes was not seen.
-    fn disconnect(&mut self, seen: &Seen) -> Option<bool> {
+    /// `disconnect` or `reset` without its event: whether it raises one, or `None` if an answer
+    /// that it causes was not seen.
+    fn disconnect(&mut self, how: Ends, seen: &Seen) -> Option<bool> {
         match std::mem::replace(&mut self.link, Link::None) {
             Link::None => Some(false),
             Link::Connecting(call, _) => {
                 let aborted = Answer::Done(Err(net(-3)));
                 seen.answered(call, &aborted).then_some(false)
             }
-            Link::Connected(connection) => {
+            Link::Connected(mut connection) => {
                 // The end of a half-closed connection was reported.
                 let raises = !self.paused && !connection.half_closed;
+                if how == Ends::Reset && !connection.reset(seen) {
+                    return None;
+                }
                 self.end_connection(*connection);
                 self.paused = true;
                 Some(raises)
@@ -204,9 +249,9 @@ impl Client {
         }
     }
 
-    /// `disconnect` and `close`, except for their answer.
-    fn end(mut self, seen: &Seen) -> Vec<Self> {
-        let Some(raises) = self.disconnect(seen) else {
+    /// `disconnect`, `reset` and `close`, except for their answer.
+    fn end(mut self, how: Ends, seen: &Seen) -> Vec<Self> {
+        let Some(raises) = self.disconnect(how, seen) else {
             return Vec::new();
         };
         let suspended = self.app.suspended;
@@ -223,7 +268,7 @@ impl Client {
         }
         let mut state = self.clone();
         if self.open && self.app.ends(self.persistent) {
-            state.disconnect(seen)?;
+            state.disconnect(Ends::Orderly, seen)?;
             state.open = false;
         }
         state.app.ended();
@@ -267,12 +312,12 @@ impl Client {
         (!self.is_of_this_connection()).then_some(state)
     }
 
-    /// The codes that `connect` may answer at once.
-    fn connect(&self, target: &Target) -> Vec<i32> {
+    /// The errors that `connect` may answer at once.
+    fn connect(&self, target: &Target) -> Vec<Error> {
         let busy = match &self.link {
             Link::None => None,
-            Link::Connecting(..) => Some(-104),
-            Link::Connected(_) => Some(-23),
+            Link::Connecting(..) => Some(net(-104)),
+            Link::Connected(_) => Some(net(-23)),
         };
         // The order of the checks is not specified.
         busy.into_iter().chain(target.wrong).collect()
@@ -292,6 +337,8 @@ impl Client {
             && info.peer_addr() == connection.map(|c| c.peer)
             && info.local_address == local.map(|local| local.ip())
             && info.local_port == local.map(|local| local.port())
+            && info.local_addr() == connection.and_then(Connection::local_addr)
+            && info.user_timeout.unwrap_or_default() == self.user_timeout
             && info.timeouts == Default::default()
     }
 
@@ -365,7 +412,7 @@ impl Client {
                 state.paused = true;
                 return state.report_end(code, seen);
             }
-            state.disconnect(seen);
+            state.disconnect(Ends::Orderly, seen);
             return state.report_end(code, seen);
         }
         if !self.reads() && !self.peeks() {
@@ -425,18 +472,23 @@ impl Client {
         let Link::Connecting(call, target) = &self.link else {
             return None;
         };
-        if target.held.is_some() {
+        if !target.is_decided() {
             return None;
         }
         let mut state = self.clone();
-        let answer = match &target.end {
+        let timed_out = Err(net(-118));
+        let end = match target.is_timed_out {
+            true => &timed_out,
+            false => &target.end,
+        };
+        let answer = match end {
             Ok(connection) => {
                 state.link = Link::Connected(Box::new(connection.clone()));
                 Ok(())
             }
-            Err(code) => {
+            Err(error) => {
                 state.link = Link::None;
-                Err(net(*code))
+                Err(*error)
             }
         };
         seen.answered(*call, &Answer::Done(answer)).then_some(state)
@@ -469,7 +521,7 @@ impl Client {
     fn is_busy(&self) -> bool {
         let link = match &self.link {
             Link::None => false,
-            Link::Connecting(_, target) => target.held.is_none(),
+            Link::Connecting(_, target) => target.is_decided(),
             Link::Connected(c) => {
                 let is_read = c.end.is_none() && !c.half_closed;
                 c.may_write()

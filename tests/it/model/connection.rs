@@ -38,8 +38,12 @@ pub struct Connection {
     /// Whether that error says that the peer is gone.
     lost_peer: bool,
     pub peer: SocketAddr,
-    /// Known if `connect` made the connection.
+    /// Of a connection that `connect` made.
     pub local: Option<SocketAddr>,
+    /// Of an accepted connection.
+    accepted_at: Option<SocketAddr>,
+    /// The app has reset it.
+    was_reset: bool,
     ended: bool,
     reset: bool,
     gone: bool,
@@ -121,6 +125,8 @@ impl Connection {
             lost_peer: false,
             peer,
             local,
+            accepted_at: None,
+            was_reset: false,
             ended: false,
             reset: false,
             gone: false,
@@ -132,6 +138,24 @@ impl Connection {
             overdue: false,
             released: false,
         }
+    }
+
+    pub fn accepted(number: usize, peer: SocketAddr, local: SocketAddr) -> Self {
+        Connection {
+            accepted_at: Some(local),
+            ..Connection::new(number, peer, None)
+        }
+    }
+
+    /// The local address of `getInfo`, as far as the OS knows it.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.local.or(self.accepted_at.filter(|_| !self.released))
+    }
+
+    /// The app resets it. Returns whether waiting sends were answered.
+    pub fn reset(&mut self, seen: &Seen) -> bool {
+        self.was_reset = true;
+        self.fail(net(-3), None, seen)
     }
 
     pub fn apply_event(&mut self, act: &Act) {
@@ -436,10 +460,15 @@ impl Connection {
     /// [`is_consistent`](Self::is_seen) for a connection that the app has ended: the peer sees the end
     /// at once. It may linger until its peer has ended it too, for some time.
     pub fn is_closed(&self, seen: &Seen) -> bool {
-        let is_over = self.ended || self.reset || self.gone || self.overdue;
+        let is_over = self.ended || self.reset || self.gone || self.overdue || self.was_reset;
+        // A connection without a descriptor cannot be reset.
+        let is_reset = self.was_reset && !self.released;
         let peer = seen.peers.get(&self.number);
         peer.is_none_or(|peer| {
-            self.is_consistent_with(peer) && peer.closed && (peer.released || !is_over)
+            self.is_consistent_with(peer)
+                && peer.closed
+                && (peer.released || !is_over)
+                && (peer.reset || !is_reset)
         })
     }
 

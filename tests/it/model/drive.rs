@@ -4,16 +4,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use chrome_sockets::tcp_server::{self, AcceptAction, AcceptPolicy};
-use chrome_sockets::{Error, ServerSocketId};
+use chrome_sockets::tcp_server::{self, AcceptAction, AcceptPolicy, ListenOptions};
+use chrome_sockets::{Endpoint, Error, InvalidArgument, ServerSocketId};
 
 use super::client;
 use super::connection::{Act, Connection, incoming_byte};
 use super::event_log::Answer;
 use super::harness::{Harness, PeerConnection, SocketModel};
-use super::ops::{ChoiceKind, Properties, ServerOp, SocketChoice};
+use super::mistakes;
+use super::ops::{ChoiceKind, ListenBy, Properties, ServerMistake, ServerOp, SocketChoice};
 use super::possible_states::{Possible, Socket, Step};
-use super::server::{self, Action, MAX_NAME, Policy, Server};
+use super::server::{self, Action, Arrived, MAX_NAME, Policy, Server, covers, overlap};
 
 /// At most this many sockets are created, so that operations meet on the same ones.
 const MAX_SERVERS: usize = 4;
@@ -35,17 +36,23 @@ pub fn name(properties: &Properties) -> Option<&'static str> {
 }
 
 pub const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+pub const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+const ALL_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+const ALL_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
 /// The addresses for `listen`: few, so that they collide. The network chooses the last one's
 /// port.
-const ADDRESSES: [(IpAddr, u16); 7] = [
+pub const ADDRESSES: [(IpAddr, u16); 11] = [
     (V4, 7001),
     (V4, 7001),
     (V4, 7002),
     (V4, 7003),
     (V6, 7001),
     (V6, 7002),
+    (ALL_V4, 7001),
+    (ALL_V6, 7001),
+    (ALL_V6, 7001),
+    (ALL_V6, 7002),
     (V4, 0),
 ];
 
@@ -90,13 +97,13 @@ impl Harness {
                 if open.count() < MAX_SERVERS {
                     self.rest_after_suspending().await?;
                     let mut server = Server::new(0, self.apps[app].state, self.shape);
-                    let may = server.set(properties.persistent, name(properties));
+                    let set = server.set(properties.persistent, name(properties));
                     let real = server_properties(properties);
                     let wrap = |result: Result<tcp_server::CreateInfo, Error>| {
                         Answer::ServerId(result.map(|info| info.socket_id.get()))
                     };
                     let call = self.call(|_| api.create(real), wrap);
-                    self.creates_server(call, app, may.then_some(server));
+                    self.creates_server(call, app, set.map(|()| server));
                 }
                 return Ok(());
             }
@@ -124,12 +131,13 @@ impl Harness {
         if let ServerOp::Listen {
             port,
             backlog,
+            by,
             wrong,
             fault,
         } = op
         {
             return self
-                .server_listens(place, *port, *backlog, *wrong, *fault)
+                .server_listens(place, *port, *backlog, *by, *wrong, *fault)
                 .await;
         }
         let id = ServerSocketId::new(self.servers[place].id);
@@ -148,6 +156,26 @@ impl Harness {
                 self.call(|_| api.set_accept_policy(id, real_policy(*policy)), done),
                 server::Call::SetPolicy(*policy),
             ),
+            ServerOp::Mistake(setting, which) => {
+                let (call, error) = match setting {
+                    ServerMistake::Policy => {
+                        let (policy, error) = mistakes::policy(*which);
+                        (
+                            self.call(|_| api.set_accept_policy(id, policy), done),
+                            error,
+                        )
+                    }
+                    ServerMistake::Limits => {
+                        let (limits, error) = mistakes::limits(*which);
+                        (self.call(|_| api.set_limits(id, limits), done), error)
+                    }
+                    ServerMistake::Timeouts => {
+                        let (timeouts, error) = mistakes::timeouts(*which);
+                        (self.call(|_| api.set_timeouts(id, timeouts), done), error)
+                    }
+                };
+                (call, server::Call::Mistake(error))
+            }
             ServerOp::Disconnect => (
                 self.call(|_| api.disconnect(id), done),
                 server::Call::Disconnect,
@@ -192,6 +220,7 @@ impl Harness {
         place: usize,
         port: u8,
         backlog: Option<u8>,
+        by: ListenBy,
         wrong: Option<u8>,
         fault: Option<(i32, i32)>,
     ) -> Result<(), String> {
@@ -201,9 +230,18 @@ impl Harness {
         let permissions = self.apps[app].permissions;
         let wrong = wrong.filter(|_| permissions == 0);
         let permitted = may_listen(permissions, (ip, port));
+        let ipv6_only = matches!(
+            by,
+            ListenBy::On {
+                ipv6_only: true,
+                ..
+            }
+        );
+        let is_wrong = wrong.is_some() || (ipv6_only && ip.is_ipv4());
         let others = |model: &SocketModel<Server>| {
-            model.possible.any(|s| s.is_at(at))
-                || model.steps.iter().any(|step| listens_at(step, at))
+            let calls =
+                |step| listens_where(step, |other, only| overlap((other, only), (at, ipv6_only)));
+            model.possible.any(|s| s.is_in_the_way(at, ipv6_only)) || model.steps.iter().any(calls)
         };
         let contended = |servers: &[SocketModel<Server>]| {
             let mut all = servers.iter().enumerate();
@@ -224,33 +262,50 @@ impl Harness {
             .possible
             .all(|s| s.open && s.listening.is_none());
         // A fault that does not apply now would apply later.
-        let fault = fault.filter(|_| free && permitted && wrong.is_none());
+        let fault = fault.filter(|_| free && permitted && !is_wrong);
         if let Some((errno, _)) = fault {
             self.network.listen_error(errno);
         }
         let fault = fault.map(|(_, code)| code).or(taken.then_some(-147));
-        let (text, number, waiting) = match wrong {
-            None => (ip.to_string(), i32::from(port), backlog.map(i32::from)),
-            Some(way) => {
-                let ways = [
-                    ("localhost", 7001, None),
-                    ("", 7001, None),
-                    ("[::1]", 7001, None),
-                    ("127.1", 7001, None),
-                    ("127.0.0.1", -1, None),
-                    ("127.0.0.1", 65_536, None),
-                    ("127.0.0.1", 7001, Some(0)),
-                    ("127.0.0.1", 7001, Some(-5)),
-                ];
-                let (text, port, backlog) = ways[usize::from(way) % ways.len()];
-                (text.to_owned(), port, backlog)
-            }
-        };
         let id = ServerSocketId::new(self.servers[place].id);
         let api = self.apps[app].app.tcp_server.clone();
-        let call = self.call(|_| api.listen(id, text, number, waiting), done);
+        let waiting = backlog.map(i32::from);
+        let (call, answer) = match by {
+            ListenBy::Listen => {
+                let right = (ip.to_string(), i32::from(port), waiting);
+                let ((text, number, waiting), answer) = match wrong.map(mistakes::listen) {
+                    None => (right, Ok(at)),
+                    Some(((text, number, backlog), error)) => {
+                        ((text.to_owned(), number, backlog), Err(error))
+                    }
+                };
+                let call = self.call(|_| api.listen(id, text, number, waiting), done);
+                (call, answer)
+            }
+            ListenBy::On { text, .. } => {
+                let right = || match text {
+                    true => Endpoint::Host(ip.to_string(), port),
+                    false => at.into(),
+                };
+                let ((endpoint, backlog, ipv6_only), answer) = match wrong.map(mistakes::listen_on)
+                {
+                    None if is_wrong => {
+                        let error = InvalidArgument::Ipv6OnlyForIpv4;
+                        ((right(), waiting, ipv6_only), Err(error.into()))
+                    }
+                    None => ((right(), waiting, ipv6_only), Ok(at)),
+                    Some(((host, backlog, ipv6_only), error)) => {
+                        (((host, 7001).into(), backlog, ipv6_only), Err(error))
+                    }
+                };
+                let options = ListenOptions { backlog, ipv6_only };
+                let call = self.call(|_| api.listen_on(id, endpoint, options), done);
+                (call, answer)
+            }
+        };
         let model = server::Call::Listen {
-            at: wrong.is_none().then_some(at),
+            at: answer,
+            ipv6_only,
             backlog: backlog.map(u32::from),
             permitted,
             fault,
@@ -277,16 +332,24 @@ impl Harness {
     }
 
     pub fn dial(&mut self, pick: u8) -> Result<(), String> {
-        let Some(at) = self.pick_address(pick) else {
+        let Some(mut at) = self.pick_address(pick) else {
             return Ok(());
         };
+        if at.ip().is_unspecified() {
+            let ips = [V4, V6, at.ip()];
+            at.set_ip(ips[usize::from(pick) / 16 % ips.len()]);
+        }
         let dialled = self.network.client(at);
         let candidate = self.listener_at(at);
         let event = match dialled {
             Ok(peer) => {
                 let number = self.conns.len();
-                let from = peer.addr();
-                let connection = Connection::new(number, from, None);
+                let arrived = Arrived {
+                    conn: number,
+                    peer: peer.addr(),
+                    local: peer.stream_addr(),
+                };
+                let connection = Connection::accepted(number, arrived.peer, arrived.local);
                 self.conns.push(PeerConnection {
                     peer: Some(peer),
                     possible: vec![connection],
@@ -295,7 +358,7 @@ impl Harness {
                     shut: false,
                     is_new: false,
                 });
-                server::Event::Dialled(at, number, from)
+                server::Event::Dialled(at, arrived)
             }
             Err(_) => server::Event::Refused(at),
         };
@@ -343,12 +406,12 @@ impl Harness {
         Some(all[pick])
     }
 
-    /// The server socket that may listen there in this batch.
-    fn listener_at(&self, at: SocketAddr) -> Option<usize> {
+    /// The server socket that a connection to this address may reach in this batch.
+    fn listener_at(&self, to: SocketAddr) -> Option<usize> {
         let mut all = self.servers.iter();
         all.position(|model| {
-            model.possible.any(|s| s.is_at(at))
-                || model.steps.iter().any(|step| listens_at(step, at))
+            let calls = |step| listens_where(step, |at, ipv6_only| covers(at, ipv6_only, to));
+            model.possible.any(|s| s.is_reached_at(to)) || model.steps.iter().any(calls)
         })
     }
 
@@ -411,8 +474,19 @@ impl Harness {
     }
 }
 
-fn listens_at(step: &Step<Server>, place: SocketAddr) -> bool {
-    matches!(step, Step::Call(_, server::Call::Listen { at: Some(at), .. }) if *at == place)
+/// Whether it is a call that listens on such an address, with its `ipv6_only`.
+fn listens_where(step: &Step<Server>, is: impl Fn(SocketAddr, bool) -> bool) -> bool {
+    match step {
+        Step::Call(
+            _,
+            server::Call::Listen {
+                at: Ok(at),
+                ipv6_only,
+                ..
+            },
+        ) => is(*at, *ipv6_only),
+        _ => false,
+    }
 }
 
 fn server_properties(properties: &Properties) -> tcp_server::SocketProperties {
@@ -422,7 +496,7 @@ fn server_properties(properties: &Properties) -> tcp_server::SocketProperties {
     }
 }
 
-fn real_policy(policy: Option<Policy>) -> AcceptPolicy {
+fn real_policy(policy: Policy) -> AcceptPolicy {
     let action = |action| match action {
         Action::Pause => AcceptAction::Pause,
         Action::BackOff => AcceptAction::BackOff {
@@ -431,15 +505,9 @@ fn real_policy(policy: Option<Policy>) -> AcceptPolicy {
         },
         Action::Close => AcceptAction::Close,
     };
-    match policy {
-        Some(policy) => AcceptPolicy {
-            resources: action(policy.resources),
-            listener: action(policy.listener),
-            ..AcceptPolicy::default()
-        },
-        None => AcceptPolicy {
-            listener: AcceptAction::Continue,
-            ..AcceptPolicy::default()
-        },
+    AcceptPolicy {
+        resources: action(policy.resources),
+        listener: action(policy.listener),
+        ..AcceptPolicy::default()
     }
 }

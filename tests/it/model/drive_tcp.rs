@@ -1,20 +1,25 @@
 //! Operations on client sockets and apps, carried out on the real side and on the model.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use actix::prelude::*;
 use chrome_sockets::lifecycle::EventPage;
 use chrome_sockets::tcp::{self, ClientSocket, DnsQueryType};
-use chrome_sockets::{App, ClientSocketId, Error, Permissions};
+use chrome_sockets::{
+    App, AppLimits, ClientSocketId, Endpoint, Error, InvalidArgument, Permissions,
+};
 
 use super::app::{AppChange, AppState, KINDS, Kind, LISTENERS, ListenerMap};
-use super::client::{Call, Client, Target};
+use super::client::{CONNECT_TIMEOUT, Call, Client, Target};
 use super::connection::{Connection, outgoing_byte};
 use super::drive::{V4, choose, done, name};
 use super::event_log::{Answer, CallId, LoggingListener, listen, listens};
 use super::harness::{Harness, PeerConnection};
-use super::ops::{AppOp, ClientOp, ConnectTarget, Properties, SocketChoice};
+use super::mistakes;
+use super::ops::{AppOp, ClientOp, ConnectOptions, ConnectTarget, Properties, SocketChoice};
 use super::possible_states::Step;
+use super::server::{MAX_NAME, net};
 
 /// At most this many sockets are created, so that operations meet on the same ones.
 const MAX_CLIENTS: usize = 10;
@@ -62,13 +67,13 @@ impl Harness {
                 if open.count() < MAX_CLIENTS {
                     self.rest_after_suspending().await?;
                     let mut client = Client::new(0, self.apps[app].state);
-                    let may = client.set(&model_properties(properties));
+                    let set = client.set(&model_properties(properties));
                     let real = real_properties(properties);
                     let wrap = |result: Result<tcp::CreateInfo, Error>| {
                         Answer::ClientId(result.map(|info| info.socket_id.get()))
                     };
                     let call = self.call(|_| api.create(real), wrap);
-                    self.creates_client(call, app, may.then_some(client));
+                    self.creates_client(call, app, set.map(|()| client));
                 }
                 return Ok(());
             }
@@ -104,8 +109,10 @@ impl Harness {
             Some(handle) if by_handle => Api::Handle(handle.clone()),
             _ => Api::Id(api, model.id.into()),
         };
-        if let ClientOp::Connect { to, held } = op {
-            return self.client_connects(place, &api, *to, *held).await;
+        if let ClientOp::Connect { to, options, held } = op {
+            return self
+                .client_connects(place, &api, *to, *options, *held)
+                .await;
         }
         let (call, model) = self.client_call(&api, op);
         let steps = &mut self.clients[place].steps;
@@ -160,6 +167,12 @@ impl Harness {
                 self.call(|_| by!(api, disconnect()), done),
                 Call::Disconnect,
             ),
+            ClientOp::Reset => (self.call(|_| by!(api, reset()), done), Call::Reset),
+            ClientOp::Mistake(which) => {
+                let (timeouts, error) = mistakes::timeouts(*which);
+                let call = self.call(|_| by!(api, set_timeouts(timeouts)), done);
+                (call, Call::Mistake(error))
+            }
             ClientOp::Close => (self.call(|_| by!(api, close()), done), Call::Close),
             _ => (
                 self.call(|_| by!(api, get_info()), Answer::Client),
@@ -173,8 +186,14 @@ impl Harness {
         place: usize,
         api: &Api,
         to: ConnectTarget,
+        options: Option<ConnectOptions>,
         held: bool,
     ) -> Result<(), String> {
+        let mut options = match to {
+            // A port of 16 bits cannot be wrong.
+            ConnectTarget::WrongPort => None,
+            _ => options,
+        };
         let number = self.conns.len();
         let app = self.clients[place].app;
         let permissions = self.apps[app].permissions;
@@ -185,42 +204,66 @@ impl Harness {
         let host = match to {
             ConnectTarget::Localhost => "localhost",
             ConnectTarget::UnknownName => "nobody.example",
+            ConnectTarget::NoInterface => "fe80::1%eth0",
             _ => "127.0.0.1",
         };
+        if let (None, ConnectTarget::NoInterface) = (options, to) {
+            return Ok(());
+        }
+        if let (Some(options), ConnectTarget::PortZero) = (&mut options, to) {
+            // Which of two mistakes is answered is not specified.
+            options.timeout = options.timeout.filter(|timeout| !timeout.is_zero());
+        }
+        let local = options.and_then(|options| options.local);
+        let from_v6 = local.is_some_and(|local| local.is_ipv6());
         let mut dns = DnsQueryType::Any;
-        let end = match to {
+        let mut end = match to {
+            // Nobody listens on `::1`.
+            ConnectTarget::Localhost if from_v6 => Err(net(-102)),
+            ConnectTarget::Literal | ConnectTarget::Nobody | ConnectTarget::Fault(..)
+                if from_v6 =>
+            {
+                Err(net(-108))
+            }
             ConnectTarget::Literal | ConnectTarget::Localhost => Ok(()),
-            ConnectTarget::Nobody => Err(-102),
+            ConnectTarget::Nobody => Err(net(-102)),
             ConnectTarget::Fault(errno, code) => {
                 self.network.connect_error(at, errno);
-                Err(code)
+                Err(net(code))
             }
-            ConnectTarget::UnknownName => Err(-105),
+            ConnectTarget::UnknownName => Err(net(-105)),
             ConnectTarget::V4AsV6 => {
                 dns = DnsQueryType::Ipv6;
-                Err(-105)
+                Err(net(-105))
             }
             ConnectTarget::WrongPort => {
                 port = 65_536;
-                wrong = Some(-4);
-                Err(-4)
+                wrong = Some(InvalidArgument::PeerPortOutOfRange.into());
+                Err(InvalidArgument::PeerPortOutOfRange.into())
             }
             ConnectTarget::PortZero => {
                 port = 0;
-                wrong = Some(-108);
-                Err(-108)
+                wrong = Some(net(-108));
+                Err(net(-108))
             }
+            ConnectTarget::NoInterface => Err(net(-108)),
         };
+        if options.is_some_and(|options| options.timeout == Some(Duration::ZERO)) {
+            let error = InvalidArgument::ConnectTimeoutZero.into();
+            wrong = Some(error);
+            end = Err(error);
+        }
         let permitted = match permissions {
             0 => true,
             1 => host == "127.0.0.1",
             _ => false,
         };
-        if permissions != 0 && wrong.is_some() {
+        if permissions != 0 && i32::from(at.port()) != port {
             // Whether a pattern covers an invalid port is not specified.
             return Ok(());
         }
         let held = held
+            && !from_v6
             && matches!(
                 to,
                 ConnectTarget::Literal
@@ -234,13 +277,25 @@ impl Harness {
         }
         // The port is used up, whatever the outcome.
         let peer = end.is_ok().then(|| self.network.server(at));
-        let local = peer.as_ref().map(|peer| peer.stream_addr());
+        let chosen = peer.as_ref().map(|peer| peer.stream_addr());
+        let local = chosen.map(|mut chosen| {
+            if let Some(local) = local {
+                chosen.set_ip(local.ip());
+                if local.port() != 0 {
+                    chosen.set_port(local.port());
+                }
+            }
+            chosen
+        });
         let connection = Connection::new(number, at, local);
+        let timeout = options.and_then(|options| options.timeout);
         let target = Target {
             permitted,
             wrong,
             end: end.map(|()| connection.clone()),
             held: held.then_some(number),
+            has_timeout: timeout == Some(CONNECT_TIMEOUT),
+            is_timed_out: false,
         };
         self.conns.push(PeerConnection {
             peer,
@@ -250,7 +305,22 @@ impl Harness {
             shut: false,
             is_new: true,
         });
-        let call = self.call(|_| by!(api, connect(host, port, dns)), done);
+        let call = match options {
+            None => self.call(|_| by!(api, connect(host, port, dns)), done),
+            Some(options) => {
+                let port = u16::try_from(port).expect("it fits the type");
+                let endpoint = match host.parse::<IpAddr>() {
+                    Ok(ip) if !options.text => (ip, port).into(),
+                    _ => Endpoint::from((host, port)),
+                };
+                let options = tcp::ConnectOptions {
+                    dns_query_type: dns,
+                    timeout: options.timeout,
+                    local: options.local,
+                };
+                self.call(|_| by!(api, connect_to(endpoint, options)), done)
+            }
+        };
         let step = Step::Call(call, Call::Connect(Box::new(target)));
         self.clients[place].steps.push(step);
         if held {
@@ -367,6 +437,15 @@ impl Harness {
                 self.expect(call, Answer::Done(Ok(())));
                 self.apps[app].permissions = which;
             }
+            AppOp::Mistake(which) => {
+                let (accepted, error) = mistakes::limits(*which);
+                let limits = AppLimits {
+                    accepted,
+                    sockets: Some(0),
+                };
+                let call = self.call(|_| api.set_limits(limits), done);
+                self.expect(call, Answer::Done(Err(error)));
+            }
             AppOp::Panic(_) => {}
         }
         self.rest().await
@@ -396,6 +475,7 @@ fn real_properties(properties: &Properties) -> tcp::SocketProperties {
         name: name(properties).map(str::to_owned),
         buffer_size: properties.buffer_size,
         allow_half_open: properties.allow_half_open,
+        user_timeout: user_timeout(properties),
         ..Default::default()
     }
 }
@@ -406,5 +486,13 @@ fn model_properties(properties: &Properties) -> super::client::Properties {
         name: name(properties),
         buffer_size: properties.buffer_size,
         allow_half_open: properties.allow_half_open,
+        user_timeout: user_timeout(properties),
     }
+}
+
+fn user_timeout(properties: &Properties) -> Option<Duration> {
+    // Which of two mistakes is answered is not specified.
+    let is_right = name(properties).is_none_or(|name| name.len() <= MAX_NAME);
+    let applies = is_right && cfg!(target_os = "linux");
+    properties.user_timeout.filter(|_| applies)
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use actix::prelude::*;
@@ -15,7 +16,8 @@ use super::app::{Kind, LISTENERS};
 /// An event of one socket at one listener.
 #[derive(Clone, Debug)]
 pub enum ObservedEvent {
-    Accept(u64),
+    /// The client socket, its peer, and the local address that the peer has connected to.
+    Accept(u64, SocketAddr, Option<SocketAddr>),
     /// With the number of errors in a row.
     AcceptError(i32, u32),
     Receive(Bytes),
@@ -137,7 +139,10 @@ impl Handler<AcceptInfo> for LoggingListener {
         let id = info.client_socket_id.get();
         let handle = info.client().clone();
         self.log.borrow_mut().handles.insert(id, handle);
-        self.log_event(server(info.socket_id), ObservedEvent::Accept(id));
+        let ip = |address: chrome_sockets::Address| address.socket_addr();
+        let peer = ip(info.peer()).expect("an IP address");
+        let received = ObservedEvent::Accept(id, peer, info.local().and_then(ip));
+        self.log_event(server(info.socket_id), received);
         self.finish_later(info);
     }
 }

@@ -229,11 +229,7 @@ impl Harness {
         let answer = call(id);
         let log = self.log.clone();
         actix_rt::spawn(async move {
-            // The model knows Chrome's number of an invalid argument, not the reason.
-            let answer = wrap(answer.await.map_err(|error| match error {
-                Error::InvalidArgument(_) => server::net(-4),
-                error => error,
-            }));
+            let answer = wrap(answer.await);
             log.borrow_mut().answer(id, answer);
         });
         id
@@ -244,15 +240,15 @@ impl Harness {
         self.expected.insert(call, answer);
     }
 
-    pub fn creates_server(&mut self, call: CallId, app: usize, socket: Option<Server>) {
-        let refused = Created::Nothing(Answer::ServerId(Err(server::net(-4))));
-        let socket = socket.map_or(refused, Created::Server);
+    pub fn creates_server(&mut self, call: CallId, app: usize, socket: Result<Server, Error>) {
+        let refused = |error| Created::Nothing(Answer::ServerId(Err(error)));
+        let socket = socket.map_or_else(refused, Created::Server);
         self.creations.push(Creation { call, app, socket });
     }
 
-    pub fn creates_client(&mut self, call: CallId, app: usize, socket: Option<Client>) {
-        let refused = Created::Nothing(Answer::ClientId(Err(server::net(-4))));
-        let socket = socket.map_or(refused, Created::Client);
+    pub fn creates_client(&mut self, call: CallId, app: usize, socket: Result<Client, Error>) {
+        let refused = |error| Created::Nothing(Answer::ClientId(Err(error)));
+        let socket = socket.map_or_else(refused, Created::Client);
         self.creations.push(Creation { call, app, socket });
     }
 

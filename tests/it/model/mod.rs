@@ -21,6 +21,7 @@ mod drive_tcp;
 mod event_log;
 mod faults;
 mod harness;
+mod mistakes;
 mod ops;
 mod possible_states;
 mod server;

@@ -1,6 +1,9 @@
 //! Random operations. Each makes sense in every state, so that those of a failure can be left
 //! out one by one.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -9,6 +12,9 @@ use super::app::{KINDS, Kind, LISTENERS, ListenerMap};
 use super::connection::Act;
 use super::faults::{ACCEPT, CONNECT, LISTEN, READ, WRITE};
 use super::server::{Action, Policy};
+
+/// Number of addresses for `listen`.
+const ADDRESSES: u8 = super::drive::ADDRESSES.len() as u8;
 
 /// How a registry is made.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -81,6 +87,8 @@ pub struct Properties {
     pub buffer_size: Option<i32>,
     /// Only of client sockets.
     pub allow_half_open: Option<bool>,
+    /// Only of client sockets.
+    pub user_timeout: Option<Duration>,
 }
 
 #[derive(Clone, Debug)]
@@ -89,18 +97,41 @@ pub enum ServerOp {
     Update(Properties),
     SetPaused(bool),
     Listen {
+        /// An index into the test's addresses.
         port: u8,
         backlog: Option<u8>,
+        by: ListenBy,
         /// An index into the invalid arguments.
         wrong: Option<u8>,
         fault: Option<(i32, i32)>,
     },
-    /// `None` is an invalid policy.
-    SetPolicy(Option<Policy>),
+    SetPolicy(Policy),
+    /// An invalid argument.
+    Mistake(ServerMistake, u8),
     Disconnect,
     Close,
     GetInfo,
     GetSockets,
+}
+
+/// Which function listens.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum ListenBy {
+    Listen,
+    /// `listen_on`.
+    On {
+        ipv6_only: bool,
+        /// With the address as a text.
+        text: bool,
+    },
+}
+
+/// Which setting of a server socket is invalid.
+#[derive(Clone, Copy, Debug)]
+pub enum ServerMistake {
+    Policy,
+    Limits,
+    Timeouts,
 }
 
 #[derive(Clone, Debug)]
@@ -110,9 +141,17 @@ pub enum ClientOp {
     SetPaused(bool),
     SetKeepAlive(bool, Option<i32>),
     SetNoDelay(bool),
-    Connect { to: ConnectTarget, held: bool },
+    Connect {
+        to: ConnectTarget,
+        /// `connect_to`, with these options.
+        options: Option<ConnectOptions>,
+        held: bool,
+    },
     ShutdownWrite,
     Disconnect,
+    Reset,
+    /// Invalid timeouts.
+    Mistake(u8),
     Send(usize),
     Close,
     GetInfo,
@@ -130,6 +169,17 @@ pub enum ConnectTarget {
     WrongPort,
     PortZero,
     V4AsV6,
+    /// An address of a network interface that does not exist. Only of `connect_to`.
+    NoInterface,
+}
+
+/// The options of `connect_to`.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectOptions {
+    pub timeout: Option<Duration>,
+    pub local: Option<SocketAddr>,
+    /// With the address as a text.
+    pub text: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -146,6 +196,8 @@ pub enum AppOp {
     Unload,
     /// An index into the test's permissions.
     SetPermissions(u8),
+    /// Invalid limits.
+    Mistake(u8),
     /// The actor of the client sockets, or that of the next server socket to take a turn,
     /// panics. No one may notice.
     Panic(bool),
@@ -201,6 +253,15 @@ fn who() -> impl Strategy<Value = SocketChoice> {
     })
 }
 
+/// The last two are too long.
+const USER_TIMEOUTS: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::from_secs(30),
+    super::client::MAX_USER_TIMEOUT,
+    Duration::from_millis(1 << 31),
+    Duration::MAX,
+];
+
 fn properties() -> impl Strategy<Value = Properties> {
     let sizes = &[64, 64, 1000, 4096, 0, -5, 100_000, i32::MAX];
     (
@@ -208,13 +269,15 @@ fn properties() -> impl Strategy<Value = Properties> {
         option::weighted(0.3, 0..16_u8),
         option::weighted(0.3, pick(sizes)),
         option::weighted(0.9, prop::bool::weighted(0.9)),
+        option::weighted(0.2, pick(&USER_TIMEOUTS)),
     )
         .prop_map(
-            |(persistent, name, buffer_size, allow_half_open)| Properties {
+            |(persistent, name, buffer_size, allow_half_open, user_timeout)| Properties {
                 persistent,
                 name,
                 buffer_size,
                 allow_half_open,
+                user_timeout,
             },
         )
 }
@@ -235,18 +298,31 @@ fn server_op() -> impl Strategy<Value = ServerOp> {
     let backlog = option::of(pick(&[1_u8, 2, 5, 100]));
     let wrong = option::weighted(0.1, any::<u8>());
     let fault = option::weighted(0.1, pick(&LISTEN));
-    let listen = (0..7_u8, backlog, wrong, fault);
+    let by = prop_oneof![
+        2 => Just(ListenBy::Listen),
+        1 => (prop::bool::weighted(0.6), any::<bool>())
+            .prop_map(|(ipv6_only, text)| ListenBy::On { ipv6_only, text }),
+    ];
+    let listen = (0..ADDRESSES, backlog, by, wrong, fault);
+    let mistake = pick(&[
+        ServerMistake::Policy,
+        ServerMistake::Policy,
+        ServerMistake::Limits,
+        ServerMistake::Timeouts,
+    ]);
     prop_oneof![
         4 => properties().prop_map(ServerOp::Create),
         3 => properties().prop_map(ServerOp::Update),
         8 => prop::bool::weighted(0.4).prop_map(ServerOp::SetPaused),
-        9 => listen.prop_map(|(port, backlog, wrong, fault)| ServerOp::Listen {
+        9 => listen.prop_map(|(port, backlog, by, wrong, fault)| ServerOp::Listen {
             port,
             backlog,
+            by,
             wrong,
             fault,
         }),
-        2 => option::weighted(0.9, policy).prop_map(ServerOp::SetPolicy),
+        2 => policy.prop_map(ServerOp::SetPolicy),
+        1 => (mistake, any::<u8>()).prop_map(|(setting, which)| ServerOp::Mistake(setting, which)),
         2 => Just(ServerOp::Disconnect),
         1 => Just(ServerOp::Close),
         4 => Just(ServerOp::GetInfo),
@@ -264,8 +340,13 @@ fn client_op() -> impl Strategy<Value = ClientOp> {
         1 => Just(ConnectTarget::WrongPort),
         1 => Just(ConnectTarget::PortZero),
         1 => Just(ConnectTarget::V4AsV6),
+        1 => Just(ConnectTarget::NoInterface),
     ];
-    let connect = (to, prop::bool::weighted(0.2));
+    let connect = (
+        to,
+        option::weighted(0.4, connect_options()),
+        prop::bool::weighted(0.2),
+    );
     let delay = option::of(pick(&[-1, 0, 1, 60, i32::MAX]));
     prop_oneof![
         4 => properties().prop_map(ClientOp::Create),
@@ -273,14 +354,45 @@ fn client_op() -> impl Strategy<Value = ClientOp> {
         14 => prop::bool::weighted(0.3).prop_map(ClientOp::SetPaused),
         1 => (any::<bool>(), delay).prop_map(|(enable, delay)| ClientOp::SetKeepAlive(enable, delay)),
         1 => any::<bool>().prop_map(ClientOp::SetNoDelay),
-        8 => connect.prop_map(|(to, held)| ClientOp::Connect { to, held }),
+        9 => connect.prop_map(|(to, options, held)| ClientOp::Connect { to, options, held }),
         2 => Just(ClientOp::ShutdownWrite),
         3 => Just(ClientOp::Disconnect),
+        3 => Just(ClientOp::Reset),
+        1 => any::<u8>().prop_map(ClientOp::Mistake),
         14 => size().prop_map(ClientOp::Send),
         2 => Just(ClientOp::Close),
         4 => Just(ClientOp::GetInfo),
         2 => Just(ClientOp::GetSockets),
     ]
+}
+
+/// Local addresses of connections. The last one is of another family than the peers.
+const LOCAL_IPS: [IpAddr; 4] = [
+    IpAddr::V4(Ipv4Addr::LOCALHOST),
+    IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9)),
+    IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    IpAddr::V6(Ipv6Addr::LOCALHOST),
+];
+
+fn connect_options() -> impl Strategy<Value = ConnectOptions> {
+    let times = &[
+        Duration::ZERO,
+        super::client::CONNECT_TIMEOUT,
+        super::client::CONNECT_TIMEOUT,
+        Duration::MAX,
+    ];
+    let local = (pick(&LOCAL_IPS), pick(&[0_u16, 0, 1, 7001, 65_535]));
+    let local = local.prop_map(SocketAddr::from);
+    let all = (
+        option::weighted(0.7, pick(times)),
+        option::weighted(0.5, local),
+        any::<bool>(),
+    );
+    all.prop_map(|(timeout, local, text)| ConnectOptions {
+        timeout,
+        local,
+        text,
+    })
 }
 
 fn size() -> impl Strategy<Value = usize> {
@@ -316,6 +428,7 @@ fn app_op() -> impl Strategy<Value = AppOp> {
         5 => option::of(0..listeners).prop_map(AppOp::SetEventPage),
         1 => Just(AppOp::Unload),
         2 => (0..6_u8).prop_map(AppOp::SetPermissions),
+        1 => any::<u8>().prop_map(AppOp::Mistake),
         5 => any::<bool>().prop_map(AppOp::Panic),
     ]
 }

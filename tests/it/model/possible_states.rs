@@ -35,8 +35,6 @@ pub struct Seen<'a> {
     pub peers: &'a BTreeMap<usize, PeerSeen>,
     /// The listening addresses.
     pub listening: &'a [SocketAddr],
-    /// The peers of reported client sockets, as far as they were queried.
-    pub accepted: &'a BTreeMap<u64, SocketAddr>,
 }
 
 /// What a peer sees.
@@ -46,6 +44,8 @@ pub struct PeerSeen {
     pub closed: bool,
     /// The app has no stream of the connection.
     pub released: bool,
+    /// The app has reset it, or has closed it with unread input.
+    pub reset: bool,
     /// The peer reset the connection before it belonged to a client socket, and nothing is
     /// unread: the accepting socket releases it.
     pub reset_while_unaccepted: bool,

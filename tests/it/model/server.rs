@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use chrome_sockets::tcp_server::{BlockReason, DEFAULT_BACKLOG, SocketInfo};
-use chrome_sockets::{Error, NetError};
+use chrome_sockets::{Error, InvalidArgument, NetError};
 
 use super::app::{AppState, Ending, Kind};
 use super::event_log::ObservedEvent;
@@ -47,21 +47,32 @@ pub struct Server {
     /// Closes once the error was reported.
     closing: bool,
     /// Accepted for a suspended app.
-    held: Option<(usize, SocketAddr)>,
+    held: Option<Arrived>,
     counts: Counts,
 }
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct Listening {
     pub at: SocketAddr,
+    ipv6_only: bool,
     most: usize,
     waiting: VecDeque<Waiting>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
 enum Waiting {
-    Client(usize, SocketAddr),
+    Client(Arrived),
     Error(i32),
+}
+
+/// A connection to the server socket.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Arrived {
+    /// Its number in this test.
+    pub conn: usize,
+    pub peer: SocketAddr,
+    /// The address that the peer has connected to.
+    pub local: SocketAddr,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -106,15 +117,17 @@ pub enum Call {
     /// `setPaused(true)`, which a later `setPaused(false)` of the batch may have answered.
     PausedUntilResumed,
     Listen {
-        /// `None` if the address, the port or the backlog is invalid.
-        at: Option<SocketAddr>,
+        /// Or the error of an invalid argument.
+        at: Result<SocketAddr, Error>,
+        ipv6_only: bool,
         backlog: Option<u32>,
         permitted: bool,
         /// The error of the network's `listen`.
         fault: Option<i32>,
     },
-    /// `None` is an invalid policy.
-    SetPolicy(Option<Policy>),
+    SetPolicy(Policy),
+    /// An invalid argument, which has this error.
+    Mistake(Error),
     Disconnect,
     Close,
     GetInfo,
@@ -126,8 +139,8 @@ pub enum Call {
 pub enum Event {
     /// The OS has chosen the port.
     Bound(SocketAddr),
-    /// A connection to this address, its number, and where it comes from.
-    Dialled(SocketAddr, usize, SocketAddr),
+    /// A connection to this address.
+    Dialled(SocketAddr, Arrived),
     /// Without a listener, or with a full backlog.
     Refused(SocketAddr),
     AcceptError(SocketAddr, i32),
@@ -143,6 +156,19 @@ const AHEAD: usize = 16;
 
 /// A longer name, in bytes, is refused.
 pub const MAX_NAME: usize = 4096;
+
+/// Whether a connection to `to` reaches a listener: `::` and `0.0.0.0` take every address, and
+/// `::` those of IPv4 too, unless it is `ipv6_only`.
+pub fn covers(at: SocketAddr, ipv6_only: bool, to: SocketAddr) -> bool {
+    let takes_family = at.is_ipv4() == to.is_ipv4() || (at.is_ipv6() && !ipv6_only);
+    let takes_ip = at.ip() == to.ip() || (at.ip().is_unspecified() && takes_family);
+    at.port() == to.port() && takes_ip
+}
+
+/// Whether two server sockets cannot listen on these addresses, each with its `ipv6_only`.
+pub fn overlap(one: (SocketAddr, bool), other: (SocketAddr, bool)) -> bool {
+    covers(one.0, one.1, other.0) || covers(other.0, other.1, one.0)
+}
 
 pub fn net(code: i32) -> Error {
     NetError::from_code(code)
@@ -177,21 +203,37 @@ impl Server {
         }
     }
 
-    /// `create` and `update`; whether they succeed.
-    pub fn set(&mut self, persistent: Option<bool>, name: Option<&'static str>) -> bool {
+    /// `create` and `update`.
+    pub fn set(
+        &mut self,
+        persistent: Option<bool>,
+        name: Option<&'static str>,
+    ) -> Result<(), Error> {
         if name.is_some_and(|name| name.len() > MAX_NAME) {
-            return false;
+            return Err(InvalidArgument::NameTooLong.into());
         }
         self.persistent = persistent.unwrap_or(self.persistent);
         if let Some(name) = name {
             self.name = (!name.is_empty()).then_some(name);
         }
-        true
+        Ok(())
     }
 
     pub fn is_at(&self, at: SocketAddr) -> bool {
+        self.at() == Some(at)
+    }
+
+    /// Whether a connection to this address reaches the socket.
+    pub fn is_reached_at(&self, to: SocketAddr) -> bool {
         let listening = self.listening.as_ref();
-        listening.is_some_and(|listening| listening.at == at)
+        listening.is_some_and(|listening| covers(listening.at, listening.ipv6_only, to))
+    }
+
+    /// Whether the socket prevents another one from listening there.
+    pub fn is_in_the_way(&self, at: SocketAddr, ipv6_only: bool) -> bool {
+        let listening = self.listening.as_ref();
+        listening
+            .is_some_and(|listening| overlap((listening.at, listening.ipv6_only), (at, ipv6_only)))
     }
 
     pub fn at(&self) -> Option<SocketAddr> {
@@ -200,15 +242,16 @@ impl Server {
 
     fn disconnect(&mut self) {
         for waiting in self.listening.take().into_iter().flat_map(|l| l.waiting) {
-            if let Waiting::Client(conn, _) = waiting {
-                self.dropped.push(conn);
+            if let Waiting::Client(client) = waiting {
+                self.dropped.push(client.conn);
             }
         }
     }
 
     fn close(&mut self) {
         self.disconnect();
-        self.dropped.extend(self.held.take().map(|(conn, _)| conn));
+        self.dropped
+            .extend(self.held.take().map(|client| client.conn));
         self.open = false;
     }
 
@@ -216,29 +259,32 @@ impl Server {
         !self.paused && self.failed.is_none()
     }
 
-    /// `listen`; the codes that it may answer, 0 among them.
+    /// `listen` and `listen_on`: what they may answer.
     fn listen(
         &mut self,
-        at: Option<SocketAddr>,
+        at: Result<SocketAddr, Error>,
+        ipv6_only: bool,
         backlog: Option<u32>,
         fault: Option<i32>,
-    ) -> Vec<i32> {
+    ) -> Vec<Result<(), Error>> {
+        let is_connected = Err(net(-23));
         match (at, &self.listening) {
-            (None, None) => vec![-4],
+            (Err(wrong), None) => vec![Err(wrong)],
             // The order of the checks is not specified.
-            (None, Some(_)) => vec![-4, -23],
-            (Some(_), Some(_)) => vec![-23],
-            (Some(at), None) => {
+            (Err(wrong), Some(_)) => vec![Err(wrong), is_connected],
+            (Ok(_), Some(_)) => vec![is_connected],
+            (Ok(at), None) => {
                 if let Some(fault) = fault {
-                    return vec![fault];
+                    return vec![Err(net(fault))];
                 }
                 let most = backlog.unwrap_or(DEFAULT_BACKLOG.unsigned_abs());
                 self.listening = Some(Listening {
                     at,
+                    ipv6_only,
                     most: most as usize,
                     waiting: VecDeque::new(),
                 });
-                vec![0]
+                vec![Ok(())]
             }
         }
     }
@@ -328,15 +374,15 @@ impl Server {
         }
     }
 
-    /// Accepts a waiting connection: the client and its address; `None` for an error.
-    fn accept(&mut self, turn: usize) -> Option<(usize, SocketAddr)> {
+    /// Accepts a waiting connection; `None` for an error.
+    fn accept(&mut self, turn: usize) -> Option<Arrived> {
         let listening = self.listening.as_mut()?;
         match listening.waiting.remove(turn)? {
-            Waiting::Client(conn, from) => {
+            Waiting::Client(client) => {
                 self.attempt = 0;
                 self.backing_off = None;
                 self.counts.accepted += 1;
-                Some((conn, from))
+                Some(client)
             }
             Waiting::Error(errno) => {
                 self.failed(errno);
@@ -385,22 +431,19 @@ impl Server {
         self.unreported.push_back((code, self.attempt));
     }
 
-    fn report_client(mut self, (conn, from): (usize, SocketAddr), seen: &Seen) -> Option<Self> {
+    fn report_client(mut self, client: Arrived, seen: &Seen) -> Option<Self> {
         let listeners = self.app.listeners(Kind::Accept);
-        let Some(ObservedEvent::Accept(id)) = seen.next(&self.progress, listeners) else {
+        let Some(ObservedEvent::Accept(id, ..)) = seen.next(&self.progress, listeners) else {
             return None;
         };
-        if seen.accepted.get(id).is_some_and(|peer| *peer != from) {
-            return None;
-        }
-        self.accepted.push((conn, *id));
+        self.accepted.push((client.conn, *id));
         self.counts.delivered += 1;
-        raise(
-            self,
-            Kind::Accept,
-            seen,
-            |received| matches!(received, ObservedEvent::Accept(same) if same == id),
-        )
+        raise(self, Kind::Accept, seen, |received| match received {
+            ObservedEvent::Accept(same, peer, local) => {
+                same == id && *peer == client.peer && *local == Some(client.local)
+            }
+            _ => false,
+        })
     }
 
     /// Whether an accept error waits.
@@ -450,7 +493,7 @@ impl Listening {
 
     fn all(&self) -> impl Iterator<Item = usize> {
         self.waiting.iter().filter_map(|waiting| match waiting {
-            Waiting::Client(conn, _) => Some(*conn),
+            Waiting::Client(client) => Some(client.conn),
             Waiting::Error(_) => None,
         })
     }

@@ -58,7 +58,8 @@ async fn disconnected(client: &ClientSocket) {
 async fn by_default_the_peers_end_ends_the_connection() {
     let mut test = TestApp::new().await;
     let (client, mut peer) = pair(&mut test).await;
-    assert!(!client.get_info().await.expect("it exists").allow_half_open);
+    let info = client.get_info().await.expect("it exists");
+    assert!(!info.allow_half_open && !info.half_closed);
     client.set_paused(false).await.expect("resume");
     end_peer(&mut test, &client, &mut peer).await;
     assert_ended(&test.app, client.id()).await;
@@ -77,7 +78,7 @@ async fn with_allow_half_open_the_socket_sends_after_the_peers_end_which_is_repo
     assert_eq!(test.ended(client.id()).await, NetError::CONNECTION_CLOSED);
     let info = client.get_info().await.expect("it exists");
     assert!(
-        info.connected && info.paused && info.allow_half_open,
+        info.connected && info.paused && info.allow_half_open && info.half_closed,
         "{info:?}"
     );
     assert!(info.peer_address.is_some());

@@ -3,10 +3,9 @@
 
 use std::net::IpAddr;
 
-use chrome_sockets::NetError;
-use chrome_sockets::Registry;
 use chrome_sockets::tcp::ConnectOptions;
 use chrome_sockets::testing::{Call, ScriptedNetwork};
+use chrome_sockets::{InvalidArgument, NetError, Registry};
 use tokio::time::{Instant, sleep};
 
 use super::*;
@@ -245,6 +244,6 @@ async fn a_timeout_of_zero_is_an_invalid_argument() {
     tokio::time::pause();
     let fixture = Fixture::new(&["192.0.2.1"]).await;
     let answer = fixture.connect_within(Duration::ZERO).await;
-    assert_eq!(answer, Err(NetError::INVALID_ARGUMENT.into()));
+    assert_eq!(answer, Err(InvalidArgument::ConnectTimeoutZero.into()));
     assert_eq!(fixture.network.calls(), []);
 }

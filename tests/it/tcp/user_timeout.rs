@@ -1,8 +1,8 @@
 //! `TCP_USER_TIMEOUT`, as the property `user_timeout`.
 
-use chrome_sockets::NetError;
 use chrome_sockets::tcp::SocketProperties;
 use chrome_sockets::testing::ScriptedNetwork;
+use chrome_sockets::{InvalidArgument, NetError};
 use rustix::net::sockopt::tcp_user_timeout;
 use support::descriptors;
 
@@ -57,7 +57,7 @@ async fn the_user_timeout_is_set_on_accepted_and_on_later_connections() {
     assert_eq!(info.user_timeout, Some(Duration::from_secs(7)));
     let too_long = Duration::from_millis(1 << 31);
     let refused = tcp.update(id, user_timeout(too_long)).await;
-    assert_eq!(refused, Err(NetError::INVALID_ARGUMENT.into()));
+    assert_eq!(refused, Err(InvalidArgument::UserTimeoutTooLong.into()));
     assert_eq!(tcp.get_info(id).await, Ok(info), "nothing changes");
 }
 

@@ -33,6 +33,7 @@ const SECOND: Timeouts = Timeouts {
     claim: None,
     idle: None,
     send: Some(Duration::from_secs(1)),
+    send_rate: None,
 };
 
 #[actix_rt::test]

@@ -23,7 +23,7 @@ fn s_client(folder: &Folder, authority: &Authority, port: u16) -> Command {
     command
 }
 
-fn openssl() -> bool {
+pub fn openssl() -> bool {
     has("openssl", "version", "OpenSSL")
 }
 

@@ -11,14 +11,14 @@ use super::certificates::{Authority, Folder, Issued};
 use super::{TlsFixture, dialled, pattern};
 
 /// `openssl s_server` with a certificate, and its port.
-struct Server {
+pub struct Server {
     _program: Program,
     port: u16,
     folder: Folder,
 }
 
 impl Server {
-    fn start(issued: &Issued, args: &[&str]) -> Self {
+    pub fn start(issued: &Issued, args: &[&str]) -> Self {
         let folder = Folder::new();
         let [certificate, key] = folder.issued(issued);
         let mut command = Command::new("openssl");
@@ -37,7 +37,7 @@ impl Server {
         }
     }
 
-    async fn dial(&self, fixture: &TlsFixture, host: &str) -> ClientSocket {
+    pub async fn dial(&self, fixture: &TlsFixture, host: &str) -> ClientSocket {
         dialled(&fixture.test, host, self.port).await
     }
 }
@@ -49,11 +49,12 @@ fn openssl() -> bool {
 fn versions(min: Option<&str>, max: Option<&str>) -> SecureOptions {
     SecureOptions {
         tls_version: Some(TlsVersionConstraints::from_names(min, max)),
+        ..Default::default()
     }
 }
 
 /// Asserts that the server reverses what it receives.
-async fn assert_reversed(fixture: &mut TlsFixture, client: &ClientSocket) {
+pub async fn assert_reversed(fixture: &mut TlsFixture, client: &ClientSocket) {
     client.set_paused(false).await.expect("resume");
     client.send(&b"stressed\n"[..]).await.expect("send");
     let reversed = fixture.test.received(client.id(), 9).await;

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use chrome_sockets::tcp::RESERVED_SEND;
 use chrome_sockets::testing::{Peer, ScriptedNetwork};
-use chrome_sockets::{Registry, tls};
-use support::{TestApp, within};
-use tokio::io::AsyncWriteExt;
+use chrome_sockets::{Error, Registry, tls};
+use support::{TestApp, until, within};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::certificates::Authority;
 use super::serving::HandshakeErrors;
 use super::{TlsFixture, assert_talks, connect};
 use crate::tcp_server::dial;
@@ -182,4 +184,36 @@ async fn at_the_limit_a_handshake_that_ends_makes_room_at_once() {
     let info = fixture.failures.next().await;
     assert_eq!(info.peer_addr(), third.addr());
     assert_eq!(info.result_code.code(), -107);
+}
+
+#[actix_rt::test]
+async fn a_full_write_quota_keeps_no_encrypted_client_from_its_answer() {
+    let authority = Authority::new();
+    let registry = Registry::new().write_quota(8 << 20);
+    let test = TestApp::on(registry).await;
+    let mut fixture = TlsFixture { test, authority };
+    let server = fixture.authority.issue("localhost").server();
+    let (_, at) = fixture.serve(server).await;
+    let _silent = connect(at, &fixture.authority).await.expect("handshake");
+    let silent = fixture.test.accepted().await;
+    let exceeded = Err(Error::WriteQuotaExceeded);
+    for part in [1 << 20, 1 << 10, 1] {
+        until("the end of the quota", || {
+            silent.try_send(vec![0; part]) == exceeded
+        })
+        .await;
+    }
+    // It is encrypted in the socket's own thread, so the sends do not use the fast path.
+    let mut peer = connect(at, &fixture.authority).await.expect("handshake");
+    let client = fixture.test.accepted().await;
+    client.set_paused(false).await.expect("it is open");
+    assert_talks(&mut fixture.test, &client, &mut peer).await;
+    let answer = vec![7; RESERVED_SEND];
+    client.send(answer.clone()).await.expect("beyond the quota");
+    let mut got = vec![0; RESERVED_SEND];
+    within("the answer", peer.read_exact(&mut got))
+        .await
+        .expect("read");
+    assert!(got == answer);
+    assert_eq!(silent.try_send(&b"x"[..]), exceeded);
 }

@@ -181,3 +181,15 @@ async fn a_certificate_for_an_ip_address_is_verified_by_the_address() {
     answer.await.expect("secure");
     assert_talks(&mut fixture.test, &client, &mut peer).await;
 }
+
+#[actix_rt::test]
+async fn reset_of_an_encrypted_connection_announces_no_end() {
+    let mut fixture = TlsFixture::new().await;
+    let (client, mut peer) = fixture.secured().await;
+    client.set_paused(false).await.expect("resume");
+    client.reset().await.expect("reset");
+    assert_eq!(fixture.test.ended(client.id()).await.code(), -100);
+    let read = within("the reset", peer.read(&mut [0; 1])).await;
+    let kind = read.map_err(|error| error.kind());
+    assert_eq!(kind, Err(std::io::ErrorKind::ConnectionReset));
+}

@@ -80,6 +80,7 @@ async fn a_minimum_version_above_the_maximum_is_refused_and_changes_nothing() {
     ] {
         let none = SecureOptions {
             tls_version: Some(TlsVersionConstraints { min, max }),
+            ..default()
         };
         assert_eq!(code("secure", client.secure(none)).await, -112);
     }

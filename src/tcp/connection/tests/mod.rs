@@ -17,6 +17,7 @@ use crate::tcp::SendInfo;
 use crate::tcp::connection::buffer_pool::BufferPool;
 use crate::tcp::connection::ending::CallsAhead;
 use crate::tcp::connection::read::ListenerCache;
+use crate::tcp::shards::write_quota::Charge;
 
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -344,6 +345,7 @@ impl Fixture {
         } else {
             assert_eq!(Arc::strong_count(&self.script), 1, "its stream is closed");
         }
+        assert_eq!(state.socket.queued_bytes(), queued, "each byte is counted");
         assert_eq!(
             is_fast, is_open,
             "callers and the actor agree on the fast path"
@@ -380,7 +382,13 @@ struct Observation {
 
 fn send(state: &mut SocketState, reply: Reply<SendInfo>) {
     let data = Bytes::from_static(b"x");
-    state.send(PendingSend::new(state.socket.clone(), data, 0, None, reply));
+    state.send(PendingSend::new(
+        state.socket.clone(),
+        data,
+        Charge::default(),
+        None,
+        reply,
+    ));
 }
 
 /// A server socket's notifier that does nothing.

@@ -17,6 +17,7 @@ use crate::supervision::{RegistryLink, SupervisedActor};
 use crate::tcp::command::QueuedCall;
 use crate::tcp::command_queue::CommandQueue;
 use crate::tcp::shards::shard::AppShard;
+use crate::tcp::shards::write_quota::WriteQuota;
 use crate::tcp::{AppContext, Shard, SocketTable};
 use crate::tls;
 
@@ -81,7 +82,12 @@ pub(in crate::tcp) fn socket() -> (
         here,
     );
     let permissions = Arc::new(Permissions::all());
-    let app_context = AppContext::new(app.clone(), QUOTA, permissions, Arc::default());
+    let app_context = AppContext::new(
+        app.clone(),
+        WriteQuota::new(QUOTA, Arc::default()),
+        permissions,
+        Arc::default(),
+    );
     let app_shard = AppShard::new(
         Arc::new(app_context),
         Arc::new(AppActivity::new(app, RegistryLink::default())),
@@ -96,7 +102,13 @@ pub(in crate::tcp) fn socket() -> (
 
 fn pending(socket: &ClientSocket, length: usize, credit: Option<Credit>) -> PendingSend {
     let data = Bytes::from(vec![7; length]);
-    PendingSend::new(socket.clone(), data, 0, credit, Reply::discard())
+    PendingSend::new(
+        socket.clone(),
+        data,
+        Charge::default(),
+        credit,
+        Reply::discard(),
+    )
 }
 
 #[actix_rt::test]
@@ -113,7 +125,7 @@ async fn forwarded_bytes_count_in_the_quota_while_they_wait() {
         .expect("it is queued");
     assert!(app_context.write_quota.is_sending());
     let refused = app_context.write_quota.charge(QUOTA / 2 + 1);
-    assert_eq!(refused, Err(Error::WriteQuotaExceeded));
+    assert!(matches!(refused, Err(Error::WriteQuotaExceeded)));
     sink.takes = true;
     assert!(queue.poll_flush(&mut sink, &mut cx).is_ready());
     assert!(!app_context.write_quota.is_sending());

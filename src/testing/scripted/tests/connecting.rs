@@ -46,6 +46,27 @@ fn connects_have_the_scripted_results_in_order() {
 }
 
 #[test]
+fn a_connection_comes_from_the_local_address_of_its_call() {
+    let net = ScriptedNetwork::new();
+    let connect_from = |local: &str, to| {
+        let mut connecting = net.connect_from(address(local), to);
+        ready(|cx| connecting.poll_unpin(cx)).expect("a connection")
+    };
+    let to = address("192.0.2.1:80");
+    let server = net.server(to);
+    let chosen = server.stream_addr();
+    let stream = connect_from("127.0.0.9:0", to);
+    let local = stream.local_addr().expect("a local address");
+    assert_eq!(local, (address("127.0.0.9:0").ip(), chosen.port()).into());
+    assert_eq!(server.stream_addr(), local);
+
+    let (mut listener, at) = listener(&net);
+    let _stream = connect_from("127.0.0.9:5000", at);
+    assert_eq!(accept(&mut *listener).1, address("127.0.0.9:5000"));
+    assert_eq!(net.calls().last(), Some(&Call::Connect { address: at }));
+}
+
+#[test]
 fn the_result_of_a_blocked_connect_is_decided_at_its_release() {
     let net = ScriptedNetwork::new();
     let to = address("192.0.2.1:80");

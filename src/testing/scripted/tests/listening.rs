@@ -215,3 +215,38 @@ fn a_shared_listener_cannot_use_an_address_that_is_not_shared() {
     let shared = net.listen_shared(at, 1).map(drop);
     assert_eq!(errno(shared), libc::EADDRINUSE);
 }
+
+#[test]
+fn an_ipv6_only_listener_leaves_ipv4_to_another_one() {
+    let net = ScriptedNetwork::new();
+    let (all_v6, all_v4) = (address("[::]:80"), address("0.0.0.0:80"));
+    let mut v6 = net
+        .listen_ipv6_only(all_v6, 8, false)
+        .expect("an IPv6 listener");
+    let client_v4 = net.client(address("127.0.0.1:80"));
+    assert_eq!(errno(client_v4), libc::ECONNREFUSED);
+    for taken in ["[::]:80", "[::1]:80"] {
+        let result = net.listen(address(taken), 1).map(drop);
+        assert_eq!(errno(result), libc::EADDRINUSE, "{taken}");
+    }
+
+    let mut v4 = net.listen(all_v4, 8).expect("an IPv4 listener");
+    assert_eq!(net.listening(), [all_v4, all_v6]);
+    for (listener, to) in [(&mut v4, "127.0.0.1:80"), (&mut v6, "[::1]:80")] {
+        let client = net.client(address(to)).expect("a listener");
+        assert_eq!(accept(&mut **listener).1, client.addr());
+    }
+    drop(v6);
+    let both = net.listen(all_v6, 1).map(drop);
+    assert_eq!(errno(both), libc::EADDRINUSE);
+}
+
+#[test]
+fn listeners_that_share_an_address_all_take_ipv4_or_none_does() {
+    let net = ScriptedNetwork::new();
+    let at = address("[::]:80");
+    let _first = net.listen_ipv6_only(at, 1, true).expect("a listener");
+    let _second = net.listen_ipv6_only(at, 1, true).expect("another one");
+    assert_eq!(errno(net.listen_shared(at, 1).map(drop)), libc::EADDRINUSE);
+    assert!(net.listen_shared(address("0.0.0.0:80"), 1).is_ok());
+}

@@ -8,7 +8,7 @@ use super::super::app::AppState;
 use super::super::event_log::{Answer, CallId};
 use super::super::possible_states::{Progress, Seen, Socket};
 use super::super::server::net;
-use super::{Call, Client, Event, Link, is_data};
+use super::{Call, Client, Ends, Event, Link, is_data};
 
 impl Socket for Client {
     type Call = Call;
@@ -52,8 +52,8 @@ impl Socket for Client {
             }
             _ if !self.open => answered(Err(Error::SocketNotFound)),
             Call::Update(properties) => {
-                let may = state.set(properties);
-                answered(if may { Ok(()) } else { Err(net(-4)) })
+                let set = state.set(properties);
+                answered(set)
             }
             Call::SetPaused(paused) => {
                 state.paused = *paused;
@@ -81,14 +81,14 @@ impl Socket for Client {
             }),
             Call::Connect(target) if !target.permitted => answered(Err(Error::PermissionDenied)),
             Call::Connect(target) => {
-                let codes = self.connect(target);
+                let errors = self.connect(target);
                 let begun = matches!(self.link, Link::None).then(|| {
                     // Even if only the connect itself checks the arguments.
                     let mut begun = self.clone();
                     begun.link = Link::Connecting(id, target.clone());
                     begun
                 });
-                let refused = codes.iter().any(|code| answered(Err(net(*code))));
+                let refused = errors.iter().any(|error| answered(Err(*error)));
                 return refused.then_some(state).into_iter().chain(begun).collect();
             }
             Call::Send(bytes) => {
@@ -105,17 +105,15 @@ impl Socket for Client {
                 };
                 answer.is_none_or(answered)
             }
-            Call::Disconnect => {
-                return if answered(Ok(())) {
-                    state.end(seen)
-                } else {
-                    Vec::new()
+            Call::Mistake(error) => answered(Err(*error)),
+            Call::Disconnect | Call::Reset | Call::Close => {
+                state.open = !matches!(call, Call::Close);
+                let how = match call {
+                    Call::Reset => Ends::Reset,
+                    _ => Ends::Orderly,
                 };
-            }
-            Call::Close => {
-                state.open = false;
                 return if answered(Ok(())) {
-                    state.end(seen)
+                    state.end(how, seen)
                 } else {
                     Vec::new()
                 };
@@ -143,6 +141,9 @@ impl Socket for Client {
             Event::LongTime => {
                 let left = state.leaving.iter_mut().chain(&mut state.closed);
                 left.for_each(|connection| connection.overdue = true);
+                if let Link::Connecting(_, target) = &mut state.link {
+                    target.is_timed_out |= target.has_timeout;
+                }
             }
         }
         Some(state)

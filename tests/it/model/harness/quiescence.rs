@@ -20,7 +20,6 @@ const AT_REST: Duration = Duration::from_millis(1);
 struct Surroundings {
     peers: BTreeMap<usize, PeerSeen>,
     listening: Vec<SocketAddr>,
-    accepted: BTreeMap<u64, SocketAddr>,
 }
 
 /// What a comparison changes, as it was before.
@@ -51,7 +50,6 @@ impl Harness {
             let loaded = self.loaded().await;
             log.take(&mut self.log.borrow_mut());
             let surroundings = Surroundings {
-                accepted: self.accepted(&log).await,
                 peers: self.inspect_peers(),
                 listening: self.network.listening(),
             };
@@ -86,18 +84,6 @@ impl Harness {
             }
         }
         loaded
-    }
-
-    /// The peers of accepted sockets, where a shared port leaves their order open.
-    async fn accepted(&self, log: &Log) -> BTreeMap<u64, SocketAddr> {
-        let mut accepted = BTreeMap::new();
-        if self.shape.shared_port && !self.threads.is_empty() {
-            for (id, handle) in &log.handles {
-                let info = handle.get_info().await.ok();
-                accepted.extend(info.and_then(|info| Some((*id, info.peer_addr()?))));
-            }
-        }
-        accepted
     }
 
     /// Everything that [`compare`](Self::compare) changes.
@@ -145,7 +131,6 @@ impl Harness {
             events: events.get(&id).unwrap_or(&nothing),
             peers: &surroundings.peers,
             listening: &surroundings.listening,
-            accepted: &surroundings.accepted,
         };
         self.load_if_needed(loaded, &seen)?;
 
@@ -279,6 +264,7 @@ impl Harness {
             let seen = PeerSeen {
                 closed: peer.is_closed(),
                 released: peer.is_released(),
+                reset: peer.is_reset(),
                 reset_while_unaccepted: conn
                     .possible
                     .iter()

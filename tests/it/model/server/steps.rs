@@ -1,13 +1,11 @@
 //! The steps of a server socket: from one state to possible next states.
 
-use std::net::SocketAddr;
-
 use chrome_sockets::Error;
 
 use super::super::app::{AppState, Kind};
 use super::super::event_log::{Answer, CallId, ObservedEvent};
 use super::super::possible_states::{Progress, Seen, Socket, raise};
-use super::{Call, Event, Listening, Server, Waiting, net};
+use super::{Call, Event, Listening, Server, Waiting};
 
 impl Socket for Server {
     type Call = Call;
@@ -56,8 +54,8 @@ impl Socket for Server {
             },
             _ if !self.open => answered(Err(Error::SocketNotFound)),
             Call::Update { persistent, name } => {
-                let may = state.set(*persistent, *name);
-                answered(if may { Ok(()) } else { Err(net(-4)) })
+                let set = state.set(*persistent, *name);
+                answered(set)
             }
             Call::SetPaused(paused) => {
                 state.paused = *paused;
@@ -78,15 +76,17 @@ impl Socket for Server {
                 permitted: false, ..
             } => answered(Err(Error::PermissionDenied)),
             Call::Listen {
-                at, backlog, fault, ..
-            } => state.listen(*at, *backlog, *fault).iter().any(|code| {
-                answered(match code {
-                    0 => Ok(()),
-                    code => Err(net(*code)),
-                })
-            }),
-            Call::SetPolicy(None) => answered(Err(net(-4))),
-            Call::SetPolicy(Some(policy)) => {
+                at,
+                ipv6_only,
+                backlog,
+                fault,
+                ..
+            } => {
+                let answers = state.listen(*at, *ipv6_only, *backlog, *fault);
+                answers.into_iter().any(answered)
+            }
+            Call::Mistake(error) => answered(Err(*error)),
+            Call::SetPolicy(policy) => {
                 state.policy = *policy;
                 state.backing_off = None;
                 answered(Ok(()))
@@ -108,17 +108,16 @@ impl Socket for Server {
         let has_room = |listening: &Listening| self.room(listening).0;
         let may_be_full = |listening: &Listening| self.room(listening).1;
         // It may listen elsewhere instead: a call of this batch was refused.
-        let listening = |at: &SocketAddr| self.listening.as_ref().is_some_and(|l| l.at == *at);
         let there = match event {
-            Event::Dialled(at, ..) | Event::AcceptError(at, _) => listening(at),
-            Event::Refused(at) | Event::NoAcceptError(at) => listening(at),
+            Event::Dialled(to, _) | Event::AcceptError(to, _) => self.is_reached_at(*to),
+            Event::Refused(to) | Event::NoAcceptError(to) => self.is_reached_at(*to),
             Event::Bound(_) | Event::LongTime => true,
         };
         let here = state.listening.as_mut().filter(|_| there);
         match (event, here) {
             (Event::Bound(at), Some(listening)) => listening.at = *at,
-            (Event::Dialled(_, conn, from), Some(listening)) if has_room(listening) => {
-                listening.waiting.push_back(Waiting::Client(*conn, *from));
+            (Event::Dialled(_, client), Some(listening)) if has_room(listening) => {
+                listening.waiting.push_back(Waiting::Client(*client));
             }
             (Event::Refused(_), Some(listening)) if may_be_full(listening) => {}
             (Event::Refused(_) | Event::NoAcceptError(_), None) => {}
@@ -201,7 +200,7 @@ impl Socket for Server {
             && !gives_up
             && listens
             && self.dropped.iter().all(closed)
-            && self.held.into_iter().all(|(conn, _)| held(conn))
+            && self.held.into_iter().all(|client| held(client.conn))
             && waiting.all(open)
     }
 

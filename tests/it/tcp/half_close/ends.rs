@@ -1,5 +1,6 @@
 //! Half-close and every end: the rows of the table in `docs/faults.md`.
 
+use std::io::ErrorKind::ConnectionReset;
 use std::time::Duration;
 
 use chrome_sockets::tcp::{SecureOptions, Timeouts};
@@ -7,6 +8,7 @@ use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};
 use chrome_sockets::testing::ScriptedNetwork;
 use futures::FutureExt;
 use support::{LIMIT, subscribe};
+use tokio::io::AsyncReadExt;
 
 use super::*;
 use crate::handover::expect_handover;
@@ -130,6 +132,41 @@ async fn close_and_disconnect_after_shutdown_write_raise_the_end_of_a_receiving_
             "{event:?}"
         );
         assert_eq!(read_to_end(&mut peer).await, b"");
+        test.expect_no_event().await;
+    }
+}
+
+#[actix_rt::test]
+async fn reset_of_a_half_closed_connection_raises_nothing_and_after_shutdown_write_the_end() {
+    let mut test = TestApp::new().await;
+    for resumed in [false, true] {
+        let (client, mut peer) = half_closed(&mut test).await;
+        client.set_paused(!resumed).await.expect("it is open");
+        let sent = client.send(pattern(LARGE));
+        let shut = client.shutdown_write();
+        client.reset().await.expect("reset");
+        assert_eq!(code("send", sent).await, -3);
+        assert_eq!(code("shutdown_write", shut).await, -3);
+        assert_ended(&test.app, client.id()).await;
+        let mut rest = Vec::new();
+        let read = within("the reset", peer.read_to_end(&mut rest)).await;
+        assert_eq!(read.expect_err("a reset").kind(), ConnectionReset);
+        test.expect_no_event().await;
+    }
+    for paused in [false, true] {
+        let (client, mut peer) = connected(&test).await;
+        client.set_paused(paused).await.expect("it is open");
+        let sent = client.send(pattern(LARGE));
+        let shut = client.shutdown_write();
+        client.reset().await.expect("reset");
+        assert_eq!(code("send", sent).await, -3);
+        assert_eq!(code("shutdown_write", shut).await, -3);
+        if !paused {
+            assert_eq!(test.ended(client.id()).await, NetError::CONNECTION_CLOSED);
+        }
+        let mut rest = Vec::new();
+        let read = within("the reset", peer.read_to_end(&mut rest)).await;
+        assert_eq!(read.expect_err("a reset").kind(), ConnectionReset);
         test.expect_no_event().await;
     }
 }

@@ -1,0 +1,94 @@
+//! The credits of received events, which bound what listeners hold.
+
+use actix_rt::Arbiter;
+
+use crate::tcp::shards::receive_windows::EVENT;
+use crate::tcp::socket::ClientSocket;
+
+/// The part of a socket's window that one event takes. Dropping the credit releases it.
+pub(crate) struct Credit {
+    socket: ClientSocket,
+    /// Bytes, and one [`EVENT`] until the event is handled: as in [`SocketWindow`].
+    amount: u64,
+}
+
+impl Credit {
+    pub(in crate::tcp) fn acquire(socket: &ClientSocket, bytes: usize) -> Self {
+        let amount = EVENT + bytes as u64;
+        socket.0.unhandled.acquire(amount);
+        socket.0.app_shard.acquire(bytes);
+        Credit {
+            socket: socket.clone(),
+            amount,
+        }
+    }
+
+    pub(in crate::tcp) fn socket(&self) -> &ClientSocket {
+        &self.socket
+    }
+
+    /// Moves the amount into another credit.
+    pub(in crate::tcp) fn take(&mut self) -> Credit {
+        Credit {
+            socket: self.socket.clone(),
+            amount: std::mem::take(&mut self.amount),
+        }
+    }
+
+    /// The event is handled, but its bytes are still in memory. From now on they count for their
+    /// own socket only: a peer that does not read must not stop the app's other sockets.
+    pub(in crate::tcp) fn mark_handled(&mut self) {
+        if self.amount >= EVENT {
+            self.amount -= EVENT;
+            self.release(EVENT);
+            self.socket.0.app_shard.release(self.amount as usize);
+        }
+    }
+
+    /// Releases the credit when the current handler returns, if this thread has an arbiter.
+    pub(in crate::tcp) fn release_after_handler(self) {
+        if let Some(arbiter) = Arbiter::try_current() {
+            // An arbiter that has ended runs no handler.
+            arbiter.spawn(async move { drop(self) });
+        }
+    }
+
+    fn release(&self, amount: u64) {
+        if self.socket.0.unhandled.release(amount) {
+            self.socket.make_ready();
+        }
+    }
+
+    fn give_back(&self) {
+        self.release(self.amount);
+        if self.amount >= EVENT {
+            self.socket
+                .0
+                .app_shard
+                .release((self.amount % EVENT) as usize);
+        }
+    }
+}
+
+impl Clone for Credit {
+    fn clone(&self) -> Self {
+        let shared = &self.socket.0;
+        shared.unhandled.acquire(self.amount);
+        if self.amount >= EVENT {
+            shared.app_shard.acquire((self.amount % EVENT) as usize);
+        }
+        Credit {
+            socket: self.socket.clone(),
+            amount: self.amount,
+        }
+    }
+}
+
+impl Drop for Credit {
+    #[inline]
+    fn drop(&mut self) {
+        if self.amount > 0 {
+            self.give_back();
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The calls of a [`ClientSocket`] that send.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+
+use bytes::Bytes;
+
+use crate::answer::{Answer, Reply};
+use crate::error::Error;
+use crate::os::Writer;
+use crate::sync::SharedWriterGuard;
+use crate::tcp::SendInfo;
+use crate::tcp::command::QueuedCall;
+use crate::tcp::connection::fast_path::{WriteAttempt, try_write};
+use crate::tcp::connection::write::PendingSend;
+use crate::tcp::events::ReceiveInfo;
+use crate::tcp::shards::write_quota::{Charge, WriteQuota};
+use crate::tcp::socket::{CLOSED, ClientSocket, Credit, LIMITED};
+
+impl ClientSocket {
+    /// `tcp.send`.
+    ///
+    /// Whether a send is refused is decided in the call, and a refused one leaves nothing behind.
+    /// If the answer is dropped, the send is carried out all the same, but a refusal is lost with
+    /// the answer, and the stream goes on without this data: [`try_send`](Self::try_send) reports
+    /// it.
+    pub fn send(&self, data: impl Into<Bytes>) -> Answer<SendInfo> {
+        let data = data.into();
+        let admitted = match self.admit(data.len()) {
+            Ok(admitted) => admitted,
+            Err(error) => return Answer::ready(Err(error)),
+        };
+        let bytes_sent = data.len();
+        let mut answer = Answer::ready(Ok(SendInfo { bytes_sent }));
+        let make_reply = || {
+            let (pending, reply) = Answer::pair();
+            answer = pending;
+            reply
+        };
+        self.write(admitted, data, || None, make_reply);
+        answer
+    }
+
+    /// `tcp.send` without an answer: it reports only what is known at once. If the send fails
+    /// later, `onReceiveError` reports the end of the connection. No form of `send` ignores all
+    /// errors: a send that the quota or the limit refuses, and whose caller goes on with other
+    /// data, is a gap in the stream.
+    ///
+    /// # Errors
+    /// [`Error::WriteQuotaExceeded`], [`Error::SendQueueFull`], [`Error::SocketNotFound`] or
+    /// [`Error::Stopped`]. Nothing of `data` is sent then, now or later.
+    pub fn try_send(&self, data: impl Into<Bytes>) -> Result<(), Error> {
+        let data = data.into();
+        let admitted = self.admit(data.len())?;
+        self.write(admitted, data, || None, Reply::discard);
+        Ok(())
+    }
+
+    /// Sends received data, on this socket or another one, and keeps the event's credit until the
+    /// kernel has taken all of it. So a peer that does not read slows the sender down, and at most
+    /// [`WINDOW`](crate::tcp::WINDOW) bytes lie between the two. The echo of `info` is
+    /// `info.client().clone().forward(info)`.
+    ///
+    /// What the kernel does not take at once counts in the app's write quota.
+    ///
+    /// # Errors
+    /// As [`try_send`](Self::try_send). The event's data is dropped then.
+    pub fn forward(&self, mut info: ReceiveInfo) -> Result<(), Error> {
+        let data = std::mem::take(&mut info.data);
+        // Forwarded data is charged only if it has to wait, so only a full quota refuses it.
+        let admitted = self.admit_by(data.len(), |quota| quota.may_send().then(Charge::default))?;
+        self.write(admitted, data, || Some(info.credit.take()), Reply::discard);
+        Ok(())
+    }
+
+    /// How many bytes of the socket's sends the OS has not accepted yet (beyond Chrome): 0 when
+    /// nothing waits. It is an atomic that sends maintain anyway, so it costs no call, and shows
+    /// every earlier send of this thread.
+    ///
+    /// Bytes that [`forward`](Self::forward) sends count. Bytes that the OS has accepted do not
+    /// count, though the peer may not have them yet; nor does a send that another thread is making
+    /// at this moment. After `close` it shows what is still to be delivered. When the connection
+    /// fails, or is reset, it is 0.
+    pub fn queued_bytes(&self) -> usize {
+        self.0.fast_path.unsent_bytes()
+    }
+
+    /// `tcp.send`, for a caller that has a reply already.
+    pub(crate) fn send_with_reply(&self, data: Bytes, reply: Reply<SendInfo>) {
+        match self.admit(data.len()) {
+            Ok(admitted) => {
+                let bytes_sent = data.len();
+                let mut reply = Some(reply);
+                let take_reply = || reply.take().unwrap_or_else(Reply::discard);
+                self.write(admitted, data, || None, take_reply);
+                // The fast path has sent everything, and taken no reply.
+                if let Some(reply) = reply {
+                    reply.send(Ok(SendInfo { bytes_sent }));
+                }
+            }
+            Err(error) => reply.send(Err(error)),
+        }
+    }
+
+    /// Writes through the fast path, if it is open. The rest, with its credit and its reply, goes
+    /// through the command queue.
+    #[inline]
+    fn write(
+        &self,
+        admitted: Admitted<'_>,
+        mut data: Bytes,
+        credit: impl FnOnce() -> Option<Credit>,
+        reply: impl FnOnce() -> Reply<SendInfo>,
+    ) {
+        self.0.app_shard.activity.mark_active();
+        let bytes = data.len();
+        let Admitted { guard, charge } = admitted;
+        match try_write(&guard, self, &mut data) {
+            WriteAttempt::Complete => {
+                drop(guard);
+                self.0.app_shard.app_context.write_quota.refund(charge);
+            }
+            WriteAttempt::Partial(error) => {
+                let rest = PendingSend::new(self.clone(), data, charge, credit(), reply());
+                let rest = QueuedCall::Send(rest.with_progress(bytes, error));
+                // Under the lock, so that no later send overtakes the rest.
+                let refused = self.0.app_shard.command_queue.queue.push_call(rest);
+                // These drops may call the socket again, which takes the lock.
+                drop(guard);
+                drop(refused);
+            }
+        }
+    }
+
+    /// Admits a send of so many bytes, within the app's quota.
+    #[inline]
+    fn admit(&self, bytes: usize) -> Result<Admitted<'_>, Error> {
+        self.admit_by(bytes, |quota| quota.charge(bytes).ok())
+    }
+
+    /// Admits a send within the socket's limit, if `charge` finds room in the app's quota, or if
+    /// the reserve has room for it.
+    #[inline]
+    fn admit_by(
+        &self,
+        bytes: usize,
+        charge: impl FnOnce(&WriteQuota) -> Option<Charge>,
+    ) -> Result<Admitted<'_>, Error> {
+        let flags = self.0.flags.load(SeqCst);
+        if flags & CLOSED != 0 {
+            return Err(Error::SocketNotFound);
+        }
+        if !self.0.app_shard.command_queue.queue.is_open() {
+            return Err(Error::Stopped);
+        }
+        let guard = self.fast_path().lock();
+        // Under the lock no other send is queued, so the limit and the reserve are exact.
+        if flags & LIMITED != 0 {
+            self.check_send_limit(bytes)?;
+        }
+        let quota = &self.0.app_shard.app_context.write_quota;
+        let charge = match charge(quota) {
+            Some(charge) => charge,
+            None if self.queued_bytes() == 0 => quota.charge_reserve(bytes)?,
+            None => return Err(Error::WriteQuotaExceeded),
+        };
+        Ok(Admitted { guard, charge })
+    }
+
+    #[cold]
+    fn check_send_limit(&self, bytes: usize) -> Result<(), Error> {
+        let limit = self.0.app_shard.send_limits.get(self.0.id);
+        let sum = self.queued_bytes().checked_add(bytes);
+        match limit.is_none_or(|limit| sum.is_some_and(|sum| sum <= limit)) {
+            true => Ok(()),
+            false => Err(Error::SendQueueFull),
+        }
+    }
+}
+
+/// A send that may be written or queued.
+struct Admitted<'a> {
+    /// Held until it is written or queued, so that no other send comes between.
+    guard: SharedWriterGuard<'a, Arc<dyn Writer>>,
+    charge: Charge,
+}

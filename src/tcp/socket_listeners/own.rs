@@ -1,0 +1,187 @@
+//! The own listeners of a socket.
+//!
+//! - Events in flight stay with the listeners that they were sent to. The next event waits until
+//!   they are handled, or has those that return before it: the app's listeners and a socket's own
+//!   are in different threads, and the stream must stay in order.
+//! - A listener of `onReceive` that has died ends the connection, or the socket waits for another
+//!   one: [`WhenDead`].
+//! - A suspension takes them away, as it does the app's listeners. The other process of a handover
+//!   has none.
+
+use std::mem;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::events::{Listeners, Snapshot};
+use crate::net_error::NetError;
+use crate::tcp::connection::Link;
+use crate::tcp::connection::linger::Closing;
+use crate::tcp::connection::read::MIN_EVENT_CHARGE;
+use crate::tcp::connection::state::{SocketState, Transfer};
+use crate::tcp::events::{ReceiveErrorInfo, ReceiveInfo, SendQueueInfo};
+use crate::tcp::socket::Credit;
+use crate::tcp::socket_listeners::{EventSink, SocketListeners, WhenDead};
+
+/// Who gets the events of one socket.
+pub(crate) enum OwnListeners {
+    Actors(OwnActors),
+    #[expect(dead_code, reason = "only tests make one so far")]
+    Sink(Arc<dyn EventSink>),
+}
+
+/// The listeners of `set_listeners`. Events of a kind without one go to the app's listeners.
+pub(crate) struct OwnActors {
+    on_receive: Option<Listeners<ReceiveInfo>>,
+    on_receive_error: Option<Listeners<ReceiveErrorInfo>>,
+    on_send_queue: Option<Listeners<SendQueueInfo>>,
+    when_dead: WhenDead,
+}
+
+/// Who gets the data that is raised now.
+#[derive(Clone)]
+pub(in crate::tcp) enum Receivers {
+    Listeners(Snapshot<ReceiveInfo>),
+    Sink(Arc<dyn EventSink>),
+}
+
+/// Where the data of a socket with own listeners goes.
+pub(in crate::tcp) enum DataRoute {
+    /// To the app's listeners: only other events have own ones.
+    App,
+    Own(Receivers),
+    /// The own listener has died.
+    Dead(WhenDead),
+}
+
+impl From<SocketListeners> for OwnListeners {
+    fn from(from: SocketListeners) -> Self {
+        OwnListeners::Actors(OwnActors {
+            on_receive: from.on_receive.map(Listeners::from),
+            on_receive_error: from.on_receive_error.map(Listeners::from),
+            on_send_queue: from.on_send_queue.map(Listeners::from),
+            when_dead: from.when_dead,
+        })
+    }
+}
+
+impl OwnListeners {
+    pub(in crate::tcp) fn boxed(listeners: Option<SocketListeners>) -> Option<Box<Self>> {
+        listeners.map(|listeners| Box::new(OwnListeners::from(listeners)))
+    }
+
+    /// The own listeners of `onSendQueue`, unless the app's get the event, as with
+    /// `onReceiveError`.
+    pub(in crate::tcp) fn on_send_queue(&self) -> Option<&Listeners<SendQueueInfo>> {
+        match self {
+            OwnListeners::Sink(_) => None,
+            OwnListeners::Actors(actors) => {
+                let listeners = actors.on_send_queue.as_ref()?;
+                let waits = actors.when_dead == WhenDead::Wait;
+                (waits || listeners.contains(None)).then_some(listeners)
+            }
+        }
+    }
+
+    fn data_route(&self) -> DataRoute {
+        match self {
+            OwnListeners::Sink(sink) if sink.is_open() => {
+                DataRoute::Own(Receivers::Sink(sink.clone()))
+            }
+            OwnListeners::Sink(_) => DataRoute::Dead(WhenDead::EndConnection),
+            OwnListeners::Actors(actors) => match &actors.on_receive {
+                None => DataRoute::App,
+                Some(listeners) => match listeners.snapshot().0 {
+                    list if list.is_empty() => DataRoute::Dead(actors.when_dead),
+                    list => DataRoute::Own(Receivers::Listeners(list)),
+                },
+            },
+        }
+    }
+}
+
+impl SocketState {
+    /// Sets the socket's own listeners. `None`: the app's listeners get its events.
+    pub(in crate::tcp) fn set_own_listeners(&mut self, own: Option<Box<OwnListeners>>) {
+        if own.is_none() && self.own.is_none() {
+            return;
+        }
+        let old = mem::replace(&mut self.own, own);
+        self.wait_for_events_in_flight();
+        // Events that returned before were counted.
+        self.deaths = self.socket.app_shard().on_receive.liveness().1;
+        self.socket.make_ready();
+        // May run the drop of an actor's last address.
+        drop(old);
+    }
+
+    /// Where the socket's data goes.
+    pub(in crate::tcp) fn data_route(&self) -> DataRoute {
+        let own = self.own.as_ref();
+        own.map_or(DataRoute::App, |own| own.data_route())
+    }
+
+    /// The sink of the socket's events, if it has one.
+    pub(in crate::tcp) fn sink(&self) -> Option<&Arc<dyn EventSink>> {
+        match self.own.as_deref() {
+            Some(OwnListeners::Sink(sink)) => Some(sink),
+            Some(OwnListeners::Actors(_)) | None => None,
+        }
+    }
+
+    /// The socket's own listeners of `onReceiveError`, unless the app's get the event: because the
+    /// socket has none, or they have died and it does not wait for others.
+    pub(in crate::tcp) fn own_on_receive_error(&self) -> Option<&Listeners<ReceiveErrorInfo>> {
+        match self.own.as_deref()? {
+            OwnListeners::Sink(_) => None,
+            OwnListeners::Actors(actors) => {
+                let listeners = actors.on_receive_error.as_ref()?;
+                let waits = actors.when_dead == WhenDead::Wait;
+                (waits || listeners.contains(None)).then_some(listeners)
+            }
+        }
+    }
+
+    /// If the socket's own listener has died, and the socket does not wait for another one: ends
+    /// the connection. The app's listeners hear of it. Returns what has to be delivered.
+    #[must_use = "what was sent is delivered only if it lingers"]
+    pub(in crate::tcp) fn end_if_unheard(&mut self) -> Option<Closing> {
+        let app_shard = self.socket.app_shard();
+        let may_end = self.transfer == Transfer::None && !app_shard.activity.is_suspended();
+        let DataRoute::Dead(WhenDead::EndConnection) = self.data_route() else {
+            return None;
+        };
+        if !may_end || !matches!(self.link, Link::Connected(_)) {
+            return None;
+        }
+        log::warn!(
+            "app {}: client socket {}: connection ended, its listener has died",
+            self.socket.app(),
+            self.socket.id()
+        );
+        self.set_own_listeners(None);
+        self.fail_connection()
+    }
+
+    /// Ends the connection with [`NetError::FAILED`], which the app's listeners hear of even if the
+    /// socket is paused. Its data is not raised again. Returns what has to be delivered.
+    #[must_use = "what was sent is delivered only if it lingers"]
+    fn fail_connection(&mut self) -> Option<Closing> {
+        self.mark_claimed();
+        self.paused = false;
+        self.next_epoch();
+        self.end_connection(NetError::FAILED)
+    }
+
+    /// Raises `onReceive` for own listeners.
+    pub(in crate::tcp) fn raise_for(&mut self, data: Bytes, receivers: &Receivers) {
+        match receivers {
+            Receivers::Listeners(listeners) => self.raise(data, listeners),
+            Receivers::Sink(sink) => {
+                let charge = data.len().max(MIN_EVENT_CHARGE);
+                self.last_raised += 1;
+                sink.receive(data, Credit::acquire(&self.socket, charge));
+            }
+        }
+    }
+}
