@@ -1,12 +1,12 @@
-//! Chrome's `chrome.sockets.tcpServer` and `chrome.sockets.tcp` as an actor
-//! system on [`actix`]: TCP servers that pause, resume, survive faults and
-//! report them.
+//! Chrome's `chrome.sockets.tcpServer`, `chrome.sockets.tcp` and
+//! `chrome.sockets.udp` as an actor system on [`actix`]: servers that pause,
+//! resume, survive faults and report them.
 //!
 //! # Overview
 //!
 //! A [`Registry`] actor owns the sockets. An [`App`] is a caller's handle to it,
-//! with one function per Chrome function, in the two namespaces
-//! [`App::tcp_server`] and [`App::tcp`]. Events are sent to any actor that
+//! with one function per Chrome function, in the three namespaces
+//! [`App::tcp_server`], [`App::tcp`] and [`App::udp`]. Events are sent to any actor that
 //! handles them and was added as a listener: [`AcceptInfo`](tcp_server::AcceptInfo),
 //! [`AcceptErrorInfo`](tcp_server::AcceptErrorInfo),
 //! [`ReceiveInfo`](tcp::ReceiveInfo) and

@@ -144,7 +144,8 @@ impl App {
     /// connection, accepted or made, may finish until the deadline, as
     /// [`TcpServer::drain`] describes for one server socket. `connect` still
     /// works, because connections may need others to finish; its connections are
-    /// part of the drain. An app without sockets is drained at once.
+    /// part of the drain. Sockets of `chrome.sockets.udp` have no connections, and
+    /// stay as they are. An app without sockets is drained at once.
     /// [`DrainAll`](crate::draining::DrainAll) drains all apps of a registry.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers of `src`, lowest first: a file names nothing of a layer after
 /// its own. `lib.rs` stands above them all.
-const LAYERS: [&str; 26] = [
+const LAYERS: [&str; 27] = [
     "sync",
     "ids",
     "net_error",
@@ -32,6 +32,7 @@ const LAYERS: [&str; 26] = [
     "connections",
     "tcp",
     "tcp_server",
+    "udp",
     "registry",
     "app",
     "handover",

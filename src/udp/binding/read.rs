@@ -69,7 +69,7 @@ impl SocketState {
                     self.raise(data, from, 0, &cached.listeners);
                 }
                 Poll::Ready(Err(error)) => {
-                    return self.receiving_failed(net_error::read(&error));
+                    return self.receiving_failed(net_error::datagram(&error));
                 }
             }
         }

@@ -196,7 +196,7 @@ impl Binding {
             };
             match sent {
                 Ok(()) => pending.succeed(),
-                Err(error) => pending.fail(net_error::write(&error).into()),
+                Err(error) => pending.fail(net_error::datagram(&error).into()),
             }
         }
     }
