@@ -3,8 +3,7 @@
 use crate::error::Error;
 use crate::registry::Registry;
 use crate::tcp_server::ListenCall;
-use actix::Handler;
-use actix::Message;
+use actix::{Actor, Context, Handler, Message};
 use std::time::Duration;
 
 use crate::address::Endpoint;
@@ -13,14 +12,14 @@ use crate::app::caller::Caller;
 use crate::app::event::OnEvent;
 use crate::draining::Drained;
 use crate::ids::ServerSocketId;
-use crate::tcp::Timeouts;
+use crate::tcp::{ClientSocket, ReceiveErrorInfo, ReceiveInfo, Timeouts};
 #[cfg(feature = "tls")]
 use crate::tcp_server::SetTls;
 use crate::tcp_server::{
     AcceptErrorInfo, AcceptInfo, AcceptPolicy, Close, Create, CreateInfo, Disconnect, Drain,
-    GetInfo, GetSockets, HandshakeErrorInfo, Limits, Listen, ListenOn, ListenOptions, RefusedInfo,
-    SetAcceptPolicy, SetLimits, SetPaused, SetReusePort, SetTimeouts, SocketInfo, SocketProperties,
-    Update,
+    GetInfo, GetSockets, HandlerFactory, HandshakeErrorInfo, Limits, Listen, ListenOn,
+    ListenOptions, RefusedInfo, Serve, SetAcceptPolicy, SetLimits, SetPaused, SetReusePort,
+    SetTimeouts, SocketInfo, SocketProperties, Update,
 };
 #[cfg(feature = "tls")]
 use crate::tls;
@@ -33,7 +32,8 @@ use crate::tls;
 /// functions that begin with `do_` have no answer: an error is ignored.
 #[derive(Clone, Debug)]
 pub struct TcpServer {
-    /// `onAccept`: a connection was accepted. Without a listener, none is.
+    /// `onAccept`: a connection was accepted. Without a listener, none is. A server socket
+    /// that [serves](Self::serve) its clients raises none.
     pub on_accept: OnEvent<AcceptInfo>,
     /// `onAcceptError`: accepting failed. The socket is paused, or does what
     /// [`set_accept_policy`](Self::set_accept_policy) has set.
@@ -176,6 +176,134 @@ impl TcpServer {
     pub fn set_timeouts(&self, socket_id: ServerSocketId, timeouts: Timeouts) -> Answer<()> {
         self.caller
             .call(|app| SetTimeouts::new(app, socket_id, timeouts))
+    }
+
+    /// Beyond Chrome: gives each client that is accepted from now on a *handler*, an
+    /// actor of its own, instead of raising `onAccept` for this server socket.
+    ///
+    /// `factory` is called with the event and the handle of each client, in the arbiter
+    /// of the client's connection ([`Registry::arbiters`](crate::Registry::arbiters)),
+    /// and makes the handler, which lives there: with several arbiters no byte changes
+    /// threads. The handler gets the `onReceive` and `onReceiveError` of its client
+    /// only, and no other listener gets them. When [`Actor::started`] has run, the client is
+    /// resumed, unless the factory or `started` has called `set_paused(true)` on it. A
+    /// handler can do everything with its client that an app can.
+    ///
+    /// The handler and the connection end together:
+    /// - **The handler stops**: the client is closed, as by
+    ///   [`close`](crate::Tcp::close). What was sent still arrives. No event is raised.
+    /// - **The handler panics**, or the factory does: that connection ends, and only
+    ///   that one. It is not retried. A warning is logged, and `onReceiveError` of the app's
+    ///   listeners ([`Tcp::on_receive_error`](crate::Tcp::on_receive_error)) reports
+    ///   [`FAILED`](crate::NetError::FAILED); the client's id is gone by then. Data that
+    ///   waits to be sent is lost; the peer sees a reset then. The loss of the handler's
+    ///   thread is reported in the same way.
+    /// - **The connection ends**, by the peer, a timeout or a drain: the handler gets
+    ///   `onReceiveError`, when it has handled all data. When it has handled that too,
+    ///   the client is closed. Nothing of this crate holds the handler then, so it ends
+    ///   unless something else holds its address. With
+    ///   [`allow_half_open`](crate::tcp::SocketProperties::allow_half_open) the peer's
+    ///   end leaves it the connection, which it ends by stopping.
+    ///
+    /// A handler gives its client away by
+    /// [`set_listeners`](crate::tcp::ClientSocket::set_listeners): both go on without
+    /// each other. For handlers that are restarted, use that function with
+    /// [`on_accept`](Self::on_accept), not this one. An actor under
+    /// [`actix::Supervisor`] survives its stop there, since its address stays, but no
+    /// panic; [`WhenDead::Wait`](crate::tcp::WhenDead::Wait) keeps the connection for
+    /// the next actor.
+    ///
+    /// Pauses, limits, drains, timeouts and TLS are as with `onAccept`; the claim
+    /// timeout ends with the resumption. Legal at any time. Clients whose event is not
+    /// handled yet get a handler too. A second call replaces the factory; clients keep the
+    /// handlers that they have. [`stop_serving`](Self::stop_serving) has the socket
+    /// raise `onAccept` again. The setting survives `disconnect`. Like listeners it ends with a suspension
+    /// of the app: an event page calls `serve` again, and `set_listeners` for persistent
+    /// clients that are open. The same holds for the next process after a
+    /// [handover](crate::handover), which finds them by `get_sockets`.
+    ///
+    /// ```
+    /// use actix::prelude::*;
+    /// use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
+    /// use chrome_sockets::{App, Registry};
+    ///
+    /// /// Counts what its client sends, and answers with the sum.
+    /// #[derive(Default)]
+    /// struct Counter {
+    ///     bytes: usize,
+    /// }
+    ///
+    /// impl Actor for Counter {
+    ///     type Context = Context<Self>;
+    /// }
+    ///
+    /// impl Handler<ReceiveInfo> for Counter {
+    ///     type Result = ();
+    ///
+    ///     fn handle(&mut self, info: ReceiveInfo, ctx: &mut Self::Context) {
+    ///         self.bytes += info.data.len();
+    ///         let client = info.client();
+    ///         if client.try_send(format!("{} bytes\n", self.bytes)).is_err() {
+    ///             ctx.stop();
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// impl Handler<ReceiveErrorInfo> for Counter {
+    ///     type Result = ();
+    ///
+    ///     fn handle(&mut self, _: ReceiveErrorInfo, ctx: &mut Self::Context) {
+    ///         ctx.stop();
+    ///     }
+    /// }
+    ///
+    /// # actix_rt::System::new().block_on(async {
+    /// let registry = Registry::new().arbiters(2).start();
+    /// let app = App::new("counter", &registry);
+    /// let server = app.tcp_server.create(Default::default()).await?.socket_id;
+    /// app.tcp_server.serve(server, |_, _| Counter::default()).await?;
+    /// app.tcp_server.listen(server, "127.0.0.1", 0, None).await?;
+    /// # registry.send(chrome_sockets::Shutdown).await.expect("it runs")?;
+    /// # Ok::<_, chrome_sockets::Error>(())
+    /// # }).expect("every call succeeds");
+    /// ```
+    ///
+    /// [`Actor::started`]: actix::Actor::started
+    pub fn serve<A>(
+        &self,
+        socket_id: ServerSocketId,
+        factory: impl Fn(AcceptInfo, ClientSocket) -> A + Send + Sync + 'static,
+    ) -> Answer<()>
+    where
+        A: Actor<Context = Context<A>> + Handler<ReceiveInfo> + Handler<ReceiveErrorInfo>,
+    {
+        let factory = Some(HandlerFactory::new(factory));
+        self.caller.call(|app| Serve::new(app, socket_id, factory))
+    }
+
+    /// [`serve`](Self::serve) without an answer.
+    pub fn do_serve<A>(
+        &self,
+        socket_id: ServerSocketId,
+        factory: impl Fn(AcceptInfo, ClientSocket) -> A + Send + Sync + 'static,
+    ) where
+        A: Actor<Context = Context<A>> + Handler<ReceiveInfo> + Handler<ReceiveErrorInfo>,
+    {
+        let factory = Some(HandlerFactory::new(factory));
+        self.caller
+            .do_call(|app| Serve::new(app, socket_id, factory));
+    }
+
+    /// Beyond Chrome: ends the effect of [`serve`](Self::serve) for clients that are
+    /// accepted from now on, for which `onAccept` is raised again. Handlers that exist
+    /// keep their clients. A socket that does not serve is unchanged.
+    pub fn stop_serving(&self, socket_id: ServerSocketId) -> Answer<()> {
+        self.caller.call(|app| Serve::new(app, socket_id, None))
+    }
+
+    /// [`stop_serving`](Self::stop_serving) without an answer.
+    pub fn do_stop_serving(&self, socket_id: ServerSocketId) {
+        self.caller.do_call(|app| Serve::new(app, socket_id, None));
     }
 
     /// `tcpServer.listen`: binds to an address of this machine and listens.

@@ -113,6 +113,7 @@ server_calls! {
     SetAcceptPolicy -> ();
     SetLimits -> ();
     SetReusePort -> ();
+    Serve -> ();
     SetTimeouts -> ();
     #[cfg(feature = "tls")]
     SetTls -> ();

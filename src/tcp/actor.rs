@@ -223,6 +223,9 @@ impl SocketTable {
                     Ok(())
                 });
             }
+            Command::Spawn(work) => drop(actix_rt::spawn(async move { work() })),
+            Command::HandlerStarted => self.handler_started(&socket),
+            Command::HandlerEnded(end) => self.handler_ended(&socket, end),
             Command::Undelivered(undelivered) => {
                 self.with(&socket, |state| state.requeue(*undelivered));
             }
@@ -388,11 +391,14 @@ impl SocketTable {
         Ok(())
     }
 
-    fn set_paused(&mut self, socket: &ClientSocket, paused: bool, reply: Reply<()>) {
+    pub(super) fn set_paused(&mut self, socket: &ClientSocket, paused: bool, reply: Reply<()>) {
         let Some(state) = self.get(socket) else {
             return reply.send(Err(Error::SocketNotFound));
         };
         state.acknowledge();
+        if paused && let Some(handler) = state.handler() {
+            handler.keep_paused();
+        }
         let is_resumed = state.paused && !paused;
         state.paused = paused;
         if is_resumed {

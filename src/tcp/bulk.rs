@@ -71,6 +71,13 @@ impl Handler<CloseSockets> for SocketTable {
     fn handle(&mut self, CloseSockets { app_shard, all }: CloseSockets, _: &mut Self::Context) {
         // Earlier calls may create sockets, or make them persistent.
         self.flush_calls();
+        // A suspended app has no listeners, and so its sockets raise nothing when they are closed.
+        // When it is loaded again, it adds the listeners that it wants.
+        for state in self.states_mut() {
+            if Arc::ptr_eq(state.socket.app_shard(), &app_shard) {
+                state.set_own_listeners(None);
+            }
+        }
         let closing: Vec<_> = self
             .states()
             .filter(|state| Arc::ptr_eq(state.socket.app_shard(), &app_shard))
@@ -84,13 +91,6 @@ impl Handler<CloseSockets> for SocketTable {
             // The app's own `close` may be in the queue; it answers that there is no such socket
             // then.
             let _ = self.close(&socket);
-        }
-        // A suspended app has no listeners. When it is loaded again, it adds the listeners that it
-        // wants.
-        for state in self.states_mut() {
-            if Arc::ptr_eq(state.socket.app_shard(), &app_shard) {
-                state.set_own_listeners(None);
-            }
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::tcp::connection::secure::Secure;
 use crate::tcp::connection::write::PendingSend;
 use crate::tcp::handover::Inherited;
 use crate::tcp::socket::ClientSocket;
-use crate::tcp::socket_listeners::OwnListeners;
+use crate::tcp::socket_listeners::{HandlerEnd, OwnListeners};
 use crate::tcp::{CreateInfo, SocketInfo, SocketProperties, Timeouts};
 
 /// The server socket that accepted a client. It learns here that `onAccept` has reached the app.
@@ -56,6 +56,11 @@ pub(crate) enum Command {
     Reset(Reply<()>),
     Close(Reply<()>),
     GetInfo(Reply<SocketInfo>),
+    /// Runs in the socket's arbiter, outside the actor's turn.
+    Spawn(Box<dyn FnOnce() + Send>),
+    /// The socket's handler has started, or has ended.
+    HandlerStarted,
+    HandlerEnded(HandlerEnd),
     /// An event that no listener has handled.
     Undelivered(Box<Undelivered>),
     /// The registry has forwarded all calls by id that it received before this. The number is that

@@ -27,6 +27,7 @@ use crate::tcp_server::accept::escalation::EscalationTarget;
 use crate::tcp_server::events::{AcceptErrorInfo, AcceptInfo, AcceptsInFlight, PendingAccept};
 use crate::tcp_server::limits::admission::Admission;
 use crate::tcp_server::limits::limiter::Limiter;
+use crate::tcp_server::serve::Serving;
 use crate::tcp_server::tls::handshake_errors::HandshakeErrorInfo;
 use crate::tcp_server::tls::handshakes::Handshakes;
 use crate::tcp_server::{
@@ -100,6 +101,8 @@ pub(crate) struct ServerSocket {
     pub(super) transfer: Option<Transfer>,
     pub(super) listener: Option<BoundListener>,
     pub(super) app_listeners: Arc<AppListeners>,
+    /// Makes handlers of its clients, instead of `onAccept`.
+    pub(super) serving: Option<Box<Serving>>,
     pub(super) network: Arc<dyn Network>,
     pub(super) app_shards: Arc<AppShards>,
     pub(super) table: Arc<IdTable>,
@@ -209,6 +212,7 @@ impl ServerSocket {
             app_listeners: deps.app_listeners,
             app_shards: deps.app_shards,
             table: deps.table,
+            serving: None,
             handshakes: None,
             undelivered: VecDeque::new(),
             hold_back: HoldBack::default(),
@@ -261,6 +265,7 @@ impl ServerSocket {
         let answer = are_handled.then_some(()).ok_or(Error::EventsInFlight);
         self.pending_pauses.answer_all(answer);
         self.handshakes = None;
+        self.serving = None;
         for pending_accept in self.undelivered.drain(..) {
             pending_accept.discard();
         }
@@ -284,7 +289,7 @@ impl ServerSocket {
             self.reply_when_handled(reply, ctx);
         } else {
             // The app has decided what to do after an accept error.
-            self.errors.set_after(AfterError::None);
+            self.errors.after = AfterError::None;
             self.pending_pauses.answer_all(Ok(()));
             reply.send(Ok(()));
         }
@@ -397,6 +402,8 @@ impl Handler<CloseUnlessPersistent> for ServerSocket {
     /// it and stops it.
     fn handle(&mut self, _: CloseUnlessPersistent, _: &mut Self::Context) -> Self::Result {
         if self.persistent || self.is_closed {
+            // The app's listeners are gone too.
+            self.serving = None;
             return MessageResult(None);
         }
         self.close();

@@ -54,6 +54,16 @@ impl AcceptInfo {
         &self.copy.pending_accept.client
     }
 
+    /// Counts the event as handled: the client is the app's.
+    pub(super) fn acknowledge(&self) {
+        self.copy.pending_accept.clone().acknowledged();
+    }
+
+    /// Drops the event unhandled, though its listener lives: it is raised again.
+    pub(super) fn return_unread(mut self) {
+        self.copy.is_unread = true;
+    }
+
     /// Beyond Chrome: the address of the peer. For an IPv4 client of a `::` socket it
     /// is IPv4-mapped, as in `getInfo`.
     pub fn peer(&self) -> Address {
@@ -377,6 +387,8 @@ impl AcceptNotifier for PendingAccept {
 struct AcceptCopy {
     pending_accept: Arc<PendingAccept>,
     probe: Arc<DeliveryProbe<AcceptInfo>>,
+    /// Whether it is returned, though its listener lives.
+    is_unread: bool,
 }
 
 impl AcceptCopy {
@@ -385,6 +397,7 @@ impl AcceptCopy {
         AcceptCopy {
             pending_accept: pending_accept.clone(),
             probe: probe.clone(),
+            is_unread: false,
         }
     }
 }
@@ -397,7 +410,11 @@ impl Clone for AcceptCopy {
 
 impl Drop for AcceptCopy {
     fn drop(&mut self) {
-        match self.probe.fate() {
+        let fate = match self.is_unread {
+            true => Fate::Unread,
+            false => self.probe.fate(),
+        };
+        match fate {
             Fate::Handled => self.pending_accept.mark_delivered(),
             Fate::Panicked => {
                 self.pending_accept.panics.fetch_add(1, SeqCst);

@@ -79,7 +79,7 @@ impl ServerSocket {
         socket.set_accept_policy(settings.policy)?;
         socket.admission.set(settings.limits)?;
         if let Some(error) = record.accept_error.and_then(NetError::from_code) {
-            socket.errors.set_after(AfterError::Paused(error));
+            socket.errors.after = AfterError::Paused(error);
         }
         if let Some(error) = record.unreported_error.and_then(NetError::from_code) {
             socket.errors.push_paused(error, record.unreported_errno);

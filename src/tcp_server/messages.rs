@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::ids::{AppId, ServerSocketId};
 use crate::tcp::Timeouts;
 use crate::tcp_server::{
-    AcceptPolicy, CreateInfo, Limits, ListenOptions, SocketInfo, SocketProperties,
+    AcceptPolicy, CreateInfo, HandlerFactory, Limits, ListenOptions, SocketInfo, SocketProperties,
 };
 
 messages! {
@@ -52,6 +52,14 @@ messages! {
         socket_id: ServerSocketId,
         /// The limits for connections from now on.
         limits: Limits,
+    } -> ();
+
+    /// `serve` (beyond Chrome).
+    Serve {
+        /// The socket.
+        socket_id: ServerSocketId,
+        /// Makes the handlers of its clients. `None`: it raises `onAccept` for them.
+        factory: Option<HandlerFactory>,
     } -> ();
 
     /// `setTimeouts` (beyond Chrome).

@@ -10,6 +10,7 @@ mod limits;
 mod listen;
 mod messages;
 mod recovery;
+mod serve;
 mod settings_record;
 mod tls;
 mod types;
@@ -37,9 +38,10 @@ pub(crate) use crate::tcp_server::messages::ListenCall;
 #[cfg(feature = "tls")]
 pub use crate::tcp_server::messages::SetTls;
 pub use crate::tcp_server::messages::{
-    Close, Create, Disconnect, Drain, GetInfo, GetSockets, Listen, ListenOn, SetAcceptPolicy,
-    SetLimits, SetPaused, SetReusePort, SetTimeouts, Update,
+    Close, Create, Disconnect, Drain, GetInfo, GetSockets, Listen, ListenOn, Serve,
+    SetAcceptPolicy, SetLimits, SetPaused, SetReusePort, SetTimeouts, Update,
 };
+pub use crate::tcp_server::serve::HandlerFactory;
 pub(crate) use crate::tcp_server::settings_record::{Settings, unless_default};
 pub use crate::tcp_server::tls::handshake_errors::{
     HandshakeErrorInfo, UNHANDLED_HANDSHAKE_ERRORS,

@@ -13,6 +13,7 @@ impl Recoverable for ServerSocket {
     fn thread_changed(&mut self) {
         self.errors.reset_timers();
         self.hold_back.reset();
+        self.restart_serving();
         self.admission.reset_timers();
         if let Some(handshakes) = &mut self.handshakes {
             handshakes.reregister();
@@ -23,7 +24,7 @@ impl Recoverable for ServerSocket {
             log::error!("server socket {}: lost its listener: {error}", self.id);
             let result_code = net_error::listen(&error);
             self.listener = None;
-            self.errors.set_after(AfterError::Paused(result_code));
+            self.errors.after = AfterError::Paused(result_code);
             self.counts.failed += 1;
             self.errors.push_paused(result_code, error.raw_os_error());
         }

@@ -8,6 +8,7 @@
 //! --test-threads 1 --nocapture` makes more connections. `ACCOUNT_SEED` sets the first seed.
 
 mod behaviour;
+mod handlers;
 mod recording_server;
 
 use std::collections::VecDeque;
@@ -139,7 +140,7 @@ impl Setup {
 }
 
 /// What the peer of a connection received.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct PeerResult {
     bytes: u32,
     /// The connection was reset, and not by the peer.

@@ -27,6 +27,7 @@ mod permissions;
 mod poison_events;
 mod policy;
 mod redelivery;
+mod serving;
 mod starting;
 mod system_stop;
 mod tcp;

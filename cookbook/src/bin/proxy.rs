@@ -104,7 +104,7 @@ impl Proxy {
     fn reset(&mut self, socket: &ClientSocket) {
         if let Some(other) = self.part(socket) {
             for socket in [&other, socket] {
-                drop(socket.reset());
+                socket.do_reset();
                 socket.do_close();
             }
         }
@@ -141,7 +141,7 @@ impl Handler<ReceiveErrorInfo> for Proxy {
                 this.close(&socket);
             } else if state.is_ok_and(|state| state.connected) {
                 // The peer has ended its own side only, and may still receive.
-                drop(other.shutdown_write());
+                other.do_shutdown_write();
                 if let Some(side) = this.pairs.get_mut(&other.id()) {
                     side.other_ended = true;
                 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use support::process::{Example, Program};
 
-use crate::{ANY_PORT, assert_echoes, recipe};
+use crate::{ANY_PORT, assert_echoes, recipe, until_refused};
 
 struct Recipe {
     server: Example,
@@ -64,6 +64,7 @@ fn sigterm_lets_clients_finish() {
     input.write_all(b"before\n").expect("nc reads");
     client.stdout.line("before");
     recipe.server.terminate();
+    until_refused(recipe.server.address);
     input.write_all(b"after\n").expect("nc reads");
     client.stdout.line("after");
     drop(input);

@@ -1,5 +1,4 @@
 //! Runs each recipe of docs/cookbook.md as a program, with peers that are not of this project.
-#![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod beside_actix_web;
 mod plain_tokio;
@@ -8,7 +7,9 @@ mod starttls;
 
 use std::net::SocketAddr;
 use std::process::Command;
+use std::time::Instant;
 
+use support::LIMIT;
 use support::process::{Example, Program};
 
 /// Starts a recipe on a port of the OS's choice.
@@ -47,4 +48,18 @@ fn nc(address: SocketAddr, input: &'static str) -> String {
 
 fn assert_echoes(recipe: &Example) {
     assert_eq!(nc(recipe.address, "through nc\n"), "through nc\n");
+}
+
+/// Waits until the port of a recipe that was told to end is free, so that its drain has begun.
+fn until_refused(address: SocketAddr) {
+    let port = address.port().to_string();
+    let until = Instant::now() + LIMIT;
+    loop {
+        let mut nc = Command::new("nc");
+        let tried = Program::start(nc.args(["-z", "127.0.0.1", &port])).ended();
+        if !tried.status.success() {
+            return;
+        }
+        assert!(Instant::now() < until, "it still listens");
+    }
 }

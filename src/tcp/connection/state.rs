@@ -363,6 +363,9 @@ impl SocketState {
             connection.close_fast_path();
         }
         self.end_receiving(end);
+        if let Some(handler) = self.handler() {
+            handler.complete_guard();
+        }
         match std::mem::replace(&mut self.link, Link::None) {
             Link::Connected(connection) => Some(connection),
             other => {

@@ -216,12 +216,13 @@ mod tests {
         socket.do_set_keep_alive(true, None);
         socket.do_set_no_delay(true);
         socket.do_set_timeouts(Timeouts::default());
+        socket.do_set_listeners(None);
         socket.do_shutdown_write();
         socket.do_reset();
         socket.do_disconnect();
         socket.do_close();
         let calls = command_queue.queue.take_calls();
-        assert_eq!(calls.len(), 9);
+        assert_eq!(calls.len(), 10);
         for call in calls {
             let QueuedCall::Command(_, command) = call else {
                 unreachable!("none of them is a send");
@@ -232,6 +233,7 @@ mod tests {
                 | Command::SetKeepAlive(_, _, reply)
                 | Command::SetNoDelay(_, reply)
                 | Command::SetTimeouts(_, reply)
+                | Command::SetListeners(_, reply)
                 | Command::ShutdownWrite(reply)
                 | Command::Reset(reply)
                 | Command::Disconnect(reply)

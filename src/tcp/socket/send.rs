@@ -146,13 +146,7 @@ impl ClientSocket {
         bytes: usize,
         charge: impl FnOnce(&WriteQuota) -> Option<Charge>,
     ) -> Result<Admitted<'_>, Error> {
-        let flags = self.0.flags.load(SeqCst);
-        if flags & CLOSED != 0 {
-            return Err(Error::SocketNotFound);
-        }
-        if !self.0.app_shard.command_queue.queue.is_open() {
-            return Err(Error::Stopped);
-        }
+        let flags = self.open_flags()?;
         let guard = self.fast_path().lock();
         // Under the lock no other send is queued, so the limit and the reserve are exact.
         if flags & LIMITED != 0 {
@@ -165,6 +159,23 @@ impl ClientSocket {
             None => return Err(Error::WriteQuotaExceeded),
         };
         Ok(Admitted { guard, charge })
+    }
+
+    /// Whether the socket can still take calls.
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        self.open_flags().map(drop)
+    }
+
+    #[inline]
+    fn open_flags(&self) -> Result<u8, Error> {
+        let flags = self.0.flags.load(SeqCst);
+        if flags & CLOSED != 0 {
+            return Err(Error::SocketNotFound);
+        }
+        if !self.0.app_shard.command_queue.queue.is_open() {
+            return Err(Error::Stopped);
+        }
+        Ok(flags)
     }
 
     #[cold]

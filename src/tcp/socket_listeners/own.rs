@@ -21,7 +21,7 @@ use crate::tcp::connection::read::MIN_EVENT_CHARGE;
 use crate::tcp::connection::state::{SocketState, Transfer};
 use crate::tcp::events::{ReceiveErrorInfo, ReceiveInfo, SendQueueInfo};
 use crate::tcp::socket::Credit;
-use crate::tcp::socket_listeners::{EventSink, SocketListeners, WhenDead};
+use crate::tcp::socket_listeners::{EventSink, HandlerLink, SocketListeners, WhenDead};
 
 /// Who gets the events of one socket.
 pub(crate) enum OwnListeners {
@@ -36,6 +36,8 @@ pub(crate) struct OwnActors {
     on_receive_error: Option<Listeners<ReceiveErrorInfo>>,
     on_send_queue: Option<Listeners<SendQueueInfo>>,
     when_dead: WhenDead,
+    /// Only if they are the handler of an accepted client.
+    handler: Option<HandlerLink>,
 }
 
 /// Who gets the data that is raised now.
@@ -61,6 +63,7 @@ impl From<SocketListeners> for OwnListeners {
             on_receive_error: from.on_receive_error.map(Listeners::from),
             on_send_queue: from.on_send_queue.map(Listeners::from),
             when_dead: from.when_dead,
+            handler: None,
         })
     }
 }
@@ -81,6 +84,15 @@ impl OwnListeners {
                 (waits || listeners.contains(None)).then_some(listeners)
             }
         }
+    }
+
+    /// The listeners of a handler.
+    pub(in crate::tcp) fn of_handler(listeners: SocketListeners, link: HandlerLink) -> Self {
+        let mut own = OwnListeners::from(listeners);
+        if let OwnListeners::Actors(actors) = &mut own {
+            actors.handler = Some(link);
+        }
+        own
     }
 
     fn data_route(&self) -> DataRoute {
@@ -121,6 +133,14 @@ impl SocketState {
         own.map_or(DataRoute::App, |own| own.data_route())
     }
 
+    /// The socket's handler, if it has one.
+    pub(in crate::tcp) fn handler(&mut self) -> Option<&mut HandlerLink> {
+        match self.own.as_deref_mut()? {
+            OwnListeners::Actors(actors) => actors.handler.as_mut(),
+            OwnListeners::Sink(_) => None,
+        }
+    }
+
     /// The sink of the socket's events, if it has one.
     pub(in crate::tcp) fn sink(&self) -> Option<&Arc<dyn EventSink>> {
         match self.own.as_deref() {
@@ -148,6 +168,10 @@ impl SocketState {
     pub(in crate::tcp) fn end_if_unheard(&mut self) -> Option<Closing> {
         let app_shard = self.socket.app_shard();
         let may_end = self.transfer == Transfer::None && !app_shard.activity.is_suspended();
+        // The guard of a handler reports its end.
+        if self.handler().is_some() {
+            return None;
+        }
         let DataRoute::Dead(WhenDead::EndConnection) = self.data_route() else {
             return None;
         };

@@ -73,7 +73,7 @@ impl ServerSocket {
         if self.is_paused() || !self.accepts_in_flight.has_room() {
             return false;
         }
-        let (has_listener, deaths) = self.app_listeners.on_accept.liveness();
+        let (has_listener, deaths) = self.on_accept().liveness();
         if self.listener_deaths != deaths {
             // The dead listener's mailbox is emptied in its own thread. Clients
             // keep their order only if all of its events have returned before
@@ -120,7 +120,7 @@ impl ServerSocket {
     fn pop_undelivered(&mut self, cx: &mut TaskContext<'_>) -> Option<Arc<PendingAccept>> {
         let next = self.undelivered.front()?;
         if next.is_suspect() && next.is_open() {
-            let (_, deaths) = self.app_listeners.on_accept.liveness();
+            let (_, deaths) = self.on_accept().liveness();
             if !self.hold_back.is_elapsed(deaths, cx) {
                 return None;
             }
@@ -183,7 +183,7 @@ impl ServerSocket {
         {
             // The app may have closed it by its id meanwhile.
             if pending_accept.is_open() {
-                pending_accept.dispatch(self.id, &self.app_listeners.on_accept);
+                pending_accept.dispatch(self.id, self.on_accept());
             }
             return Poll::Ready(());
         }
@@ -192,7 +192,7 @@ impl ServerSocket {
             if let Some(finished) = handshakes.pop_finished(cx) {
                 // The socket may listen elsewhere by now, so the OS is asked.
                 let pending_accept = self.create_client(finished, None);
-                pending_accept.dispatch(self.id, &self.app_listeners.on_accept);
+                pending_accept.dispatch(self.id, self.on_accept());
                 return Poll::Ready(());
             }
             // Without room for a handshake, connections wait in the backlog.
@@ -206,7 +206,7 @@ impl ServerSocket {
             return Poll::Pending;
         }
         if let Some(pending_accept) = ready!(self.poll_accept(cx)) {
-            pending_accept.dispatch(self.id, &self.app_listeners.on_accept);
+            pending_accept.dispatch(self.id, self.on_accept());
         }
         Poll::Ready(())
     }
@@ -214,7 +214,7 @@ impl ServerSocket {
     /// Whether the app's listeners have died, and its event page can add others.
     fn needs_reload(&self) -> bool {
         let activity = &self.app_shards.activity;
-        !self.awaits_returned && activity.needs_reload(&self.app_listeners.on_accept)
+        !self.awaits_returned && activity.needs_reload(self.on_accept())
     }
 
     /// For an app that is suspended, or whose listeners have died: asks for it to

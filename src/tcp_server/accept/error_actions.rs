@@ -106,8 +106,7 @@ impl ServerSocket {
         }
         self.carry_out(failure, cx);
         if let Some(decision) = decision {
-            self.errors
-                .set_after(AfterError::AwaitingDecision(decision));
+            self.errors.after = AfterError::AwaitingDecision(decision);
             // The next turn polls the decision.
             cx.waker().wake_by_ref();
         }
@@ -129,11 +128,12 @@ impl ServerSocket {
                 failure.next_try = Some(Duration::ZERO);
                 AfterError::None
             }
-            AcceptAction::Close => AfterError::Closing {
-                paused_by: Some(error),
-            },
+            AcceptAction::Close => {
+                self.errors.is_closing = true;
+                AfterError::Paused(error)
+            }
         };
-        self.errors.set_after(after);
+        self.errors.after = after;
         self.errors.event_queue.push(failure);
         // A suspended app is loaded first, by the end of this turn.
         if !self.app_shards.activity.is_suspended() {
@@ -162,8 +162,7 @@ impl ServerSocket {
             _token,
         };
         self.errors.event_queue.raise(listeners, cx, event);
-        let is_closing = matches!(self.errors.after, AfterError::Closing { .. });
-        if is_closing && !self.is_closed && self.errors.event_queue.is_empty() {
+        if self.errors.is_closing && !self.is_closed && self.errors.event_queue.is_empty() {
             self.close_and_report();
         }
     }

@@ -19,6 +19,8 @@ pub(in crate::tcp_server) struct AcceptErrors {
     /// How many errors there were since the last accepted connection.
     pub(in crate::tcp_server) attempt: u32,
     pub(in crate::tcp_server) after: AfterError,
+    /// It closes once the error is reported. Nothing that happens meanwhile keeps it from closing.
+    pub(in crate::tcp_server) is_closing: bool,
     /// `onAcceptError` events.
     pub(in crate::tcp_server) event_queue: EventQueue<Failure>,
 }
@@ -37,20 +39,6 @@ pub(in crate::tcp_server) enum AfterError {
     Paused(NetError),
     /// Paused until the actor above the app answers, or `setPaused(false)`.
     AwaitingDecision(PendingDecision),
-    /// It closes once the error is reported. Paused until then, unless the app
-    /// resumes it.
-    Closing { paused_by: Option<NetError> },
-}
-
-impl AfterError {
-    fn paused_by(&self) -> Option<NetError> {
-        match self {
-            AfterError::None | AfterError::BackingOff { .. } => None,
-            AfterError::Paused(error) => Some(*error),
-            AfterError::AwaitingDecision(decision) => Some(decision.result_code()),
-            AfterError::Closing { paused_by } => *paused_by,
-        }
-    }
 }
 
 impl AcceptErrors {
@@ -64,15 +52,10 @@ impl AcceptErrors {
 
     /// The error that pauses it.
     pub(in crate::tcp_server) fn paused_by(&self) -> Option<NetError> {
-        self.after.paused_by()
-    }
-
-    pub(in crate::tcp_server) fn set_after(&mut self, after: AfterError) {
-        match &mut self.after {
-            // Its error is not reported yet. Nothing that happens meanwhile keeps it
-            // from closing.
-            AfterError::Closing { paused_by } => *paused_by = after.paused_by(),
-            other => *other = after,
+        match &self.after {
+            AfterError::None | AfterError::BackingOff { .. } => None,
+            AfterError::Paused(error) => Some(*error),
+            AfterError::AwaitingDecision(decision) => Some(decision.result_code()),
         }
     }
 

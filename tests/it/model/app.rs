@@ -3,6 +3,9 @@
 /// Number of listeners of an app.
 pub const LISTENERS: usize = 3;
 
+/// The listeners of an app, and behind them actors that are only listeners of single sockets.
+pub const ALL_LISTENERS: usize = 5;
+
 /// Which event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {

@@ -1,5 +1,6 @@
 //! The model of a client socket: what the public documentation says of `tcp`.
 
+mod own_listeners;
 mod steps;
 
 use std::net::SocketAddr;
@@ -7,6 +8,8 @@ use std::time::Duration;
 
 use chrome_sockets::tcp::{DEFAULT_BUFFER_SIZE, SocketInfo};
 use chrome_sockets::{Error, InvalidArgument};
+
+pub use own_listeners::Own;
 
 use super::app::{AppState, Kind};
 use super::connection::{Act, Connection, Readable, incoming_byte};
@@ -31,6 +34,10 @@ pub struct Client {
     buffer_size: Option<i32>,
     allow_half_open: bool,
     user_timeout: Duration,
+    /// Its own listeners.
+    own: Option<Own>,
+    /// Its listeners got data until this place of the log, when others were set.
+    others_until: usize,
     /// An end that waits for a listener, because the last one has died.
     unreported: Option<i32>,
     /// A `setPaused(true)` of this batch was cancelled, as only `close` does.
@@ -83,6 +90,7 @@ pub enum Call {
     ShutdownWrite,
     Disconnect,
     Reset,
+    SetListeners(Option<Own>),
     /// An invalid argument, which has this error.
     Mistake(Error),
     /// This many bytes.
@@ -143,6 +151,8 @@ impl Client {
             buffer_size: None,
             allow_half_open: false,
             user_timeout: Duration::ZERO,
+            own: None,
+            others_until: 0,
             unreported: None,
             cancelled: false,
             app,
@@ -271,24 +281,24 @@ impl Client {
             state.disconnect(Ends::Orderly, seen)?;
             state.open = false;
         }
+        state.own = None;
         state.app.ended();
         Some(state)
     }
 
     fn report_end(mut self, code: i32, seen: &Seen) -> Option<Self> {
-        if self.open && self.app.keeps_event(Kind::ReceiveError) {
+        if self.open && self.keeps_end() {
             self.unreported = Some(code);
             return Some(self);
         }
         self.unreported = None;
-        raise(self, Kind::ReceiveError, seen, |received| {
-            is_end(received, code)
-        })
+        let listeners = self.listeners(Kind::ReceiveError);
+        raise(self, listeners, seen, |received| is_end(received, code))
     }
 
     /// Whether a waiting end has a listener.
     fn can_report_waiting_end(&self) -> bool {
-        let listeners = self.app.listeners(Kind::ReceiveError);
+        let listeners = self.listeners(Kind::ReceiveError);
         self.open && self.is_of_this_connection() && !self.app.suspended && listeners != 0
     }
 
@@ -347,7 +357,7 @@ impl Client {
     }
 
     fn reads(&self) -> bool {
-        self.may_hear() && self.app.listeners(Kind::Receive) != 0
+        self.may_hear() && self.listeners(Kind::Receive) != 0
     }
 
     /// Whether the socket peeks for an end: no listener of data exists, or the app is suspended
@@ -355,7 +365,7 @@ impl Client {
     fn peeks(&self) -> bool {
         let nobody = match self.app.suspended {
             true => self.persistent,
-            false => self.app.listeners(Kind::Receive) == 0,
+            false => self.listeners(Kind::Receive) == 0,
         };
         self.open && !self.paused && nobody
     }
@@ -368,7 +378,10 @@ impl Client {
 
     /// Listeners receive some of this many bytes.
     fn receive(&self, bytes: usize, seen: &Seen) -> Option<Self> {
-        let listeners = self.app.listeners(Kind::Receive);
+        let listeners = self.listeners(Kind::Receive);
+        if seen.next_place(&self.progress, listeners)? < self.others_until {
+            return None;
+        }
         let Some(ObservedEvent::Receive(data)) = seen.next(&self.progress, listeners) else {
             return None;
         };
@@ -386,7 +399,7 @@ impl Client {
         }
         raise(
             state,
-            Kind::Receive,
+            listeners,
             seen,
             |received| matches!(received, ObservedEvent::Receive(same) if same == data),
         )
@@ -399,7 +412,7 @@ impl Client {
         let Link::Connected(changed) = &mut state.link else {
             return None;
         };
-        if connection.half_closed {
+        if connection.half_closed || self.ends_unheard() {
             return None;
         }
         if let Some(code) = connection.end {
@@ -460,6 +473,9 @@ impl Client {
     /// The OS reports that the connection is gone, whatever the socket does.
     fn observe_gone(&self, seen: &Seen) -> Option<Self> {
         let end = self.connection()?.gone_error()?;
+        if self.ends_unheard() {
+            return None;
+        }
         let mut state = self.clone();
         match &mut state.link {
             Link::Connected(connection) => connection.release(end, seen).then_some(state),
@@ -530,6 +546,7 @@ impl Client {
                     || (c.half_closed && (c.is_write_ended() || c.half_closed_error().is_some()))
                     || (self.may_hear() && c.end.is_some())
                     || c.gone_error().is_some()
+                    || self.has_to_end_unheard()
             }
         };
         link || self.leaving.iter().any(Connection::may_leave)

@@ -158,6 +158,24 @@ impl Connection {
         self.fail(net(-3), None, seen)
     }
 
+    /// The socket ends it with an error: the app may send no more. Returns what the peer sees, if
+    /// waiting sends were answered.
+    pub fn terminate(&mut self, code: i32, seen: &Seen) -> Option<Option<Self>> {
+        let was_sending = self.is_sending();
+        if !self.fail(net(code), Some(code), seen) {
+            return None;
+        }
+        let left = (!self.released).then(|| Connection {
+            was_reset: was_sending,
+            ..self.clone()
+        });
+        self.released = true;
+        if !self.half_closed {
+            self.end = Some(code);
+        }
+        Some(left)
+    }
+
     pub fn apply_event(&mut self, act: &Act) {
         match act {
             Act::Send(bytes) => match self.incoming.back_mut() {

@@ -5,19 +5,21 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use chrome_sockets::lifecycle::EventPage;
-use chrome_sockets::tcp::{self, ClientSocket, DnsQueryType};
+use chrome_sockets::tcp::{self, ClientSocket, DnsQueryType, SocketListeners, WhenDead};
 use chrome_sockets::{
     App, AppLimits, ClientSocketId, Endpoint, Error, InvalidArgument, Permissions,
 };
 
-use super::app::{AppChange, AppState, KINDS, Kind, LISTENERS, ListenerMap};
-use super::client::{CONNECT_TIMEOUT, Call, Client, Target};
+use super::app::{ALL_LISTENERS, AppChange, AppState, KINDS, Kind, LISTENERS, ListenerMap};
+use super::client::{CONNECT_TIMEOUT, Call, Client, Own, Target};
 use super::connection::{Connection, outgoing_byte};
 use super::drive::{V4, choose, done, name};
 use super::event_log::{Answer, CallId, LoggingListener, listen, listens};
 use super::harness::{Harness, PeerConnection};
 use super::mistakes;
-use super::ops::{AppOp, ClientOp, ConnectOptions, ConnectTarget, Properties, SocketChoice};
+use super::ops::{
+    AppOp, ClientOp, ConnectOptions, ConnectTarget, OwnListeners, Properties, SocketChoice,
+};
 use super::possible_states::Step;
 use super::server::{MAX_NAME, net};
 
@@ -114,7 +116,7 @@ impl Harness {
                 .client_connects(place, &api, *to, *options, *held)
                 .await;
         }
-        let (call, model) = self.client_call(&api, op);
+        let (call, model) = self.client_call(app, &api, op);
         let steps = &mut self.clients[place].steps;
         if matches!(model, Call::SetPaused(false)) {
             for step in &mut *steps {
@@ -127,7 +129,7 @@ impl Harness {
         Ok(())
     }
 
-    fn client_call(&mut self, api: &Api, op: &ClientOp) -> (CallId, Call) {
+    fn client_call(&mut self, app: usize, api: &Api, op: &ClientOp) -> (CallId, Call) {
         match op {
             ClientOp::Update(properties) => {
                 let real = real_properties(properties);
@@ -168,6 +170,12 @@ impl Harness {
                 Call::Disconnect,
             ),
             ClientOp::Reset => (self.call(|_| by!(api, reset()), done), Call::Reset),
+            ClientOp::SetListeners(own) => {
+                let all = &self.apps[app].listeners;
+                let real = own.map(|own| real_listeners(own, all));
+                let call = self.call(|_| by!(api, set_listeners(real)), done);
+                (call, Call::SetListeners(own.map(Own::from)))
+            }
             ClientOp::Mistake(which) => {
                 let (timeouts, error) = mistakes::timeouts(*which);
                 let call = self.call(|_| by!(api, set_timeouts(timeouts)), done);
@@ -377,11 +385,11 @@ impl Harness {
                 self.expect(call, Answer::Flag(Ok(has)));
                 return Ok(());
             }
-            AppOp::Die(_) if self.apps[app].page.is_some() => {}
+            AppOp::Die(0..LISTENERS) if self.apps[app].page.is_some() => {}
             AppOp::SetEventPage(Some(_)) if self.apps[app].has_dead_listener => {}
             AppOp::Die(listener) => {
                 let side = &mut self.apps[app];
-                side.has_dead_listener = true;
+                side.has_dead_listener |= *listener < LISTENERS;
                 side.listeners[*listener].do_send(support::Stop);
                 side.listeners[*listener] = LoggingListener::start(*listener, self.slow, &self.log);
                 self.change(app, AppChange::Died(*listener));
@@ -453,7 +461,7 @@ impl Harness {
 }
 
 /// An event page that adds these listeners to every event.
-fn event_page(listeners: ListenerMap, all: &[Addr<LoggingListener>; LISTENERS]) -> EventPage {
+fn event_page(listeners: ListenerMap, all: &[Addr<LoggingListener>; ALL_LISTENERS]) -> EventPage {
     let numbers = (0..LISTENERS).filter(|listener| listeners & (1 << listener) != 0);
     let listeners: Vec<_> = numbers.map(|listener| all[listener].clone()).collect();
     EventPage::new(move |app: App| {
@@ -466,6 +474,23 @@ fn event_page(listeners: ListenerMap, all: &[Addr<LoggingListener>; LISTENERS]) 
             }
             Ok(())
         }
+    })
+}
+
+fn real_listeners(
+    own: OwnListeners,
+    all: &[Addr<LoggingListener>; ALL_LISTENERS],
+) -> SocketListeners {
+    let mut listeners = SocketListeners::new();
+    if let Some(listener) = own.on_receive {
+        listeners = listeners.on_receive(all[listener].clone().recipient());
+    }
+    if let Some(listener) = own.on_receive_error {
+        listeners = listeners.on_receive_error(all[listener].clone().recipient());
+    }
+    listeners.when_dead(match own.waits {
+        true => WhenDead::Wait,
+        false => WhenDead::EndConnection,
     })
 }
 

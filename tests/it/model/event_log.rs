@@ -11,7 +11,7 @@ use chrome_sockets::tcp::{self, ClientSocket, ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::{self, AcceptErrorInfo, AcceptInfo};
 use chrome_sockets::{App, ClientSocketId, Error, ServerSocketId};
 
-use super::app::{Kind, LISTENERS};
+use super::app::{ALL_LISTENERS, Kind};
 
 /// An event of one socket at one listener.
 #[derive(Clone, Debug)]
@@ -53,7 +53,7 @@ pub enum Id {
 pub struct Log {
     next: usize,
     pub answers: BTreeMap<CallId, (usize, Answer)>,
-    pub received: BTreeMap<Id, [Vec<(usize, ObservedEvent)>; LISTENERS]>,
+    pub received: BTreeMap<Id, [Vec<(usize, ObservedEvent)>; ALL_LISTENERS]>,
     pub handles: BTreeMap<u64, ClientSocket>,
 }
 

@@ -11,7 +11,7 @@ use chrome_sockets::tcp::ClientSocket;
 use chrome_sockets::testing::{BlockGuard, FaultyNetwork, Peer, RuleId, ScriptedNetwork};
 use chrome_sockets::{App, Error, Registry, Shutdown};
 
-use super::app::{AppChange, AppState, LISTENERS, ListenerMap};
+use super::app::{ALL_LISTENERS, AppChange, AppState, ListenerMap};
 use super::client::{self, Client};
 use super::connection::Connection;
 use super::event_log::{Answer, CallId, LoggingListener, SharedLog};
@@ -60,7 +60,7 @@ pub struct Harness {
 /// One app.
 pub struct RealApp {
     pub app: App,
-    pub listeners: [Addr<LoggingListener>; LISTENERS],
+    pub listeners: [Addr<LoggingListener>; ALL_LISTENERS],
     pub state: AppState,
     /// Which listeners its event page adds to every event.
     pub page: Option<ListenerMap>,

@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::app::{KINDS, Kind, LISTENERS, ListenerMap};
+use super::app::{ALL_LISTENERS, KINDS, Kind, LISTENERS, ListenerMap};
 use super::connection::Act;
 use super::faults::{ACCEPT, CONNECT, LISTEN, READ, WRITE};
 use super::server::{Action, Policy};
@@ -150,12 +150,24 @@ pub enum ClientOp {
     ShutdownWrite,
     Disconnect,
     Reset,
+    /// `None` gives the socket back to the app's listeners.
+    SetListeners(Option<OwnListeners>),
     /// Invalid timeouts.
     Mistake(u8),
     Send(usize),
     Close,
     GetInfo,
     GetSockets,
+}
+
+/// The listeners of one socket.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnListeners {
+    pub on_receive: Option<usize>,
+    pub on_receive_error: Option<usize>,
+    /// What the socket does when the listener of its data has died: it waits for another one, or
+    /// ends the connection.
+    pub waits: bool,
 }
 
 /// The target of a connect.
@@ -358,6 +370,7 @@ fn client_op() -> impl Strategy<Value = ClientOp> {
         2 => Just(ClientOp::ShutdownWrite),
         3 => Just(ClientOp::Disconnect),
         3 => Just(ClientOp::Reset),
+        6 => option::weighted(0.8, own_listeners()).prop_map(ClientOp::SetListeners),
         1 => any::<u8>().prop_map(ClientOp::Mistake),
         14 => size().prop_map(ClientOp::Send),
         2 => Just(ClientOp::Close),
@@ -373,6 +386,21 @@ const LOCAL_IPS: [IpAddr; 4] = [
     IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     IpAddr::V6(Ipv6Addr::LOCALHOST),
 ];
+
+fn own_listeners() -> impl Strategy<Value = OwnListeners> {
+    // Mostly one that is no listener of the app.
+    let listener = || prop_oneof![3 => LISTENERS..ALL_LISTENERS, 1 => 0..ALL_LISTENERS];
+    let all = (
+        option::weighted(0.8, listener()),
+        option::weighted(0.8, listener()),
+        any::<bool>(),
+    );
+    all.prop_map(|(on_receive, on_receive_error, waits)| OwnListeners {
+        on_receive,
+        on_receive_error,
+        waits,
+    })
+}
 
 fn connect_options() -> impl Strategy<Value = ConnectOptions> {
     let times = &[
@@ -421,7 +449,7 @@ fn app_op() -> impl Strategy<Value = AppOp> {
         30 => (kind(), 0..LISTENERS, prop::bool::weighted(0.7))
             .prop_map(|(kind, listener, add)| AppOp::Listen(kind, listener, add)),
         4 => has.prop_map(|(kind, listener)| AppOp::HasListener(kind, listener)),
-        2 => (0..LISTENERS).prop_map(AppOp::Die),
+        3 => (0..ALL_LISTENERS).prop_map(AppOp::Die),
         5 => Just(AppOp::Suspend),
         9 => Just(AppOp::Resume),
         2 => Just(AppOp::IsSuspended),

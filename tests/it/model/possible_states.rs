@@ -11,7 +11,7 @@ use std::fmt::{Debug, Write as _};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::app::{AppChange, AppState, Kind, LISTENERS, ListenerMap};
+use super::app::{ALL_LISTENERS, AppChange, AppState, ListenerMap};
 use super::event_log::{Answer, CallId, ObservedEvent};
 
 /// More states than any batch leads to.
@@ -22,7 +22,7 @@ const MAX_STATES: usize = 20_000;
 pub struct Progress {
     calls: usize,
     changes: usize,
-    events: [usize; LISTENERS],
+    events: [usize; ALL_LISTENERS],
 }
 
 /// What was seen in this batch.
@@ -30,7 +30,7 @@ pub struct Progress {
 pub struct Seen<'a> {
     pub answers: &'a BTreeMap<CallId, (usize, Answer)>,
     /// Of this socket.
-    pub events: &'a [Vec<(usize, ObservedEvent)>; LISTENERS],
+    pub events: &'a [Vec<(usize, ObservedEvent)>; ALL_LISTENERS],
     /// Of this socket's peers, by their connections.
     pub peers: &'a BTreeMap<usize, PeerSeen>,
     /// The listening addresses.
@@ -64,6 +64,25 @@ impl Seen<'_> {
         self.answers.get(&call).map(|(_, answer)| answer)
     }
 
+    /// The place of the last event of this kind that a state used.
+    pub fn last_place(
+        &self,
+        progress: &Progress,
+        which: impl Fn(&ObservedEvent) -> bool,
+    ) -> Option<usize> {
+        let listeners = progress.events.iter().zip(self.events);
+        let used = listeners.flat_map(|(count, events)| &events[..*count]);
+        let used = used.filter(|(_, event)| which(event));
+        used.map(|(place, _)| *place).max()
+    }
+
+    /// The place of the next event of the first of these listeners.
+    pub fn next_place(&self, progress: &Progress, listeners: ListenerMap) -> Option<usize> {
+        let listener = (0..ALL_LISTENERS).find(|listener| listeners & (1 << listener) != 0)?;
+        let (place, _) = self.events[listener].get(progress.events[listener])?;
+        Some(*place)
+    }
+
     /// Whether all events that a state used came before the answer to a call.
     pub fn seen_before(
         &self,
@@ -87,7 +106,7 @@ impl Seen<'_> {
         listeners: ListenerMap,
         mut fits: impl FnMut(&ObservedEvent) -> bool,
     ) -> bool {
-        for listener in (0..LISTENERS).filter(|listener| listeners & (1 << listener) != 0) {
+        for listener in (0..ALL_LISTENERS).filter(|listener| listeners & (1 << listener) != 0) {
             match self.events[listener].get(progress.events[listener]) {
                 Some((_, events)) if fits(events) => progress.events[listener] += 1,
                 _ => return false,
@@ -98,7 +117,7 @@ impl Seen<'_> {
 
     /// The next event of the first of these listeners.
     pub fn next(&self, progress: &Progress, listeners: ListenerMap) -> Option<&ObservedEvent> {
-        let listener = (0..LISTENERS).find(|listener| listeners & (1 << listener) != 0)?;
+        let listener = (0..ALL_LISTENERS).find(|listener| listeners & (1 << listener) != 0)?;
         let (_, events) = self.events[listener].get(progress.events[listener])?;
         Some(events)
     }
@@ -115,6 +134,11 @@ pub trait Socket: Clone + PartialEq + Debug {
     fn begin(&mut self);
     fn progress(&mut self) -> &mut Progress;
     fn app(&mut self) -> &mut AppState;
+
+    /// A change of its app.
+    fn apply_change(&mut self, change: AppChange) {
+        self.app().change(change);
+    }
 
     /// The states after a call that answered what it should.
     fn apply_call(&self, id: CallId, call: &Self::Call, seen: &Seen) -> Vec<Self>;
@@ -291,7 +315,7 @@ fn close_over_steps<S: Socket>(
         }
         if let Some(change) = changes.get(progress.changes) {
             let mut after = state;
-            after.app().change(*change);
+            after.apply_change(*change);
             after.progress().changes += 1;
             reached.push(after);
         }
@@ -310,11 +334,10 @@ fn close_over_steps<S: Socket>(
 /// Raises an event at these listeners: the state after it, if they received it.
 pub fn raise<S: Socket>(
     mut state: S,
-    kind: Kind,
+    listeners: ListenerMap,
     seen: &Seen,
     fits: impl FnMut(&ObservedEvent) -> bool,
 ) -> Option<S> {
-    let listeners = state.app().listeners(kind);
     seen.sees(state.progress(), listeners, fits)
         .then_some(state)
 }

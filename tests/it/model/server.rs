@@ -438,7 +438,7 @@ impl Server {
         };
         self.accepted.push((client.conn, *id));
         self.counts.delivered += 1;
-        raise(self, Kind::Accept, seen, |received| match received {
+        raise(self, listeners, seen, |received| match received {
             ObservedEvent::Accept(same, peer, local) => {
                 same == id && *peer == client.peer && *local == Some(client.local)
             }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use chrome_sockets::Error;
 
-use super::super::app::AppState;
+use super::super::app::{AppChange, AppState};
+use super::super::connection::Connection;
 use super::super::event_log::{Answer, CallId};
 use super::super::possible_states::{Progress, Seen, Socket};
 use super::super::server::net;
@@ -17,6 +18,7 @@ impl Socket for Client {
     fn begin(&mut self) {
         self.progress = Progress::default();
         self.cancelled = false;
+        self.others_until = 0;
     }
 
     fn progress(&mut self) -> &mut Progress {
@@ -25,6 +27,13 @@ impl Socket for Client {
 
     fn app(&mut self) -> &mut AppState {
         &mut self.app
+    }
+
+    fn apply_change(&mut self, change: AppChange) {
+        self.app.change(change);
+        if let (AppChange::Died(listener), Some(own)) = (change, &mut self.own) {
+            own.died(listener);
+        }
     }
 
     fn apply_call(&self, id: CallId, call: &Call, seen: &Seen) -> Vec<Self> {
@@ -105,6 +114,10 @@ impl Socket for Client {
                 };
                 answer.is_none_or(answered)
             }
+            Call::SetListeners(own) => {
+                state.set_listeners(*own, seen);
+                answered(Ok(()))
+            }
             Call::Mistake(error) => answered(Err(*error)),
             Call::Disconnect | Call::Reset | Call::Close => {
                 state.open = !matches!(call, Call::Close);
@@ -126,8 +139,8 @@ impl Socket for Client {
         let mut state = self.clone();
         match event {
             Event::Peer(number, act) => {
-                let mut connections = state.connections_mut();
-                if let Some(connection) = connections.find(|c| c.number == *number) {
+                let connections = state.connections_mut();
+                for connection in connections.filter(|c| c.number == *number) {
                     connection.apply_event(act);
                 }
             }
@@ -153,6 +166,7 @@ impl Socket for Client {
         let all = [
             self.end_with_app(seen),
             self.report_waiting_end(seen),
+            self.end_unheard(seen),
             self.read(seen),
             self.observe_gone(seen),
             self.take_if_over(seen),
@@ -192,10 +206,11 @@ impl Socket for Client {
 
     fn needs_app(&self) -> bool {
         let connection = self.connection();
+        let may_read = |c: &Connection| !c.half_closed && (c.end.is_some() || c.may_read());
+        let has_end = self.unreported.is_some() && self.is_of_this_connection();
         self.open
             && self.app.suspended
             && self.persistent
-            && !self.paused
-            && connection.is_some_and(|c| !c.half_closed && (c.end.is_some() || c.may_read()))
+            && (has_end || (!self.paused && connection.is_some_and(may_read)))
     }
 }

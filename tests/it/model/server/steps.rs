@@ -159,9 +159,10 @@ impl Socket for Server {
             if state.closing && state.unreported.is_empty() {
                 state.close();
             }
+            let listeners = self.app.listeners(Kind::AcceptError);
             let reported = raise(
                 state,
-                Kind::AcceptError,
+                listeners,
                 seen,
                 |received| matches!(received, ObservedEvent::AcceptError(c, a) if (*c, *a) == (code, attempt)),
             );
