@@ -21,7 +21,8 @@ use crate::supervision::{
 };
 use crate::tcp::{self, AppShards, SocketTable};
 use crate::tcp_server::{self, LimitScope, Limiter, ServerDeps, ServerSocket};
-use crate::{tls, udp};
+use crate::tls;
+use crate::udp;
 
 /// The most arbiters of one registry.
 const MAX_ARBITERS: usize = 1024;

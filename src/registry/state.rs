@@ -25,7 +25,8 @@ use crate::registry::lifecycle::timer::Timer;
 use crate::supervision::{RegistryLink, RestartCounter, RestartInfo, StableAddr, SupervisedActor};
 use crate::tcp::{self, AppShards, IdTable};
 use crate::tcp_server::{self, EscalationTarget, Limiter, ServerSocket};
-use crate::{tls, udp};
+use crate::tls;
+use crate::udp;
 
 /// Owns every socket of its apps.
 ///

@@ -8,7 +8,8 @@ use actix::prelude::*;
 use crate::os::Network;
 use crate::supervision::{RegistryLink, SupervisedActor};
 use crate::tcp::{self, CommandQueue, Shard, SocketTable};
-use crate::{tls, udp};
+use crate::tls;
+use crate::udp;
 
 /// The actor of the client sockets of one arbiter, and the arbiter's thread.
 pub(in crate::registry) struct ShardSlot {

@@ -22,7 +22,8 @@ use crate::tcp::{self, ClientSocket, Command, InheritedConnection};
 use crate::tcp_server::{
     BoundListener, Inherited, InheritedClient, ServerSocket, Settings, SocketProperties,
 };
-use crate::{tls, udp};
+use crate::tls;
+use crate::udp;
 
 /// Why sockets cannot be imported. The registry is unchanged.
 #[derive(Debug, Display, From, derive_more::Error)]

@@ -6,6 +6,7 @@ use chrome_sockets::{Error, Registry, UdpSocketId};
 use support::{TestApp, within};
 
 use super::{Peer, address_of, bind_to, bound, create, expect_alive, received};
+use crate::handover::hostile_records::{expect_refused, frame, send};
 use crate::handover::{expect_handover, socket_pair};
 
 fn persistent(name: &str) -> SocketProperties {
@@ -151,4 +152,92 @@ async fn calls_during_a_handover_answer_that_the_socket_has_gone() {
         assert_eq!(received(&mut new, id).await.0, b"x");
     }
     expect_alive(&mut new, id).await;
+}
+
+/// The records of a handover of UDP sockets, each as its fields beside the first ones.
+fn records(sockets: &[&str]) -> Vec<u8> {
+    let count = sockets.len();
+    let inventory = format!(
+        r#"{{"Inventory":{{"protocol":"chrome-sockets handover","version":1,"servers":0,"clients":0,"udp_sockets":{count},"last_server":9,"last_client":9,"last_udp":9}}}}"#
+    );
+    let mut records = frame(0, 0, &inventory);
+    for fields in sockets {
+        records.extend(record(0, 0, fields));
+    }
+    records
+}
+
+fn record(descriptors: usize, data: usize, fields: &str) -> Vec<u8> {
+    let record = format!(
+        r#"{{"Udp":{{"app":"test","name":null,"buffer_size":null,"paused":false,"suspended":false,{fields}}}}}"#
+    );
+    frame(descriptors, data, &record)
+}
+
+#[actix_rt::test]
+async fn records_that_no_socket_can_have_are_refused_and_nothing_of_them_comes() {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+
+    let mut test = TestApp::new().await;
+    let name = format!(r#""id":1,"name":"{}""#, "x".repeat(5000));
+    let many: Vec<_> = (0..1025)
+        .map(|at| format!("\"224.1.{}.{}\"", at / 256, at % 256))
+        .collect();
+    let many = format!(r#""id":1,"groups":[{}]"#, many.join(","));
+    let too_high = format!(r#""id":{}"#, (1_u64 << 53) + 1);
+    for (bytes, reason) in [
+        (records(&[r#""id":1"#, r#""id":1"#]), "occurs twice"),
+        (records(&[&too_high]), "above 2^53"),
+        (records(&[&name]), "duplicate field"),
+        (records(&[r#""id":1,"groups":["10.0.0.1"]"#]), "no groups"),
+        (
+            records(&[r#""id":1,"groups":["224.0.0.1","224.0.0.1"]"#]),
+            "no groups",
+        ),
+        (records(&[&many]), "no groups"),
+        (
+            records(&[r#""id":1,"time_to_live":256"#]),
+            "not a valid handover",
+        ),
+        (records(&[r#""id":1,"more":1"#]), "unknown field"),
+        (records(&[""]), "not a valid handover"),
+        (
+            [records(&[]), record(0, 0, r#""id":1"#)].concat(),
+            "unexpected record Udp",
+        ),
+    ] {
+        let refused = expect_refused(&test, |old| {
+            let _ = (&mut &*old).write_all(&bytes);
+        });
+        let error = refused.await;
+        assert!(error.contains(reason), "{reason}: {error}");
+        assert_eq!(test.app.udp.get_sockets().await, Ok(Vec::new()));
+    }
+    // Descriptors of another kind.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let unbound = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None);
+    let unbound = unbound.expect("a socket");
+    let unix = std::os::unix::net::UnixDatagram::unbound().expect("a socket");
+    for (descriptor, reason) in [
+        (listener.as_fd(), "not a UDP socket"),
+        (unix.as_fd(), "not a UDP socket"),
+        (unbound.as_fd(), "not a bound UDP socket"),
+    ] {
+        let mut bytes = records(&[]);
+        let inventory = String::from_utf8(bytes.split_off(4)).expect("text");
+        let inventory = inventory.replace("\"udp_sockets\":0", "\"udp_sockets\":1");
+        bytes.extend(inventory.into_bytes());
+        let refused = expect_refused(&test, |old| {
+            (&mut &*old).write_all(&bytes).expect("written");
+            send(old, &record(1, 0, r#""id":1"#), &[descriptor]);
+        });
+        let error = refused.await;
+        assert!(error.contains(reason), "{reason}: {error}");
+        assert_eq!(test.app.udp.get_sockets().await, Ok(Vec::new()));
+    }
+    // The same ids are free.
+    let (id, _) = bound(&test).await;
+    assert_eq!(id, UdpSocketId::new(1));
+    expect_alive(&mut test, id).await;
 }

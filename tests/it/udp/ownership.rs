@@ -95,3 +95,50 @@ async fn a_shutdown_and_an_unload_release_the_ports() {
     assert_eq!(socket.send_to("x", at).await.map(drop), Err(Error::Stopped));
     assert_eq!(socket.get_info().await.map(drop), Err(Error::Stopped));
 }
+
+#[actix_rt::test]
+async fn a_listener_of_one_arbiter_gets_the_datagrams_of_its_sockets_only_in_their_thread() {
+    use std::thread::ThreadId;
+
+    use actix::prelude::*;
+    use chrome_sockets::udp::ReceiveInfo;
+    use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+    struct Local(usize, UnboundedSender<(usize, ThreadId, UdpSocketId)>);
+
+    impl Actor for Local {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<ReceiveInfo> for Local {
+        type Result = ();
+
+        fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
+            let here = std::thread::current().id();
+            let _ = self.1.send((self.0, here, info.socket_id));
+        }
+    }
+
+    let test = TestApp::on(Registry::new().arbiters(2)).await;
+    test.remove_listener().await;
+    let (sender, mut events) = unbounded_channel();
+    let set = test.app.on_each_arbiter(move |local| {
+        let listener = Local(local.index(), sender.clone()).start();
+        local.do_add_listener::<ReceiveInfo>(listener.recipient());
+    });
+    set.await.expect("the registry runs");
+    let peer = Peer::new().await;
+    let (mut arbiters, mut threads) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        let (id, at) = bound(&test).await;
+        peer.send(b"x", at).await;
+        let (arbiter, thread, from) = within("an event", events.recv()).await.expect("it runs");
+        assert_eq!(from, id);
+        arbiters.push(arbiter);
+        threads.push(thread);
+    }
+    arbiters.sort_unstable();
+    assert_eq!(arbiters, [0, 1]);
+    assert_ne!(threads[0], threads[1]);
+    assert!(events.try_recv().is_err());
+}
