@@ -200,9 +200,6 @@ pub mod os;
 pub mod testing;
 
 #[cfg(feature = "tls")]
-mod tls_info;
-
-#[cfg(feature = "tls")]
 pub mod tls;
 #[cfg(not(feature = "tls"))]
 mod tls;

@@ -11,9 +11,12 @@ use crate::error::Error;
 /// events that were raised before: 5 seconds.
 pub const PAUSE_GRACE: Duration = Duration::from_secs(5);
 
-/// The calls share one timer, which their socket starts.
+/// The calls share one timer, which their socket starts. Boxed, because few sockets have such calls.
 #[derive(Default)]
-pub(crate) struct PendingPauses {
+pub(crate) struct PendingPauses(Option<Box<Waiting>>);
+
+#[derive(Default)]
+struct Waiting {
     /// Each with its deadline; the oldest is first.
     calls: Vec<(Instant, Reply<()>)>,
     has_timer: bool,
@@ -21,41 +24,60 @@ pub(crate) struct PendingPauses {
 
 impl PendingPauses {
     pub(crate) fn is_empty(&self) -> bool {
-        self.calls.is_empty()
+        self.0
+            .as_ref()
+            .is_none_or(|waiting| waiting.calls.is_empty())
     }
 
     /// Adds a call. It is answered after [`PAUSE_GRACE`] at the latest.
     /// A call without a caller needs no answer.
     pub(crate) fn add(&mut self, reply: Reply<()>) {
         if reply.has_caller() {
-            self.calls.push((Instant::now() + PAUSE_GRACE, reply));
+            let waiting = self.0.get_or_insert_default();
+            waiting.calls.push((Instant::now() + PAUSE_GRACE, reply));
         }
     }
 
     /// After which time the caller has to start a timer; `None` if a timer is
     /// running, or no call waits.
     pub(crate) fn needs_timer(&mut self) -> Option<Duration> {
-        let (first, _) = self.calls.first()?;
-        let is_running = std::mem::replace(&mut self.has_timer, true);
+        let waiting = self.0.as_mut()?;
+        let (first, _) = waiting.calls.first()?;
+        let is_running = std::mem::replace(&mut waiting.has_timer, true);
         (!is_running).then(|| first.saturating_duration_since(Instant::now()))
     }
 
     /// The timer has fired, or has ended with its thread.
     pub(crate) fn timer_ended(&mut self) {
-        self.has_timer = false;
+        if let Some(waiting) = &mut self.0 {
+            waiting.has_timer = false;
+            self.free_if_unused();
+        }
     }
 
     pub(crate) fn answer_all(&mut self, answer: Result<(), Error>) {
-        for (_, reply) in self.calls.drain(..) {
-            reply.send(answer);
+        if let Some(waiting) = &mut self.0 {
+            for (_, reply) in waiting.calls.drain(..) {
+                reply.send(answer);
+            }
+            self.free_if_unused();
         }
     }
 
     /// Answers the calls that have waited for [`PAUSE_GRACE`].
     pub(crate) fn answer_overdue(&mut self) {
         let now = Instant::now();
-        for (_, reply) in self.calls.extract_if(.., |(deadline, _)| *deadline <= now) {
-            reply.send(Err(Error::EventsInFlight));
+        if let Some(waiting) = &mut self.0 {
+            let overdue = |(deadline, _): &mut (Instant, _)| *deadline <= now;
+            for (_, reply) in waiting.calls.extract_if(.., overdue) {
+                reply.send(Err(Error::EventsInFlight));
+            }
         }
+    }
+
+    /// A timer that runs still needs to be known.
+    fn free_if_unused(&mut self) {
+        self.0
+            .take_if(|waiting| waiting.calls.is_empty() && !waiting.has_timer);
     }
 }

@@ -337,6 +337,8 @@ impl Tcp {
     ///   [`shutdown_write`](Self::shutdown_write) or half-close.
     /// - [`InvalidArgument`](crate::Error::InvalidArgument): it is secured
     ///   already, or is being secured; the running attempt continues.
+    /// - [`InvalidArgument`](crate::Error::InvalidArgument): a protocol name of
+    ///   [`SecureOptions::alpn`] is empty or too long.
     /// - [`NO_SSL_VERSIONS_ENABLED`](crate::NetError::NO_SSL_VERSIONS_ENABLED):
     ///   `min` is above `max`, or `max` is a version that is not supported any
     ///   more.

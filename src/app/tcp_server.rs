@@ -205,9 +205,11 @@ impl TcpServer {
     ///   [`allow_half_open`](crate::tcp::SocketProperties::allow_half_open) the peer's
     ///   end leaves it the connection, which it ends by stopping.
     ///
-    /// A handler gives its client away by
-    /// [`set_listeners`](crate::tcp::ClientSocket::set_listeners): both go on without
-    /// each other. For handlers that are restarted, use that function with
+    /// A handler that wants events of the send queue too calls
+    /// [`set_listeners`](crate::tcp::ClientSocket::set_listeners) in `started`, with its
+    /// own address: `SocketListeners::of(&ctx.address()).on_send_queue(..)`. While it is
+    /// the listener of `onReceive`, it is the handler. With other listeners it gives its
+    /// client away: both go on without each other. For handlers that are restarted, use that function with
     /// [`on_accept`](Self::on_accept), not this one. An actor under
     /// [`actix::Supervisor`] survives its stop there, since its address stays, but no
     /// panic; [`WhenDead::Wait`](crate::tcp::WhenDead::Wait) keeps the connection for

@@ -137,6 +137,12 @@ impl<E: Event> Listeners<E> {
             .any(|it| it.connected() && recipient.is_none_or(|wanted| *it.recipient == *wanted))
     }
 
+    /// Whether one of these listeners is also one of `others`.
+    pub(crate) fn has_any_of(&self, others: &Self) -> bool {
+        let (others, _) = others.snapshot();
+        others.iter().any(|it| self.contains(Some(&it.recipient)))
+    }
+
     /// Whether there is a live listener, and how many have died so far.
     pub(crate) fn liveness(&self) -> (bool, u64) {
         let (list, deaths) = self.snapshot();

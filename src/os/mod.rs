@@ -8,6 +8,8 @@
 mod denying;
 pub(crate) mod fd_passing;
 mod net;
+#[cfg(feature = "tls")]
+pub(crate) mod tls_info;
 
 use std::future::Future;
 use std::io;
@@ -28,7 +30,7 @@ pub use crate::os::net::TokioNetwork;
 #[cfg(feature = "testing")]
 pub(crate) use crate::os::net::peer_of;
 #[cfg(feature = "tls")]
-use crate::tls_info::TlsInfo;
+pub(crate) use crate::os::tls_info::TlsInfo;
 
 /// The keepalive time and interval of a connection whose app has set none: Chromium's value.
 const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(45);

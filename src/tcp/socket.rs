@@ -32,8 +32,7 @@ pub(in crate::tcp) use credit::Credit;
 /// costs less: `do_close` and so on. Calls by id keep their order among themselves too. A call through a
 /// handle may overtake an earlier call by id: await the answer of that call first.
 ///
-/// The method of [`Tcp`](crate::Tcp) with the same name documents each call. A handle does not keep
-/// its socket open. After `close` every call answers [`Error::SocketNotFound`](crate::Error::SocketNotFound).
+/// A handle does not keep its socket open. After `close` every call answers [`Error::SocketNotFound`](crate::Error::SocketNotFound).
 #[derive(Clone)]
 pub struct ClientSocket(Arc<Shared>);
 

@@ -11,9 +11,9 @@ use crate::handover_state::{MinimumRateRecord, SendMarksRecord, TimeoutsRecord};
 use crate::ids::ClientSocketId;
 use crate::invalid_argument::InvalidArgument;
 use crate::net_error::NetError;
-use crate::tls::{Offer, Versions};
 #[cfg(feature = "tls")]
-use crate::tls_info::TlsInfo;
+use crate::os::TlsInfo;
+use crate::tls::{Offer, Versions};
 
 /// The most bytes of one `onReceive` event, if `bufferSize` is not set: 4,096.
 pub const DEFAULT_BUFFER_SIZE: usize = 4096;

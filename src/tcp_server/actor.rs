@@ -27,7 +27,7 @@ use crate::tcp_server::accept::escalation::EscalationTarget;
 use crate::tcp_server::events::{AcceptErrorInfo, AcceptInfo, AcceptsInFlight, PendingAccept};
 use crate::tcp_server::limits::admission::Admission;
 use crate::tcp_server::limits::limiter::Limiter;
-use crate::tcp_server::serve::Serving;
+use crate::tcp_server::serve::serving::Serving;
 use crate::tcp_server::tls::handshake_errors::HandshakeErrorInfo;
 use crate::tcp_server::tls::handshakes::Handshakes;
 use crate::tcp_server::{

@@ -16,12 +16,12 @@ use crate::events::{DeliveryProbe, Event, Fate, Listeners, MAX_PANICS};
 use crate::ids::{ClientSocketId, ServerSocketId};
 use crate::net_error::{AcceptErrorClass, NetError};
 use crate::os::Stream;
+#[cfg(feature = "tls")]
+use crate::os::TlsInfo;
 use crate::sync::InFlight;
 use crate::tcp::{AcceptNotifier, ClientSocket, Timeouts};
 use crate::tcp_server::AcceptAction;
 use crate::tcp_server::accept::failure::Failure;
-#[cfg(feature = "tls")]
-use crate::tls_info::TlsInfo;
 
 /// `tcpServer.onAccept`: a connection was accepted.
 ///

@@ -41,7 +41,7 @@ pub use crate::tcp_server::messages::{
     Close, Create, Disconnect, Drain, GetInfo, GetSockets, Listen, ListenOn, Serve,
     SetAcceptPolicy, SetLimits, SetPaused, SetReusePort, SetTimeouts, Update,
 };
-pub use crate::tcp_server::serve::HandlerFactory;
+pub use crate::tcp_server::serve::factory::HandlerFactory;
 pub(crate) use crate::tcp_server::settings_record::{Settings, unless_default};
 pub use crate::tcp_server::tls::handshake_errors::{
     HandshakeErrorInfo, UNHANDLED_HANDSHAKE_ERRORS,

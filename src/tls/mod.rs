@@ -46,7 +46,7 @@ pub use server::{ClientAuth, DEFAULT_HANDSHAKES, DEFAULT_TIMEOUT, Error, Server}
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 
 #[cfg(feature = "tls")]
-pub use crate::tls_info::TlsInfo;
+pub use crate::os::tls_info::TlsInfo;
 
 /// What a client offers in a handshake.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -15,8 +15,8 @@ use tokio_rustls::rustls::{CommonState, Reader};
 
 use super::codes::{handshake_code, with_code};
 use crate::net_error::NetError;
+use crate::os::TlsInfo;
 use crate::os::{Stream, retry_if_spurious, try_close_gracefully};
-use crate::tls_info::TlsInfo;
 
 /// How many reads of the transport one poll makes. They need not contain data, so without a bound
 /// a peer could keep one poll busy forever.

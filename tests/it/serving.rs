@@ -13,7 +13,10 @@ use std::thread::ThreadId;
 
 use actix::prelude::*;
 use bytes::Bytes;
-use chrome_sockets::tcp::{ClientSocket, ReceiveErrorInfo, ReceiveInfo, SocketProperties};
+use chrome_sockets::tcp::{
+    ClientSocket, ReceiveErrorInfo, ReceiveInfo, SendMarks, SendQueueInfo, SendQueueLevel,
+    SocketListeners, SocketProperties,
+};
 use chrome_sockets::tcp_server::AcceptInfo;
 use chrome_sockets::{ClientSocketId, NetError, ServerSocketId};
 use support::{TestApp, within};
@@ -42,6 +45,8 @@ enum Kind {
     AnswerAndStop,
     /// The connection may be half-open.
     HalfOpen,
+    /// Gets the events of its client's send queue too, and sends [`LARGE`] bytes.
+    WatchQueue,
 }
 
 /// What happened to a handler.
@@ -50,6 +55,7 @@ enum Step {
     Started,
     Data(Bytes),
     End(NetError),
+    Queue(SendQueueLevel),
     Dropped,
 }
 
@@ -104,6 +110,16 @@ impl Actor for Session {
         match self.kind {
             Kind::PanicInStarted => panic!("injected panic in `started`"),
             Kind::PauseInStarted => self.client.do_set_paused(true),
+            Kind::WatchQueue => {
+                let all =
+                    SocketListeners::of(&ctx.address()).on_send_queue(ctx.address().recipient());
+                self.client.do_set_listeners(all);
+                self.client.do_update(SocketProperties {
+                    send_marks: Some(SendMarks { high: 1000, low: 0 }),
+                    ..Default::default()
+                });
+                self.client.try_send(pattern(LARGE)).expect("it is open");
+            }
             Kind::AnswerAndStop => {
                 self.client.try_send(pattern(LARGE)).expect("it is open");
                 ctx.stop();
@@ -138,6 +154,15 @@ impl Handler<ReceiveErrorInfo> for Session {
             panic!("injected panic at the end");
         }
         self.log(Step::End(info.result_code));
+    }
+}
+
+impl Handler<SendQueueInfo> for Session {
+    type Result = ();
+
+    fn handle(&mut self, info: SendQueueInfo, _: &mut Self::Context) {
+        assert_eq!(info.client(), &self.client, "another client's event");
+        self.log(Step::Queue(info.level));
     }
 }
 
@@ -288,6 +313,7 @@ async fn each_client_has_a_handler_that_gets_its_events_and_no_others() {
             Step::Started => assert!(received.insert(id, Vec::new()).is_none(), "once"),
             Step::Data(data) => received.get_mut(&id).expect("it started").extend(data),
             Step::End(code) => assert_eq!(code, NetError::CONNECTION_CLOSED),
+            Step::Queue(level) => panic!("no marks are set: {level:?}"),
             Step::Dropped => dropped += 1,
         }
     }

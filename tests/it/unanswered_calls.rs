@@ -79,12 +79,15 @@ async fn shutdown_write_and_reset_without_an_answer_end_connections() {
         assert_eq!(rest, b"all");
         peer.write_all(b"back").await.expect("write");
         assert_eq!(test.received(client.id(), 4).await, b"back");
+        client.do_close();
+        assert_eq!(test.ended(client.id()).await.code(), -100);
 
+        let mut peer = dial(address).await;
+        let client = test.accepted().await;
         match by_id {
             true => tcp.do_reset(client.id()),
             false => client.do_reset(),
         }
-        assert_eq!(test.ended(client.id()).await.code(), -100);
         let read = within("the reset", peer.read(&mut [0])).await;
         let error = read.expect_err("a reset").kind();
         assert_eq!(error, std::io::ErrorKind::ConnectionReset);

@@ -18,12 +18,36 @@ use crate::tcp::shards::write_quota::{Charge, WriteQuota};
 use crate::tcp::socket::{CLOSED, ClientSocket, Credit, LIMITED};
 
 impl ClientSocket {
-    /// `tcp.send`.
+    /// `tcp.send`: sends all of `data`, in the order of the calls, whether or not they are awaited.
+    /// The answer means that the OS has accepted all of it, not that the peer has it. An empty send
+    /// succeeds with 0 bytes. A peer that has ended only its own side still receives, until
+    /// `onReceiveError` has reported that end, or longer with
+    /// [`allow_half_open`](crate::tcp::SocketProperties::allow_half_open).
     ///
     /// Whether a send is refused is decided in the call, and a refused one leaves nothing behind.
     /// If the answer is dropped, the send is carried out all the same, but a refusal is lost with
     /// the answer, and the stream goes on without this data: [`try_send`](Self::try_send) reports
     /// it.
+    ///
+    /// # Errors
+    /// Nothing of `data` is sent after these, and the socket is as before:
+    /// - [`WriteQuotaExceeded`](Error::WriteQuotaExceeded): more than the app's quota (200 MiB by
+    ///   default) waits to be sent.
+    /// - [`SendQueueFull`](Error::SendQueueFull): the socket's own
+    ///   [`send_limit`](crate::tcp::SocketProperties::send_limit) is reached.
+    /// - [`SOCKET_NOT_CONNECTED`](crate::NetError::SOCKET_NOT_CONNECTED): it is not connected, or
+    ///   `shutdown_write` was called.
+    /// - [`SocketNotFound`](Error::SocketNotFound) after `close`, [`Stopped`](Error::Stopped) after
+    ///   the registry has ended.
+    ///
+    /// Part of `data` may have been sent after these, and every later send of the connection fails
+    /// too:
+    /// - [`CONNECTION_RESET`](crate::NetError::CONNECTION_RESET) and other errors of the OS.
+    /// - [`TIMED_OUT`](crate::NetError::TIMED_OUT): the peer acknowledged nothing for
+    ///   [`Timeouts::send`](crate::tcp::Timeouts::send), or for 30 seconds after `close` or
+    ///   `disconnect`.
+    /// - [`ABORTED`](crate::NetError::ABORTED): `reset` was called, or the deadline of a drain has
+    ///   come.
     pub fn send(&self, data: impl Into<Bytes>) -> Answer<SendInfo> {
         let data = data.into();
         let admitted = match self.admit(data.len()) {
@@ -41,14 +65,20 @@ impl ClientSocket {
         answer
     }
 
-    /// `tcp.send` without an answer: it reports only what is known at once. If the send fails
-    /// later, `onReceiveError` reports the end of the connection. No form of `send` ignores all
+    /// `tcp.send` without an answer, which costs less: it reports only what is known at once. The data
+    /// keeps its place among all sends. If the send fails later, `onReceiveError` reports the end of
+    /// the connection; on a socket that is not connected the data is dropped. No form of `send` ignores all
     /// errors: a send that the quota or the limit refuses, and whose caller goes on with other
     /// data, is a gap in the stream.
     ///
     /// # Errors
-    /// [`Error::WriteQuotaExceeded`], [`Error::SendQueueFull`], [`Error::SocketNotFound`] or
-    /// [`Error::Stopped`]. Nothing of `data` is sent then, now or later.
+    /// Nothing of `data` is sent then, now or later, and the socket is as before:
+    /// - [`WriteQuotaExceeded`](Error::WriteQuotaExceeded): more than the app's quota (200 MiB by
+    ///   default) waits to be sent.
+    /// - [`SendQueueFull`](Error::SendQueueFull): the socket's own
+    ///   [`send_limit`](crate::tcp::SocketProperties::send_limit) is reached.
+    /// - [`SocketNotFound`](Error::SocketNotFound) after `close`, [`Stopped`](Error::Stopped) after
+    ///   the registry has ended.
     pub fn try_send(&self, data: impl Into<Bytes>) -> Result<(), Error> {
         let data = data.into();
         let admitted = self.admit(data.len())?;
@@ -61,10 +91,17 @@ impl ClientSocket {
     /// [`WINDOW`](crate::tcp::WINDOW) bytes lie between the two. The echo of `info` is
     /// `info.client().clone().forward(info)`.
     ///
-    /// What the kernel does not take at once counts in the app's write quota.
+    /// What the kernel does not take at once counts in the app's write quota. If the send fails later,
+    /// `onReceiveError` reports the end of the connection; on a socket that is not connected the data
+    /// is dropped.
     ///
     /// # Errors
-    /// As [`try_send`](Self::try_send). The event's data is dropped then.
+    /// The event's data is dropped then, and the socket is as before:
+    /// - [`WriteQuotaExceeded`](Error::WriteQuotaExceeded): the app's quota (200 MiB by default) is full.
+    /// - [`SendQueueFull`](Error::SendQueueFull): the socket's own
+    ///   [`send_limit`](crate::tcp::SocketProperties::send_limit) is reached.
+    /// - [`SocketNotFound`](Error::SocketNotFound) after `close`, [`Stopped`](Error::Stopped) after
+    ///   the registry has ended.
     pub fn forward(&self, mut info: ReceiveInfo) -> Result<(), Error> {
         let data = std::mem::take(&mut info.data);
         // Forwarded data is charged only if it has to wait, so only a full quota refuses it.

@@ -95,6 +95,17 @@ impl OwnListeners {
         own
     }
 
+    /// If the listener of `onReceive` is the handler whose listeners `old` are, it stays the
+    /// handler: it has only changed what it gets.
+    fn keep_handler(&mut self, old: &mut OwnListeners) {
+        if let (OwnListeners::Actors(actors), OwnListeners::Actors(old)) = (self, old)
+            && let (Some(on_receive), Some(before)) = (&actors.on_receive, &old.on_receive)
+            && on_receive.has_any_of(before)
+        {
+            actors.handler = old.handler.take();
+        }
+    }
+
     fn data_route(&self) -> DataRoute {
         match self {
             OwnListeners::Sink(sink) if sink.is_open() => {
@@ -114,9 +125,12 @@ impl OwnListeners {
 
 impl SocketState {
     /// Sets the socket's own listeners. `None`: the app's listeners get its events.
-    pub(in crate::tcp) fn set_own_listeners(&mut self, own: Option<Box<OwnListeners>>) {
+    pub(in crate::tcp) fn set_own_listeners(&mut self, mut own: Option<Box<OwnListeners>>) {
         if own.is_none() && self.own.is_none() {
             return;
+        }
+        if let (Some(new), Some(old)) = (&mut own, &mut self.own) {
+            new.keep_handler(old);
         }
         let old = mem::replace(&mut self.own, own);
         self.wait_for_events_in_flight();

@@ -1,6 +1,5 @@
 //! The handler and the connection end together.
 
-use chrome_sockets::tcp::SocketListeners;
 use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};
 use chrome_sockets::{Error, tcp};
 use support::until;
@@ -219,6 +218,31 @@ async fn a_handler_that_gives_its_client_away_may_stop() {
 async fn assert_serves_after_drop(log: &mut Log, at: SocketAddr) {
     log.expect(Step::Dropped).await;
     assert_serves(log, at).await;
+}
+
+#[actix_rt::test]
+async fn a_handler_that_adds_itself_as_a_listener_of_the_send_queue_stays_the_handler() {
+    let mut test = TestApp::new().await;
+    let mut log = Log::new();
+    let (_, at) = serve(&test, &log, Kind::WatchQueue).await;
+    for last in [&b"PANIC"[..], b"STOP"] {
+        let mut peer = dial(at).await;
+        log.expect(Step::Started).await;
+        log.expect(Step::Queue(SendQueueLevel::High)).await;
+        assert!(read(&mut peer, LARGE).await == pattern(LARGE));
+        log.expect(Step::Queue(SendQueueLevel::Low)).await;
+        write(&mut peer, last).await;
+        if last == b"STOP" {
+            assert_eq!(read_to_end(&mut peer).await, b"STOP");
+            log.expect(Step::Data(Bytes::from_static(b"STOP"))).await;
+        } else {
+            assert_eq!(read_to_end(&mut peer).await, b"");
+            expect_failure(&mut test).await;
+        }
+        log.expect(Step::Dropped).await;
+    }
+    test.expect_no_event().await;
+    assert_eq!(test.app.tcp.get_sockets().await, Ok(Vec::new()));
 }
 
 #[actix_rt::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_rt::time::timeout;
 use chrome_sockets::lifecycle::EventPage;
-use chrome_sockets::tcp::{SocketListeners, Timeouts};
+use chrome_sockets::tcp::Timeouts;
 use chrome_sockets::tcp_server::{self, AtLimit, Limit, Limits};
 use chrome_sockets::{Error, tcp};
 use support::{LIMIT, QUIET, subscribe};

@@ -8,7 +8,7 @@ use chrome_sockets::tcp_server::ListenOptions;
 use chrome_sockets::testing::ScriptedNetwork;
 use support::code;
 
-use super::networks::FixedNames;
+use super::networks::{FixedNames, Minimal};
 use super::*;
 
 const ANY: ConnectOptions = ConnectOptions {
@@ -264,7 +264,7 @@ async fn chromes_functions_take_no_scope() {
 #[actix_rt::test]
 async fn a_network_that_cannot_choose_a_local_address_says_so() {
     let network = ScriptedNetwork::new();
-    let test = TestApp::with_network(network.clone()).await;
+    let test = TestApp::with_network(Minimal(network.clone())).await;
     let at = address("192.0.2.1", 80);
     let _server = network.server(at);
     let local = from(address("127.0.0.1", 0));

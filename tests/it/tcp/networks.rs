@@ -1,4 +1,4 @@
-//! The real network with one difference each.
+//! Networks with one difference each from the real or the scripted one.
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
@@ -33,6 +33,23 @@ impl Network for FixedNames {
         address: SocketAddr,
     ) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
         TokioNetwork.connect_from(local, address)
+    }
+}
+
+/// A network that has only what every network must have.
+pub struct Minimal<N>(pub N);
+
+impl<N: Network> Network for Minimal<N> {
+    fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
+        self.0.listen(address, backlog)
+    }
+
+    fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        self.0.resolve(host)
+    }
+
+    fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        self.0.connect(address)
     }
 }
 

@@ -105,7 +105,8 @@ async fn use_quota_up(
     peers.stdout.line("connected");
     // The same memory many times.
     let data = Bytes::from(vec![0; 16 * MIB]);
-    for part in [16 * MIB, MIB, 1024] {
+    // The first takes more than the kernel buffers for each, so that something waits at all.
+    for part in [6 * MIB, MIB, 1024] {
         for client in clients.iter().cycle() {
             if client.try_send(data.slice(..part)).is_err() {
                 break;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use actix::Actor;
+use actix::prelude::*;
 use chrome_sockets::tcp::{
     ClientSocket, SendMarks, SendQueueInfo, SendQueueLevel, SocketListeners, SocketProperties,
 };
 use chrome_sockets::testing::{Peer, ScriptedNetwork};
 use chrome_sockets::{Error, NetError, Registry};
-use support::{EventSender, KeepingListener, TestApp, until, within};
+use support::{EventSender, Stop, TestApp, stoppable, until, within};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::fast_path::scripted;
@@ -257,27 +257,60 @@ async fn one_event_is_in_flight_and_the_next_one_tells_the_level_of_its_time() {
     expect_none(&mut events, &client).await;
 }
 
+/// Stops before it handles its first event.
+struct Dying;
+
+impl Actor for Dying {
+    type Context = Context<Self>;
+}
+
+impl Handler<SendQueueInfo> for Dying {
+    type Result = ();
+
+    fn handle(&mut self, info: SendQueueInfo, _: &mut Self::Context) {
+        panic!("it has stopped before {info:?}");
+    }
+}
+
+stoppable!(Dying);
+
+/// Blocks its thread.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Wait(std::sync::mpsc::Receiver<()>);
+
+impl Handler<Wait> for Dying {
+    type Result = ();
+
+    fn handle(&mut self, Wait(wait): Wait, _: &mut Self::Context) {
+        wait.recv().expect("the test goes on");
+    }
+}
+
 #[actix_rt::test]
 async fn an_event_that_died_with_its_listener_is_raised_for_the_next_one() {
     let (test, client, peer) = scripted().await;
-    let dying = KeepingListener::<SendQueueInfo>::default();
     let arbiter = actix_rt::Arbiter::new();
-    let dying = actix::Actor::start_in_arbiter(&arbiter.handle(), |_| dying);
+    let dying = actix::Actor::start_in_arbiter(&arbiter.handle(), |_| Dying);
     let on_send_queue = &test.app.tcp.on_send_queue;
     let added = on_send_queue.add_listener(dying.clone().recipient());
     added.await.expect("the registry runs");
     client.update(marks(0, 0)).await.expect("update");
+    // It will find the event in its mailbox, behind the message that stops it.
+    let (resume, wait) = std::sync::mpsc::channel();
+    dying.do_send(Wait(wait));
+    dying.do_send(Stop);
     peer.limit_writes(0);
     client.try_send(&b"x"[..]).expect("it is connected");
     settle(&client).await;
-    arbiter.stop();
-    arbiter.join().expect("a clean end");
+    resume.send(()).expect("it waits");
     until("its end", || !dying.connected()).await;
-    drop(dying);
     let mut events = listen(&test).await;
     expect(&mut events, &client, High, 1).await;
     peer.unlimit_writes();
     expect(&mut events, &client, Low, 0).await;
+    arbiter.stop();
+    arbiter.join().expect("a clean end");
 }
 
 #[actix_rt::test]

@@ -191,7 +191,7 @@ async fn a_shared_port_takes_ipv6_only_too() {
 #[actix_rt::test]
 async fn a_network_without_ipv6_only_says_so() {
     let network = chrome_sockets::testing::ScriptedNetwork::new();
-    let test = TestApp::with_network(network).await;
+    let test = TestApp::with_network(crate::tcp::networks::Minimal(network)).await;
     let refused = listen_on(&test.app, (Ipv6Addr::UNSPECIFIED, 80), IPV6_ONLY).await;
     let refused = refused.expect_err("it has no such option");
     assert_eq!(refused.net_error().map(|error| error.code()), Some(-11));

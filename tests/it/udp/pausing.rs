@@ -82,17 +82,16 @@ async fn a_listener_that_keeps_an_event_is_reported_after_the_grace() {
     let peer = Peer::new().await;
     peer.send(b"kept", at).await;
     // Until the event has been raised, a pause is answered at once.
-    let answer = within("the report", async {
+    let error = within("the report", async {
         loop {
             udp.set_paused(id, false).await.expect("resumed");
-            let answer = udp.set_paused(id, true).await;
-            if answer.is_err() {
-                return answer;
+            if let Err(error) = udp.set_paused(id, true).await {
+                return error;
             }
             actix_rt::task::yield_now().await;
         }
     })
     .await;
-    assert_eq!(answer, Err(Error::EventsInFlight));
+    assert_eq!(error, Error::EventsInFlight);
     assert!(udp.get_info(id).await.is_ok_and(|info| info.paused));
 }

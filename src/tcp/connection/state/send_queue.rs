@@ -8,7 +8,7 @@ use crate::tcp::SendMarks;
 use crate::tcp::connection::Link;
 use crate::tcp::connection::state::{SocketState, Transfer};
 use crate::tcp::events::{SendQueueInfo, SendQueueLevel};
-use crate::tcp::shards::send_limits::SendLimit;
+use crate::tcp::socket::ClientSocket;
 use crate::tcp::socket_listeners::OwnListeners;
 
 /// What an app has set for a send queue, and the events about it.
@@ -31,6 +31,39 @@ impl Default for SendQueue {
     }
 }
 
+/// The limit of one socket, until this is dropped.
+struct SendLimit {
+    socket: ClientSocket,
+    bytes: usize,
+}
+
+impl SendLimit {
+    fn new(socket: &ClientSocket, bytes: usize) -> Self {
+        let mut limit = SendLimit {
+            socket: socket.clone(),
+            bytes,
+        };
+        limit.set(bytes);
+        // Behind the entry, which every send looks up from now on.
+        socket.set_limited(true);
+        limit
+    }
+
+    fn set(&mut self, bytes: usize) {
+        let limits = &self.socket.app_shard().send_limits;
+        limits.set(self.socket.id(), bytes);
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for SendLimit {
+    fn drop(&mut self) {
+        self.socket.set_limited(false);
+        let limits = &self.socket.app_shard().send_limits;
+        limits.remove(self.socket.id());
+    }
+}
+
 impl SocketState {
     pub(super) fn set_send_limit(&mut self, bytes: usize) {
         if bytes == usize::MAX {
@@ -48,7 +81,7 @@ impl SocketState {
 
     pub(in crate::tcp) fn send_limit(&self) -> Option<usize> {
         let limit = self.send_queue.as_ref()?.limit.as_ref();
-        limit.map(SendLimit::bytes)
+        limit.map(|limit| limit.bytes)
     }
 
     pub(super) fn set_send_marks(&mut self, marks: SendMarks) {
