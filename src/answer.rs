@@ -21,10 +21,11 @@ use crate::error::Error;
 /// failure:
 ///
 /// - of a client socket, by id and by handle: `close`, `disconnect`, `reset`,
-///   `shutdown_write`, `set_paused`, `update`, `set_keep_alive`, `set_no_delay` and
-///   `set_timeouts`; `send` has [`try_send`], which still returns what is known at once;
-/// - of a server socket: `close`, `disconnect`, `set_paused`, `update` and
-///   `set_timeouts`;
+///   `shutdown_write`, `set_paused`, `update`, `set_keep_alive`, `set_no_delay`,
+///   `set_timeouts` and `set_listeners`; `send` has [`try_send`], which still returns
+///   what is known at once;
+/// - of a server socket: `close`, `disconnect`, `set_paused`, `update`,
+///   `set_timeouts`, `serve` and `stop_serving`;
 /// - of an event: `add_listener` and `remove_listener`.
 ///
 /// The others have none. Either the answer is the reason for the call (`create`,

@@ -86,6 +86,15 @@ pub enum Error {
     #[display("The app has as many sockets as it may create")]
     TooManySockets,
 
+    /// [`into_stream`](crate::tcp::ClientSocket::into_stream) was called on a
+    /// socket that has a stream already.
+    #[display("The socket has a stream already")]
+    AlreadyStream,
+
+    /// The app is suspended, or its event page is being started again.
+    #[display("The app is suspended")]
+    Suspended,
+
     /// The app was unloaded before the call was carried out.
     #[display("The app was unloaded: its sockets are closed")]
     Unloaded,

@@ -32,29 +32,41 @@ const MESSAGE: [u8; 64] = [7; 64];
 /// A hot path: what one round of clients does, and how many operations that is.
 struct HotPath {
     name: &'static str,
+    /// What the server does.
+    mode: &'static str,
     connections: usize,
     reconnects: bool,
     rounds: [u64; 2],
 }
 
-const PATHS: [HotPath; 3] = [
+const PATHS: [HotPath; 4] = [
     HotPath {
         name: "echo-64",
+        mode: "echo",
         connections: 64,
         reconnects: false,
         rounds: [100, 600],
     },
     HotPath {
         name: "echo-1",
+        mode: "echo",
         connections: 1,
         reconnects: false,
         rounds: [1000, 9000],
     },
     HotPath {
         name: "accept-echo-close",
+        mode: "echo",
         connections: 1,
         reconnects: true,
         rounds: [300, 1800],
+    },
+    HotPath {
+        name: "stream-64",
+        mode: "stream",
+        connections: 64,
+        reconnects: false,
+        rounds: [100, 600],
     },
 ];
 
@@ -127,7 +139,7 @@ impl HotPath {
         let mut server = Command::new("valgrind")
             .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
             .arg(Path::new(&this))
-            .args(["server", "chrome-sockets", "none"])
+            .args(["server", "chrome-sockets", "none", self.mode])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

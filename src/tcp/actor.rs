@@ -178,6 +178,10 @@ impl SocketTable {
                 let info = self.get(&socket).map(|state| state.info());
                 reply.send(info.ok_or(Error::SocketNotFound));
             }
+            Command::IntoStream(reply) => self.start_stream(&socket, reply),
+            Command::EndStream(unread) => {
+                self.with(&socket, |state| state.take_from_stream(unread));
+            }
             Command::Update(properties, reply) => {
                 self.modify(&socket, reply, |state| {
                     // A socket that is persistent from now on may have its suspended app loaded.
@@ -201,6 +205,9 @@ impl SocketTable {
             }
             Command::SetListeners(own, reply) => {
                 self.modify(&socket, reply, |state| {
+                    if state.stream().is_some() {
+                        return Err(Error::AlreadyStream);
+                    }
                     state.set_own_listeners(own);
                     Ok(())
                 });
@@ -239,7 +246,7 @@ impl SocketTable {
     }
 
     /// Polls one slot: writes, reads, and reports the end of the connection.
-    fn poll_slot(&mut self, slot: u32, listeners: &mut ListenerCache) {
+    pub(super) fn poll_slot(&mut self, slot: u32, listeners: &mut ListenerCache) {
         self.begin_slot(slot);
         let key = slot as usize;
         match self.entries.get_mut(key) {

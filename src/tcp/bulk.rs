@@ -12,6 +12,7 @@ use crate::net_error::NetError;
 use crate::tcp::actor::{Entry, SocketTable};
 use crate::tcp::connection::state::SocketState;
 use crate::tcp::shards::shard::AppShard;
+use crate::tcp::stream::end::StreamEnd;
 use crate::tcp::{SHUTDOWN_TIMEOUT, SocketInfo};
 
 /// Returns the information of all sockets of an app here.
@@ -71,10 +72,18 @@ impl Handler<CloseSockets> for SocketTable {
     fn handle(&mut self, CloseSockets { app_shard, all }: CloseSockets, _: &mut Self::Context) {
         // Earlier calls may create sockets, or make them persistent.
         self.flush_calls();
+        let end = match all {
+            true => StreamEnd::Closed,
+            false => StreamEnd::Suspended,
+        };
         // A suspended app has no listeners, and so its sockets raise nothing when they are closed.
         // When it is loaded again, it adds the listeners that it wants.
         for state in self.states_mut() {
             if Arc::ptr_eq(state.socket.app_shard(), &app_shard) {
+                match all || state.closes_on_suspend() {
+                    true => state.end_stream(end),
+                    false => state.detach_stream(end),
+                }
                 state.set_own_listeners(None);
             }
         }

@@ -8,12 +8,13 @@ use crate::os::Stream;
 use crate::tcp::connection::ConnectionMeta;
 use crate::tcp::connection::connect::{Connected, Target};
 use crate::tcp::connection::fast_path::InFlightCall;
-use crate::tcp::connection::redelivery::Undelivered;
+use crate::tcp::connection::redelivery::{Undelivered, UndeliveredData};
 use crate::tcp::connection::secure::Secure;
 use crate::tcp::connection::write::PendingSend;
 use crate::tcp::handover::Inherited;
 use crate::tcp::socket::ClientSocket;
 use crate::tcp::socket_listeners::{HandlerEnd, OwnListeners};
+use crate::tcp::stream::ClientStream;
 use crate::tcp::{CreateInfo, SocketInfo, SocketProperties, Timeouts};
 
 /// The server socket that accepted a client. It learns here that `onAccept` has reached the app.
@@ -56,6 +57,9 @@ pub(crate) enum Command {
     Reset(Reply<()>),
     Close(Reply<()>),
     GetInfo(Reply<SocketInfo>),
+    IntoStream(Reply<ClientStream>),
+    /// The app takes the socket from its stream, which has not read this.
+    EndStream(Vec<UndeliveredData>),
     /// Runs in the socket's arbiter, outside the actor's turn.
     Spawn(Box<dyn FnOnce() + Send>),
     /// The socket's handler has started, or has ended.

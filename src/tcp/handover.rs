@@ -25,6 +25,7 @@ use crate::tcp::connection::{
     Connection, ConnectionMeta, Link, Outbound, ReadEnd, ReadSide, ReportedBy, WriteSide,
 };
 use crate::tcp::socket::ClientSocket;
+use crate::tcp::stream::end::StreamEnd;
 use crate::tcp::{SocketProperties, Timeouts};
 
 /// Persistent sockets raise no events until the handover's outcome is known. Answered when
@@ -148,10 +149,11 @@ impl SocketState {
                 pinned_shard: None,
                 // Encrypted connections stay in their process.
                 is_encrypted: false,
+                write_met_reset: false,
             };
             let mut connection = Connection::new(from.stream, Box::new(meta));
             connection.read_side = match end.and_then(NetError::from_code) {
-                Some(end) if from.is_released => ReadSide::Released(end),
+                Some(end) if from.is_released => ReadSide::Released(ReadEnd::Error(end)),
                 Some(_) if peer_ended => ReadSide::Ended(ReadEnd::Fin),
                 Some(end) => ReadSide::Ended(ReadEnd::Error(end)),
                 None if peer_ended => ReadSide::HalfClosed,
@@ -189,6 +191,9 @@ impl SocketState {
             return Err(io::Error::other(
                 "its listener died, and its events have to be raised again",
             ));
+        }
+        if self.has_unread_stream() {
+            return Err(io::Error::other("its stream has not read everything"));
         }
         check_app_id(self.socket.app())?;
         if let Link::Connected(connection) = &mut self.link {
@@ -242,6 +247,7 @@ impl SocketState {
     /// The socket stays in this process: it raises events again.
     fn end_transfer(&mut self) {
         self.transfer = Transfer::None;
+        self.freeze_stream(false);
         self.update_fast_path();
         self.restart_timeouts();
         self.restart_rate();
@@ -319,6 +325,7 @@ impl SocketState {
         if self.socket.mark_closed() {
             self.socket.app_shard().id_table.remove(self.socket.id());
         }
+        self.end_stream(StreamEnd::HandedOver);
         // The socket raises nothing here any more.
         self.pausing.answer_all(Ok(()));
         if let Link::Connected(connection) = &mut self.link {
@@ -360,6 +367,10 @@ impl Handler<Export> for SocketTable {
 
     fn handle(&mut self, call: Export, ctx: &mut Self::Context) -> Self::Result {
         let Export { offered, outcome } = call;
+        // Before the calls: what a stream writes later would wait in a queue that is not exported.
+        for state in self.states_mut().filter(|state| state.persistent) {
+            state.freeze_stream(true);
+        }
         self.flush_calls();
         self.begin_handover(outcome, ctx);
         let mut exported = Exported::default();
@@ -371,6 +382,7 @@ impl Handler<Export> for SocketTable {
             // It is not exported. `Quiesce` may have found it persistent, and a later call changed
             // that.
             if !state.persistent && offered_by.is_none() {
+                state.freeze_stream(false);
                 if state.transfer != Transfer::None {
                     state.end_transfer();
                 }

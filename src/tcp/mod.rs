@@ -16,6 +16,7 @@ mod recovery;
 mod shards;
 mod socket;
 mod socket_listeners;
+mod stream;
 mod types;
 
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub(crate) use shards::receive_windows::{AppWindow, EVENT, SocketWindow, Starvin
 pub(crate) use shards::write_quota::{Charge, SendReserve, WriteQuota};
 pub use socket::ClientSocket;
 pub use socket_listeners::{SocketListeners, WhenDead};
+pub use stream::ClientStream;
+pub use stream::shared::STREAM_WRITE_LIMIT;
 pub use types::{
     ConnectOptions, CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, MAX_ALPN, MinimumRate,
     SecureOptions, SendInfo, SendMarks, SocketInfo, SocketProperties, Timeouts, TlsVersion,

@@ -90,6 +90,12 @@ impl ClientSocket {
         self.0.app_shard.command_queue.queue.push_call(call);
     }
 
+    /// Queues a call that was made already, or returns it if calls are refused.
+    pub(super) fn queue_call(&self, call: QueuedCall) -> Option<QueuedCall> {
+        self.0.app_shard.activity.mark_active();
+        self.0.app_shard.command_queue.queue.push_call(call)
+    }
+
     /// Returns an unhandled event to its socket.
     pub(super) fn return_event(&self, undelivered: Undelivered) {
         self.do_send(Command::Undelivered(Box::new(undelivered)));

@@ -5,6 +5,7 @@ mod failures;
 pub mod hostile_records;
 mod settings;
 mod shared_port;
+mod streams;
 mod timeouts;
 
 use std::io::{Read, Write};

@@ -21,6 +21,7 @@ mod receiving;
 mod send_queue;
 mod sending;
 mod socket_listeners;
+mod stream;
 mod user_timeout;
 
 use std::net::SocketAddr;

@@ -16,6 +16,7 @@ mod secure;
 mod secure_as_server;
 mod serving;
 mod states;
+mod streams;
 mod suspended;
 mod unread_connections;
 

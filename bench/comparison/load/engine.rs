@@ -69,7 +69,7 @@ impl Engine {
     /// Opens all connections that stay.
     pub fn new(kind: Kind, port: u16) -> Result<Self> {
         let (connection_use, messages, count) = match kind {
-            Kind::Echo { bytes, connections } => {
+            Kind::Echo { bytes, connections } | Kind::Stream { bytes, connections } => {
                 (ConnectionUse::Exchange, Messages::echo(bytes), connections)
             }
             Kind::Subscribers { connections } => {

@@ -1,6 +1,7 @@
 //! This crate: one actor for all connections; every event and every send is a message.
 
 mod modes;
+mod streams;
 
 use std::future::pending;
 
@@ -22,6 +23,7 @@ pub fn run(mode: Mode, arbiters: usize) -> Result<()> {
         let app = App::new("echo", &registry);
         match mode {
             Mode::Echo { .. } => echo(&app, arbiters).await?,
+            Mode::Stream => streams::start(&app).await?,
             other => modes::start(&app, other).await?,
         }
         listen(&app, mode.listeners()).await?;

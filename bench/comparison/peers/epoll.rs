@@ -152,7 +152,7 @@ impl Server {
                 }
                 return Ok(true);
             }
-            Mode::Accept | Mode::Subscribers => return Err(not_compared(self.mode)),
+            Mode::Accept | Mode::Stream | Mode::Subscribers => return Err(not_compared(self.mode)),
         }
         // Directly from the buffer; only what cannot be sent at once is copied.
         let sent = match send(

@@ -72,7 +72,7 @@ pub async fn serve(mut stream: TcpStream, mode: Mode) -> Result<()> {
             return Ok(());
         }
         match mode {
-            Mode::Echo { .. } => stream.write_all(&buffer[..count]).await?,
+            Mode::Echo { .. } | Mode::Stream => stream.write_all(&buffer[..count]).await?,
             Mode::Receive => {
                 for _ in 0..received.add(count) {
                     stream.write_all(RECEIVED).await?;

@@ -63,6 +63,8 @@ impl Peer {
                 | Kind::Churn { .. },
                 ChromeSockets2,
             ) => None,
+            (Kind::Stream { .. }, ChromeSockets | Tokio) => None,
+            (Kind::Stream { .. }, _) => Some("no other than in the plain echo"),
             (_, ChromeSockets2) => Some("nothing to divide between two arbiters here"),
             (Kind::Pause, Tokio | ActixServer | ActixActors) => {
                 Some("has no pause: it pauses by not reading")
@@ -81,6 +83,8 @@ impl Peer {
 pub enum Mode {
     /// Echoes, with this many listening sockets.
     Echo { listeners: usize },
+    /// Echoes by a task for each connection, on a stream.
+    Stream,
     /// Answers each MiB with one byte.
     Receive,
     /// Answers each byte with one MiB.
@@ -105,6 +109,7 @@ impl Mode {
                 Mode::Echo { listeners: 1 }
             }
             Kind::Listeners { count } => Mode::Echo { listeners: count },
+            Kind::Stream { .. } => Mode::Stream,
             Kind::Receive { .. } => Mode::Receive,
             Kind::Send { .. } => Mode::Send,
             Kind::Accept { .. } => Mode::Accept,
@@ -118,6 +123,7 @@ impl Mode {
         match self {
             Mode::Echo { listeners: 1 } => "echo".to_owned(),
             Mode::Echo { listeners } => format!("echo:{listeners}"),
+            Mode::Stream => "stream".to_owned(),
             Mode::Receive => "receive".to_owned(),
             Mode::Send => "send".to_owned(),
             Mode::Accept => "accept".to_owned(),
@@ -130,6 +136,7 @@ impl Mode {
     pub fn named(name: &str) -> Option<Self> {
         Some(match name {
             "echo" => Mode::Echo { listeners: 1 },
+            "stream" => Mode::Stream,
             "receive" => Mode::Receive,
             "send" => Mode::Send,
             "accept" => Mode::Accept,

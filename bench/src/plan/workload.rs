@@ -7,6 +7,8 @@ use super::Peer;
 pub enum Kind {
     /// Echoes of this many bytes on this many connections, one in flight on each.
     Echo { bytes: usize, connections: usize },
+    /// The same by a task for each connection, which reads and writes a stream.
+    Stream { bytes: usize, connections: usize },
     /// One MiB to the server, which answers with a byte.
     Receive { connections: usize },
     /// A byte to the server, which answers with one MiB.
@@ -37,6 +39,7 @@ impl Kind {
     pub fn descriptors(self) -> usize {
         match self {
             Kind::Echo { connections, .. }
+            | Kind::Stream { connections, .. }
             | Kind::Receive { connections }
             | Kind::Send { connections }
             | Kind::Subscribers { connections }
@@ -51,7 +54,7 @@ impl Kind {
     /// The name of one operation.
     pub fn unit(self) -> &'static str {
         match self {
-            Kind::Echo { .. } => "echo",
+            Kind::Echo { .. } | Kind::Stream { .. } => "echo",
             Kind::Receive { .. } | Kind::Send { .. } => "MiB",
             Kind::Churn { .. } | Kind::Idle { .. } => "connection",
             Kind::Accept { .. } => "accept",
@@ -154,7 +157,7 @@ const fn workload(
 }
 
 /// All workloads, in the order of the tables.
-pub const WORKLOADS: [Workload; 15] = [
+pub const WORKLOADS: [Workload; 16] = [
     workload(
         "echo-64-1",
         "echo 64 B × 1",
@@ -178,6 +181,15 @@ pub const WORKLOADS: [Workload; 15] = [
         "echo 64 B × 10,000",
         echo(64, 10_000),
         &[cpu(0.85, Peer::Tokio), P99, TWO],
+    ),
+    workload(
+        "stream",
+        "stream, echo 64 B × 64",
+        Kind::Stream {
+            bytes: 64,
+            connections: 64,
+        },
+        &[cpu(1.15, Peer::Tokio)],
     ),
     workload(
         "echo-64k-16",

@@ -11,30 +11,23 @@ use actix::prelude::*;
 use actix_web::{HttpResponse, HttpServer, web};
 use chrome_sockets::draining::DrainAll;
 use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
-use chrome_sockets::tcp_server::AcceptInfo;
 use chrome_sockets::{App, Registry, ServerSocketId, Shutdown};
 
+/// The handler of one client.
 struct Echo;
 
 impl Actor for Echo {
     type Context = Context<Self>;
 }
 
-impl Handler<AcceptInfo> for Echo {
-    type Result = ();
-
-    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        info.client().do_set_paused(false);
-    }
-}
-
 impl Handler<ReceiveInfo> for Echo {
     type Result = ();
 
-    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
+    fn handle(&mut self, info: ReceiveInfo, ctx: &mut Self::Context) {
         let client = info.client().clone();
         if client.forward(info).is_err() {
-            client.do_close();
+            // Ends the connection too.
+            ctx.stop();
         }
     }
 }
@@ -42,8 +35,9 @@ impl Handler<ReceiveInfo> for Echo {
 impl Handler<ReceiveErrorInfo> for Echo {
     type Result = ();
 
-    fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        info.client().do_close();
+    /// The client has ended its side. What was forwarded still arrives.
+    fn handle(&mut self, _: ReceiveErrorInfo, ctx: &mut Self::Context) {
+        ctx.stop();
     }
 }
 
@@ -80,13 +74,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let registry = Registry::new().start();
     let app = App::new("echo", &registry);
-    let echo = Echo.start();
-    app.tcp_server
-        .on_accept
-        .do_add_listener(echo.clone().recipient());
-    app.tcp.on_receive.do_add_listener(echo.clone().recipient());
-    app.tcp.on_receive_error.do_add_listener(echo.recipient());
     let server = app.tcp_server.create(Default::default()).await?.socket_id;
+    app.tcp_server.serve(server, |_, _| Echo).await?;
     let options = Default::default();
     app.tcp_server
         .listen_on(server, address.parse::<SocketAddr>()?, options)

@@ -7,42 +7,36 @@ use std::error::Error;
 use std::net::SocketAddr;
 
 use actix::prelude::*;
-use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
+use chrome_sockets::tcp::ClientSocket;
 use chrome_sockets::tcp_server::AcceptInfo;
 use chrome_sockets::{App, Registry, Shutdown};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
-struct Echo;
+/// Passes each connection on to the program. The channel needs no bound: a server socket accepts
+/// while at most 64 of its events are not dropped.
+struct Acceptor(UnboundedSender<AcceptInfo>);
 
-impl Actor for Echo {
+impl Actor for Acceptor {
     type Context = Context<Self>;
 }
 
-impl Handler<AcceptInfo> for Echo {
+impl Handler<AcceptInfo> for Acceptor {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        info.client().do_set_paused(false);
+        // It fails if the program is ending.
+        let _ = self.0.send(info);
     }
 }
 
-impl Handler<ReceiveInfo> for Echo {
-    type Result = ();
-
-    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        let client = info.client().clone();
-        if client.forward(info).is_err() {
-            client.do_close();
-        }
-    }
-}
-
-impl Handler<ReceiveErrorInfo> for Echo {
-    type Result = ();
-
-    fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        info.client().do_close();
-    }
+/// Runs in the tokio runtime of the program.
+async fn echo(client: ClientSocket) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let (mut reads, mut writes) = tokio::io::split(client.into_stream().await?);
+    tokio::io::copy(&mut reads, &mut writes).await?;
+    writes.shutdown().await?;
+    Ok(())
 }
 
 #[tokio::main]
@@ -61,14 +55,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     });
     let (registry, system) = start.await?;
 
-    // From here on everything but the actors runs in the tokio runtime of the program.
     let app = App::new("echo", &registry);
-    let echo = Echo::start_in_arbiter(system.arbiter(), |_| Echo);
+    let (accepted, mut clients) = unbounded_channel();
+    let acceptor = Acceptor::start_in_arbiter(system.arbiter(), |_| Acceptor(accepted));
     app.tcp_server
         .on_accept
-        .do_add_listener(echo.clone().recipient());
-    app.tcp.on_receive.do_add_listener(echo.clone().recipient());
-    app.tcp.on_receive_error.do_add_listener(echo.recipient());
+        .do_add_listener(acceptor.recipient());
     let server = app.tcp_server.create(Default::default()).await?.socket_id;
     app.tcp_server
         .listen_on(server, address, Default::default())
@@ -76,7 +68,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let bound = app.tcp_server.get_info(server).await?.local_addr();
     println!("listening on {}", bound.ok_or("it does not listen")?);
 
-    tokio::signal::ctrl_c().await?;
+    loop {
+        tokio::select! {
+            Some(info) = clients.recv() => {
+                tokio::spawn(echo(info.client().clone()));
+            }
+            ended = tokio::signal::ctrl_c() => break ended?,
+        }
+    }
     registry.send(Shutdown).await??;
     system.stop();
     thread

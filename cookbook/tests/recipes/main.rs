@@ -1,6 +1,9 @@
 //! Runs each recipe of docs/cookbook.md as a program, with peers that are not of this project.
 
 mod beside_actix_web;
+mod chat;
+mod http;
+mod lines;
 mod plain_tokio;
 mod proxy;
 mod starttls;
@@ -48,6 +51,12 @@ fn nc(address: SocketAddr, input: &'static str) -> String {
 
 fn assert_echoes(recipe: &Example) {
     assert_eq!(nc(recipe.address, "through nc\n"), "through nc\n");
+}
+
+/// Ends a recipe by SIGTERM. It must succeed.
+fn terminate(recipe: Example) {
+    recipe.terminate();
+    recipe.assert_success();
 }
 
 /// Waits until the port of a recipe that was told to end is free, so that its drain has begun.

@@ -81,14 +81,41 @@ pub(in crate::tcp) fn try_write(
             WriteAttempt::Partial(None)
         }
         Err(error) => {
-            let is_retried = matches!(error.kind(), Interrupted | WouldBlock);
-            // An error without an OS number comes from an event loop that has ended. The stream may
-            // move to another one, so the rest is only queued.
-            let is_final = !is_retried && error.raw_os_error().is_some();
             // The OS may report an error only once, so the rest carries it.
-            WriteAttempt::Partial(is_final.then_some(error))
+            WriteAttempt::Partial(is_final(&error).then_some(error))
         }
     }
+}
+
+/// The result of a stream's write on the fast path.
+pub(in crate::tcp) enum DirectWrite {
+    /// The OS has taken this many bytes.
+    Written(usize),
+    /// The fast path is not usable now, or the OS takes nothing at once.
+    Unavailable,
+    Failed(io::Error),
+}
+
+/// Writes as much of `data` as the OS takes at once, if the fast path is usable. The caller keeps
+/// the rest.
+pub(in crate::tcp) fn write_directly(socket: &ClientSocket, data: &[u8]) -> DirectWrite {
+    let guard = socket.fast_path().lock();
+    let Some(writer) = socket.fast_path().writer(&guard) else {
+        return DirectWrite::Unavailable;
+    };
+    match writer.try_write(data) {
+        Ok(0) => DirectWrite::Unavailable,
+        Ok(written) => DirectWrite::Written(written),
+        Err(error) if is_final(&error) => DirectWrite::Failed(error),
+        Err(_) => DirectWrite::Unavailable,
+    }
+}
+
+/// Whether a write must not be tried again. An error without an OS number comes from an event loop
+/// that has ended. The stream may move to another one, so the rest is only queued.
+fn is_final(error: &io::Error) -> bool {
+    let is_retried = matches!(error.kind(), Interrupted | WouldBlock);
+    !is_retried && error.raw_os_error().is_some()
 }
 
 /// The fast path of a connection is open. Dropping this closes it.

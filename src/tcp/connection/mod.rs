@@ -96,7 +96,7 @@ pub(in crate::tcp) enum ReadSide {
     /// No more data comes, for this reason. `onReceiveError` has not reported it yet.
     Ended(ReadEnd),
     /// As `Ended`, and the descriptor is closed.
-    Released(NetError),
+    Released(ReadEnd),
     /// The peer has ended its side, and `onReceiveError` has reported it. The app may still send.
     HalfClosed,
 }
@@ -137,6 +137,8 @@ pub(crate) struct ConnectionMeta {
     pub(in crate::tcp) pinned_shard: Option<u16>,
     /// Whether the stream uses TLS.
     pub(in crate::tcp) is_encrypted: bool,
+    /// Whether a write has failed because the peer has reset the connection.
+    pub(in crate::tcp) write_met_reset: bool,
 }
 
 impl ConnectionMeta {
@@ -157,6 +159,7 @@ impl ConnectionMeta {
             connection_guard: Some(connection_guard),
             pinned_shard: None,
             is_encrypted: false,
+            write_met_reset: false,
         })
     }
 
@@ -198,12 +201,16 @@ impl Connection {
     }
 
     /// Why no more data comes, if that is not reported yet.
-    pub(in crate::tcp) fn end(&self) -> Option<NetError> {
+    pub(in crate::tcp) fn unreported_end(&self) -> Option<ReadEnd> {
         match self.read_side {
             ReadSide::Open | ReadSide::HalfClosed => None,
-            ReadSide::Ended(end) => Some(end.code()),
-            ReadSide::Released(end) => Some(end),
+            ReadSide::Ended(end) | ReadSide::Released(end) => Some(end),
         }
+    }
+
+    /// The result code with which that end is to be reported.
+    pub(in crate::tcp) fn end(&self) -> Option<NetError> {
+        self.unreported_end().map(ReadEnd::code)
     }
 
     /// The error with which sends have failed.
@@ -298,6 +305,10 @@ impl Connection {
             _ if self.queue.has_fire_and_forget() => ReportedBy::End,
             _ => ReportedBy::Answers,
         };
+        if matches!(error.kind(), ConnectionAborted | ConnectionReset | TimedOut) {
+            // Not a broken pipe: the OS reports that after the peer's orderly end.
+            self.meta.write_met_reset = true;
+        }
         self.fail_writes(net_error::write(error), report);
     }
 
@@ -318,6 +329,7 @@ impl Connection {
             connection_guard: Some(ConnectionGuard::opened(counter.clone(), false)),
             pinned_shard: None,
             is_encrypted: false,
+            write_met_reset: false,
         };
         let mut connection = Connection::new(connected.stream, Box::new(meta));
         connection.maybe_written = false;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::events::{EventCopy, FanOut, Snapshot, dispatch};
 use crate::net_error::{self, NetError};
 use crate::os::retry_if_spurious;
+use crate::tcp::WINDOW;
 use crate::tcp::connection::buffer_pool::BufferPool;
 use crate::tcp::connection::redelivery::{Undelivered, UndeliveredData};
 use crate::tcp::connection::state::{SocketState, Transfer};
@@ -15,7 +16,7 @@ use crate::tcp::connection::{Connection, Link, Peeked, ReadEnd, ReadSide, Report
 use crate::tcp::events::ReceiveInfo;
 use crate::tcp::shards::shard::AppShard;
 use crate::tcp::socket::Credit;
-use crate::tcp::socket_listeners::DataRoute;
+use crate::tcp::socket_listeners::{DataRoute, Receivers};
 
 /// An event takes at least this many bytes of a window, about its size in memory. So tiny events
 /// are bounded too.
@@ -56,7 +57,10 @@ impl SocketState {
             }
             return self.socket.make_ready();
         }
-        self.read_available(pool, |state, piece| state.raise(piece, &cached.listeners));
+        let chunk = self.chunk();
+        self.read_available(pool, chunk, |state, piece| {
+            state.raise(piece, &cached.listeners);
+        });
     }
 
     /// Reads for the socket's own listeners. `false` if they are not for data: the app's listeners
@@ -71,17 +75,25 @@ impl SocketState {
             }
             // No page of the app adds other listeners of this socket.
             DataRoute::Dead(_) => self.peek_without_listeners(false),
-            DataRoute::Own(to) => {
-                self.read_available(pool, |state, piece| state.raise_for(piece, &to));
+            DataRoute::Own(Receivers::Stream) => {
+                self.read_available(pool, WINDOW, |state, piece| state.push_to_stream(piece));
+            }
+            DataRoute::Own(Receivers::Listeners(to)) => {
+                let chunk = self.chunk();
+                self.read_available(pool, chunk, |state, piece| state.raise(piece, &to));
             }
         }
         true
     }
 
-    /// Reads what the OS has, and raises it piece by piece.
+    /// Reads what the OS has, and raises it in pieces of at most `chunk` bytes.
     #[inline(always)]
-    fn read_available(&mut self, pool: &mut BufferPool, mut raise: impl FnMut(&mut Self, Bytes)) {
-        let chunk = self.chunk();
+    fn read_available(
+        &mut self,
+        pool: &mut BufferPool,
+        chunk: usize,
+        mut raise: impl FnMut(&mut Self, Bytes),
+    ) {
         let limit = chunk.saturating_mul(EVENTS_PER_READ);
         for _ in 0..READS_PER_TURN {
             let Link::Connected(connection) = &mut self.link else {
@@ -175,9 +187,9 @@ impl SocketState {
             // The next poll takes it.
             return self.socket.make_ready();
         }
-        let end = match (connection.end(), peeked) {
+        let end = match (connection.unreported_end(), peeked) {
             (Some(end), _) => Some(end),
-            (None, Peeked::End(end)) => Some(end.code()),
+            (None, Peeked::End(end)) => Some(end),
             (None, Peeked::Data) => None,
             // A write has met the end, but a read has not.
             (None, Peeked::Nothing) => return,
@@ -186,7 +198,7 @@ impl SocketState {
         connection.meta.connection_guard = None;
         if let Some(end) = end {
             // After an orderly end, the OS would answer a write by a reset.
-            let send_error = match end {
+            let send_error = match end.code() {
                 NetError::CONNECTION_CLOSED => NetError::CONNECTION_RESET,
                 end => end,
             };

@@ -439,7 +439,7 @@ impl SocketState {
             // No page of the app adds other listeners of this socket.
             Some(own) if !is_suspended && !own.contains(None) => return false,
             Some(_) if !is_suspended => 0,
-            None if !is_suspended && self.sink().is_some() => 0,
+            None if !is_suspended && self.stream().is_some() => 0,
             _ if is_suspended || !on_receive_error.contains(None) => {
                 self.want_listeners(on_receive_error);
                 return false;

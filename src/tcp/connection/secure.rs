@@ -155,7 +155,9 @@ impl SocketState {
             SecureAs::Client(_) if meta.outbound.is_none() => Err(NetError::FAILED.into()),
             _ if meta.is_encrypted => Err(InvalidArgument::AlreadySecured.into()),
             // Unencrypted data must not be read, or raised again, after the call.
-            _ if !self.paused || self.has_returned_data() => Err(NetError::FAILED.into()),
+            _ if !self.paused || self.has_returned_data() || self.has_unread_stream() => {
+                Err(NetError::FAILED.into())
+            }
             SecureAs::Client(options) => Ok(Role::Client(client, options.offer()?)),
             #[cfg(feature = "tls")]
             SecureAs::Server(server) => Ok(Role::Server(server)),

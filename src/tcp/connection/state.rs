@@ -24,10 +24,11 @@ use crate::tcp::connection::redelivery::{Panics, Redelivery, Undelivered};
 use crate::tcp::connection::state::send_queue::SendQueue;
 use crate::tcp::connection::timeouts::TimeoutState;
 use crate::tcp::connection::write::PendingSend;
-use crate::tcp::connection::{Connection, ConnectionMeta, Link};
+use crate::tcp::connection::{Connection, ConnectionMeta, Link, ReadSide};
 use crate::tcp::events::ReceiveErrorInfo;
 use crate::tcp::socket::ClientSocket;
 use crate::tcp::socket_listeners::OwnListeners;
+use crate::tcp::stream::end::StreamEnd;
 use crate::tcp::{AcceptNotifier, DEFAULT_BUFFER_SIZE, SendMarks, SocketInfo, SocketProperties};
 
 pub(in crate::tcp) struct SocketState {
@@ -303,7 +304,13 @@ impl SocketState {
             }
         }
         let is_reported = matches!(&link, Link::Connected(it) if it.is_half_closed());
-        if is_reported {
+        if self.stream().is_some() {
+            self.paused = true;
+            self.end_stream(match &link {
+                Link::Securing(_) => StreamEnd::Failed(why),
+                _ => StreamEnd::Closed,
+            });
+        } else if is_reported {
             self.paused = true;
         } else if matches!(link, Link::Connected(_) | Link::Securing(_)) && !self.paused {
             self.end_receiving(NetError::CONNECTION_CLOSED);
@@ -324,9 +331,13 @@ impl SocketState {
     /// listeners have handled all earlier events and the calls that they made were carried out.
     /// Returns the connection that has ended; a half-closed one stays.
     pub(in crate::tcp) fn report_end_if_due(&mut self, ahead: CallsAhead) -> Option<Connection> {
-        let end = self.connection()?.end()?;
+        let connection = self.connection()?;
+        let end = connection.end()?;
+        // What is left of a connection that is gone must not keep the task of its stream.
+        let is_gone = matches!(connection.read_side, ReadSide::Released(_));
+        let is_paused = self.paused && !(is_gone && self.stream().is_some());
         if self.redelivery.is_some()
-            || self.paused
+            || is_paused
             || self.transfer != Transfer::None
             || self.socket.unhandled().events() > 0
         {
@@ -383,8 +394,8 @@ impl SocketState {
 
     /// Raises `onReceiveError` without a change of the state.
     pub(in crate::tcp) fn raise_receive_error(&mut self, result_code: NetError) {
-        if let Some(sink) = self.sink() {
-            return sink.end(result_code);
+        if self.report_to_stream(result_code) {
+            return;
         }
         let connect_count = self.connect_count;
         let socket = &self.socket;

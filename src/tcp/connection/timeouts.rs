@@ -21,7 +21,7 @@ use crate::tcp::actor::{Entry, SOCKETS_PER_TURN, SocketTable};
 use crate::tcp::connection::linger::Closing;
 use crate::tcp::connection::state::{Claim, SocketState, Transfer};
 use crate::tcp::connection::write::WriteQueue;
-use crate::tcp::connection::{Connection, Link, Peeked, ReadSide, ReportedBy};
+use crate::tcp::connection::{Connection, Link, Peeked, ReadEnd, ReadSide, ReportedBy};
 
 pub(crate) use closed_stream::closed_stream;
 use rate::RatePeriod;
@@ -280,7 +280,7 @@ impl Connection {
     /// handled before the end is reported.
     #[must_use = "what was sent is delivered only if it lingers"]
     pub(in crate::tcp) fn terminate(&mut self, why: NetError) -> Option<Closing> {
-        self.release_read_side(why);
+        self.release_read_side(ReadEnd::Error(why));
         let is_flushed = self.queue.is_empty();
         self.fail_writes(why, ReportedBy::Reading);
         let stream = std::mem::replace(&mut self.stream, closed_stream());
@@ -299,7 +299,7 @@ impl Connection {
 
     /// The peer is gone: closes the stream. `end` is reported when all earlier data was handled.
     /// Sends fail with `send_error`.
-    pub(in crate::tcp) fn release(&mut self, end: NetError, send_error: NetError) {
+    pub(in crate::tcp) fn release(&mut self, end: ReadEnd, send_error: NetError) {
         self.release_read_side(end);
         self.fail_writes(send_error, ReportedBy::Reading);
         self.stream = closed_stream();

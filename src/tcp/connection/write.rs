@@ -14,6 +14,7 @@ use crate::tcp::command::QueuedCall;
 use crate::tcp::connection::fast_path::InFlightCall;
 use crate::tcp::shards::write_quota::Charge;
 use crate::tcp::socket::{ClientSocket, Credit};
+use crate::tcp::stream::shared::StreamSend;
 
 /// The most sends in one call to the OS. The OS copies no faster with more, and the slices are on
 /// the stack.
@@ -39,6 +40,7 @@ enum SendReply {
     Send(Reply<SendInfo>),
     /// The entry is a `shutdown_write`, without data: the write side is shut behind all sends.
     Shutdown(Reply<()>),
+    Stream(StreamSend),
 }
 
 impl SendReply {
@@ -80,6 +82,18 @@ impl PendingSend {
         shutdown
     }
 
+    /// A write of a stream, which is charged.
+    pub(in crate::tcp) fn of_stream(
+        socket: ClientSocket,
+        data: Bytes,
+        charge: Charge,
+        send: StreamSend,
+    ) -> Self {
+        let mut pending = PendingSend::new(socket, data, charge, None, Reply::discard());
+        pending.reply = SendReply::Stream(send);
+        pending
+    }
+
     /// The data is the rest of `bytes` bytes, and the OS has reported `error` for it.
     pub(in crate::tcp) fn with_progress(mut self, bytes: usize, error: Option<io::Error>) -> Self {
         self.bytes = bytes;
@@ -109,6 +123,7 @@ impl PendingSend {
         match self.reply.take() {
             SendReply::Send(reply) => reply.send(Err(error)),
             SendReply::Shutdown(reply) => reply.send(Err(error)),
+            SendReply::Stream(send) => send.finish(Err(error)),
         }
     }
 
@@ -117,6 +132,7 @@ impl PendingSend {
         match self.reply.take() {
             SendReply::Send(reply) => reply.send(Ok(SendInfo { bytes_sent })),
             SendReply::Shutdown(reply) => reply.send(Ok(())),
+            SendReply::Stream(send) => send.finish(Ok(())),
         }
     }
 

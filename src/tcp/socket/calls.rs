@@ -349,7 +349,7 @@ impl ClientSocket {
         self.call(Command::GetInfo)
     }
 
-    fn call<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Answer<T> {
+    pub(in crate::tcp) fn call<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Answer<T> {
         if self.is_closed() {
             return Answer::ready(Err(Error::SocketNotFound));
         }

@@ -23,6 +23,14 @@ impl Credit {
         }
     }
 
+    /// For a part of the window that is taken already.
+    pub(in crate::tcp) fn from_amount(socket: &ClientSocket, amount: u64) -> Self {
+        Credit {
+            socket: socket.clone(),
+            amount,
+        }
+    }
+
     pub(in crate::tcp) fn socket(&self) -> &ClientSocket {
         &self.socket
     }
@@ -90,5 +98,27 @@ impl Drop for Credit {
         if self.amount > 0 {
             self.give_back();
         }
+    }
+}
+
+/// For a stream, which needs no handle for each part of the window.
+impl ClientSocket {
+    /// Takes a part of the window, as [`Credit::acquire`] does. Returns what
+    /// [`release`](Self::release) gives back.
+    #[inline]
+    pub(in crate::tcp) fn acquire(&self, bytes: usize) -> u64 {
+        let amount = EVENT + bytes as u64;
+        self.0.unhandled.acquire(amount);
+        self.0.app_shard.acquire(bytes);
+        amount
+    }
+
+    /// Releases one or several parts of the window.
+    #[inline]
+    pub(in crate::tcp) fn release(&self, amount: u64) {
+        if self.0.unhandled.release(amount) {
+            self.make_ready();
+        }
+        self.0.app_shard.release((amount % EVENT) as usize);
     }
 }

@@ -215,6 +215,17 @@ impl ClientSocket {
         Ok(flags)
     }
 
+    /// How much more may be queued within the socket's limit.
+    pub(in crate::tcp) fn send_room(&self) -> usize {
+        match self.0.flags.load(SeqCst) & LIMITED {
+            0 => usize::MAX,
+            _ => {
+                let limit = self.0.app_shard.send_limits.get(self.0.id);
+                limit.map_or(usize::MAX, |it| it.saturating_sub(self.queued_bytes()))
+            }
+        }
+    }
+
     #[cold]
     fn check_send_limit(&self, bytes: usize) -> Result<(), Error> {
         let limit = self.0.app_shard.send_limits.get(self.0.id);

@@ -9,7 +9,6 @@
 //!   has none.
 
 use std::mem;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -17,17 +16,16 @@ use crate::events::{Listeners, Snapshot};
 use crate::net_error::NetError;
 use crate::tcp::connection::Link;
 use crate::tcp::connection::linger::Closing;
-use crate::tcp::connection::read::MIN_EVENT_CHARGE;
 use crate::tcp::connection::state::{SocketState, Transfer};
 use crate::tcp::events::{ReceiveErrorInfo, ReceiveInfo, SendQueueInfo};
-use crate::tcp::socket::Credit;
-use crate::tcp::socket_listeners::{EventSink, HandlerLink, SocketListeners, WhenDead};
+use crate::tcp::socket_listeners::{HandlerLink, SocketListeners, WhenDead};
+use crate::tcp::stream::attached::AttachedStream;
 
 /// Who gets the events of one socket.
 pub(crate) enum OwnListeners {
     Actors(OwnActors),
-    #[expect(dead_code, reason = "only tests make one so far")]
-    Sink(Arc<dyn EventSink>),
+    /// The socket is a stream.
+    Stream(AttachedStream),
 }
 
 /// The listeners of `set_listeners`. Events of a kind without one go to the app's listeners.
@@ -44,7 +42,7 @@ pub(crate) struct OwnActors {
 #[derive(Clone)]
 pub(in crate::tcp) enum Receivers {
     Listeners(Snapshot<ReceiveInfo>),
-    Sink(Arc<dyn EventSink>),
+    Stream,
 }
 
 /// Where the data of a socket with own listeners goes.
@@ -77,7 +75,7 @@ impl OwnListeners {
     /// `onReceiveError`.
     pub(in crate::tcp) fn on_send_queue(&self) -> Option<&Listeners<SendQueueInfo>> {
         match self {
-            OwnListeners::Sink(_) => None,
+            OwnListeners::Stream(_) => None,
             OwnListeners::Actors(actors) => {
                 let listeners = actors.on_send_queue.as_ref()?;
                 let waits = actors.when_dead == WhenDead::Wait;
@@ -108,10 +106,7 @@ impl OwnListeners {
 
     fn data_route(&self) -> DataRoute {
         match self {
-            OwnListeners::Sink(sink) if sink.is_open() => {
-                DataRoute::Own(Receivers::Sink(sink.clone()))
-            }
-            OwnListeners::Sink(_) => DataRoute::Dead(WhenDead::EndConnection),
+            OwnListeners::Stream(_) => DataRoute::Own(Receivers::Stream),
             OwnListeners::Actors(actors) => match &actors.on_receive {
                 None => DataRoute::App,
                 Some(listeners) => match listeners.snapshot().0 {
@@ -151,15 +146,24 @@ impl SocketState {
     pub(in crate::tcp) fn handler(&mut self) -> Option<&mut HandlerLink> {
         match self.own.as_deref_mut()? {
             OwnListeners::Actors(actors) => actors.handler.as_mut(),
-            OwnListeners::Sink(_) => None,
+            OwnListeners::Stream(_) => None,
         }
     }
 
-    /// The sink of the socket's events, if it has one.
-    pub(in crate::tcp) fn sink(&self) -> Option<&Arc<dyn EventSink>> {
+    /// The stream of the socket, if it has one.
+    pub(in crate::tcp) fn stream(&self) -> Option<&AttachedStream> {
         match self.own.as_deref() {
-            Some(OwnListeners::Sink(sink)) => Some(sink),
+            Some(OwnListeners::Stream(stream)) => Some(stream),
             Some(OwnListeners::Actors(_)) | None => None,
+        }
+    }
+
+    /// Takes the stream from the socket, if it has one.
+    pub(in crate::tcp) fn take_stream(&mut self) -> Option<AttachedStream> {
+        self.stream()?;
+        match *self.own.take()? {
+            OwnListeners::Stream(stream) => Some(stream),
+            OwnListeners::Actors(_) => None,
         }
     }
 
@@ -167,7 +171,7 @@ impl SocketState {
     /// socket has none, or they have died and it does not wait for others.
     pub(in crate::tcp) fn own_on_receive_error(&self) -> Option<&Listeners<ReceiveErrorInfo>> {
         match self.own.as_deref()? {
-            OwnListeners::Sink(_) => None,
+            OwnListeners::Stream(_) => None,
             OwnListeners::Actors(actors) => {
                 let listeners = actors.on_receive_error.as_ref()?;
                 let waits = actors.when_dead == WhenDead::Wait;
@@ -215,11 +219,7 @@ impl SocketState {
     pub(in crate::tcp) fn raise_for(&mut self, data: Bytes, receivers: &Receivers) {
         match receivers {
             Receivers::Listeners(listeners) => self.raise(data, listeners),
-            Receivers::Sink(sink) => {
-                let charge = data.len().max(MIN_EVENT_CHARGE);
-                self.last_raised += 1;
-                sink.receive(data, Credit::acquire(&self.socket, charge));
-            }
+            Receivers::Stream => self.push_to_stream(data),
         }
     }
 }

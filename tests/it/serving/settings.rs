@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_rt::time::timeout;
 use chrome_sockets::lifecycle::EventPage;
 use chrome_sockets::tcp::Timeouts;
-use chrome_sockets::tcp_server::{self, AtLimit, Limit, Limits};
+use chrome_sockets::tcp_server::{self, AtLimit, BlockReason, Limit, Limits};
 use chrome_sockets::{Error, tcp};
 use support::{LIMIT, QUIET, subscribe};
 
@@ -78,11 +78,16 @@ async fn clients_whose_on_accept_has_waited_get_handlers() {
         write(&mut peer, &[i]).await;
         peers.push(peer);
     }
-    let serving = test.app.tcp_server.serve(server, log.factory(Kind::Echo));
+    let tcp_server = &test.app.tcp_server;
+    let info = tcp_server.get_info(server).await.expect("it exists");
+    assert_eq!(info.blocked_by, [BlockReason::NoListener]);
+    let serving = tcp_server.serve(server, log.factory(Kind::Echo));
     serving.await.expect("it exists");
     for (i, peer) in peers.iter_mut().enumerate() {
         assert_eq!(read(peer, 1).await, [i as u8]);
     }
+    let info = tcp_server.get_info(server).await.expect("it exists");
+    assert_eq!(info.blocked_by, []);
     drop(peers);
     let mut ended = 0;
     while ended < 10 {

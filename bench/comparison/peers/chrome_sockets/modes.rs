@@ -122,7 +122,7 @@ impl Server {
                     other.try_send(data.clone())?;
                 }
             }
-            Mode::Echo { .. } | Mode::Accept => return Err(not_compared(self.mode)),
+            Mode::Echo { .. } | Mode::Stream | Mode::Accept => return Err(not_compared(self.mode)),
         }
         Ok(())
     }

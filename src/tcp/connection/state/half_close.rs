@@ -46,6 +46,7 @@ use crate::tcp::connection::timeouts::TimeoutState;
 use crate::tcp::connection::write::PendingSend;
 use crate::tcp::connection::{Connection, Link, Peeked, ReadEnd, ReadSide, WriteSide};
 use crate::tcp::socket::ClientSocket;
+use crate::tcp::stream::end::StreamEnd;
 
 impl SocketTable {
     pub(in crate::tcp) fn shutdown_write(&mut self, socket: &ClientSocket, reply: Reply<()>) {
@@ -104,7 +105,11 @@ impl SocketState {
         }
         self.paused = true;
         match std::mem::replace(&mut self.link, Link::None) {
-            Link::Connected(connection) => Some(connection),
+            Link::Connected(connection) => {
+                let end = connection.write_error().map(StreamEnd::Failed);
+                self.end_stream(end.unwrap_or(StreamEnd::PeerShut));
+                Some(connection)
+            }
             _ => None,
         }
     }
@@ -167,7 +172,7 @@ impl Connection {
     }
 
     /// The stream is closed: `end` is to be reported, unless the peer's end was already.
-    pub(in crate::tcp) fn release_read_side(&mut self, end: NetError) {
+    pub(in crate::tcp) fn release_read_side(&mut self, end: ReadEnd) {
         if !self.is_half_closed() {
             self.read_side = ReadSide::Released(end);
         }
@@ -181,6 +186,6 @@ impl Connection {
             Peeked::End(ReadEnd::Error(error)) if *error != NetError::CONNECTION_CLOSED => *error,
             _ => NetError::CONNECTION_RESET,
         };
-        self.release(why, self.write_error().unwrap_or(why));
+        self.release(ReadEnd::Error(why), self.write_error().unwrap_or(why));
     }
 }
