@@ -7,6 +7,8 @@
 //! [`Error::EventsInFlight`] and so on) do not exist in Chrome, whose sockets
 //! never outlive their owner. No value of this type means success.
 
+use std::io;
+
 use derive_more::{Display, From};
 
 use crate::invalid_argument::InvalidArgument;
@@ -146,6 +148,39 @@ impl Error {
     }
 }
 
+/// For code that uses sockets as streams. The error is inside
+/// ([`io::Error::get_ref`]).
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        io::Error::new(kind(error), error)
+    }
+}
+
+fn kind(error: Error) -> io::ErrorKind {
+    use io::ErrorKind;
+    match error {
+        Error::Net(error) => match error {
+            // The code with which Chromium reports a reset.
+            NetError::CONNECTION_CLOSED | NetError::CONNECTION_RESET => ErrorKind::ConnectionReset,
+            NetError::ABORTED | NetError::CONNECTION_ABORTED => ErrorKind::ConnectionAborted,
+            NetError::CONNECTION_REFUSED => ErrorKind::ConnectionRefused,
+            NetError::TIMED_OUT | NetError::CONNECTION_TIMED_OUT => ErrorKind::TimedOut,
+            NetError::SOCKET_NOT_CONNECTED => ErrorKind::NotConnected,
+            NetError::ADDRESS_UNREACHABLE => ErrorKind::HostUnreachable,
+            NetError::INTERNET_DISCONNECTED => ErrorKind::NetworkDown,
+            NetError::ADDRESS_IN_USE => ErrorKind::AddrInUse,
+            NetError::ADDRESS_INVALID => ErrorKind::AddrNotAvailable,
+            NetError::OUT_OF_MEMORY => ErrorKind::OutOfMemory,
+            _ => ErrorKind::Other,
+        },
+        Error::InvalidArgument(_) => ErrorKind::InvalidInput,
+        Error::PermissionDenied => ErrorKind::PermissionDenied,
+        Error::SocketNotFound | Error::SocketNotConnected => ErrorKind::NotConnected,
+        Error::Suspended | Error::Unloaded | Error::Stopped => ErrorKind::ConnectionAborted,
+        _ => ErrorKind::Other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +214,21 @@ mod tests {
         );
         assert_eq!(error.last_error(), "net::ERR_INVALID_ARGUMENT");
         assert_eq!(error.net_error().map(NetError::code), Some(-4));
+    }
+
+    #[test]
+    fn an_error_becomes_an_io_error_that_has_it_inside() {
+        use io::ErrorKind::{ConnectionReset, InvalidInput, TimedOut};
+        for (error, kind) in [
+            (Error::Net(NetError::CONNECTION_CLOSED), ConnectionReset),
+            (Error::Net(NetError::TIMED_OUT), TimedOut),
+            (InvalidArgument::BacklogBelowOne.into(), InvalidInput),
+        ] {
+            let io_error = io::Error::from(error);
+            assert_eq!(io_error.kind(), kind);
+            let inner = io_error.get_ref().and_then(|it| it.downcast_ref());
+            assert_eq!(inner, Some(&error));
+        }
     }
 
     #[test]

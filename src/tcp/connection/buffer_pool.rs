@@ -20,6 +20,22 @@ pub(in crate::tcp) struct BufferPool {
     spare: Spare,
 }
 
+/// What was read.
+pub(in crate::tcp) enum Filled<'a> {
+    Borrowed(&'a [u8]),
+    /// The buffer itself.
+    Lent(Bytes),
+}
+
+impl Filled<'_> {
+    pub(in crate::tcp) fn len(&self) -> usize {
+        match self {
+            Filled::Borrowed(data) => data.len(),
+            Filled::Lent(data) => data.len(),
+        }
+    }
+}
+
 type Spare = Arc<Mutex<Vec<Box<[u8]>>>>;
 
 impl BufferPool {
@@ -46,6 +62,14 @@ impl BufferPool {
         let copied = if whole.is_some() { 0 } else { count };
         let copies = self.buffer[..copied].chunks(chunk);
         whole.into_iter().chain(copies.map(Bytes::copy_from_slice))
+    }
+
+    /// The first `count` bytes, which were read, for a receiver that copies a small part itself.
+    pub(in crate::tcp) fn filled(&mut self, count: usize) -> Filled<'_> {
+        match count * 2 >= self.buffer.len() {
+            true => Filled::Lent(self.lend(count)),
+            false => Filled::Borrowed(&self.buffer[..count]),
+        }
     }
 
     fn lend(&mut self, count: usize) -> Bytes {

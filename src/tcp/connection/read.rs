@@ -58,8 +58,10 @@ impl SocketState {
             return self.socket.make_ready();
         }
         let chunk = self.chunk();
-        self.read_available(pool, chunk, |state, piece| {
-            state.raise(piece, &cached.listeners);
+        self.read_available(pool, chunk, |state, pool, count| {
+            for piece in pool.pieces(count, chunk) {
+                state.raise(piece, &cached.listeners);
+            }
         });
     }
 
@@ -76,23 +78,29 @@ impl SocketState {
             // No page of the app adds other listeners of this socket.
             DataRoute::Dead(_) => self.peek_without_listeners(false),
             DataRoute::Own(Receivers::Stream) => {
-                self.read_available(pool, WINDOW, |state, piece| state.push_to_stream(piece));
+                self.read_available(pool, WINDOW, |state, pool, count| {
+                    state.push_to_stream(pool.filled(count));
+                });
             }
             DataRoute::Own(Receivers::Listeners(to)) => {
                 let chunk = self.chunk();
-                self.read_available(pool, chunk, |state, piece| state.raise(piece, &to));
+                self.read_available(pool, chunk, |state, pool, count| {
+                    for piece in pool.pieces(count, chunk) {
+                        state.raise(piece, &to);
+                    }
+                });
             }
         }
         true
     }
 
-    /// Reads what the OS has, and raises it in pieces of at most `chunk` bytes.
+    /// Reads what the OS has, and has it raised: as many bytes at the beginning of the buffer.
     #[inline(always)]
     fn read_available(
         &mut self,
         pool: &mut BufferPool,
         chunk: usize,
-        mut raise: impl FnMut(&mut Self, Bytes),
+        mut raise: impl FnMut(&mut Self, &mut BufferPool, usize),
     ) {
         let limit = chunk.saturating_mul(EVENTS_PER_READ);
         for _ in 0..READS_PER_TURN {
@@ -118,9 +126,7 @@ impl SocketState {
                     if let Some(timeout_state) = &mut self.timeout_state {
                         timeout_state.record_received();
                     }
-                    for piece in pool.pieces(count, chunk) {
-                        raise(self, piece);
-                    }
+                    raise(self, pool, count);
                     // From here on a panic loses no bytes.
                     self.is_raising = false;
                     // All listeners died during this turn, so an event returned at once.

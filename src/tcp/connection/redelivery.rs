@@ -277,6 +277,7 @@ impl SocketState {
 
     fn redeliver_pending(&mut self, listeners: &mut ListenerCache) -> Option<Closing> {
         if self.own.is_some()
+            && self.stream().is_none()
             && let Some(closed) = self.end_if_unheard()
         {
             return Some(closed);

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::answer::Reply;
 use crate::error::Error;
 use crate::net_error::NetError;
 use crate::tcp::actor::SocketTable;
+use crate::tcp::connection::buffer_pool::Filled;
 use crate::tcp::connection::read::{ListenerCache, MIN_EVENT_CHARGE};
 use crate::tcp::connection::redelivery::{Undelivered, UndeliveredData};
 use crate::tcp::connection::state::SocketState;
@@ -76,17 +75,14 @@ impl SocketState {
     }
 
     /// Gives received data to the stream.
-    pub(in crate::tcp) fn push_to_stream(&mut self, bytes: Bytes) {
+    pub(in crate::tcp) fn push_to_stream(&mut self, data: Filled<'_>) {
         self.last_raised += 1;
         let Some(AttachedStream(shared)) = self.stream() else {
             return;
         };
-        let chunk = Chunk {
-            amount: self.socket.acquire(bytes.len().max(MIN_EVENT_CHARGE)),
-            bytes,
-            sequence: self.last_raised,
-        };
-        match shared.push(chunk) {
+        let charge = data.len().max(MIN_EVENT_CHARGE);
+        let amount = self.socket.acquire(charge);
+        match shared.push(data, amount, self.last_raised) {
             Ok(()) => {}
             // The next call takes the socket from its stream.
             Err((Reader::Returned, chunk)) => {
@@ -167,7 +163,7 @@ impl Chunk {
     pub(in crate::tcp) fn into_undelivered(self, socket: &ClientSocket) -> UndeliveredData {
         UndeliveredData {
             sequence: self.sequence,
-            bytes: self.bytes,
+            bytes: self.data.into_bytes(),
             credit: Credit::from_amount(socket, self.amount),
             panics: 0,
         }

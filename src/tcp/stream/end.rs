@@ -35,29 +35,14 @@ impl StreamEnd {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted};
         match self {
             StreamEnd::PeerShut => io::Error::new(BrokenPipe, "the connection has ended"),
-            StreamEnd::Failed(error) => io::Error::new(kind(error), Error::Net(error)),
+            StreamEnd::Failed(error) => Error::Net(error).into(),
             StreamEnd::Closed => io::Error::new(ConnectionAborted, "the socket was closed"),
-            StreamEnd::Suspended => io::Error::new(ConnectionAborted, Error::Suspended),
+            StreamEnd::Suspended => Error::Suspended.into(),
             StreamEnd::HandedOver => io::Error::new(
                 ConnectionAborted,
                 "the socket was handed over to another process",
             ),
         }
-    }
-}
-
-fn kind(error: NetError) -> io::ErrorKind {
-    use io::ErrorKind;
-    match error {
-        // The code with which Chromium reports a reset.
-        NetError::CONNECTION_CLOSED | NetError::CONNECTION_RESET => ErrorKind::ConnectionReset,
-        NetError::ABORTED | NetError::CONNECTION_ABORTED => ErrorKind::ConnectionAborted,
-        NetError::TIMED_OUT | NetError::CONNECTION_TIMED_OUT => ErrorKind::TimedOut,
-        NetError::SOCKET_NOT_CONNECTED => ErrorKind::NotConnected,
-        NetError::ADDRESS_UNREACHABLE => ErrorKind::HostUnreachable,
-        NetError::INTERNET_DISCONNECTED => ErrorKind::NetworkDown,
-        NetError::OUT_OF_MEMORY => ErrorKind::OutOfMemory,
-        _ => ErrorKind::Other,
     }
 }
 

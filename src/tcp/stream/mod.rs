@@ -52,7 +52,7 @@ const MAX_BEYOND_LIMITS: usize = 4096;
 /// ([`io::Error::get_ref`]).
 ///
 /// **Writing.** A write is passed to the OS at once if nothing of the socket waits before it. If the
-/// OS takes nothing, at most [`STREAM_WRITE_LIMIT`] bytes are queued, or the socket's
+/// OS takes nothing, at most [`STREAM_WRITE_LIMIT`](super::STREAM_WRITE_LIMIT) bytes are queued, or the socket's
 /// [`send_limit`](super::SocketProperties::send_limit) if that is less. They count in the app's
 /// write quota. Beyond these limits writes wait, except that a stream of which nothing waits queues
 /// up to 4 KiB.

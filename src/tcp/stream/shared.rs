@@ -11,6 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::io::ReadBuf;
 
 use crate::error::Error;
+use crate::tcp::connection::buffer_pool::Filled;
 use crate::tcp::stream::end::StreamEnd;
 
 /// The most bytes that were written to one stream and wait to be sent: 64 KiB. Beyond it, writes
@@ -20,9 +21,42 @@ pub const STREAM_WRITE_LIMIT: usize = 64 * 1024;
 /// The capacity for chunks that an empty queue keeps.
 const MAX_KEPT_CAPACITY: usize = 8;
 
+/// The largest buffer for received data that an idle stream keeps.
+const MAX_KEPT_BUFFER: usize = 1024;
+
+/// The bytes of a chunk that are not read yet.
+pub(in crate::tcp) enum Data {
+    /// Copied, and how many of them were read.
+    Copied(Vec<u8>, usize),
+    Lent(Bytes),
+}
+
+impl Data {
+    fn unread(&self) -> &[u8] {
+        match self {
+            Data::Copied(bytes, read) => &bytes[*read..],
+            Data::Lent(bytes) => bytes,
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        match self {
+            Data::Copied(_, read) => *read += count,
+            Data::Lent(bytes) => bytes.advance(count),
+        }
+    }
+
+    pub(in crate::tcp) fn into_bytes(self) -> Bytes {
+        match self {
+            Data::Copied(bytes, read) => Bytes::from(bytes).slice(read..),
+            Data::Lent(bytes) => bytes,
+        }
+    }
+}
+
 /// Received data. It counts in the socket's window until all of it was read.
 pub(in crate::tcp) struct Chunk {
-    pub(in crate::tcp) bytes: Bytes,
+    pub(in crate::tcp) data: Data,
     /// What it takes of the window.
     pub(in crate::tcp) amount: u64,
     /// The number of the event that it would have been.
@@ -58,6 +92,8 @@ pub(in crate::tcp) struct StreamShared(Mutex<StreamState>);
 struct StreamState {
     /// Not read yet.
     chunks: VecDeque<Chunk>,
+    /// The buffer of a chunk that was read, for the next one: most streams have one at a time.
+    spare: Vec<u8>,
     /// What comes behind the chunks.
     end: Option<StreamEnd>,
     /// Waits for data or the end.
@@ -74,6 +110,7 @@ impl Default for StreamState {
     fn default() -> Self {
         StreamState {
             chunks: VecDeque::new(),
+            spare: Vec::new(),
             end: None,
             reader: None,
             gate: WriteGate::Open,
@@ -97,14 +134,21 @@ impl StreamShared {
         let mut state = self.0.lock();
         let before = buf.filled().len();
         while let Some(chunk) = state.chunks.front_mut() {
-            let part = chunk.bytes.len().min(buf.remaining());
-            buf.put_slice(&chunk.bytes[..part]);
-            if part < chunk.bytes.len() {
-                chunk.bytes.advance(part);
+            let unread = chunk.data.unread();
+            let part = unread.len().min(buf.remaining());
+            buf.put_slice(&unread[..part]);
+            if part < unread.len() {
+                chunk.data.advance(part);
                 break;
             }
             *read += chunk.amount;
-            state.chunks.pop_front();
+            let emptied = state.chunks.pop_front().map(|chunk| chunk.data);
+            if let Some(Data::Copied(mut bytes, _)) = emptied
+                && bytes.capacity() <= MAX_KEPT_BUFFER
+            {
+                bytes.clear();
+                state.spare = bytes;
+            }
         }
         if buf.filled().len() > before {
             if state.chunks.is_empty() && state.chunks.capacity() > MAX_KEPT_CAPACITY {
@@ -262,8 +306,26 @@ impl Drop for StreamSend {
 impl StreamShared {
     /// Adds received data, or returns it if the stream is not read any more.
     #[inline]
-    pub(in crate::tcp) fn push(&self, chunk: Chunk) -> Result<(), (Reader, Chunk)> {
+    pub(in crate::tcp) fn push(
+        &self,
+        data: Filled<'_>,
+        amount: u64,
+        sequence: u64,
+    ) -> Result<(), (Reader, Chunk)> {
         let mut state = self.0.lock();
+        let data = match data {
+            Filled::Lent(bytes) => Data::Lent(bytes),
+            Filled::Borrowed(bytes) => {
+                let mut copy = std::mem::take(&mut state.spare);
+                copy.extend_from_slice(bytes);
+                Data::Copied(copy, 0)
+            }
+        };
+        let chunk = Chunk {
+            data,
+            amount,
+            sequence,
+        };
         if state.owner != Reader::Stream {
             return Err((state.owner, chunk));
         }

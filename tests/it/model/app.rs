@@ -13,13 +13,15 @@ pub enum Kind {
     AcceptError,
     Receive,
     ReceiveError,
+    SendQueue,
 }
 
-pub const KINDS: [Kind; 4] = [
+pub const KINDS: [Kind; 5] = [
     Kind::Accept,
     Kind::AcceptError,
     Kind::Receive,
     Kind::ReceiveError,
+    Kind::SendQueue,
 ];
 
 /// A set of listeners, one bit each.
@@ -28,9 +30,9 @@ pub type ListenerMap = u8;
 /// One app, as each of its sockets sees it.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct AppState {
-    listeners: [ListenerMap; 4],
+    listeners: [ListenerMap; KINDS.len()],
     /// Whether the last listener of the event has died.
-    orphaned: [bool; 4],
+    orphaned: [bool; KINDS.len()],
     /// No events are raised.
     pub suspended: bool,
     pub ending: Ending,
@@ -98,7 +100,7 @@ impl AppState {
                     .iter_mut()
                     .for_each(|listeners| *listeners |= page);
                 if page != 0 {
-                    self.orphaned = [false; 4];
+                    self.orphaned = [false; KINDS.len()];
                 }
             }
             AppChange::Resume(_) => {}
@@ -121,8 +123,8 @@ impl AppState {
             Ending::All => *self = AppState::default(),
             _ => {
                 self.ending = Ending::Nothing;
-                self.listeners = [0; 4];
-                self.orphaned = [false; 4];
+                self.listeners = [0; KINDS.len()];
+                self.orphaned = [false; KINDS.len()];
             }
         }
     }

@@ -1,15 +1,17 @@
 //! The model of a client socket: what the public documentation says of `tcp`.
 
 mod own_listeners;
+mod send_queue;
 mod steps;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chrome_sockets::tcp::{DEFAULT_BUFFER_SIZE, SocketInfo};
+use chrome_sockets::tcp::{DEFAULT_BUFFER_SIZE, SendMarks, SocketInfo};
 use chrome_sockets::{Error, InvalidArgument};
 
 pub use own_listeners::Own;
+use send_queue::SendQueue;
 
 use super::app::{AppState, Kind};
 use super::connection::{Act, Connection, Readable, incoming_byte};
@@ -36,6 +38,7 @@ pub struct Client {
     user_timeout: Duration,
     /// Its own listeners.
     own: Option<Own>,
+    send_queue: SendQueue,
     /// Its listeners got data until this place of the log, when others were set.
     others_until: usize,
     /// An end that waits for a listener, because the last one has died.
@@ -108,6 +111,8 @@ pub struct Properties {
     pub buffer_size: Option<i32>,
     pub allow_half_open: Option<bool>,
     pub user_timeout: Option<Duration>,
+    pub send_limit: Option<usize>,
+    pub send_marks: Option<SendMarks>,
 }
 
 /// How the app ends a connection.
@@ -152,6 +157,7 @@ impl Client {
             allow_half_open: false,
             user_timeout: Duration::ZERO,
             own: None,
+            send_queue: SendQueue::default(),
             others_until: 0,
             unreported: None,
             cancelled: false,
@@ -175,9 +181,17 @@ impl Client {
             buffer_size,
             allow_half_open,
             user_timeout,
+            send_limit,
+            send_marks,
         } = *properties;
         if name.is_some_and(|name| name.len() > MAX_NAME) {
             return Err(InvalidArgument::NameTooLong.into());
+        }
+        if send_marks.is_some_and(|marks| marks.low > marks.high) {
+            return Err(InvalidArgument::LowMarkAboveHigh.into());
+        }
+        if send_limit == Some(0) {
+            return Err(InvalidArgument::SendLimitZero.into());
         }
         if user_timeout.is_some_and(|timeout| timeout > MAX_USER_TIMEOUT) {
             return Err(InvalidArgument::UserTimeoutTooLong.into());
@@ -186,6 +200,7 @@ impl Client {
             // The scripted network has no such option.
             return Err(net(-11));
         }
+        self.send_queue.set(send_limit, send_marks);
         self.user_timeout = user_timeout.unwrap_or(self.user_timeout);
         self.persistent = persistent.unwrap_or(self.persistent);
         self.allow_half_open = allow_half_open.unwrap_or(self.allow_half_open);
@@ -287,7 +302,7 @@ impl Client {
     }
 
     fn report_end(mut self, code: i32, seen: &Seen) -> Option<Self> {
-        if self.open && self.keeps_end() {
+        if self.open && self.keeps_event(Kind::ReceiveError) {
             self.unreported = Some(code);
             return Some(self);
         }
@@ -348,6 +363,10 @@ impl Client {
             && info.local_address == local.map(|local| local.ip())
             && info.local_port == local.map(|local| local.port())
             && info.local_addr() == connection.and_then(Connection::local_addr)
+            && info.half_closed == connection.is_some_and(|c| c.half_closed)
+            && self.send_queue.allows_info(info)
+            // Sends that are called later may show already.
+            && info.queued_bytes >= self.queued_bytes()
             && info.user_timeout.unwrap_or_default() == self.user_timeout
             && info.timeouts == Default::default()
     }
@@ -500,6 +519,7 @@ impl Client {
         let answer = match end {
             Ok(connection) => {
                 state.link = Link::Connected(Box::new(connection.clone()));
+                state.send_queue.begin();
                 Ok(())
             }
             Err(error) => {
@@ -549,7 +569,8 @@ impl Client {
                     || self.has_to_end_unheard()
             }
         };
-        link || self.leaving.iter().any(Connection::may_leave)
+        link || self.crosses_mark()
+            || self.leaving.iter().any(Connection::may_leave)
             || self.app.ending != Default::default()
     }
 }

@@ -372,6 +372,16 @@ impl Connection {
         !fails
     }
 
+    /// How many bytes wait to be sent.
+    pub fn queued_bytes(&self) -> usize {
+        self.queue.iter().map(|sending| sending.left).sum()
+    }
+
+    /// Whether sends have failed.
+    pub fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
     /// Whether a send waits.
     pub fn is_sending(&self) -> bool {
         !self.queue.is_empty()

@@ -294,9 +294,7 @@ impl Harness {
                         ((right(), waiting, ipv6_only), Err(error.into()))
                     }
                     None => ((right(), waiting, ipv6_only), Ok(at)),
-                    Some(((host, backlog, ipv6_only), error)) => {
-                        (((host, 7001).into(), backlog, ipv6_only), Err(error))
-                    }
+                    Some((arguments, error)) => (arguments, Err(error)),
                 };
                 let options = ListenOptions { backlog, ipv6_only };
                 let call = self.call(|_| api.listen_on(id, endpoint, options), done);

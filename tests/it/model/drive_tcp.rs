@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use chrome_sockets::lifecycle::EventPage;
-use chrome_sockets::tcp::{self, ClientSocket, DnsQueryType, SocketListeners, WhenDead};
+use chrome_sockets::tcp::{self, ClientSocket, DnsQueryType, SendMarks, SocketListeners, WhenDead};
 use chrome_sockets::{
     App, AppLimits, ClientSocketId, Endpoint, Error, InvalidArgument, Permissions,
 };
@@ -105,6 +105,16 @@ impl Harness {
         let Some(place) = choose(&self.clients, choice, |s| s.any(|s| s.open)) else {
             return Ok(());
         };
+        let model = &self.clients[place];
+        let is_call = |step: &Step<_>| matches!(step, Step::Call(..));
+        let updates = |step: &Step<_>| matches!(step, Step::Call(_, Call::Update(_)));
+        let watched =
+            model.possible.any(Client::watches_send_queue) || model.steps.iter().any(updates);
+        if matches!(op, ClientOp::Send(_)) && watched && model.steps.iter().any(is_call) {
+            // The queue is compared with the limit when the send is called, and earlier calls may
+            // still change it.
+            self.rest().await?;
+        }
         let model = &mut self.clients[place];
         let by_handle = *model.by_handle.get_or_insert(choice.by_handle);
         let api = match &model.handle {
@@ -488,6 +498,9 @@ fn real_listeners(
     if let Some(listener) = own.on_receive_error {
         listeners = listeners.on_receive_error(all[listener].clone().recipient());
     }
+    if let Some(listener) = own.on_send_queue {
+        listeners = listeners.on_send_queue(all[listener].clone().recipient());
+    }
     listeners.when_dead(match own.waits {
         true => WhenDead::Wait,
         false => WhenDead::EndConnection,
@@ -501,7 +514,8 @@ fn real_properties(properties: &Properties) -> tcp::SocketProperties {
         buffer_size: properties.buffer_size,
         allow_half_open: properties.allow_half_open,
         user_timeout: user_timeout(properties),
-        ..Default::default()
+        send_limit: send_limit(properties),
+        send_marks: send_marks(properties),
     }
 }
 
@@ -512,12 +526,32 @@ fn model_properties(properties: &Properties) -> super::client::Properties {
         buffer_size: properties.buffer_size,
         allow_half_open: properties.allow_half_open,
         user_timeout: user_timeout(properties),
+        send_limit: send_limit(properties),
+        send_marks: send_marks(properties),
     }
 }
 
+// Which of several mistakes is answered is not specified, so each call has one.
+
+fn has_right_name(properties: &Properties) -> bool {
+    name(properties).is_none_or(|name| name.len() <= MAX_NAME)
+}
+
+fn send_marks(properties: &Properties) -> Option<SendMarks> {
+    let is_right = has_right_name(properties);
+    properties.send_marks.filter(|_| is_right)
+}
+
+fn send_limit(properties: &Properties) -> Option<usize> {
+    let are_right = has_right_name(properties)
+        && send_marks(properties).is_none_or(|marks| marks.low <= marks.high);
+    properties.send_limit.filter(|_| are_right)
+}
+
 fn user_timeout(properties: &Properties) -> Option<Duration> {
-    // Which of two mistakes is answered is not specified.
-    let is_right = name(properties).is_none_or(|name| name.len() <= MAX_NAME);
-    let applies = is_right && cfg!(target_os = "linux");
+    let are_right = has_right_name(properties)
+        && send_marks(properties).is_none_or(|marks| marks.low <= marks.high)
+        && send_limit(properties) != Some(0);
+    let applies = are_right && cfg!(target_os = "linux");
     properties.user_timeout.filter(|_| applies)
 }

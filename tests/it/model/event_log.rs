@@ -7,7 +7,9 @@ use std::rc::Rc;
 
 use actix::prelude::*;
 use bytes::Bytes;
-use chrome_sockets::tcp::{self, ClientSocket, ReceiveErrorInfo, ReceiveInfo};
+use chrome_sockets::tcp::{
+    self, ClientSocket, ReceiveErrorInfo, ReceiveInfo, SendQueueInfo, SendQueueLevel,
+};
 use chrome_sockets::tcp_server::{self, AcceptErrorInfo, AcceptInfo};
 use chrome_sockets::{App, ClientSocketId, Error, ServerSocketId};
 
@@ -22,6 +24,8 @@ pub enum ObservedEvent {
     AcceptError(i32, u32),
     Receive(Bytes),
     ReceiveError(i32),
+    /// Whether the queue is above the high-water mark, and how many bytes waited.
+    SendQueue(bool, usize),
 }
 
 /// The answer of a call.
@@ -177,6 +181,17 @@ impl Handler<ReceiveErrorInfo> for LoggingListener {
     }
 }
 
+impl Handler<SendQueueInfo> for LoggingListener {
+    type Result = ();
+
+    fn handle(&mut self, info: SendQueueInfo, _: &mut Self::Context) {
+        let is_high = info.level == SendQueueLevel::High;
+        let received = ObservedEvent::SendQueue(is_high, info.queued_bytes);
+        self.log_event(client(info.socket_id), received);
+        self.finish_later(info);
+    }
+}
+
 fn server(id: ServerSocketId) -> Id {
     Id::Server(id.get())
 }
@@ -204,6 +219,8 @@ pub fn listen(
         (Kind::Receive, false) => tcp.on_receive.remove_listener(listener.recipient()),
         (Kind::ReceiveError, true) => tcp.on_receive_error.add_listener(listener.recipient()),
         (Kind::ReceiveError, false) => tcp.on_receive_error.remove_listener(listener.recipient()),
+        (Kind::SendQueue, true) => tcp.on_send_queue.add_listener(listener.recipient()),
+        (Kind::SendQueue, false) => tcp.on_send_queue.remove_listener(listener.recipient()),
     }
 }
 
@@ -227,5 +244,6 @@ pub fn listens(
         Kind::AcceptError => has!(server.on_accept_error),
         Kind::Receive => has!(tcp.on_receive),
         Kind::ReceiveError => has!(tcp.on_receive_error),
+        Kind::SendQueue => has!(tcp.on_send_queue),
     }
 }

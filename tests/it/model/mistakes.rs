@@ -1,10 +1,11 @@
 //! Invalid arguments, each with the error that says which one it is.
 
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
-use chrome_sockets::tcp::Timeouts;
+use chrome_sockets::tcp::{MinimumRate, Timeouts};
 use chrome_sockets::tcp_server::{AcceptAction, AcceptPolicy, AtLimit, Limit, Limits, RateLimit};
-use chrome_sockets::{Error, InvalidArgument};
+use chrome_sockets::{Endpoint, Error, InvalidArgument};
 
 use super::server::net;
 
@@ -36,22 +37,38 @@ pub fn listen(which: u8) -> ((&'static str, i32, Option<i32>), Error) {
     (arguments, error.into())
 }
 
-/// The host, the backlog and `ipv6_only` of `listen_on`.
-pub fn listen_on(which: u8) -> ((&'static str, Option<i32>, bool), Error) {
-    use InvalidArgument::{AddressNotIp, BacklogBelowOne, Ipv6OnlyForIpv4};
+/// The endpoint, the backlog and `ipv6_only` of `listen_on`.
+pub fn listen_on(which: u8) -> ((Endpoint, Option<i32>, bool), Error) {
+    use InvalidArgument::{
+        AddressNotIp, BacklogBelowOne, Ipv6OnlyForIpv4, ScopeMissing, ScopeNotAllowed,
+    };
+    let text = |host: &str| Endpoint::from((host, 7001));
+    let scoped = |ip: Ipv6Addr, scope| {
+        Endpoint::from(SocketAddr::from(SocketAddrV6::new(ip, 7001, 0, scope)))
+    };
+    let link_local = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
     pick(
         &[
-            (("localhost", None, false), AddressNotIp.into()),
-            (("", Some(2), true), AddressNotIp.into()),
-            (("[::1]", None, true), AddressNotIp.into()),
-            (("::1%lo", None, false), AddressNotIp.into()),
-            (("fe80::1%", None, false), AddressNotIp.into()),
-            (("127.0.0.1", Some(i32::MIN), false), BacklogBelowOne.into()),
-            (("::", Some(0), true), BacklogBelowOne.into()),
-            (("127.0.0.1", None, true), Ipv6OnlyForIpv4.into()),
-            (("0.0.0.0", Some(5), true), Ipv6OnlyForIpv4.into()),
+            ((text("localhost"), None, false), AddressNotIp.into()),
+            ((text(""), Some(2), true), AddressNotIp.into()),
+            ((text("[::1]"), None, true), AddressNotIp.into()),
+            ((text("::1%lo"), None, false), AddressNotIp.into()),
+            ((text("fe80::1%"), None, false), AddressNotIp.into()),
+            (
+                (text("127.0.0.1"), Some(i32::MIN), false),
+                BacklogBelowOne.into(),
+            ),
+            ((text("::"), Some(0), true), BacklogBelowOne.into()),
+            ((text("127.0.0.1"), None, true), Ipv6OnlyForIpv4.into()),
+            ((text("0.0.0.0"), Some(5), true), Ipv6OnlyForIpv4.into()),
+            ((text("fe80::1"), None, true), ScopeMissing.into()),
+            ((scoped(link_local, 0), Some(2), false), ScopeMissing.into()),
+            (
+                (scoped(Ipv6Addr::LOCALHOST, 9), None, false),
+                ScopeNotAllowed.into(),
+            ),
             // The scripted network has no interfaces.
-            (("fe80::1%eth0", None, false), net(-108)),
+            ((text("fe80::1%eth0"), None, false), net(-108)),
         ],
         which,
     )
@@ -91,13 +108,19 @@ pub fn policy(which: u8) -> (AcceptPolicy, Error) {
 }
 
 pub fn timeouts(which: u8) -> (Timeouts, Error) {
-    use InvalidArgument::{ClaimTimeoutZero, IdleTimeoutZero, SendTimeoutZero};
+    use InvalidArgument::{
+        ClaimTimeoutZero, IdleTimeoutZero, SendRatePeriodZero, SendRateZero, SendTimeoutZero,
+    };
     let zero = Some(Duration::ZERO);
     let good = Timeouts {
         claim: Some(SECOND),
         idle: Some(SECOND),
         send: Some(SECOND),
         send_rate: None,
+    };
+    let rate = |bytes, per| Timeouts {
+        send_rate: Some(MinimumRate { bytes, per }),
+        ..good
     };
     let (timeouts, error) = pick(
         &[
@@ -110,6 +133,8 @@ pub fn timeouts(which: u8) -> (Timeouts, Error) {
             ),
             (Timeouts { idle: zero, ..good }, IdleTimeoutZero),
             (Timeouts { send: zero, ..good }, SendTimeoutZero),
+            (rate(0, SECOND), SendRateZero),
+            (rate(1, Duration::ZERO), SendRatePeriodZero),
         ],
         which,
     );

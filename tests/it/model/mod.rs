@@ -5,6 +5,8 @@
 //! ([`possible_states`]) of the public documentation judges every answer, every event at every
 //! listener in its order, and everything that a peer receives.
 //!
+//! Arguments are invalid at random too ([`mistakes`]), and the exact reason has to be answered.
+//!
 //! `MODEL_OPERATIONS=5000000 cargo test --workspace --release --test it model::` runs longer.
 //! `MODEL_SEED` sets the first seed, and `MODEL_SEEDS` a list of them. A failure prints its seed
 //! and the smallest list of operations that was found to fail.

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use chrome_sockets::tcp::SendMarks;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -89,6 +90,10 @@ pub struct Properties {
     pub allow_half_open: Option<bool>,
     /// Only of client sockets.
     pub user_timeout: Option<Duration>,
+    /// Only of client sockets.
+    pub send_limit: Option<usize>,
+    /// Only of client sockets.
+    pub send_marks: Option<SendMarks>,
 }
 
 #[derive(Clone, Debug)]
@@ -165,6 +170,7 @@ pub enum ClientOp {
 pub struct OwnListeners {
     pub on_receive: Option<usize>,
     pub on_receive_error: Option<usize>,
+    pub on_send_queue: Option<usize>,
     /// What the socket does when the listener of its data has died: it waits for another one, or
     /// ends the connection.
     pub waits: bool,
@@ -274,6 +280,22 @@ const USER_TIMEOUTS: [Duration; 5] = [
     Duration::MAX,
 ];
 
+/// The first one is invalid.
+const SEND_LIMITS: [usize; 8] = [0, 1, 30, 50, 100, 1000, 8000, usize::MAX];
+
+/// The high-water and the low-water mark. The last ones are invalid.
+const SEND_MARKS: [(usize, usize); 9] = [
+    (0, 0),
+    (0, 0),
+    (30, 10),
+    (30, 30),
+    (100, 0),
+    (1000, 999),
+    (usize::MAX, 0),
+    (30, 31),
+    (0, usize::MAX),
+];
+
 fn properties() -> impl Strategy<Value = Properties> {
     let sizes = &[64, 64, 1000, 4096, 0, -5, 100_000, i32::MAX];
     (
@@ -281,17 +303,25 @@ fn properties() -> impl Strategy<Value = Properties> {
         option::weighted(0.3, 0..16_u8),
         option::weighted(0.3, pick(sizes)),
         option::weighted(0.9, prop::bool::weighted(0.9)),
-        option::weighted(0.2, pick(&USER_TIMEOUTS)),
+        option::weighted(0.1, pick(&USER_TIMEOUTS)),
+        (
+            option::weighted(0.4, pick(&SEND_LIMITS)),
+            option::weighted(0.5, pick(&SEND_MARKS)),
+        ),
     )
-        .prop_map(
-            |(persistent, name, buffer_size, allow_half_open, user_timeout)| Properties {
+        .prop_map(|all| {
+            let (persistent, name, buffer_size, allow_half_open, user_timeout, queue) = all;
+            let (send_limit, send_marks) = queue;
+            Properties {
                 persistent,
                 name,
                 buffer_size,
                 allow_half_open,
                 user_timeout,
-            },
-        )
+                send_limit,
+                send_marks: send_marks.map(|(high, low)| SendMarks { high, low }),
+            }
+        })
 }
 
 fn server_op() -> impl Strategy<Value = ServerOp> {
@@ -393,13 +423,17 @@ fn own_listeners() -> impl Strategy<Value = OwnListeners> {
     let all = (
         option::weighted(0.8, listener()),
         option::weighted(0.8, listener()),
+        option::weighted(0.7, listener()),
         any::<bool>(),
     );
-    all.prop_map(|(on_receive, on_receive_error, waits)| OwnListeners {
-        on_receive,
-        on_receive_error,
-        waits,
-    })
+    all.prop_map(
+        |(on_receive, on_receive_error, on_send_queue, waits)| OwnListeners {
+            on_receive,
+            on_receive_error,
+            on_send_queue,
+            waits,
+        },
+    )
 }
 
 fn connect_options() -> impl Strategy<Value = ConnectOptions> {
@@ -423,8 +457,11 @@ fn connect_options() -> impl Strategy<Value = ConnectOptions> {
     })
 }
 
+/// Sizes with which a queue meets its limit or its marks exactly.
+const MARKED_SIZES: [usize; 6] = [1, 10, 20, 30, 50, 100];
+
 fn size() -> impl Strategy<Value = usize> {
-    prop_oneof![2 => Just(0_usize), 20 => 1..40_usize, 4 => 100..2000_usize, 1 => 4000..9000_usize]
+    prop_oneof![2 => Just(0_usize), 12 => 1..40_usize, 8 => pick(&MARKED_SIZES), 4 => 100..2000_usize, 1 => 4000..9000_usize]
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -449,7 +486,8 @@ fn app_op() -> impl Strategy<Value = AppOp> {
         30 => (kind(), 0..LISTENERS, prop::bool::weighted(0.7))
             .prop_map(|(kind, listener, add)| AppOp::Listen(kind, listener, add)),
         4 => has.prop_map(|(kind, listener)| AppOp::HasListener(kind, listener)),
-        3 => (0..ALL_LISTENERS).prop_map(AppOp::Die),
+        2 => (0..LISTENERS).prop_map(AppOp::Die),
+        6 => (LISTENERS..ALL_LISTENERS).prop_map(AppOp::Die),
         5 => Just(AppOp::Suspend),
         9 => Just(AppOp::Resume),
         2 => Just(AppOp::IsSuspended),

@@ -33,6 +33,8 @@ pub struct Seen<'a> {
     pub events: &'a [Vec<(usize, ObservedEvent)>; ALL_LISTENERS],
     /// Of this socket's peers, by their connections.
     pub peers: &'a BTreeMap<usize, PeerSeen>,
+    /// The `queued_bytes` of the client sockets.
+    pub queued: &'a BTreeMap<u64, usize>,
     /// The listening addresses.
     pub listening: &'a [SocketAddr],
 }

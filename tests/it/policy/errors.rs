@@ -334,6 +334,56 @@ async fn a_socket_of_a_suspended_app_is_closed_by_policy_after_loading() {
     assert_eq!(closed, Err(Error::SocketNotFound));
 }
 
+/// It would try again at once, and fail again, until the app is loaded.
+#[actix_rt::test]
+async fn a_resumed_socket_that_is_about_to_close_backs_off() {
+    let policy = AcceptPolicy {
+        listener: AcceptAction::Close,
+        resources: AcceptAction::BackOff {
+            first: Duration::from_secs(3600),
+            last: Duration::from_secs(3600),
+        },
+        ..Default::default()
+    };
+    let (mut fixture, _) = Fixture::with(policy).await;
+    let app = fixture.test.app.clone();
+    let persistent = SocketProperties {
+        persistent: Some(true),
+        ..Default::default()
+    };
+    let updated = app.tcp_server.update(fixture.id, persistent);
+    updated.await.expect("update");
+    within("suspend", app.suspend()).await.expect("suspend");
+    let blocked_by = async |reason| {
+        let is_blocked = async {
+            while !fixture.info().await.blocked_by.contains(&reason) {
+                actix_rt::task::yield_now().await;
+            }
+        };
+        within("the error", is_blocked).await;
+    };
+    fixture.fail(libc::EINVAL);
+    blocked_by(BlockReason::AcceptError(NetError::INVALID_ARGUMENT)).await;
+    let resumed = app.tcp_server.set_paused(fixture.id, false);
+    resumed.await.expect("it is open");
+    fixture.fail(libc::EMFILE);
+    let error = NetError::INSUFFICIENT_RESOURCES;
+    blocked_by(BlockReason::BackingOff(error)).await;
+
+    let mut errors = fixture.add_error_listener().await;
+    within("resume", app.resume()).await.expect("resume");
+    assert_eq!(next_error(&mut errors).await.action, AcceptAction::Close);
+    assert_eq!(next_error(&mut errors).await.result_code, error);
+    let closed = app.tcp_server.get_info(fixture.id).await;
+    assert_eq!(closed, Err(Error::SocketNotFound));
+
+    let listener = fixture.test.listener.clone();
+    support::subscribe(&app, &listener).await.expect("added");
+    let (_, at) = fixture.test.listen().await;
+    let _peer = fixture.network.client(at).expect("it listens");
+    fixture.test.accepted().await;
+}
+
 #[actix_rt::test]
 async fn a_policy_that_would_retry_forever_is_refused_and_the_old_one_stays() {
     let (mut fixture, mut errors) = Fixture::with(resources(AcceptAction::Shed)).await;

@@ -501,6 +501,21 @@ async fn a_suspension_gives_a_persistent_socket_back_to_the_apps_listeners() {
 }
 
 #[actix_rt::test]
+async fn a_suspension_closes_a_socket_without_an_event_at_its_own_listeners() {
+    let mut test = TestApp::new().await;
+    let (_client, mut peer, mut own) = session(&mut test).await;
+    test.app.suspend().await.expect("suspend");
+    assert_eq!(read_to_end(&mut peer).await, b"");
+    drop(own.actor);
+    let event = within("the end of the session", own.events.recv()).await;
+    assert!(event.is_none(), "{event:?}");
+    test.app.resume().await.expect("resume");
+    let listener = test.listener.clone();
+    support::subscribe(&test.app, &listener).await.expect("add");
+    assert_app_works(&mut test).await;
+}
+
+#[actix_rt::test]
 async fn closing_the_socket_drops_the_addresses_of_its_listeners() {
     let mut test = TestApp::new().await;
     let (client, _peer, mut own) = session(&mut test).await;

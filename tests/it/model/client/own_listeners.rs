@@ -13,6 +13,7 @@ const FAILED: i32 = -2;
 pub struct Own {
     on_receive: Option<Listener>,
     on_receive_error: Option<Listener>,
+    on_send_queue: Option<Listener>,
     waits: bool,
 }
 
@@ -31,6 +32,7 @@ impl From<OwnListeners> for Own {
         Own {
             on_receive: own.on_receive.map(listener),
             on_receive_error: own.on_receive_error.map(listener),
+            on_send_queue: own.on_send_queue.map(listener),
             waits: own.waits,
         }
     }
@@ -39,7 +41,11 @@ impl From<OwnListeners> for Own {
 impl Own {
     /// The actor with this number has ended. Another one has its number now.
     pub fn died(&mut self, number: usize) {
-        for listener in [&mut self.on_receive, &mut self.on_receive_error] {
+        for listener in [
+            &mut self.on_receive,
+            &mut self.on_receive_error,
+            &mut self.on_send_queue,
+        ] {
             if let Some(listener) = listener
                 && listener.number == number
             {
@@ -58,30 +64,32 @@ impl Client {
         self.others_until = last.unwrap_or(0);
     }
 
+    /// The own listener of such an event, unless the app's listeners get it.
+    fn own_listener(&self, kind: Kind) -> Option<Listener> {
+        let own = self.own?;
+        let listener = match kind {
+            Kind::Receive => return own.on_receive,
+            Kind::SendQueue => own.on_send_queue,
+            _ => own.on_receive_error,
+        };
+        // If the own listener has died, the app gets its event.
+        listener.filter(|listener| own.waits || !listener.is_dead)
+    }
+
     /// The listeners that get such an event.
     pub fn listeners(&self, kind: Kind) -> ListenerMap {
-        let own = self.own.and_then(|own| match kind {
-            Kind::Receive => own.on_receive,
-            // The app hears of an end if the own listener has died.
-            _ => own
-                .on_receive_error
-                .filter(|listener| own.waits || !listener.is_dead),
-        });
-        match own {
+        match self.own_listener(kind) {
             Some(listener) if listener.is_dead => 0,
             Some(listener) => 1 << listener.number,
             None => self.app.listeners(kind),
         }
     }
 
-    /// Whether an end waits for a listener.
-    pub fn keeps_end(&self) -> bool {
-        let own = self
-            .own
-            .and_then(|own| Some((own.waits, own.on_receive_error?)));
-        match own {
-            Some((waits, listener)) if waits || !listener.is_dead => listener.is_dead,
-            _ => self.app.keeps_event(Kind::ReceiveError),
+    /// Whether such an event waits for a listener.
+    pub fn keeps_event(&self, kind: Kind) -> bool {
+        match self.own_listener(kind) {
+            Some(listener) => listener.is_dead,
+            None => self.app.keeps_event(kind),
         }
     }
 

@@ -100,6 +100,9 @@ impl Socket for Client {
                 let refused = errors.iter().any(|error| answered(Err(*error)));
                 return refused.then_some(state).into_iter().chain(begun).collect();
             }
+            Call::Send(bytes) if self.exceeds_limit(*bytes) => {
+                seen.answered(id, &Answer::Sent(Err(Error::SendQueueFull)))
+            }
             Call::Send(bytes) => {
                 let answer = match &mut state.link {
                     Link::Connected(connection) => connection.send(id, *bytes),
@@ -167,6 +170,7 @@ impl Socket for Client {
             self.end_with_app(seen),
             self.report_waiting_end(seen),
             self.end_unheard(seen),
+            self.report_level(seen),
             self.read(seen),
             self.observe_gone(seen),
             self.take_if_over(seen),
@@ -183,9 +187,11 @@ impl Socket for Client {
             Link::Connecting(call, _) => seen.answer(*call).is_none(),
             Link::Connected(connection) => connection.is_consistent(seen),
         };
+        let queued = seen.queued.get(&self.id);
         let gives_up = self.cancelled && self.open;
         let tells_again = self.unreported.is_some() && self.can_report_waiting_end();
         waiting
+            && queued.is_none_or(|queued| *queued == self.queued_bytes())
             && !gives_up
             && !self.is_busy()
             && !tells_again

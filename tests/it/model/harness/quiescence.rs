@@ -20,6 +20,7 @@ const AT_REST: Duration = Duration::from_millis(1);
 struct Surroundings {
     peers: BTreeMap<usize, PeerSeen>,
     listening: Vec<SocketAddr>,
+    queued: BTreeMap<u64, usize>,
 }
 
 /// What a comparison changes, as it was before.
@@ -52,6 +53,7 @@ impl Harness {
             let surroundings = Surroundings {
                 peers: self.inspect_peers(),
                 listening: self.network.listening(),
+                queued: self.queued_bytes(),
             };
             let before = (!self.threads.is_empty()).then(|| self.snapshot());
             match (self.compare(&log, loaded, &surroundings), before) {
@@ -84,6 +86,15 @@ impl Harness {
             }
         }
         loaded
+    }
+
+    fn queued_bytes(&self) -> BTreeMap<u64, usize> {
+        let clients = self.clients.iter();
+        let queued = clients.filter_map(|model| {
+            let handle = model.handle.as_ref()?;
+            Some((model.id, handle.queued_bytes()))
+        });
+        queued.collect()
     }
 
     /// Everything that [`compare`](Self::compare) changes.
@@ -131,6 +142,7 @@ impl Harness {
             events: events.get(&id).unwrap_or(&nothing),
             peers: &surroundings.peers,
             listening: &surroundings.listening,
+            queued: &surroundings.queued,
         };
         self.load_if_needed(loaded, &seen)?;
 
