@@ -36,6 +36,11 @@ pub enum Error {
     #[display("Does not have permission")]
     PermissionDenied,
 
+    /// As [`PermissionDenied`](Self::PermissionDenied), in `chrome.sockets.udp`, where Chrome has
+    /// another text.
+    #[display("App does not have permission")]
+    UdpPermissionDenied,
+
     /// The app's sends in flight would exceed its quota, and the exception for a
     /// socket of which nothing waits
     /// ([`RESERVED_SEND`](crate::tcp::RESERVED_SEND)) does not apply. Nothing of

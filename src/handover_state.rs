@@ -1,7 +1,7 @@
 //! What a handover carries to the next process: persistent sockets as plain data, with their descriptors.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use futures::future::Shared;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::ids::{AppId, ClientSocketId, ServerSocketId};
+use crate::ids::{AppId, ClientSocketId, ServerSocketId, UdpSocketId};
 
 /// The most unsent bytes with which a socket can be handed over: 256 MiB, more
 /// than an app's default quota.
@@ -27,8 +27,10 @@ pub(crate) struct HandoverState {
     /// of them again.
     pub(crate) last_server: u64,
     pub(crate) last_client: u64,
+    pub(crate) last_udp: u64,
     pub(crate) servers: Vec<TransferredServer>,
     pub(crate) clients: Vec<TransferredClient>,
+    pub(crate) udp_sockets: Vec<TransferredUdp>,
     /// Persistent sockets that stay in this process.
     pub(crate) not_transferred: Vec<NotTransferred>,
 }
@@ -45,6 +47,13 @@ pub(crate) struct TransferredClient {
     pub(crate) stream: Option<OwnedFd>,
     /// Sends of the app that the OS has not accepted yet.
     pub(crate) unsent: Vec<Bytes>,
+}
+
+#[derive(Debug)]
+pub(crate) struct TransferredUdp {
+    pub(crate) record: UdpRecord,
+    /// If it is bound.
+    pub(crate) socket: Option<OwnedFd>,
 }
 
 /// A server socket.
@@ -232,7 +241,28 @@ pub(crate) struct OutboundRecord {
     pub(crate) host: String,
 }
 
-/// The id of a socket of either namespace, with its app's.
+/// A socket of `chrome.sockets.udp`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UdpRecord {
+    pub(crate) app: String,
+    pub(crate) id: u64,
+    pub(crate) name: Option<String>,
+    pub(crate) buffer_size: Option<i32>,
+    pub(crate) paused: bool,
+    /// Whether its app is suspended.
+    pub(crate) suspended: bool,
+    /// What was set for `bind`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) time_to_live: Option<u8>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) loopback: Option<bool>,
+    /// The groups that the descriptor has joined.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) groups: Vec<IpAddr>,
+}
+
+/// The id of a socket of any namespace, with its app's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum AnySocketId {
@@ -240,6 +270,8 @@ pub enum AnySocketId {
     Server(AppId, ServerSocketId),
     /// A socket of `chrome.sockets.tcp`.
     Client(AppId, ClientSocketId),
+    /// A socket of `chrome.sockets.udp`.
+    Udp(AppId, UdpSocketId),
 }
 
 /// A persistent socket that could not be handed over and stays in this process.

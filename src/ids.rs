@@ -80,6 +80,11 @@ socket_id!(
     ClientSocketId
 );
 
+socket_id!(
+    /// `socketId` of `chrome.sockets.udp`. Ids count from 1 and are never reused.
+    UdpSocketId
+);
+
 /// The highest number that a socket may have: 2^53. Above it, JavaScript cannot
 /// represent every integer.
 pub const MAX_ID: u64 = 1 << 53;

@@ -60,6 +60,8 @@ invalid_arguments! {
     NameTooLong: "name", "longer than 4,096 bytes";
     AddressNotIp: "address", "neither an IPv4 nor an IPv6 literal";
     PortOutOfRange: "port", "outside 0–65535";
+    NotMulticast: "address", "not a multicast address";
+    TimeToLiveOutOfRange: "ttl", "outside 0–255";
     PeerPortOutOfRange: "peer_port", "outside 0–65535";
     BacklogBelowOne: "backlog", "below 1";
     ScopeMissing: "endpoint", "a link-local address without its interface";

@@ -1,12 +1,12 @@
-//! Chrome's `chrome.sockets.tcpServer` and `chrome.sockets.tcp` as an actor
-//! system on [`actix`]: TCP servers that pause, resume, survive faults and
-//! report them.
+//! Chrome's `chrome.sockets.tcpServer`, `chrome.sockets.tcp` and
+//! `chrome.sockets.udp` as an actor system on [`actix`]: servers that pause,
+//! resume, survive faults and report them.
 //!
 //! # Overview
 //!
 //! A [`Registry`] actor owns the sockets. An [`App`] is a caller's handle to it,
-//! with one function per Chrome function, in the two namespaces
-//! [`App::tcp_server`] and [`App::tcp`]. Events are sent to any actor that
+//! with one function per Chrome function, in the three namespaces
+//! [`App::tcp_server`], [`App::tcp`] and [`App::udp`]. Events are sent to any actor that
 //! handles them and was added as a listener: [`AcceptInfo`](tcp_server::AcceptInfo),
 //! [`AcceptErrorInfo`](tcp_server::AcceptErrorInfo),
 //! [`ReceiveInfo`](tcp::ReceiveInfo) and
@@ -216,6 +216,7 @@ pub mod draining;
 
 pub mod tcp;
 pub mod tcp_server;
+pub mod udp;
 
 mod registry;
 
@@ -238,10 +239,10 @@ pub mod lifecycle {
 
 pub use address::{Address, Endpoint};
 pub use answer::Answer;
-pub use app::{App, LocalArbiter, OnEvent, Tcp, TcpServer};
+pub use app::{App, LocalArbiter, OnEvent, Tcp, TcpServer, Udp};
 pub use error::Error;
 pub use events::{AddListener, Event, HasListener, MAX_PANICS, RemoveListener};
-pub use ids::{AppId, ClientSocketId, MAX_ID, ServerSocketId};
+pub use ids::{AppId, ClientSocketId, MAX_ID, ServerSocketId, UdpSocketId};
 pub use invalid_argument::InvalidArgument;
 pub use manifest::Permissions;
 pub use name::MAX_NAME;

@@ -9,6 +9,7 @@ use crate::app::caller::Caller;
 use crate::app::event::OnEvent;
 use crate::app::tcp::Tcp;
 use crate::app::tcp_server::TcpServer;
+use crate::app::udp::Udp;
 use crate::app_activity::SuspendInfo;
 use crate::draining::{Drain, DrainInfo, Drained};
 use crate::ids::AppId;
@@ -44,6 +45,8 @@ pub struct App {
     pub tcp_server: TcpServer,
     /// `chrome.sockets.tcp`.
     pub tcp: Tcp,
+    /// `chrome.sockets.udp`.
+    pub udp: Udp,
     /// `runtime.onSuspend`: the app is being [suspended](App::suspend).
     pub on_suspend: OnEvent<SuspendInfo>,
     /// `onDrain` (beyond Chrome): the progress of a drain.
@@ -62,6 +65,7 @@ impl App {
         App {
             tcp_server: TcpServer::new(caller.clone()),
             tcp: Tcp::new(caller.clone()),
+            udp: Udp::new(caller.clone()),
             on_suspend: OnEvent::new(caller.clone()),
             on_drain: OnEvent::new(caller.clone()),
             on_restart: OnEvent::new(caller.clone()),
@@ -140,7 +144,8 @@ impl App {
     /// connection, accepted or made, may finish until the deadline, as
     /// [`TcpServer::drain`] describes for one server socket. `connect` still
     /// works, because connections may need others to finish; its connections are
-    /// part of the drain. An app without sockets is drained at once.
+    /// part of the drain. Sockets of `chrome.sockets.udp` have no connections, and
+    /// stay as they are. An app without sockets is drained at once.
     /// [`DrainAll`](crate::draining::DrainAll) drains all apps of a registry.
     ///
     /// # Errors

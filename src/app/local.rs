@@ -27,7 +27,8 @@ impl LocalArbiter {
 
     /// `addListener` of `onReceive`, `onReceiveError` or
     /// [`on_send_queue`](crate::Tcp::on_send_queue), for the client sockets
-    /// of this arbiter only. The listener is removed like any other
+    /// of this arbiter only; also of `onReceive` and `onReceiveError` of
+    /// [`Udp`](crate::Udp). The listener is removed like any other
     /// ([`remove_listener`](crate::OnEvent::remove_listener)).
     ///
     /// # Errors

@@ -7,9 +7,11 @@ mod lifecycle;
 mod local;
 mod tcp;
 mod tcp_server;
+mod udp;
 
 pub use event::OnEvent;
 pub use handle::App;
 pub use local::LocalArbiter;
 pub use tcp::Tcp;
 pub use tcp_server::TcpServer;
+pub use udp::Udp;

@@ -14,11 +14,11 @@ use crate::events::listeners::{Listeners, dispatch};
 use crate::events::types::{Event, MAX_PANICS};
 use crate::sync::InFlight;
 
-/// How many events of one kind and one server socket may be in flight, and how
+/// How many events of one kind and one socket may be in flight, and how
 /// many may be queued. Events beyond are only counted.
 pub(crate) const MAX_UNHANDLED: usize = 64;
 
-/// Events of one kind and one server socket that are not raised yet.
+/// Events of one kind and one socket that are not raised yet.
 pub(crate) struct EventQueue<T> {
     waiting: VecDeque<QueuedEvent<T>>,
     /// Events at which a listener has panicked. They are raised after the

@@ -67,7 +67,7 @@ pub use systemd::to_systemd;
 
 use crate::handover_state::HandoverState;
 pub use crate::handover_state::{AnySocketId, NotTransferred};
-use crate::ids::{AppId, ClientSocketId, ServerSocketId};
+use crate::ids::{AppId, ClientSocketId, ServerSocketId, UdpSocketId};
 
 /// How long a successor may take to start, and how long the exchange with it may
 /// take: 30 seconds each.
@@ -86,6 +86,8 @@ pub struct Receipt {
     pub servers: Vec<(AppId, ServerSocketId)>,
     /// The persistent client sockets, in the order of their ids.
     pub clients: Vec<(AppId, ClientSocketId)>,
+    /// The persistent sockets of `chrome.sockets.udp`, in the order of their ids.
+    pub udp_sockets: Vec<(AppId, UdpSocketId)>,
     /// How many accepted clients moved before any listener had received their
     /// `onAccept`.
     pub unreported_clients: usize,
@@ -98,12 +100,16 @@ impl Receipt {
     fn of(state: &HandoverState) -> Self {
         let clients = || state.clients.iter().map(|client| &client.record);
         let servers = state.servers.iter().map(|server| &server.record);
+        let udp_sockets = state.udp_sockets.iter().map(|socket| &socket.record);
         Receipt {
             servers: servers
                 .map(|record| (record.app.as_str().into(), record.id.into()))
                 .collect(),
             clients: clients()
                 .filter(|record| record.offered_by.is_none())
+                .map(|record| (record.app.as_str().into(), record.id.into()))
+                .collect(),
+            udp_sockets: udp_sockets
                 .map(|record| (record.app.as_str().into(), record.id.into()))
                 .collect(),
             unreported_clients: clients().filter(|it| it.offered_by.is_some()).count(),

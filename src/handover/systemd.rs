@@ -277,13 +277,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::handover_state::{TransferredClient, TransferredServer};
+    use crate::handover_state::{TransferredClient, TransferredServer, TransferredUdp};
 
     fn descriptor() -> OwnedFd {
         File::open("/dev/null").expect("a device").into()
     }
 
-    /// A server socket, and a client socket with unsent data.
+    /// A server socket, a client socket with unsent data, and a UDP socket.
     fn handover_state() -> HandoverState {
         let server = json!({
             "app": "a \"b\"", "id": 3, "name": "n\0",
@@ -306,9 +306,14 @@ mod tests {
             "timeouts": {"claim": Duration::MAX, "send": Duration::from_nanos(1)},
             "connection": {"peer": "[::1]:7"},
         });
+        let udp = json!({
+            "app": "u", "id": 2, "name": "", "paused": true, "suspended": true,
+            "loopback": false, "groups": ["224.0.0.251", "ff02::fb"],
+        });
         HandoverState {
             last_server: 4,
             last_client: u64::MAX,
+            last_udp: 2,
             servers: vec![TransferredServer {
                 record: serde_json::from_value(server).expect("a record"),
                 listener: Some(descriptor()),
@@ -317,6 +322,10 @@ mod tests {
                 record: serde_json::from_value(client).expect("a record"),
                 stream: Some(descriptor()),
                 unsent: vec![Bytes::from_static(b"{un"), Bytes::from_static(b"sent")],
+            }],
+            udp_sockets: vec![TransferredUdp {
+                record: serde_json::from_value(udp).expect("a record"),
+                socket: Some(descriptor()),
             }],
             not_transferred: Vec::new(),
         }
@@ -430,6 +439,10 @@ mod tests {
 
         let state = open_without("chrome-sockets-server-3");
         assert!(state.servers[0].listener.is_none(), "it may listen again");
+        assert_eq!(state.clients.len(), 1);
+
+        let state = open_without("chrome-sockets-udp-2");
+        assert!(state.udp_sockets[0].socket.is_none(), "it may bind again");
         assert_eq!(state.clients.len(), 1);
     }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use crate::handover_state::{
     ClientRecord, ConnectionRecord, HandoverState, MAX_UNSENT, ServerRecord, TransferredClient,
-    TransferredServer,
+    TransferredServer, TransferredUdp, UdpRecord,
 };
 use crate::os::fd_passing::Channel;
 
@@ -48,6 +48,8 @@ pub(super) enum Record {
     Inventory(Inventory),
     Server(ServerRecord),
     Client(Box<ClientRecord>),
+    /// A version of this program without UDP refuses the handover.
+    Udp(UdpRecord),
     /// From the successor: it has received everything, and uses nothing of it yet.
     Ready,
     /// From the predecessor: the sockets belong to the successor.
@@ -91,6 +93,9 @@ pub(super) struct Inventory {
     clients: u64,
     last_server: u64,
     last_client: u64,
+    /// A version of this program without UDP has none.
+    udp_sockets: u64,
+    last_udp: u64,
 }
 
 /// Where records are read from.
@@ -146,6 +151,7 @@ pub(super) fn descriptor_name(record: &Record) -> Option<String> {
     match record {
         Record::Server(server) => Some(format!("chrome-sockets-server-{}", server.id)),
         Record::Client(client) => Some(format!("chrome-sockets-client-{}", client.id)),
+        Record::Udp(socket) => Some(format!("chrome-sockets-udp-{}", socket.id)),
         _ => None,
     }
 }
@@ -216,8 +222,9 @@ pub(super) fn is_within_limits(sockets: u64, data: usize) -> bool {
 pub(super) fn records(state: &HandoverState) -> Result<Vec<OutgoingRecord<'_>>, Error> {
     let servers = state.servers.len() as u64;
     let clients = state.clients.len() as u64;
+    let udp_sockets = state.udp_sockets.len() as u64;
     let data = state.clients.iter().flat_map(|client| &client.unsent);
-    if !is_within_limits(servers + clients, data.map(Bytes::len).sum()) {
+    if !is_within_limits(servers + clients + udp_sockets, data.map(Bytes::len).sum()) {
         return Err(Error::Refused("too many sockets, or too much data".into()));
     }
     let inventory = Record::Inventory(Inventory {
@@ -226,6 +233,8 @@ pub(super) fn records(state: &HandoverState) -> Result<Vec<OutgoingRecord<'_>>, 
         clients,
         last_server: state.last_server,
         last_client: state.last_client,
+        udp_sockets,
+        last_udp: state.last_udp,
     });
     let servers = state.servers.iter().map(|server| OutgoingRecord {
         record: Record::Server(server.record.clone()),
@@ -237,8 +246,13 @@ pub(super) fn records(state: &HandoverState) -> Result<Vec<OutgoingRecord<'_>>, 
         descriptor: client.stream.as_ref().map(AsFd::as_fd),
         data: &client.unsent,
     });
+    let udp_sockets = state.udp_sockets.iter().map(|socket| OutgoingRecord {
+        record: Record::Udp(socket.record.clone()),
+        descriptor: socket.socket.as_ref().map(AsFd::as_fd),
+        data: &[],
+    });
     let records = [inventory.into()].into_iter().chain(servers).chain(clients);
-    Ok(records.collect())
+    Ok(records.chain(udp_sockets).collect())
 }
 
 pub(super) async fn send_state(channel: &Channel, state: &HandoverState) -> Result<(), Error> {
@@ -294,12 +308,14 @@ pub(super) async fn receive_state(source: &mut impl Source) -> Result<HandoverSt
     };
     inventory.greeting.check()?;
     let sockets = inventory.servers.checked_add(inventory.clients);
+    let sockets = sockets.and_then(|sockets| sockets.checked_add(inventory.udp_sockets));
     if !sockets.is_some_and(|sockets| is_within_limits(sockets, 0)) {
         return Err(Error::Malformed("too many sockets are announced".into()));
     }
     let mut state = HandoverState {
         last_server: inventory.last_server,
         last_client: inventory.last_client,
+        last_udp: inventory.last_udp,
         ..HandoverState::default()
     };
     for _ in 0..inventory.servers {
@@ -334,6 +350,15 @@ pub(super) async fn receive_state(source: &mut impl Source) -> Result<HandoverSt
                     stream,
                     unsent: vec![data],
                 });
+            }
+            (other, ..) => return Err(unexpected(&other)),
+        }
+    }
+    for _ in 0..inventory.udp_sockets {
+        match read_record(source).await? {
+            (Record::Udp(record), mut descriptors, data) if data.is_empty() => {
+                let socket = descriptors.pop_front();
+                state.udp_sockets.push(TransferredUdp { record, socket });
             }
             (other, ..) => return Err(unexpected(&other)),
         }
@@ -391,6 +416,7 @@ pub(super) fn unexpected(record: &Record) -> Error {
         Record::Inventory(_) => "Inventory",
         Record::Server(_) => "Server",
         Record::Client(_) => "Client",
+        Record::Udp(_) => "Udp",
         Record::Ready => "Ready",
         Record::Committed => "Committed",
         Record::Refused(reason) => return Error::Refused(reason.chars().take(1000).collect()),

@@ -13,8 +13,9 @@ object! {
     /// manifest. The default is [`none`](Self::none).
     ///
     /// `listen` and `connect` are checked when they are carried out, and fail with
-    /// [`Error::PermissionDenied`](crate::Error::PermissionDenied). The permissions
-    /// for `udp` are parsed and kept, but this crate has no `udp`.
+    /// [`Error::PermissionDenied`](crate::Error::PermissionDenied). So are `bind`,
+    /// `send`, `joinGroup` and `leaveGroup` of `udp`, which fail with
+    /// [`Error::UdpPermissionDenied`](crate::Error::UdpPermissionDenied).
     ///
     /// Serialized, it is the value of the key, as
     /// [`from_sockets`](Self::from_sockets) reads it, without comments and
@@ -198,6 +199,22 @@ impl Permissions {
     /// parsed.
     pub(crate) fn may_reach(&self, host: Option<&Host>, port: i32) -> bool {
         self.tcp.connect.any_matches(host, port)
+    }
+
+    /// Whether [`udp.bind`](crate::Udp::bind) is permitted to this address and port.
+    pub fn may_bind(&self, address: &str, port: i32) -> bool {
+        let host = Host::parse(address).ok();
+        self.udp.bind.any_matches(host.as_ref(), port)
+    }
+
+    /// Whether [`udp.send`](crate::Udp::send) is permitted to this address and port.
+    pub fn may_send(&self, address: &str, port: i32) -> bool {
+        self.may_send_to(Host::parse(address).ok().as_ref(), port)
+    }
+
+    /// As [`may_send`](Self::may_send), for a parsed host; `None` is a host that cannot be parsed.
+    pub(crate) fn may_send_to(&self, host: Option<&Host>, port: i32) -> bool {
+        self.udp.send.any_matches(host, port)
     }
 
     /// The patterns of `tcpServer.listen`.

@@ -93,6 +93,11 @@ pub(crate) fn write(error: &io::Error) -> NetError {
     map(error)
 }
 
+/// `sendto` and `recvfrom`.
+pub(crate) fn datagram(error: &io::Error) -> NetError {
+    map(error)
+}
+
 /// A read or write of a TLS handshake.
 #[cfg(feature = "tls")]
 pub(crate) fn handshake(error: &io::Error) -> NetError {

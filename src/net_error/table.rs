@@ -25,6 +25,7 @@ table! {
     FILE_NOT_FOUND = -6, "The OS found no such file.";
     TIMED_OUT = -7, "The timeout of the OS has expired.";
     FILE_TOO_BIG = -8, "The file is too large.";
+    UNEXPECTED = -9, "The call is not possible in this state of the socket.";
     ACCESS_DENIED = -10, "The OS forbids it, a port below 1024 for instance.";
     NOT_IMPLEMENTED = -11, "The OS does not support this.";
     INSUFFICIENT_RESOURCES = -12, "Out of descriptors or a similar resource.";

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use parking_lot::RwLock;
 use rustix::io::Errno;
 
-use crate::os::{Listener, Network, Resolving, Stream};
+use crate::os::{DatagramSocket, Listener, MulticastOptions, Network, Resolving, Stream};
 
 /// The addresses that apps may not connect to.
 #[derive(Clone, Default)]
@@ -139,6 +139,19 @@ impl Network for DenyingNetwork {
             return std::future::ready(Err(access_denied())).boxed();
         }
         self.connect_by(address, |network| network.connect_from(local, address))
+    }
+
+    // Datagrams reach no listener of the process: its ports are TCP's.
+    fn bind_datagram(
+        &self,
+        address: SocketAddr,
+        options: MulticastOptions,
+    ) -> io::Result<Box<dyn DatagramSocket>> {
+        self.inner.bind_datagram(address, options)
+    }
+
+    fn adopt_datagram(&self, socket: OwnedFd) -> io::Result<Box<dyn DatagramSocket>> {
+        self.inner.adopt_datagram(socket)
     }
 
     fn adopt_listener(&self, listener: OwnedFd) -> io::Result<Box<dyn Listener>> {

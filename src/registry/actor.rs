@@ -22,6 +22,7 @@ use crate::supervision::{
 use crate::tcp::{self, AppShards, SocketTable};
 use crate::tcp_server::{self, LimitScope, Limiter, ServerDeps, ServerSocket};
 use crate::tls;
+use crate::udp;
 
 /// The most arbiters of one registry.
 const MAX_ARBITERS: usize = 1024;
@@ -75,6 +76,7 @@ impl Registry {
             server_ids: IdAllocator::default(),
             apps: HashMap::new(),
             id_table: Arc::default(),
+            udp_ids: Arc::default(),
             arbiter_count: 1,
             shard_slots: Vec::new(),
             registry_link: RegistryLink::default(),
@@ -206,7 +208,13 @@ impl Registry {
                 self.limiter.clone(),
                 self.escalation_target.clone(),
             );
-            AppState::new(app_shards, app_listeners)
+            let udp_shards = udp::AppShards::new(
+                &app_shards.app_context,
+                &app_shards.activity,
+                self.shard_slots.iter().map(|slot| &slot.udp_shard),
+                &self.udp_ids,
+            );
+            AppState::new(app_shards, udp_shards, app_listeners)
         };
         self.apps.entry(app.clone()).or_insert_with(create)
     }
@@ -215,6 +223,14 @@ impl Registry {
     pub(super) fn socket_tables(&self) -> Vec<Arc<StableAddr<SocketTable>>> {
         let slots = self.shard_slots.iter();
         slots.map(|slot| slot.table.stable_addr.clone()).collect()
+    }
+
+    /// The actors of all sockets of `chrome.sockets.udp`.
+    pub(super) fn udp_tables(&self) -> Vec<Arc<StableAddr<udp::SocketTable>>> {
+        let slots = self.shard_slots.iter();
+        slots
+            .map(|slot| slot.udp_table.stable_addr.clone())
+            .collect()
     }
 
     /// Restarts the actors that were dropped.
@@ -249,6 +265,7 @@ impl Registry {
         self.outgoing = None;
         self.discard_import();
         self.id_table.clear();
+        self.udp_ids.clear();
         let states = self.apps.drain().map(|(_, state)| state);
         let servers = states.flat_map(|state| state.servers.into_values());
         (servers.collect(), mem::take(&mut self.shard_slots))
@@ -276,10 +293,15 @@ impl Actor for Registry {
             // Its last address was dropped, so this is no failure.
             self.recovery.has_ended = true;
             let (servers, clients) = (self.servers().count(), self.id_table.len());
-            if servers + clients > 0 {
+            let udp = self.udp_ids.len();
+            if servers + clients + udp > 0 {
+                let udp = match udp {
+                    0 => String::new(),
+                    count => format!(", {count} udp sockets"),
+                };
                 log::info!(
                     "the last App of a registry was dropped, so it closes its sockets: \
-                     {servers} server sockets, {clients} client sockets"
+                     {servers} server sockets, {clients} client sockets{udp}"
                 );
             }
         }

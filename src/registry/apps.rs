@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use futures::future::join;
+use futures::future::join3;
 
 use crate::error::Error;
 use crate::events::Listeners;
@@ -14,6 +14,7 @@ use crate::registry::state::{AppState, Lifecycle, Registry};
 use crate::supervision::{StableAddr, SupervisedActor, ask_all};
 use crate::tcp::{self, AppShards};
 use crate::tcp_server::{self, ServerSocket};
+use crate::udp;
 
 impl Registry {
     /// The server socket, if it is `app`'s.
@@ -44,7 +45,11 @@ impl Registry {
 }
 
 impl AppState {
-    pub(super) fn new(app_shards: AppShards, app_listeners: tcp_server::AppListeners) -> Self {
+    pub(super) fn new(
+        app_shards: AppShards,
+        udp: udp::AppShards,
+        app_listeners: tcp_server::AppListeners,
+    ) -> Self {
         AppState {
             lifecycle: Lifecycle::default(),
             on_suspend: Listeners::default(),
@@ -53,6 +58,7 @@ impl AppState {
             missed_restarts: 0,
             app_listeners: Arc::new(app_listeners),
             app_shards: Arc::new(app_shards),
+            udp: Arc::new(udp),
             arbiter_inits: Vec::new(),
             servers: BTreeMap::new(),
             socket_limit: None,
@@ -82,6 +88,10 @@ impl AppState {
             app_shard.on_receive_error.clear();
             app_shard.on_send_queue.clear();
         }
+        for app_shard in self.udp.shards() {
+            app_shard.on_receive.clear();
+            app_shard.on_receive_error.clear();
+        }
     }
 
     /// Whether the last listener of an event that loads the app has died.
@@ -89,6 +99,9 @@ impl AppState {
         self.app_listeners.on_accept.is_orphaned()
             || self.app_listeners.on_accept_error.is_orphaned()
             || self.app_shards.shards().any(|app_shard| {
+                app_shard.on_receive.is_orphaned() || app_shard.on_receive_error.is_orphaned()
+            })
+            || self.udp.shards().any(|app_shard| {
                 app_shard.on_receive.is_orphaned() || app_shard.on_receive_error.is_orphaned()
             })
     }
@@ -100,6 +113,9 @@ impl AppState {
             || self.app_shards.shards().any(|app_shard| {
                 app_shard.on_receive.contains(None) || app_shard.on_receive_error.contains(None)
             })
+            || self.udp.shards().any(|app_shard| {
+                app_shard.on_receive.contains(None) || app_shard.on_receive_error.contains(None)
+            })
     }
 
     /// Has all sockets check whether they may raise events; complete when each
@@ -107,14 +123,15 @@ impl AppState {
     pub(super) fn recheck_events(&self) -> impl Future<Output = ()> + use<> {
         let servers = ask_all(&self.server_addrs(), &tcp_server::ListenersChanged);
         let app = self.app_shards.app_context.app.clone();
+        let udp = self.udp.recheck_events(&app);
         let clients = self.app_shards.ask(&tcp::ListenersChanged(app));
-        join(servers, clients).map(drop)
+        join3(servers, clients, udp).map(drop)
     }
 
     /// Closes all sockets.
     pub(super) fn close_all(&self) -> impl Future<Output = ()> + use<> {
         let closed = ask_all(&self.server_addrs(), &tcp_server::Stop);
-        join(closed, self.app_shards.close(true)).map(drop)
+        join3(closed, self.app_shards.close(true), self.udp.close(true)).map(drop)
     }
 
     /// The actors of the server sockets, in the order of their ids.

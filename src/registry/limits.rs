@@ -14,8 +14,8 @@ use crate::tcp_server::Limits;
 pub struct AppLimits {
     /// The limits of all connections that its server sockets accept together.
     pub accepted: Limits,
-    /// How many sockets may exist that it made by `create`, server sockets and
-    /// client sockets together. Beyond it `create` answers
+    /// How many sockets may exist that it made by `create`, server sockets, client
+    /// sockets and UDP sockets together. Beyond it `create` answers
     /// [`TooManySockets`](Error::TooManySockets). Server sockets that were adopted
     /// or handed over count too, and so do client sockets that were handed over
     /// and not accepted.
@@ -84,7 +84,7 @@ impl AppState {
 
     /// Fails if the app may not create one more socket.
     pub(super) fn check_socket_limit(&self) -> Result<(), Error> {
-        let made = self.servers.len() + self.app_shards.created();
+        let made = self.servers.len() + self.app_shards.created() + self.udp.len();
         let is_below = self.socket_limit.is_none_or(|most| made < most);
         is_below.then_some(()).ok_or(Error::TooManySockets)
     }

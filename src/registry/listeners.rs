@@ -12,6 +12,7 @@ use crate::registry::state::{AppState, Registry};
 use crate::supervision::RestartInfo;
 use crate::tcp::{self, ReceiveErrorInfo, ReceiveInfo, SendQueueInfo};
 use crate::tcp_server::{self, AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo, RefusedInfo};
+use crate::udp;
 
 /// An event of an app.
 pub(super) trait AppEvent: Event {
@@ -27,6 +28,7 @@ pub(super) enum RaisedBy {
     Registry,
     ServerSockets,
     ClientSockets,
+    UdpSockets,
 }
 
 macro_rules! app_events {
@@ -54,6 +56,10 @@ app_events! {
         app.app_shards.shards().map(|shard| &shard.on_receive_error)
     };
     SendQueueInfo, ClientSockets: |app| app.app_shards.shards().map(|shard| &shard.on_send_queue);
+    udp::ReceiveInfo, UdpSockets: |app| app.udp.shards().map(|shard| &shard.on_receive);
+    udp::ReceiveErrorInfo, UdpSockets: |app| {
+        app.udp.shards().map(|shard| &shard.on_receive_error)
+    };
 }
 
 impl AppState {
@@ -71,6 +77,13 @@ impl AppState {
                     let app = self.app_shards.app_context.app.clone();
                     let table = app_shard.socket_table.address();
                     table.do_send(tcp::ListenersChanged(app));
+                }
+            }
+            RaisedBy::UdpSockets => {
+                for app_shard in self.udp.shards() {
+                    let app = self.app_shards.app_context.app.clone();
+                    let table = app_shard.shard.socket_table.address();
+                    table.do_send(udp::ListenersChanged(app));
                 }
             }
         }

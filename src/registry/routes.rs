@@ -4,6 +4,8 @@
 //! the call, and the socket answers directly. So calls reach a socket in the
 //! order in which they were sent.
 
+mod udp;
+
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::prelude::*;
 use futures::future::join_all;

@@ -26,6 +26,7 @@ use crate::supervision::{RegistryLink, RestartCounter, RestartInfo, StableAddr, 
 use crate::tcp::{self, AppShards, IdTable};
 use crate::tcp_server::{self, EscalationTarget, Limiter, ServerSocket};
 use crate::tls;
+use crate::udp;
 
 /// Owns every socket of its apps.
 ///
@@ -63,6 +64,9 @@ pub struct Registry {
     /// The client sockets of every app.
     #[debug(skip)]
     pub(super) id_table: Arc<IdTable>,
+    /// The sockets of `chrome.sockets.udp` of every app.
+    #[debug(skip)]
+    pub(super) udp_ids: Arc<udp::IdTable>,
     pub(super) arbiter_count: usize,
     /// Empty until they are needed.
     #[debug(skip)]
@@ -106,6 +110,8 @@ pub(super) struct AppState {
     pub(super) app_listeners: Arc<tcp_server::AppListeners>,
     /// The app's client sockets, their listeners and their shared bounds.
     pub(super) app_shards: Arc<AppShards>,
+    /// The app's sockets of `chrome.sockets.udp`, and their listeners.
+    pub(super) udp: Arc<udp::AppShards>,
     /// Start the app's listeners in each arbiter of client sockets.
     pub(super) arbiter_inits: Vec<ArbiterInit>,
     pub(super) servers: BTreeMap<ServerSocketId, SupervisedActor<ServerSocket>>,

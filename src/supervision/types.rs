@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix::Message;
 
 use crate::events::Event;
-use crate::ids::{AppId, ClientSocketId, ServerSocketId};
+use crate::ids::{AppId, ClientSocketId, ServerSocketId, UdpSocketId};
 
 /// An actor or task of this crate.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, derive_more::Display)]
@@ -21,6 +21,13 @@ pub enum ActorKind {
     /// The actor of all client sockets of an arbiter.
     #[display("the client sockets")]
     ClientSockets,
+    /// The actor of all sockets of `chrome.sockets.udp` of an arbiter.
+    #[display("the udp sockets")]
+    UdpSockets,
+    /// The task that looks up the name of a `udp.send`. If it panics, the call answers
+    /// [`FAILED`](crate::NetError::FAILED).
+    #[display("sending on udp socket {_0}")]
+    UdpSend(UdpSocketId),
     /// The task that carries out `tcp.connect` or `tcp.secure` of a client
     /// socket. If it panics, the call answers [`FAILED`](crate::NetError::FAILED).
     #[display("connecting client socket {_0}")]

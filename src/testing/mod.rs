@@ -9,4 +9,4 @@ pub use faulty::{
     AddressFilter, Clear, Errno, Fault, FaultyNetwork, Inject, InjectedFault, MAX_INJECTED_FAULTS,
     Operation, ParseErrnoError, Release, Remove, Rule, RuleError, RuleId, RuleReport,
 };
-pub use scripted::{BlockGuard, Call, Peer, ScriptedNetwork};
+pub use scripted::{BlockGuard, Call, Peer, ScriptedNetwork, SentDatagram};

@@ -67,6 +67,21 @@ recordings! {
     tcp_send_reaches_peer
     tcp_send_unconnected
     tcp_unknown_id
+    udp_bind_and_receive
+    udp_bind_bad_address
+    udp_bind_in_use
+    udp_bind_twice
+    udp_buffer_size
+    udp_close_ends_the_id
+    udp_create_defaults
+    udp_create_with_properties
+    udp_groups
+    udp_multicast_options
+    udp_paused
+    udp_permission_denied
+    udp_send
+    udp_send_unbound
+    udp_unknown_id
 }
 
 #[test]
@@ -79,12 +94,8 @@ fn every_recording_is_listed() {
         .map(|name| name.expect("a name in ASCII"))
         .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
         .collect();
-    // Recordings of `chrome.sockets.udp`, which this crate does not have yet.
-    let (udp, files): (BTreeSet<_>, _) =
-        files.into_iter().partition(|name| name.starts_with("udp_"));
-    assert_eq!(udp.len(), 15, "recordings without a test");
     let listed: Vec<&str> = REPLAYED.iter().map(|recording| recording.name).collect();
-    assert_eq!(listed.len(), 32, "all that was recorded");
+    assert_eq!(listed.len(), 47, "all that was recorded");
     let names: BTreeSet<String> = listed.into_iter().map(str::to_owned).collect();
     assert_eq!(names, files);
 }

@@ -2,7 +2,7 @@
 
 mod concurrent_calls;
 mod failures;
-mod hostile_records;
+pub mod hostile_records;
 mod settings;
 mod shared_port;
 mod streams;

@@ -35,5 +35,6 @@ mod tcp_server;
 mod tidy;
 mod timeouts;
 mod tls;
+mod udp;
 mod unanswered_calls;
 mod unread_connections;

@@ -6,6 +6,7 @@
 #![expect(clippy::panic, reason = "tests fail by panics")]
 
 mod connections;
+mod datagrams;
 mod handshakes;
 mod pauses;
 mod slow_listener;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers of `src`, lowest first: a file names nothing of a layer after
 /// its own. `lib.rs` stands above them all.
-const LAYERS: [&str; 25] = [
+const LAYERS: [&str; 26] = [
     "sync",
     "ids",
     "net_error",
@@ -31,6 +31,7 @@ const LAYERS: [&str; 25] = [
     "connections",
     "tcp",
     "tcp_server",
+    "udp",
     "registry",
     "app",
     "handover",

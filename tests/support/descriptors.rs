@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
-use socket2::Socket;
+use socket2::{Socket, Type};
 
 /// A duplicate of this process's descriptor of a connection.
 pub fn find(local: SocketAddr, peer: SocketAddr) -> Socket {
@@ -14,6 +14,16 @@ pub fn find(local: SocketAddr, peer: SocketAddr) -> Socket {
     };
     let mut found = all().map(|(_, it)| Socket::from(it)).filter(is_it);
     found.next().expect("a descriptor of the connection")
+}
+
+/// A duplicate of this process's descriptor of a bound datagram socket.
+pub fn find_datagram(local: SocketAddr) -> Socket {
+    let is_it = |socket: &Socket| {
+        let address = socket.local_addr().ok().and_then(|it| it.as_socket());
+        address == Some(local) && socket.r#type().is_ok_and(|kind| kind == Type::DGRAM)
+    };
+    let mut found = all().map(|(_, it)| Socket::from(it)).filter(is_it);
+    found.next().expect("a descriptor of the socket")
 }
 
 /// The inode identifies a socket, however many descriptors it has.

@@ -23,7 +23,7 @@ use chrome_sockets::os::Network;
 use chrome_sockets::tcp::{self, ClientSocket, ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
 use chrome_sockets::{
-    Answer, App, ClientSocketId, Error, Event, NetError, Registry, ServerSocketId,
+    Answer, App, ClientSocketId, Error, Event, NetError, Registry, ServerSocketId, UdpSocketId, udp,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -43,6 +43,8 @@ pub enum ListenerEvent {
     AcceptError(ServerSocketId, NetError),
     Receive(ClientSocketId, Bytes),
     ReceiveError(ClientSocketId, NetError),
+    Datagram(UdpSocketId, SocketAddr, Bytes),
+    UdpError(UdpSocketId, NetError),
 }
 
 /// Passes all its events to the test.
@@ -96,6 +98,24 @@ impl Handler<ReceiveErrorInfo> for Listener {
             info.socket_id,
             info.result_code,
         ));
+    }
+}
+
+impl Handler<udp::ReceiveInfo> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, info: udp::ReceiveInfo, _: &mut Self::Context) {
+        let (id, from) = (info.socket_id, info.remote_addr());
+        assert_eq!(from, (info.remote_address, info.remote_port).into());
+        self.notify(ListenerEvent::Datagram(id, from, info.into_data()));
+    }
+}
+
+impl Handler<udp::ReceiveErrorInfo> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, info: udp::ReceiveErrorInfo, _: &mut Self::Context) {
+        self.notify(ListenerEvent::UdpError(info.socket_id, info.result_code));
     }
 }
 
@@ -204,6 +224,10 @@ pub fn subscribe(app: &App, listener: &Addr<Listener>) -> Answer<()> {
     let errors = &server.on_accept_error;
     errors.do_add_listener(listener.clone().recipient());
     tcp.on_receive.do_add_listener(listener.clone().recipient());
+    let udp = &app.udp;
+    udp.on_receive.do_add_listener(listener.clone().recipient());
+    let errors = &udp.on_receive_error;
+    errors.do_add_listener(listener.clone().recipient());
     let ends = &tcp.on_receive_error;
     ends.add_listener(listener.clone().recipient())
 }
@@ -261,6 +285,10 @@ impl TestApp {
         errors.do_remove_listener(own.clone().recipient());
         let ends = &tcp.on_receive_error;
         ends.do_remove_listener(own.clone().recipient());
+        let udp = &self.app.udp;
+        udp.on_receive.do_remove_listener(own.clone().recipient());
+        let errors = &udp.on_receive_error;
+        errors.do_remove_listener(own.clone().recipient());
         let removed = tcp.on_receive.remove_listener(own.clone().recipient());
         removed.await.expect("the registry runs");
     }

@@ -1,6 +1,7 @@
 //! The real network: socket2 creates the sockets, tokio polls them.
 #![expect(clippy::disallowed_types, reason = "only `os` opens sockets")]
 
+mod datagram;
 mod listener;
 #[cfg(target_os = "linux")]
 mod sock_diag;
@@ -18,9 +19,10 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::spawn_blocking;
 
+use crate::os::net::datagram::TokioDatagrams;
 use crate::os::net::listener::TokioListener;
 use crate::os::net::stream::{TokioStream, has_defaults, set_defaults};
-use crate::os::{Listener, Network, Resolving, Stream};
+use crate::os::{DatagramSocket, Listener, MulticastOptions, Network, Resolving, Stream};
 
 /// The network of this machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -123,6 +125,23 @@ impl Network for TokioNetwork {
         Ok(Box::new(listener))
     }
 
+    fn bind_datagram(
+        &self,
+        address: SocketAddr,
+        options: MulticastOptions,
+    ) -> io::Result<Box<dyn DatagramSocket>> {
+        Ok(Box::new(TokioDatagrams::bind(address, options)?))
+    }
+
+    fn adopt_datagram(&self, socket: OwnedFd) -> io::Result<Box<dyn DatagramSocket>> {
+        let socket = ip_socket(socket, Type::DGRAM, "a UDP socket")?;
+        let is_bound = socket.local_addr()?.as_socket();
+        if is_bound.is_none_or(|address| address.port() == 0) {
+            return Err(wrong_descriptor("a bound UDP socket"));
+        }
+        Ok(Box::new(TokioDatagrams::new(socket)?))
+    }
+
     fn adopt_stream(&self, stream: OwnedFd) -> io::Result<Box<dyn Stream>> {
         let socket = tcp_socket(stream)?;
         // A connection that was reset meanwhile has no peer address, but is accepted here: its
@@ -162,14 +181,19 @@ fn listen(
 
 /// Prepares a TCP socket of another process for tokio.
 fn tcp_socket(descriptor: OwnedFd) -> io::Result<Socket> {
+    ip_socket(descriptor, Type::STREAM, "a TCP socket")
+}
+
+/// Prepares an IP socket of another process for tokio, if it is of this kind.
+fn ip_socket(descriptor: OwnedFd, kind: Type, expected: &str) -> io::Result<Socket> {
     let socket = Socket::from(descriptor);
-    let is_tcp = match socket.r#type() {
-        Ok(kind) => kind == Type::STREAM && socket.local_addr()?.as_socket().is_some(),
+    let is_expected = match socket.r#type() {
+        Ok(own) => own == kind && socket.local_addr()?.as_socket().is_some(),
         Err(error) if error.raw_os_error() == Some(libc::ENOTSOCK) => false,
         Err(error) => return Err(error),
     };
-    if !is_tcp {
-        return Err(wrong_descriptor("a TCP socket"));
+    if !is_expected {
+        return Err(wrong_descriptor(expected));
     }
     // The process that opened it may have set neither.
     socket.set_cloexec(true)?;

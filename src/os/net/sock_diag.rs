@@ -1,6 +1,6 @@
-//! Asks Linux about one TCP socket: the length of its backlog, and how many written bytes its
-//! peer has not acknowledged. `sock_diag` finds a socket by its addresses, so the cost does not
-//! depend on the number of sockets.
+//! Asks Linux about one socket: the length of its backlog, how many written bytes its peer has not
+//! acknowledged, how many datagrams were dropped. `sock_diag` finds a socket by its addresses, so
+//! the cost does not depend on the number of sockets.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -40,6 +40,18 @@ pub(in crate::os) fn unacknowledged(
     unacknowledged.ok_or_else(invalid_answer)
 }
 
+/// How many datagrams the kernel has dropped because the buffer of this UDP socket was full. It is
+/// bound to `at`.
+///
+/// # Errors
+/// The process has no free descriptor; the kernel or a sandbox has no `sock_diag`.
+pub(in crate::os) fn dropped(socket: impl AsFd, at: SocketAddr) -> io::Result<u32> {
+    let cookie = sockopt::socket_cookie(socket)?;
+    let mut buffer = [0; 512];
+    let answer = exchange(&udp_request(at, cookie), &mut buffer)?;
+    read_dropped(answer).ok_or_else(invalid_answer)
+}
+
 /// A part of `struct inet_diag_msg`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct SocketInfo {
@@ -53,15 +65,20 @@ struct SocketInfo {
 fn query(socket: impl AsFd, local: SocketAddr, peer: Option<SocketAddr>) -> io::Result<SocketInfo> {
     // Several listeners may share the port; the cookie selects this one.
     let cookie = sockopt::socket_cookie(socket)?;
+    let mut buffer = [0; 512];
+    let answer = exchange(&request(local, peer, cookie), &mut buffer)?;
+    read(answer).ok_or_else(invalid_answer)
+}
+
+/// Sends a request to the kernel. Returns the answer.
+fn exchange<'a>(request: &[u8], buffer: &'a mut [u8; 512]) -> io::Result<&'a [u8]> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let protocol = Some(netlink::SOCK_DIAG);
     let diag = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, protocol)?;
     // Without an address the message goes to the kernel, which answers before `send` returns.
-    send(&diag, &request(local, peer, cookie), SendFlags::empty())?;
-    let mut answer = [0; 512];
-    let (_, length) = recv(&diag, &mut answer, RecvFlags::empty())?;
-    let answer = answer.get(..length).unwrap_or(&answer);
-    read(answer).ok_or_else(invalid_answer)
+    send(&diag, request, SendFlags::empty())?;
+    let (_, length) = recv(&diag, &mut *buffer, RecvFlags::empty())?;
+    Ok(buffer.get(..length).unwrap_or(buffer))
 }
 
 fn invalid_answer() -> io::Error {
@@ -74,6 +91,11 @@ const HEADER: usize = 16;
 const BY_FAMILY: u16 = 20;
 /// `NLM_F_REQUEST`.
 const IS_REQUEST: u16 = 1;
+/// The size of `struct inet_diag_msg`.
+const INFO: usize = 72;
+/// `INET_DIAG_SKMEMINFO`, and the position of `SK_MEMINFO_DROPS` in its value.
+const SKMEMINFO: u16 = 7;
+const DROPS: usize = 8;
 /// `TCP_LISTEN`.
 const LISTEN: u8 = 10;
 
@@ -115,6 +137,42 @@ fn request(local: SocketAddr, peer: Option<SocketAddr>, cookie: u64) -> Vec<u8> 
     request.extend(scope.to_ne_bytes());
     request.extend(cookie.to_ne_bytes());
     request
+}
+
+/// As [`request`], for the memory of a UDP socket.
+fn udp_request(local: SocketAddr, cookie: u64) -> Vec<u8> {
+    let no_ip: IpAddr = match local {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    // For UDP the kernel takes the two addresses in the other order.
+    let mut request = request(SocketAddr::new(no_ip, 0), Some(local), cookie);
+    if let SocketAddr::V6(at) = local {
+        request[HEADER + 44..HEADER + 48].copy_from_slice(&at.scope_id().to_ne_bytes());
+    }
+    request[HEADER + 1] = libc::IPPROTO_UDP as u8;
+    request[HEADER + 2] = 1 << (SKMEMINFO - 1);
+    request
+}
+
+/// Finds the number of dropped datagrams in an answer; `None` if it is an error or is cut off.
+fn read_dropped(answer: &[u8]) -> Option<u32> {
+    let half = |at: usize| {
+        let bytes = answer.get(at..at + 2)?;
+        Some(u16::from_ne_bytes(bytes.try_into().ok()?))
+    };
+    read(answer)?;
+    let mut at = HEADER + INFO;
+    loop {
+        let (length, kind) = (usize::from(half(at)?), half(at + 2)?);
+        if kind == SKMEMINFO {
+            let value = answer.get(at + 4..at + length)?;
+            let bytes = value.get(DROPS * 4..DROPS * 4 + 4)?;
+            return Some(u32::from_ne_bytes(bytes.try_into().ok()?));
+        }
+        // An attribute is at least as long as its header, and begins at a multiple of 4.
+        at += length.max(4).next_multiple_of(4);
+    }
 }
 
 /// Parses a `struct inet_diag_msg`; `None` if the answer is an error or is cut off.
@@ -205,6 +263,62 @@ mod tests {
                 );
                 std::thread::yield_now();
             }
+        }
+    }
+
+    #[test]
+    fn the_dropped_datagrams_of_each_address_are_counted() {
+        for host in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {
+            let socket = match std::net::UdpSocket::bind(host) {
+                Ok(socket) => socket,
+                // No IPv6 on this machine.
+                Err(_) => continue,
+            };
+            let at = socket.local_addr().expect("an address");
+            let Ok(before) = dropped(&socket, at) else {
+                // No `sock_diag` here.
+                return;
+            };
+            assert_eq!(before, 0, "{host}");
+            // More than the buffer holds.
+            let peer = std::net::UdpSocket::bind(if at.is_ipv4() {
+                "127.0.0.1:0"
+            } else {
+                "[::1]:0"
+            });
+            let peer = peer.expect("a port");
+            const SENT: usize = 2000;
+            for _ in 0..SENT {
+                let to = if at.is_ipv4() { "127.0.0.1" } else { "::1" };
+                peer.send_to(&[0; 1000], (to, at.port())).expect("sent");
+            }
+            let lost = dropped(&socket, at).expect("a socket");
+            assert!(lost > 0, "{host}");
+            socket.set_nonblocking(true).expect("the option is set");
+            let received = std::iter::from_fn(|| socket.recv(&mut [0; 1000]).ok()).count();
+            assert_eq!(received + lost as usize, SENT, "{host}");
+        }
+    }
+
+    #[test]
+    fn an_invalid_answer_has_no_dropped_datagrams() {
+        let mut answer = [0; HEADER + INFO + 8 + 40];
+        answer[4..6].copy_from_slice(&BY_FAMILY.to_ne_bytes());
+        let mut attribute = |at: usize, length: u16, kind: u16| {
+            answer[at..at + 2].copy_from_slice(&length.to_ne_bytes());
+            answer[at + 2..at + 4].copy_from_slice(&kind.to_ne_bytes());
+        };
+        attribute(HEADER + INFO, 5, 8);
+        attribute(HEADER + INFO + 8, 40, SKMEMINFO);
+        answer[HEADER + INFO + 8 + 36] = 9;
+        assert_eq!(read_dropped(&answer), Some(9));
+        for length in 0..answer.len() {
+            assert_eq!(read_dropped(&answer[..length]), None);
+        }
+        // Too short for the number, and of no length.
+        for length in [0_u16, 4, 39] {
+            answer[HEADER + INFO + 8..][..2].copy_from_slice(&length.to_ne_bytes());
+            assert_eq!(read_dropped(&answer), None, "{length}");
         }
     }
 

@@ -13,6 +13,7 @@ use crate::registry::listeners::AppEvent;
 use crate::registry::state::{AppState, ArbiterInit, Registry};
 use crate::supervision::{MailboxBarrier, RegistryMessage};
 use crate::tcp::{ReceiveErrorInfo, ReceiveInfo, SendQueueInfo, Shard};
+use crate::udp;
 
 /// Calls `init` in every arbiter that client sockets live in: now, and in each
 /// arbiter that replaces one. The answer means that all have run, and that the
@@ -110,4 +111,4 @@ macro_rules! local_events {
     )*};
 }
 
-local_events! { ReceiveInfo ReceiveErrorInfo SendQueueInfo }
+local_events! { ReceiveInfo ReceiveErrorInfo SendQueueInfo udp::ReceiveInfo udp::ReceiveErrorInfo }

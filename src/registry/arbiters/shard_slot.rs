@@ -9,11 +9,14 @@ use crate::os::Network;
 use crate::supervision::{RegistryLink, SupervisedActor};
 use crate::tcp::{self, CommandQueue, Shard, SocketTable};
 use crate::tls;
+use crate::udp;
 
 /// The actor of the client sockets of one arbiter, and the arbiter's thread.
 pub(in crate::registry) struct ShardSlot {
     pub(in crate::registry) shard: Arc<Shard>,
     pub(in crate::registry) table: SupervisedActor<SocketTable>,
+    pub(in crate::registry) udp_shard: Arc<udp::Shard>,
+    pub(in crate::registry) udp_table: SupervisedActor<udp::SocketTable>,
     /// `None` for the registry's own arbiter.
     thread: Option<ArbiterThread>,
 }
@@ -36,22 +39,32 @@ impl ShardSlot {
             registry_link.clone(),
             arbiter,
         );
+        let udp_queue = Arc::new(udp::CommandQueue::default());
+        let udp_table = udp::SocketTable::start(
+            network.clone(),
+            udp_queue.clone(),
+            registry_link.clone(),
+            arbiter,
+        );
+        let udp_shard = udp::Shard::new(index > 0, udp_table.stable_addr.clone(), udp_queue);
         let arbiter = arbiter.cloned().unwrap_or_else(Arbiter::current);
         let stable_addr = table.stable_addr.clone();
         let shard = Shard::new(index, index > 0, stable_addr, command_queue, arbiter);
         ShardSlot {
             shard: Arc::new(shard),
             table,
+            udp_shard: Arc::new(udp_shard),
+            udp_table,
             thread,
         }
     }
 
-    /// Restarts the actor if it was dropped: in the same arbiter, or in a new one
+    /// Restarts the actors that were dropped: in the same arbiter, or in a new one
     /// if that has ended. Returns the shard if it has a new arbiter.
     pub(in crate::registry) fn restart_if_dropped(&mut self) -> Option<Arc<Shard>> {
         let (shard, thread) = (&self.shard, &mut self.thread);
         let mut has_moved = false;
-        self.table.restart_if_dropped(|| {
+        let mut find_arbiter = || {
             if !shard.arbiter().alive() {
                 has_moved = true;
                 *thread = shard.is_remote.then(ArbiterThread::start).flatten();
@@ -59,14 +72,18 @@ impl ShardSlot {
                 shard.set_arbiter(arbiter.unwrap_or_else(Arbiter::current));
             }
             thread.as_ref().map(|thread| thread.0.clone())
-        });
+        };
+        self.table.restart_if_dropped(&mut find_arbiter);
+        self.udp_table.restart_if_dropped(&mut find_arbiter);
         has_moved.then(|| shard.clone())
     }
 
-    /// Closes every socket, and then ends the actor and its thread.
+    /// Closes every socket, and then ends the actors and their thread.
     pub(in crate::registry) fn stop(self) -> impl Future<Output = ()> {
         let stopped = self.table.stable_addr.ask(tcp::Stop);
+        let udp_stopped = self.udp_table.stable_addr.ask(udp::Stop);
         async move {
+            udp_stopped.await;
             stopped.await;
             drop(self);
         }
@@ -76,6 +93,7 @@ impl ShardSlot {
     pub(in crate::registry) fn stop_detached(self) {
         let arbiter = self.shard.arbiter();
         let address = self.table.address();
+        self.udp_table.address().do_send(udp::Stop);
         match self.thread {
             None => address.do_send(tcp::Stop),
             Some(thread) => {

@@ -10,9 +10,9 @@ use derive_more::{Display, From};
 
 use crate::error::Error;
 use crate::handover_state::{
-    ConnectionRecord, HandoverState, TransferredClient, TransferredServer,
+    ConnectionRecord, HandoverState, TransferredClient, TransferredServer, TransferredUdp,
 };
-use crate::ids::{AppId, ClientSocketId, MAX_ID, ServerSocketId};
+use crate::ids::{AppId, ClientSocketId, MAX_ID, ServerSocketId, UdpSocketId};
 use crate::name::checked_name;
 use crate::os::Stream;
 use crate::registry::handover::types::{HandoverToken, PreparedImport};
@@ -23,6 +23,7 @@ use crate::tcp_server::{
     BoundListener, Inherited, InheritedClient, ServerSocket, Settings, SocketProperties,
 };
 use crate::tls;
+use crate::udp;
 
 /// Why sockets cannot be imported. The registry is unchanged.
 #[derive(Debug, Display, From, derive_more::Error)]
@@ -33,6 +34,8 @@ pub(crate) enum ImportError {
     ServerInUse(#[error(not(source))] ServerSocketId),
     #[display("client socket {_0} is in use here")]
     ClientInUse(#[error(not(source))] ClientSocketId),
+    #[display("udp socket {_0} is in use here")]
+    UdpInUse(#[error(not(source))] UdpSocketId),
     #[display(
         "server socket {_0} is encrypted, and this program is built without the feature `tls`"
     )]
@@ -87,13 +90,43 @@ impl Registry {
             token,
             last_server: handover_state.last_server,
             last_client: handover_state.last_client,
+            last_udp: handover_state.last_udp,
             ..PreparedImport::default()
         };
         // Clients are first: a server socket is imported with its undelivered
         // clients.
         let undelivered = self.prepare_clients(handover_state.clients, &mut import)?;
         self.prepare_servers(handover_state.servers, undelivered, &mut import)?;
+        self.prepare_udp_sockets(handover_state.udp_sockets, &mut import)?;
         Ok(import)
+    }
+
+    fn prepare_udp_sockets(
+        &self,
+        sockets: Vec<TransferredUdp>,
+        import: &mut PreparedImport,
+    ) -> Result<(), ImportError> {
+        let mut seen = HashSet::new();
+        for TransferredUdp { record, socket } in sockets {
+            let id = UdpSocketId::new(record.id);
+            if self.udp_ids.has(id) {
+                return Err(ImportError::UdpInUse(id));
+            }
+            if !seen.insert(id) {
+                return Err(ImportError::Inconsistent("a udp socket occurs twice"));
+            }
+            check_name(record.name.as_ref())?;
+            if !udp::are_valid_groups(&record.groups) {
+                return Err(ImportError::Inconsistent("its groups are no groups"));
+            }
+            import.last_udp = import.last_udp.max(id.get());
+            let datagrams = socket.map(|socket| self.network.adopt_datagram(socket));
+            let app = record.app.as_str().into();
+            let datagrams = datagrams.transpose()?;
+            let inherited = udp::Inherited { record, datagrams };
+            import.udp_sockets.push((app, inherited));
+        }
+        Ok(())
     }
 
     fn prepare_clients(
@@ -219,6 +252,9 @@ impl Registry {
         let undelivered = undelivered.map(|client| client.id.get());
         let ids = clients.chain(undelivered).collect();
         self.id_table.ids().reserve(ids);
+        let udp_sockets = import.udp_sockets.iter();
+        let ids = udp_sockets.map(|(_, socket)| socket.record.id).collect();
+        self.udp_ids.ids().reserve(ids);
     }
 
     /// Drops a prepared import, if there is one, and releases its ids.
@@ -226,12 +262,14 @@ impl Registry {
         self.incoming = None;
         self.server_ids.release();
         self.id_table.ids().release();
+        self.udp_ids.ids().release();
     }
 
     fn commit_import(&mut self, import: PreparedImport) -> Result<(), Error> {
         self.discard_import();
         self.server_ids.skip_to(import.last_server);
         self.id_table.ids().skip_to(import.last_client);
+        self.udp_ids.ids().skip_to(import.last_udp);
         for (app, limits) in import.app_limits {
             let app = self.app(&app);
             // Limits that were set in this process take precedence.
@@ -253,6 +291,15 @@ impl Registry {
                 true => self.id_table.insert(client),
                 false => self.id_table.insert_created(client),
             }
+        }
+        for (app, inherited) in import.udp_sockets {
+            let state = self.inheriting_app(&app, inherited.record.suspended);
+            let id = UdpSocketId::new(inherited.record.id);
+            let socket = udp::Socket::new(id, state.udp.least_loaded());
+            // Queued before the id is known, so that every call finds the socket's
+            // state.
+            socket.do_send(udp::Command::Inherit(Box::new(inherited)));
+            self.udp_ids.insert(socket);
         }
         for (app, inherited) in import.servers {
             let id = ServerSocketId::new(inherited.record.id);
@@ -281,8 +328,15 @@ fn check_ids(handover_state: &HandoverState) -> Result<(), ImportError> {
     let servers = handover_state.servers.iter().map(|server| server.record.id);
     let clients = handover_state.clients.iter();
     let clients = clients.flat_map(|it| [Some(it.record.id), it.record.offered_by]);
-    let lasts = [handover_state.last_server, handover_state.last_client];
-    let mut ids = servers.chain(clients.flatten()).chain(lasts);
+    let udp_sockets = handover_state.udp_sockets.iter();
+    let udp_sockets = udp_sockets.map(|socket| socket.record.id);
+    let lasts = [
+        handover_state.last_server,
+        handover_state.last_client,
+        handover_state.last_udp,
+    ];
+    let ids = servers.chain(clients.flatten()).chain(udp_sockets);
+    let mut ids = ids.chain(lasts);
     let too_high = ImportError::Inconsistent("the number of a socket is above 2^53");
     ids.all(|id| id <= MAX_ID).then_some(()).ok_or(too_high)
 }

@@ -15,6 +15,7 @@ use crate::registry::state::Registry;
 use crate::supervision::ask_all;
 use crate::tcp;
 use crate::tcp_server::{self, Exported, unless_default};
+use crate::udp;
 
 /// Begins a handover: persistent sockets raise no event until [`FinishExport`].
 /// Answered when all earlier events are handled; `false` if another handover is
@@ -60,6 +61,10 @@ impl Handler<Quiesce> for Registry {
         let clients: Vec<_> = tables
             .map(|table| table.address().send(tcp::Quiesce(outcome.clone())))
             .collect();
+        let tables = self.udp_tables().into_iter();
+        let udp_sockets: Vec<_> = tables
+            .map(|table| table.address().send(udp::Quiesce(outcome.clone())))
+            .collect();
         self.outgoing = Some(OutgoingHandover {
             token,
             outcome,
@@ -69,6 +74,9 @@ impl Handler<Quiesce> for Registry {
             // A server socket that has ended raises no event either.
             join_all(servers).await;
             for quiesced in join_all(clients).await {
+                quiesced.map_err(|_| Error::Stopped)?;
+            }
+            for quiesced in join_all(udp_sockets).await {
                 quiesced.map_err(|_| Error::Stopped)?;
             }
             Ok(true)
@@ -92,12 +100,15 @@ impl Handler<Export> for Registry {
             .collect();
         let tables = self.socket_tables().into_iter();
         let tables: Vec<_> = tables.map(|table| table.address()).collect();
+        let udp_tables = self.udp_tables().into_iter();
+        let udp_tables: Vec<_> = udp_tables.map(|table| table.address()).collect();
         let limits = self.apps.values().filter_map(|state| {
             let app = state.app_shards.app_context.app.as_str().to_owned();
             unless_default(state.limits()).map(|limits| (app, limits))
         });
         let limits: HashMap<String, AppLimitsRecord> = limits.collect();
         let id_table = self.id_table.clone();
+        let udp_ids = self.udp_ids.clone();
         let last_server = self.server_ids.last_allocated();
         Box::pin(async move {
             let mut handover_state = HandoverState {
@@ -133,6 +144,18 @@ impl Handler<Export> for Registry {
                     .not_transferred
                     .extend(exported.not_transferred);
             }
+            let udp_sockets = udp_tables
+                .iter()
+                .map(|table| table.send(udp::Export(outcome.clone())));
+            for exported in join_all(udp_sockets.collect::<Vec<_>>()).await {
+                let exported = exported.map_err(|_| Error::Stopped)?;
+                handover_state.udp_sockets.extend(exported.sockets);
+                handover_state
+                    .not_transferred
+                    .extend(exported.not_transferred);
+            }
+            handover_state.udp_sockets.sort_by_key(|it| it.record.id);
+            handover_state.last_udp = udp_ids.ids().last_allocated();
             handover_state.servers.sort_by_key(|it| it.record.id);
             handover_state.clients.sort_by_key(|it| it.record.id);
             // Read last: connections may have been accepted meanwhile.

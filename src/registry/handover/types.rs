@@ -8,6 +8,7 @@ use crate::handover_state::{AppLimitsRecord, HandoverOutcome};
 use crate::ids::AppId;
 use crate::tcp;
 use crate::tcp_server::Inherited;
+use crate::udp;
 
 /// Identifies a handover: the messages of one have the same token.
 #[derive(Clone, Default)]
@@ -33,7 +34,9 @@ pub(in crate::registry) struct PreparedImport {
     pub(super) token: HandoverToken,
     pub(super) last_server: u64,
     pub(super) last_client: u64,
+    pub(super) last_udp: u64,
     pub(super) servers: Vec<(AppId, Inherited)>,
     pub(super) clients: Vec<(AppId, tcp::Inherited)>,
+    pub(super) udp_sockets: Vec<(AppId, udp::Inherited)>,
     pub(super) app_limits: Vec<(AppId, AppLimitsRecord)>,
 }

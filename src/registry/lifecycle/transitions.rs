@@ -260,7 +260,9 @@ impl AppState {
     fn close_transient(&self) -> impl Future<Output = Vec<ServerSocketId>> + use<> {
         let closed = ask_all(&self.server_addrs(), &tcp_server::CloseUnlessPersistent);
         let app_shards = self.app_shards.clone();
+        let udp_closed = self.udp.close(false);
         async move {
+            udp_closed.await;
             let closed = closed.await.into_iter().flatten().collect();
             // Clients are second: a server socket closes those of its clients that
             // were not delivered to a listener.

@@ -19,7 +19,7 @@ use crate::tcp::socket::ClientSocket;
 use crate::tcp::{ConnectOptions, DnsQueryType};
 
 /// The longest possible host name (RFC 1035).
-const MAX_HOST_LENGTH: usize = 253;
+pub(crate) const MAX_HOST_LENGTH: usize = 253;
 
 /// The arguments of `connect`.
 pub(crate) struct Target {
@@ -181,7 +181,7 @@ impl Target {
 }
 
 /// Whether to ask a resolver for a text that is not a valid host.
-fn is_resolvable(text: &str) -> bool {
+pub(crate) fn is_resolvable(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= MAX_HOST_LENGTH
         && !text.contains(|c: char| c.is_control() || c.is_whitespace())

@@ -15,7 +15,7 @@ pub(crate) struct AppContext {
     permissions: RwLock<Arc<Permissions>>,
     pub(crate) write_quota: WriteQuota,
     /// Those of the registry.
-    pub(in crate::tcp) lookups: Arc<Lookups>,
+    pub(crate) lookups: Arc<Lookups>,
 }
 
 impl AppContext {

@@ -35,7 +35,7 @@ struct AppLookups {
 }
 
 /// The permit for one look-up, until it is dropped.
-pub(in crate::tcp) struct LookupPermit {
+pub(crate) struct LookupPermit {
     app: AppId,
     lookups: Arc<Lookups>,
 }
@@ -49,7 +49,7 @@ struct QueuedLookup<'a> {
 
 impl Lookups {
     /// Waits for a permit for one look-up of `app`.
-    pub(in crate::tcp) async fn acquire(self: &Arc<Self>, app: &AppId) -> Option<LookupPermit> {
+    pub(crate) async fn acquire(self: &Arc<Self>, app: &AppId) -> Option<LookupPermit> {
         let (sender, permit) = oneshot::channel();
         let sequence = self.0.lock().wait(app, sender);
         let _waiting = QueuedLookup {

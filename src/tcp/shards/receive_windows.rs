@@ -7,7 +7,7 @@ use crate::sync::{AtomicU64, AtomicUsize, Mutex, WaitFlag};
 use crate::tcp::{RESUME_BELOW, WINDOW};
 
 /// One event in the word of [`SocketWindow`].
-pub(in crate::tcp) const EVENT: u64 = 1 << 32;
+pub(crate) const EVENT: u64 = 1 << 32;
 
 /// The events of one socket that listeners have not handled.
 ///
@@ -15,26 +15,26 @@ pub(in crate::tcp) const EVENT: u64 = 1 << 32;
 /// [`has_window`](Self::has_window) and [`are_handled`](Self::are_handled) only. If one of them is
 /// false, the `release` that changes it returns `true`, and the socket is polled again.
 #[derive(Default)]
-pub(in crate::tcp) struct SocketWindow {
+pub(crate) struct SocketWindow {
     /// Events in the upper half, bytes in the lower. One word, so that both change together.
     word: AtomicU64,
     awaited: WaitFlag,
 }
 
 impl SocketWindow {
-    pub(in crate::tcp) fn acquire(&self, amount: u64) {
+    pub(crate) fn acquire(&self, amount: u64) {
         self.word.fetch_add(amount, AcqRel);
     }
 
     /// Releases events, bytes or both. `true` if the socket waits for this.
     #[inline]
-    pub(in crate::tcp) fn release(&self, amount: u64) -> bool {
+    pub(crate) fn release(&self, amount: u64) -> bool {
         let left = self.word.fetch_sub(amount, AcqRel) - amount;
         (left / EVENT == 0 || left % EVENT <= RESUME_BELOW as u64) && self.awaited.is_set()
     }
 
     /// The number of events, for information.
-    pub(in crate::tcp) fn events(&self) -> u64 {
+    pub(crate) fn events(&self) -> u64 {
         self.word.load(Acquire) / EVENT
     }
 
@@ -44,25 +44,25 @@ impl SocketWindow {
 
     /// The socket is polled: it does not wait until it says so again.
     #[inline]
-    pub(in crate::tcp) fn begin_poll(&self) {
+    pub(crate) fn begin_poll(&self) {
         self.awaited.clear();
     }
 
     /// Whether every event was handled. If not, the socket waits for that.
-    pub(in crate::tcp) fn are_handled(&self) -> bool {
+    pub(crate) fn are_handled(&self) -> bool {
         self.events() == 0 || self.awaited.set_and_check(|| self.events() == 0)
     }
 
     /// Whether listeners hold less than a window. If not, the socket waits until they hold no more
     /// than [`RESUME_BELOW`].
     #[inline]
-    pub(in crate::tcp) fn has_window(&self) -> bool {
+    pub(crate) fn has_window(&self) -> bool {
         self.bytes() < WINDOW || self.awaited.set_and_check(|| self.bytes() <= RESUME_BELOW)
     }
 }
 
 /// A socket that may have to wait for room in its app's window.
-pub(in crate::tcp) trait Starving: Clone {
+pub(crate) trait Starving: Clone {
     /// `true` if the socket was not in the list of starved sockets.
     fn mark_starved(&self) -> bool;
 
@@ -74,7 +74,7 @@ pub(in crate::tcp) trait Starving: Clone {
 
 /// The bytes of one app in one arbiter that listeners have not handled, and the sockets that wait
 /// for room.
-pub(in crate::tcp) struct AppWindow<S> {
+pub(crate) struct AppWindow<S> {
     limit: usize,
     unhandled: AtomicUsize,
     /// Bytes that have returned from dead listeners and are not raised again yet.
@@ -85,7 +85,7 @@ pub(in crate::tcp) struct AppWindow<S> {
 }
 
 impl<S: Starving> AppWindow<S> {
-    pub(in crate::tcp) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         AppWindow {
             limit,
             unhandled: AtomicUsize::new(0),
@@ -97,7 +97,7 @@ impl<S: Starving> AppWindow<S> {
 
     /// Whether a socket may be read. If not, it becomes ready again when listeners have handled
     /// enough.
-    pub(in crate::tcp) fn may_read(&self, socket: &S) -> bool {
+    pub(crate) fn may_read(&self, socket: &S) -> bool {
         if self.held() < self.limit {
             return true;
         }
@@ -112,29 +112,29 @@ impl<S: Starving> AppWindow<S> {
     }
 
     /// Whether every event of the app here is handled.
-    pub(in crate::tcp) fn is_quiet(&self) -> bool {
+    pub(crate) fn is_quiet(&self) -> bool {
         self.unhandled.load(SeqCst) == 0
     }
 
     #[inline]
-    pub(in crate::tcp) fn acquire(&self, bytes: usize) {
+    pub(crate) fn acquire(&self, bytes: usize) {
         self.unhandled.fetch_add(bytes, SeqCst);
     }
 
     /// Releases bytes. `true` if none are left. `SeqCst`, because the wait for a suspended app
     /// relies on it ([`crate::app_activity`]).
     #[inline]
-    pub(in crate::tcp) fn release(&self, bytes: usize) -> bool {
+    pub(crate) fn release(&self, bytes: usize) -> bool {
         let is_quiet = self.unhandled.fetch_sub(bytes, SeqCst) == bytes;
         self.wake_starved();
         is_quiet
     }
 
-    pub(in crate::tcp) fn add_returned(&self, bytes: usize) {
+    pub(crate) fn add_returned(&self, bytes: usize) {
         self.returned.fetch_add(bytes, AcqRel);
     }
 
-    pub(in crate::tcp) fn remove_returned(&self, bytes: usize) {
+    pub(crate) fn remove_returned(&self, bytes: usize) {
         self.returned.fetch_sub(bytes, AcqRel);
         self.wake_starved();
     }

@@ -26,7 +26,7 @@ pub(crate) struct SendReserve(AtomicUsize);
 /// What one send takes of its app's quota, until it is refunded.
 #[derive(PartialEq, Eq, Debug, Default)]
 #[must_use = "it has to be refunded"]
-pub(in crate::tcp) struct Charge(usize);
+pub(crate) struct Charge(usize);
 
 impl Charge {
     /// Nothing of the quota, but a place in the reserve.
@@ -48,7 +48,7 @@ impl WriteQuota {
     }
 
     /// Charges a send to the quota.
-    pub(in crate::tcp) fn charge(&self, bytes: usize) -> Result<Charge, Error> {
+    pub(crate) fn charge(&self, bytes: usize) -> Result<Charge, Error> {
         let charge = bytes.max(MIN_CHARGE);
         self.unsent
             .fetch_update(SeqCst, SeqCst, |unsent| {
@@ -90,7 +90,7 @@ impl WriteQuota {
     }
 
     #[inline]
-    pub(in crate::tcp) fn refund(&self, charge: Charge) {
+    pub(crate) fn refund(&self, charge: Charge) {
         match charge.0 {
             0 => {}
             Charge::RESERVED => self.release_place(),

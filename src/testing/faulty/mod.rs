@@ -3,6 +3,7 @@
 //! A call of an operation begins with its first poll and ends with its result. Each rule is
 //! evaluated once per call, so the calls that fail do not depend on how often a task is woken.
 
+mod datagram;
 mod errno;
 mod listener;
 mod messages;

@@ -9,7 +9,10 @@ use actix::prelude::*;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::os::{self, Checkpoint, Listener, Network, Resolving, Stream};
+use crate::os::{
+    self, Checkpoint, DatagramSocket, Listener, MulticastOptions, Network, Resolving, Stream,
+};
+use crate::testing::faulty::datagram::FaultyDatagrams;
 use crate::testing::faulty::listener::FaultyListener;
 use crate::testing::faulty::rule::{CallSite, Fault, Operation, Rule};
 use crate::testing::faulty::rule_set::{
@@ -32,8 +35,8 @@ use crate::testing::faulty::subscriber;
 /// evaluates rules in the order of their injection, up to the first one that
 /// triggers.
 ///
-/// **A call** is a listen, a resolve, a connect, or an accept, a read or a write
-/// from its first poll to its result. A call that waits evaluates rules that
+/// **A call** is a listen, a bind, a resolve, a connect, or an accept, a read, a
+/// write, a receive or a send from its first poll to its result. A call that waits evaluates rules that
 /// are injected meanwhile when it is polled next. Injecting a rule wakes no task,
 /// so a fault for a waiting accept comes with the next client. Peeking, options
 /// and addresses never fail by a rule. A listener fails if it is a
@@ -269,6 +272,29 @@ impl Network for FaultyNetwork {
         self.connect_by(address, move |network| network.connect_from(local, address))
     }
 
+    fn bind_datagram(
+        &self,
+        address: SocketAddr,
+        options: MulticastOptions,
+    ) -> io::Result<Box<dyn DatagramSocket>> {
+        let site = CallSite {
+            listener: Some(address),
+            ..Operation::Bind.into()
+        };
+        if let Some(Effect::Fail(Fault::Error(errno))) =
+            self.rules.evaluate(&site, &mut RuleCursor::default())
+        {
+            return Err(errno.into());
+        }
+        let socket = self.network.bind_datagram(address, options)?;
+        Ok(Box::new(FaultyDatagrams::new(socket, self.rules.clone())))
+    }
+
+    fn adopt_datagram(&self, socket: OwnedFd) -> io::Result<Box<dyn DatagramSocket>> {
+        let socket = self.network.adopt_datagram(socket)?;
+        Ok(Box::new(FaultyDatagrams::new(socket, self.rules.clone())))
+    }
+
     fn adopt_listener(&self, listener: OwnedFd) -> io::Result<Box<dyn Listener>> {
         let listener = self.network.adopt_listener(listener)?;
         Ok(Box::new(FaultyListener::new(listener, self.rules.clone())))
@@ -286,6 +312,7 @@ impl Network for FaultyNetwork {
             Checkpoint::Registry => Operation::Registry,
             Checkpoint::ServerSocket => Operation::Server,
             Checkpoint::ClientSockets => Operation::ClientSockets,
+            Checkpoint::UdpSockets => Operation::UdpSockets,
         };
         let effect = self
             .rules

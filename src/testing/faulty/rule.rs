@@ -28,6 +28,15 @@ pub enum Operation {
     /// Writing to a connection.
     #[display("write")]
     Write,
+    /// Binding a datagram socket.
+    #[display("bind")]
+    Bind,
+    /// Receiving a datagram.
+    #[display("receive")]
+    Receive,
+    /// Sending a datagram.
+    #[display("send")]
+    Send,
     /// A turn of a server socket's actor.
     #[display("server")]
     Server,
@@ -35,6 +44,10 @@ pub enum Operation {
     /// a client socket that is ready.
     #[display("clients")]
     ClientSockets,
+    /// A turn of the actor of all sockets of `chrome.sockets.udp`: a call on a
+    /// socket, or a socket that is ready.
+    #[display("udp")]
+    UdpSockets,
     /// A message that the registry handles.
     #[display("registry")]
     Registry,
@@ -46,15 +59,19 @@ pub enum Operation {
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Operation; 10] = [
+    pub const ALL: [Operation; 14] = [
         Operation::Listen,
         Operation::Accept,
         Operation::Resolve,
         Operation::Connect,
         Operation::Read,
         Operation::Write,
+        Operation::Bind,
+        Operation::Receive,
+        Operation::Send,
         Operation::Server,
         Operation::ClientSockets,
+        Operation::UdpSockets,
         Operation::Registry,
         Operation::Subscriber,
     ];
@@ -65,14 +82,16 @@ impl Operation {
             self,
             Operation::Server
                 | Operation::ClientSockets
+                | Operation::UdpSockets
                 | Operation::Registry
                 | Operation::Subscriber
         )
     }
 
     fn can_stall(self) -> bool {
-        // `listen` is synchronous, and so is a turn of one of the crate's actors.
-        self == Operation::Subscriber || (self != Operation::Listen && !self.is_actor())
+        // These are synchronous, and so is a turn of one of the crate's actors.
+        let is_synchronous = matches!(self, Operation::Listen | Operation::Bind);
+        self == Operation::Subscriber || !(is_synchronous || self.is_actor())
     }
 
     fn is_io(self) -> bool {
@@ -162,9 +181,9 @@ impl Fault {
             }
             Fault::Panic => "write an operation",
             Fault::Stop | Fault::EndArbiter => {
-                "write stop=server, stop=clients, stop=registry or stop=subscriber, or arbiter="
+                "write stop=server, stop=clients, stop=udp, stop=registry or stop=subscriber, or arbiter="
             }
-            Fault::Stall(_) => "listen and the actors of the crate cannot stall",
+            Fault::Stall(_) => "listen, bind and the actors of the crate cannot stall",
             Fault::Short(_) => "short is for read and write",
             Fault::Reset => {
                 "reset is for read and write; elsewhere write ECONNRESET, or ECONNABORTED for accept"
@@ -268,11 +287,13 @@ impl From<IpAddr> for AddressFilter {
 /// | `read=reset`, `write=reset` | the connection is reset |
 /// | `read=end` | the peer seems to have shut down its writing side |
 /// | `panic=server`, `panic=clients`, `panic=registry` | an actor panics: of a server socket, of all client sockets, the registry |
+/// | `receive=ECONNREFUSED`, `send=ENOBUFS`, `bind=EACCES` | datagrams: a receive, a send or a bind fails |
+/// | `panic=udp` | the actor of all sockets of `chrome.sockets.udp` panics |
 /// | `resolve=panic` | any operation can panic |
 /// | `stop=server`, `arbiter=server` | the actor stops, or its arbiter ends |
 /// | `subscriber=stall,for=200ms` | a listener is slow: it holds every event for this time |
 /// | `panic=subscriber`, `stop=subscriber` | a listener panics with an event in hand, or stops with it and with all events in its mailbox |
-/// | `,listener=127.0.0.1:80` | only at this listener, and on connections that it accepted; without `:80` at any port |
+/// | `,listener=127.0.0.1:80` | only at this listener, on connections that it accepted, and on a datagram socket that is bound here; without `:80` at any port |
 /// | `,peer=127.0.0.1:5000` | only with this peer; without `:5000` at any port |
 /// | `,after=10` | skips the first 10 calls |
 /// | `,every=50` | only the 50th call, the 100th … |
@@ -342,10 +363,11 @@ impl Rule {
     /// Only with this peer.
     ///
     /// # Errors
-    /// [`RuleError::NoPeer`] for `listen`, `accept` and `resolve`, which do not
-    /// know their peer yet, and for actors.
+    /// [`RuleError::NoPeer`] for `listen`, `accept`, `resolve`, `bind` and
+    /// `receive`, which do not know their peer yet, and for actors.
     pub fn peer(mut self, address: impl Into<AddressFilter>) -> Result<Self, RuleError> {
-        if self.operation != Operation::Connect && !self.operation.is_io() {
+        let has_peer = matches!(self.operation, Operation::Connect | Operation::Send);
+        if !has_peer && !self.operation.is_io() {
             return Err(RuleError::NoPeer(self.operation));
         }
         self.peer = Some(address.into());

@@ -6,6 +6,7 @@
 mod backlog;
 mod block;
 mod connection;
+mod datagram;
 mod listener;
 mod network;
 mod peer;
@@ -14,6 +15,7 @@ mod state;
 mod tests;
 
 pub use crate::testing::scripted::block::BlockGuard;
+pub use crate::testing::scripted::datagram::SentDatagram;
 pub use crate::testing::scripted::network::ScriptedNetwork;
 pub use crate::testing::scripted::peer::Peer;
 pub use crate::testing::scripted::state::Call;

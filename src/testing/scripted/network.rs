@@ -5,14 +5,16 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
-use crate::os::{Listener, Network, Resolving, Stream};
+use crate::os::{DatagramSocket, Listener, MulticastOptions, Network, Resolving, Stream};
 use crate::testing::scripted::backlog::Sharing;
 use crate::testing::scripted::block::{BlockGuard, Blockable};
 use crate::testing::scripted::connection::{self, Endpoint, os_error, wake};
+use crate::testing::scripted::datagram::{DatagramNetwork, ScriptedDatagrams, SentDatagram};
 use crate::testing::scripted::listener::ScriptedListener;
 use crate::testing::scripted::peer::Peer;
 use crate::testing::scripted::state::{Call, NetworkState, local_address};
@@ -79,6 +81,7 @@ use crate::testing::scripted::state::{Call, NetworkState, local_address};
 #[derive(Clone, Debug, Default)]
 pub struct ScriptedNetwork {
     state: Arc<Mutex<NetworkState>>,
+    datagrams: Arc<Mutex<DatagramNetwork>>,
 }
 
 impl ScriptedNetwork {
@@ -169,6 +172,64 @@ impl ScriptedNetwork {
 
     fn block(&self, call: Blockable) -> BlockGuard {
         self.state.lock().blocks.block(call)
+    }
+
+    /// The next `bind` of a datagram socket fails with this errno.
+    pub fn bind_error(&self, errno: i32) {
+        self.datagrams.lock().bind_errors.push_back(errno);
+    }
+
+    /// Sends a datagram to a socket of the app. A socket keeps 256 that the app has
+    /// not received; it drops further ones, and counts them.
+    ///
+    /// # Errors
+    /// `ECONNREFUSED` if no datagram socket is bound to `to`.
+    pub fn datagram(
+        &self,
+        from: SocketAddr,
+        to: SocketAddr,
+        data: impl Into<Bytes>,
+    ) -> io::Result<()> {
+        let waker = self.datagrams.lock().deliver(to, Ok((from, data.into())))?;
+        wake(waker);
+        Ok(())
+    }
+
+    /// One receive of the socket at this address, after the datagrams that were sent
+    /// before, fails with this errno.
+    ///
+    /// # Errors
+    /// `ECONNREFUSED` if no datagram socket is bound to `to`.
+    pub fn receive_error(&self, to: SocketAddr, errno: i32) -> io::Result<()> {
+        let waker = self.datagrams.lock().deliver(to, Err(errno))?;
+        wake(waker);
+        Ok(())
+    }
+
+    /// The next send of the socket at this address fails with this errno.
+    ///
+    /// # Errors
+    /// `ECONNREFUSED` if no datagram socket is bound to `from`.
+    pub fn send_error(&self, from: SocketAddr, errno: i32) -> io::Result<()> {
+        self.datagrams.lock().send_error(from, errno)
+    }
+
+    /// The socket at this address sends this many datagrams from now on. Then its
+    /// sends stay pending, until this is called again. `None` is any number, the
+    /// default.
+    ///
+    /// # Errors
+    /// `ECONNREFUSED` if no datagram socket is bound to `from`.
+    pub fn limit_sends(&self, from: SocketAddr, datagrams: Option<usize>) -> io::Result<()> {
+        let waker = self.datagrams.lock().set_room(from, datagrams)?;
+        wake(waker);
+        Ok(())
+    }
+
+    /// Takes the datagrams that the app has sent to addresses at which it has no
+    /// socket itself, in order.
+    pub fn sent_datagrams(&self) -> Vec<SentDatagram> {
+        self.datagrams.lock().take_sent()
     }
 
     /// The calls so far, in order.
@@ -265,6 +326,16 @@ impl Network for ScriptedNetwork {
             ipv6_only: true,
         };
         self.listen_with(address, backlog, sharing)
+    }
+
+    fn bind_datagram(
+        &self,
+        address: SocketAddr,
+        _: MulticastOptions,
+    ) -> io::Result<Box<dyn DatagramSocket>> {
+        let address = self.datagrams.lock().bind(address)?;
+        let network = self.datagrams.clone();
+        Ok(Box::new(ScriptedDatagrams { network, address }))
     }
 
     fn resolve(&self, host: &str) -> Resolving {

@@ -11,7 +11,7 @@ const WHOLE_RUN: Duration = Duration::from_secs(10 * 60);
 
 /// Filters of the tests to run. Tests that set the clock of their own thread, that depend on
 /// which thread is faster, or that are about processes and event pages are left out.
-const FILTERS: [&str; 11] = [
+const FILTERS: [&str; 12] = [
     "chrome_traces::",
     "tcp::",
     "tcp_server::",
@@ -23,6 +23,7 @@ const FILTERS: [&str; 11] = [
     "handover::",
     "lifecycle::connection_storm::",
     "policy::shared_limits::",
+    "udp::",
 ];
 
 fn rerun_on(arbiters: usize) {

@@ -31,7 +31,7 @@ fn inventory(servers: u64, clients: u64) -> Vec<u8> {
     frame(0, 0, &record.replace('C', &clients.to_string()))
 }
 
-fn send(socket: &UnixStream, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
+pub fn send(socket: &UnixStream, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(16))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     assert!(control.push(SendAncillaryMessage::ScmRights(descriptors)));
@@ -45,7 +45,7 @@ fn send(socket: &UnixStream, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
 }
 
 /// A predecessor that sends this, and then nothing more.
-async fn expect_refused(test: &TestApp, say: impl FnOnce(&UnixStream)) -> String {
+pub async fn expect_refused(test: &TestApp, say: impl FnOnce(&UnixStream)) -> String {
     let (mut old, new) = UnixStream::pair().expect("a pair");
     say(&old);
     old.shutdown(std::net::Shutdown::Write).expect("shutdown");

@@ -100,11 +100,11 @@ fn an_invalid_rule_is_an_error_with_the_expected_syntax() {
         ("write=end", "end is for read"),
         (
             "listen=stall",
-            "listen and the actors of the crate cannot stall",
+            "listen, bind and the actors of the crate cannot stall",
         ),
         (
             "clients=stall",
-            "listen and the actors of the crate cannot stall",
+            "listen, bind and the actors of the crate cannot stall",
         ),
         (
             "subscriber=EIO",
@@ -125,6 +125,13 @@ fn an_invalid_rule_is_an_error_with_the_expected_syntax() {
         ("accept=EMFILE,p=1.1", "from 0 (never) to 1 (always)"),
         ("accept=EMFILE,p=NaN", "from 0 (never) to 1 (always)"),
         ("accept=EMFILE,peer=127.0.0.1", "accept has no peer"),
+        ("receive=EIO,peer=127.0.0.1", "receive has no peer"),
+        (
+            "bind=stall",
+            "listen, bind and the actors of the crate cannot stall",
+        ),
+        ("send=short", "short is for read and write"),
+        ("udp=EIO", "write panic, stop or arbiter before its name"),
         (
             "connect=EINTR,listener=127.0.0.1",
             "connect has no listener",

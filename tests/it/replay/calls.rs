@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use chrome_sockets::tcp::{DnsQueryType, TlsVersionConstraints};
-use chrome_sockets::{App, Error, NetError, tcp, tcp_server};
+use chrome_sockets::{App, Error, NetError, tcp, tcp_server, udp};
 use serde_json::{Value, json};
 
 use super::step::Step;
@@ -13,6 +13,7 @@ pub async fn call(app: &App, step: &Step<'_>, function: &str, args: &[Value]) ->
     match function.split_once('.') {
         Some(("tcpServer", function)) => call_server(app, step, function, args).await,
         Some(("tcp", function)) => call_tcp(app, step, function, args).await,
+        Some(("udp", function)) => call_udp(app, step, function, args).await,
         _ => step.fail("the namespace is not known here"),
     }
 }
@@ -118,6 +119,70 @@ async fn call_tcp(app: &App, step: &Step<'_>, function: &str, args: &[Value]) ->
     }
 }
 
+async fn call_udp(app: &App, step: &Step<'_>, function: &str, args: &[Value]) -> Value {
+    let udp = &app.udp;
+    let id = |value| step.id(value).into();
+    let zero = |done: Result<(), Error>| answer(done.map(|()| json!([0])), code);
+    match (function, args) {
+        ("create", [properties]) => {
+            let created = udp.create(udp_properties(step, properties)).await;
+            let id = created.map(|created| json!([{ "socketId": created.socket_id.get() }]));
+            answer(id, nothing)
+        }
+        ("update", [socket, properties]) => {
+            let properties = udp_properties(step, properties);
+            done(udp.update(id(socket), properties).await)
+        }
+        ("setPaused", [socket, paused]) => {
+            done(udp.set_paused(id(socket), step.flag(paused)).await)
+        }
+        ("bind", [socket, address, port]) => {
+            let (address, port) = (step.string(address), step.int(port));
+            zero(udp.bind(id(socket), address, port).await)
+        }
+        ("send", [socket, data, address, port]) => {
+            let (address, port) = (step.string(address), step.int(port));
+            let (data, query) = (step.data(data), DnsQueryType::Any);
+            let sent = udp.send(id(socket), data, address, port, query).await;
+            let info = sent.map(|sent| json!([{ "resultCode": 0, "bytesSent": sent.bytes_sent }]));
+            answer(info, send_code)
+        }
+        ("close", [socket]) => done(udp.close(id(socket)).await),
+        ("getInfo", [socket]) => {
+            let info = udp.get_info(id(socket)).await;
+            answer(info.map(|info| json!([udp_info(info)])), nothing)
+        }
+        ("getSockets", []) => {
+            let infos = udp.get_sockets().await;
+            let list = infos.map(|infos| infos.into_iter().map(udp_info).collect::<Value>());
+            answer(list.map(|list| json!([list])), nothing)
+        }
+        ("joinGroup", [socket, group]) => {
+            zero(udp.join_group(id(socket), step.string(group)).await)
+        }
+        ("leaveGroup", [socket, group]) => {
+            zero(udp.leave_group(id(socket), step.string(group)).await)
+        }
+        ("getJoinedGroups", [socket]) => {
+            let groups = udp.get_joined_groups(id(socket)).await;
+            let groups = groups.map(|groups| groups.iter().map(ToString::to_string).collect());
+            answer(groups.map(|groups: Vec<String>| json!([groups])), nothing)
+        }
+        ("setMulticastTimeToLive", [socket, ttl]) => zero(
+            udp.set_multicast_time_to_live(id(socket), step.int(ttl))
+                .await,
+        ),
+        ("setMulticastLoopbackMode", [socket, enabled]) => zero(
+            udp.set_multicast_loopback_mode(id(socket), step.flag(enabled))
+                .await,
+        ),
+        ("setBroadcast", [socket, enabled]) => {
+            zero(udp.set_broadcast(id(socket), step.flag(enabled)).await)
+        }
+        _ => step.fail("the call is not known here"),
+    }
+}
+
 /// An answer from the callback's arguments; failures have their own form.
 fn answer(outcome: Result<Value, Error>, failed: fn(Error) -> Value) -> Value {
     match outcome {
@@ -201,6 +266,31 @@ fn tcp_properties(step: &Step<'_>, json: &Value) -> tcp::SocketProperties {
         }
     }
     properties
+}
+
+fn udp_properties(step: &Step<'_>, json: &Value) -> udp::SocketProperties {
+    let mut properties = udp::SocketProperties::default();
+    for (field, value) in step.object(json) {
+        match field.as_str() {
+            "persistent" => properties.persistent = Some(step.flag(value)),
+            "name" => properties.name = Some(step.string(value).to_owned()),
+            "bufferSize" => properties.buffer_size = Some(step.int(value)),
+            _ => step.fail(format_args!("the property {field} is not known here")),
+        }
+    }
+    properties
+}
+
+fn udp_info(info: udp::SocketInfo) -> Value {
+    present(json!({
+        "socketId": info.socket_id.get(),
+        "persistent": info.persistent,
+        "name": info.name,
+        "bufferSize": info.buffer_size,
+        "paused": info.paused,
+        "localAddress": text(info.local_address),
+        "localPort": info.local_port,
+    }))
 }
 
 fn server_info(info: tcp_server::SocketInfo) -> Value {

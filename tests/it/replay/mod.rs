@@ -100,10 +100,10 @@ impl<'a> Replay<'a> {
             .iter()
             .map(|argument| self.names.resolve(step, argument))
             .collect();
-        let ids = if function.starts_with("tcpServer.") {
-            Kind::Server
-        } else {
-            Kind::Client
+        let ids = match function.split('.').next() {
+            Some("tcpServer") => Kind::Server,
+            Some("udp") => Kind::Udp,
+            _ => Kind::Client,
         };
         let (app, of) = (self.test.app.clone(), step.clone());
         let mut answer = async move { calls::call(&app, &of, function, &args).await }.boxed_local();
@@ -135,11 +135,14 @@ impl<'a> Replay<'a> {
         step.compare(&Value::from(all));
     }
 
-    /// Sets which events have a listener from now on. Those of `udp` do not exist here.
+    /// Sets which events have a listener from now on.
     async fn listen_to(&mut self, step: &Step<'_>, events: &[Value]) {
         let mut missing: Vec<&str> = events.iter().map(|event| step.string(event)).collect();
         let App {
-            tcp, tcp_server, ..
+            tcp,
+            tcp_server,
+            udp,
+            ..
         } = &self.test.app;
         let listener = &self.test.listener;
         let mut is_wanted = |event: &str| {
@@ -155,7 +158,10 @@ impl<'a> Replay<'a> {
         set_listener(&tcp.on_receive, listener, wanted).await;
         let wanted = is_wanted("tcp.onReceiveError");
         set_listener(&tcp.on_receive_error, listener, wanted).await;
-        missing.retain(|event| !event.starts_with("udp."));
+        let wanted = is_wanted("udp.onReceive");
+        set_listener(&udp.on_receive, listener, wanted).await;
+        let wanted = is_wanted("udp.onReceiveError");
+        set_listener(&udp.on_receive_error, listener, wanted).await;
         if !missing.is_empty() {
             step.fail(format_args!("{missing:?} are not known here"));
         }
@@ -169,6 +175,25 @@ impl<'a> Replay<'a> {
                 let port = self.names.resolve(step, &step.json["port"]);
                 let connected = self.peers.connect(name, step.port(&port));
                 step.compare(&within("the peer's connect", connected).await);
+            }
+            "udp" => {
+                step.reject_other_fields(&["peer", "as", "bind"]);
+                let port = self.peers.bind_udp(name).await;
+                self.names.bind(Kind::Port, step.text("bind"), port.into());
+            }
+            "datagram" => {
+                step.reject_other_fields(&["peer", "as", "port", "data"]);
+                let port = self.names.resolve(step, &step.json["port"]);
+                let data = step.data(&step.json["data"]);
+                self.peers
+                    .send_datagram(step, name, step.port(&port), &data)
+                    .await;
+            }
+            "datagrams" => {
+                step.reject_other_fields(&["peer", "as", "chrome", "documented"]);
+                let mut received = self.peers.datagrams(step, name).await;
+                self.names.show(Kind::Udp, &mut received);
+                step.compare(&received);
             }
             "listen" => {
                 step.reject_other_fields(&["peer", "as", "bind", "echo"]);
@@ -234,6 +259,19 @@ impl<'a> Replay<'a> {
             ListenerEvent::ReceiveError(client, code) => {
                 let info = json!({ "socketId": client.get(), "resultCode": code.code() });
                 ("tcp.onReceiveError", Kind::Client, info)
+            }
+            ListenerEvent::Datagram(socket, from, data) => {
+                let info = json!({
+                    "socketId": socket.get(),
+                    "data": { "bytes": binary(&data) },
+                    "remoteAddress": from.ip().to_string(),
+                    "remotePort": from.port(),
+                });
+                ("udp.onReceive", Kind::Udp, info)
+            }
+            ListenerEvent::UdpError(socket, code) => {
+                let info = json!({ "socketId": socket.get(), "resultCode": code.code() });
+                ("udp.onReceiveError", Kind::Udp, info)
             }
         };
         self.names.show(ids, &mut info);

@@ -6,11 +6,12 @@ use serde_json::Value;
 
 use super::step::Step;
 
-/// The kind of a number. The ids of both namespaces count from 1.
+/// The kind of a number. The ids of each namespace count from 1.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Kind {
     Server,
     Client,
+    Udp,
     Port,
 }
 
@@ -20,7 +21,7 @@ impl Kind {
         match field {
             "socketId" => Some(ids),
             "clientSocketId" => Some(Kind::Client),
-            "localPort" | "peerPort" => Some(Kind::Port),
+            "localPort" | "peerPort" | "remotePort" | "from" => Some(Kind::Port),
             _ => None,
         }
     }

@@ -1,4 +1,4 @@
-//! The peers: ordinary TCP programs.
+//! The peers: ordinary TCP and UDP programs.
 
 use std::collections::HashMap;
 use std::io;
@@ -8,7 +8,7 @@ use futures::FutureExt;
 use serde_json::{Value, json};
 use support::within;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout_at};
 
 use super::EXTRA_TIME;
@@ -22,6 +22,7 @@ pub struct Peers {
     listeners: HashMap<String, TcpListener>,
     /// What closed peers received.
     closed: HashMap<String, Vec<u8>>,
+    udp: HashMap<String, UdpSocket>,
 }
 
 struct Peer {
@@ -95,6 +96,53 @@ impl Peers {
             false => drop(self.listeners.insert(name.to_owned(), listener)),
         }
         port
+    }
+
+    /// A UDP peer; returns its port.
+    pub async fn bind_udp(&mut self, name: &str) -> u16 {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let socket = socket.expect("a port for the peer");
+        let port = socket.local_addr().expect("it is bound").port();
+        self.udp.insert(name.to_owned(), socket);
+        port
+    }
+
+    fn udp(&self, step: &Step<'_>, name: &str) -> &UdpSocket {
+        match self.udp.get(name) {
+            Some(socket) => socket,
+            None => step.fail(format_args!("no peer named {name} is bound")),
+        }
+    }
+
+    pub async fn send_datagram(&self, step: &Step<'_>, name: &str, port: u16, data: &[u8]) {
+        let sent = self
+            .udp(step, name)
+            .send_to(data, (Ipv4Addr::LOCALHOST, port));
+        if let Err(error) = within("the peer's send", sent).await {
+            step.fail(error);
+        }
+    }
+
+    /// The datagrams since the last time; waits for a while if what is expected has not arrived.
+    pub async fn datagrams(&self, step: &Step<'_>, name: &str) -> Value {
+        let socket = self.udp(step, name);
+        let limit = Instant::now() + EXTRA_TIME;
+        let expected = step.expected().as_array().map_or(0, Vec::len);
+        let mut received = Vec::new();
+        let mut buffer = [0; 65_536];
+        loop {
+            match socket.try_recv_from(&mut buffer) {
+                Ok((length, from)) => received.push(json!({
+                    "data": binary(&buffer[..length]),
+                    "from": from.port(),
+                })),
+                Err(_) if received.len() >= expected => return received.into(),
+                Err(_) if timeout_at(limit, socket.readable()).await.is_err() => {
+                    return received.into();
+                }
+                Err(_) => {}
+            }
+        }
     }
 
     async fn peer(&mut self, step: &Step<'_>, name: &str) -> &mut Peer {
