@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::ids::AppId;
 use crate::registry::{Registry, TrackAddress};
 use crate::supervision::StableAddr;
+use crate::telemetry::Span;
 
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
@@ -62,6 +63,7 @@ impl Caller {
         M: Message<Result = Result<T, Error>> + Send + 'static,
         T: Send + 'static,
     {
+        let reply = reply.in_span(&Span::message::<M>(&self.app));
         let message = message(self.app.clone());
         self.registry()
             .do_send::<Request<M, T>>(Request { message, reply });

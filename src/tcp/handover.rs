@@ -27,6 +27,7 @@ use crate::tcp::connection::{
 use crate::tcp::socket::ClientSocket;
 use crate::tcp::stream::end::StreamEnd;
 use crate::tcp::{SocketProperties, Timeouts};
+use crate::telemetry::Span;
 
 /// Persistent sockets raise no events until the handover's outcome is known. Answered when
 /// listeners have handled the events raised before, or after [`PAUSE_GRACE`](crate::PAUSE_GRACE).
@@ -142,6 +143,8 @@ impl SocketState {
                     host: record.host.into(),
                 })
             });
+            let span = Span::connection(state.socket.app(), None, peer);
+            span.set_socket(state.socket.id());
             let meta = ConnectionMeta {
                 peer,
                 outbound,
@@ -150,8 +153,10 @@ impl SocketState {
                 // Encrypted connections stay in their process.
                 is_encrypted: false,
                 write_met_reset: false,
+                span,
             };
             let mut connection = Connection::new(from.stream, Box::new(meta));
+            state.socket.begin_traffic();
             connection.read_side = match end.and_then(NetError::from_code) {
                 Some(end) if from.is_released => ReadSide::Released(ReadEnd::Error(end)),
                 Some(_) if peer_ended => ReadSide::Ended(ReadEnd::Fin),

@@ -16,7 +16,7 @@ use crate::net_error::NetError;
 use crate::os::Stream;
 use crate::pending_pauses::PAUSE_GRACE;
 use crate::supervision::SupervisedActor;
-use crate::tcp::{AcceptNotifier, ClientSocket, ConnectionMeta};
+use crate::tcp::{AcceptNotifier, ClientSocket};
 use crate::tcp_server::SocketProperties;
 use crate::tcp_server::accept::error_state::AfterError;
 use crate::tcp_server::actor::{BoundListener, ServerDeps, ServerSocket, Stop, Transfer};
@@ -88,14 +88,17 @@ impl ServerSocket {
         if record.encrypts {
             // A handover does not carry certificates and keys.
             log::info!("server socket {}: waits for setTls", socket.id);
-            socket.handshakes = Some(Box::new(Handshakes::awaiting_set_tls()));
+            socket.handshakes = Some(Box::new(Handshakes::awaiting_set_tls(
+                socket.stats.clone(),
+                socket.telemetry().clone(),
+            )));
         }
         for InheritedClient { id, connection } in undelivered {
             let (stream, peer) = connection;
-            let meta = ConnectionMeta::accepted(peer, socket.admission.admit(peer.ip()));
+            let meta = socket.connection_meta(peer);
             let pending_accept = socket.create_client_with_id(id, (stream, meta), None);
             socket.undelivered.push_back(pending_accept);
-            socket.counts.accepted += 1;
+            socket.count_accepted();
         }
         Ok(socket.start_actor())
     }

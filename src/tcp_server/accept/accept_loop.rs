@@ -18,6 +18,7 @@ use crate::tcp_server::actor::ServerSocket;
 use crate::tcp_server::events::{Ends, PendingAccept};
 use crate::tcp_server::tls::handshakes::AcceptedStream;
 use crate::tcp_server::{AtLimit, LimitKind, RefusedInfo};
+use crate::telemetry::Span;
 
 /// How many clients are accepted and raised before other actors have their turn.
 const MAX_CLIENTS_PER_TURN: usize = 64;
@@ -274,7 +275,7 @@ impl ServerSocket {
         let local = bound.local_of_clients;
         self.accepting_from = Some(peer);
         self.errors.attempt = 0;
-        self.counts.accepted += 1;
+        self.count_accepted();
         if let Some((limit, then)) = self.admission.refusal(peer.ip()) {
             match then {
                 AtLimit::Reset => stream.reset(),
@@ -286,7 +287,7 @@ impl ServerSocket {
             self.accepting_from = None;
             return Poll::Ready(None);
         }
-        let mut meta = ConnectionMeta::accepted(peer, self.admission.admit(peer.ip()));
+        let mut meta = self.connection_meta(peer);
         meta.pin_to(arbiter);
         Poll::Ready(match &mut self.handshakes {
             Some(handshakes) if handshakes.uses_tls() => {
@@ -296,6 +297,21 @@ impl ServerSocket {
             }
             _ => Some(self.create_client((stream, meta), local)),
         })
+    }
+
+    /// Of a connection that was accepted from this peer, which counts in limits from now on.
+    pub(in crate::tcp_server) fn connection_meta(
+        &mut self,
+        peer: SocketAddr,
+    ) -> Box<ConnectionMeta> {
+        let guard = self.admission.admit(peer.ip());
+        let span = Span::connection(self.app(), Some(self.id), peer);
+        ConnectionMeta::accepted(peer, guard, span)
+    }
+
+    pub(in crate::tcp_server) fn count_accepted(&mut self) {
+        self.counts.accepted += 1;
+        self.stats.accepted();
     }
 
     /// Whether accepted connections are encrypted.
@@ -326,6 +342,7 @@ impl ServerSocket {
         (stream, meta): AcceptedStream,
         local: Option<SocketAddr>,
     ) -> Arc<PendingAccept> {
+        meta.set_socket(id);
         let client = ClientSocket::new(id, self.app_shards.pick_shard(&meta));
         let ends = Ends::of(&*stream, meta.peer(), local, self.handshakes.is_some());
         let in_flight = self.accepts_in_flight.clone();
@@ -339,6 +356,7 @@ impl ServerSocket {
     pub(in crate::tcp_server) fn record_refusal(&mut self, peer: SocketAddr, limit: LimitKind) {
         log::debug!("server socket {}: refused {peer}: {limit:?}", self.id);
         self.counts.refused += 1;
+        self.stats.refused(limit.label());
         self.admission.event_queue.push((peer, limit));
     }
 
