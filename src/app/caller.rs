@@ -1,5 +1,6 @@
 //! Sends an app's calls to its registry.
 
+use std::any::type_name;
 use std::sync::Arc;
 
 use actix::{Addr, Handler, Message};
@@ -63,7 +64,7 @@ impl Caller {
         M: Message<Result = Result<T, Error>> + Send + 'static,
         T: Send + 'static,
     {
-        let reply = reply.in_span(&Span::message::<M>(&self.app));
+        let reply = reply.in_span(&Span::message(&self.app, type_name::<M>()));
         let message = message(self.app.clone());
         self.registry()
             .do_send::<Request<M, T>>(Request { message, reply });

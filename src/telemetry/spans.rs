@@ -52,9 +52,9 @@ impl Span {
         Span::new(span)
     }
 
-    /// Of the call that a message of the type `M` makes.
-    pub(crate) fn message<M>(app: &AppId) -> Self {
-        Span::call(app, Some(&call_name(std::any::type_name::<M>())))
+    /// Of the call that a message of this type makes.
+    pub(crate) fn message(app: &AppId, type_name: &str) -> Self {
+        Span::call(app, Some(&call_name(type_name)))
     }
 
     /// Of a call. Its parent is the caller's span.
@@ -102,7 +102,7 @@ impl Span {
     }
 
     #[inline(always)]
-    pub(crate) fn message<M>(_: &AppId) -> Self {
+    pub(crate) fn message(_: &AppId, _type_name: &str) -> Self {
         Span {}
     }
 
