@@ -164,8 +164,8 @@ export interface Sockets {
 export interface HostError extends Error {
   /**
    * A code of `docs/protocol.md`: `forbidden` (the token), `origin` (the page), `version`, `unknown-app`, `bad-manifest`,
-   * `app-in-use`, `busy`, `memory` and others. If no host answers it is `unreachable` or, in Node, a system error such as
-   * `ECONNREFUSED`.
+   * `app-in-use`, `busy`, `memory` and others. If no host answers it is `unreachable`, or the code of the error that another
+   * `WebSocket` class reports, such as `ECONNREFUSED`.
    */
   code?: string | undefined;
 }

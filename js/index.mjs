@@ -9,7 +9,8 @@ import { webSocket } from './web-socket.mjs';
  */
 export async function connect(url, options = {}) {
   const { app, manifest, token, reconnectTimeout, onRetry, runtime = {} } = options;
-  const WebSocket = options.WebSocket ?? globalThis.WebSocket ?? await nodeWebSocket();
+  const WebSocket = options.WebSocket ?? globalThis.WebSocket;
+  if (!WebSocket) throw new Error('WebSocket is missing: Node has it since version 22');
   const { client, sockets, onDisconnect, onConnect } = makeSockets({
     open: webSocket(String(url), WebSocket, token),
     hello: () => ({ protocol: [1], app, manifest, client: 'chrome-sockets-js/0.1.0' }),
@@ -32,11 +33,4 @@ export async function connect(url, options = {}) {
     close: () => client.close(),
   };
   return { ...sockets, runtime, host };
-}
-
-async function nodeWebSocket() {
-  if (!globalThis.process?.versions?.node) throw new Error('WebSocket is missing');
-  // In a variable, so that bundlers do not include the file in pages.
-  const file = './node-websocket.mjs';
-  return (await import(file)).NodeWebSocket;
 }
