@@ -10,7 +10,9 @@ use futures::future::BoxFuture;
 use parking_lot::RwLock;
 use rustix::io::Errno;
 
-use crate::os::{DatagramSocket, Listener, MulticastOptions, Network, Resolving, Stream};
+use crate::os::{
+    DatagramSocket, Listener, MulticastOptions, Network, NetworkInterface, Resolving, Stream,
+};
 
 /// The addresses that apps may not connect to.
 #[derive(Clone, Default)]
@@ -105,6 +107,10 @@ impl Network for DenyingNetwork {
 
     fn scope_id(&self, interface: &str) -> io::Result<u32> {
         self.inner.scope_id(interface)
+    }
+
+    fn interfaces(&self) -> io::Result<Vec<NetworkInterface>> {
+        self.inner.interfaces()
     }
 
     fn resolve(&self, host: &str) -> Resolving {
