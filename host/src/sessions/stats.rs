@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::limits::{CLIENT_COST, LIST_PART, MAX_INFO, MAX_JOINED, SERVER_COST};
+use crate::sessions::stats::datagrams::UdpSocket;
+
+mod datagrams;
 
 /// What sockets have transferred.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -18,13 +21,18 @@ pub(crate) struct Counters {
     pub(crate) sent: u64,
     /// The connections reported to the clients.
     pub(crate) accepted: u64,
+    /// The datagrams passed to the apps' clients.
+    pub(crate) datagrams_received: u64,
+    /// The datagrams of answered sends.
+    pub(crate) datagrams_sent: u64,
 }
 
-/// `tcpServer` or `tcp`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// `tcpServer`, `tcp` or `udp`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Namespace {
     Server,
     Client,
+    Udp,
 }
 
 /// The sockets of one app.
@@ -32,6 +40,7 @@ pub(crate) enum Namespace {
 pub(crate) struct SocketStats {
     servers: BTreeMap<u64, Server>,
     clients: HashMap<u64, Client>,
+    udp: BTreeMap<u64, UdpSocket>,
     /// The counters of closed sockets.
     closed: Counters,
     /// The memory of the sockets that the app created, and of all names.
@@ -89,11 +98,11 @@ impl Client {
 pub(crate) fn cost(namespace: Namespace, name: usize) -> usize {
     name + match namespace {
         Namespace::Server => SERVER_COST,
-        Namespace::Client => CLIENT_COST,
+        Namespace::Client | Namespace::Udp => CLIENT_COST,
     }
 }
 
-/// The order of client sockets in a list.
+/// The order of sockets in a list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Order {
     /// By id.
@@ -123,6 +132,8 @@ impl Counters {
         self.received += other.received;
         self.sent += other.sent;
         self.accepted += other.accepted;
+        self.datagrams_received += other.datagrams_received;
+        self.datagrams_sent += other.datagrams_sent;
     }
 
     fn bytes(self) -> u64 {
@@ -184,11 +195,12 @@ fn worst(reasons: &[BlockReason]) -> u8 {
 
 impl SocketStats {
     /// Replaces the set of sockets, and keeps the counters of known ones. Each socket comes with
-    /// the bytes of its name, client sockets also with their `bufferSize`.
+    /// the bytes of its name, client sockets of `tcp` also with their `bufferSize`.
     pub(crate) fn sync(
         &mut self,
         servers: impl IntoIterator<Item = (u64, usize)>,
         clients: impl IntoIterator<Item = (u64, usize, Option<i32>)>,
+        udp: impl IntoIterator<Item = (u64, usize)>,
     ) {
         let mut old = std::mem::take(&mut self.servers);
         for (id, name) in servers {
@@ -211,9 +223,11 @@ impl SocketStats {
         for client in old.into_values() {
             self.count_closed(&client);
         }
+        self.sync_udp(udp);
         let servers = self.servers.values().map(Server::cost);
         let clients = self.clients.values().map(Client::cost);
-        self.cost = servers.chain(clients).sum();
+        let udp = self.udp.values().map(UdpSocket::cost);
+        self.cost = servers.chain(clients).chain(udp).sum();
     }
 
     /// The memory that the app's sockets count for.
@@ -225,6 +239,7 @@ impl SocketStats {
         match namespace {
             Namespace::Server => self.servers.len(),
             Namespace::Client => self.clients.len(),
+            Namespace::Udp => self.udp.len(),
         }
     }
 
@@ -237,6 +252,7 @@ impl SocketStats {
                 ids.sort_unstable();
                 ids
             }
+            Namespace::Udp => self.udp.keys().copied().collect(),
         }
     }
 
@@ -247,6 +263,7 @@ impl SocketStats {
             let name = match namespace {
                 Namespace::Server => self.servers.get(id).map(|server| server.name),
                 Namespace::Client => self.clients.get(id).map(|client| client.name),
+                Namespace::Udp => self.udp.get(id).map(|socket| socket.name),
             };
             // JSON escapes a byte of a name by up to six.
             size += MAX_INFO + 6 * name.unwrap_or_default();
@@ -256,7 +273,7 @@ impl SocketStats {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.servers.is_empty() && self.clients.is_empty()
+        self.servers.is_empty() && self.clients.is_empty() && self.udp.is_empty()
     }
 
     pub(crate) fn create(&mut self, kind: Namespace, id: u64, name: usize, size: Option<i32>) {
@@ -271,6 +288,9 @@ impl SocketStats {
             }
             Namespace::Client => {
                 self.clients.insert(id, Client::new(size, name, None));
+            }
+            Namespace::Udp => {
+                self.udp.insert(id, UdpSocket::new(name));
             }
         }
     }
@@ -290,6 +310,7 @@ impl SocketStats {
                 }
                 &mut client.name
             }),
+            Namespace::Udp => self.udp.get_mut(&id).map(|socket| &mut socket.name),
         };
         if let Some((old, name)) = old.zip(name) {
             self.cost = self.cost - *old + name;
@@ -309,6 +330,12 @@ impl SocketStats {
                 if let Some(client) = self.clients.remove(&id) {
                     self.cost -= client.cost();
                     self.count_closed(&client);
+                }
+            }
+            Namespace::Udp => {
+                if let Some(socket) = self.udp.remove(&id) {
+                    self.cost -= socket.cost();
+                    self.closed.add(socket.counters);
                 }
             }
         }
@@ -353,12 +380,13 @@ impl SocketStats {
     /// The sum over all open and closed sockets.
     pub(crate) fn totals(&self) -> Counters {
         let clients = self.clients.values().map(|client| client.counters);
+        let udp = self.udp.values().map(|socket| socket.counters);
         let accepted = self.servers.values().map(|server| server.accepted).sum();
         let servers = Counters {
             accepted,
             ..Counters::default()
         };
-        Counters::sum(clients.chain([self.closed, servers]))
+        Counters::sum(clients.chain(udp).chain([self.closed, servers]))
     }
 
     pub(crate) fn client_counters(&self, client: u64) -> Counters {

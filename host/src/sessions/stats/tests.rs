@@ -12,6 +12,7 @@ fn counters(received: u64, sent: u64, accepted: u64) -> Counters {
         received,
         sent,
         accepted,
+        ..Counters::default()
     }
 }
 
@@ -65,7 +66,7 @@ fn a_sync_keeps_the_counters_of_known_sockets() {
     let mut socket_stats = socket_stats();
     socket_stats.count_received(1, 10);
     socket_stats.count_received(2, 20);
-    socket_stats.sync([(1, 0), (9, 0)], [(2, 0, Some(50)), (7, 0, None)]);
+    socket_stats.sync([(1, 0), (9, 0)], [(2, 0, Some(50)), (7, 0, None)], []);
     assert_eq!(
         (
             socket_stats.count(Namespace::Server),
@@ -78,7 +79,7 @@ fn a_sync_keeps_the_counters_of_known_sockets() {
     assert_eq!(socket_stats.count_received(2, 1), 50);
     assert_eq!(socket_stats.clients(Some(1), Order::Id, ALL), (1, vec![2]));
     assert_eq!(socket_stats.clients(None, Order::Id, ALL), (1, vec![7]));
-    socket_stats.sync([], []);
+    socket_stats.sync([], [], []);
     assert!(socket_stats.is_empty());
     assert_eq!(socket_stats.totals(), counters(31, 0, 3));
 }
@@ -127,8 +128,8 @@ fn sockets_count_with_their_names() {
         socket_stats.close(kind, id);
     }
     assert_eq!(socket_stats.cost(), 0);
-    socket_stats.sync([(1, 3)], [(7, 4, None)]);
-    assert_eq!(socket_stats.cost(), SERVER_COST + CLIENT_COST + 7);
+    socket_stats.sync([(1, 3)], [(7, 4, None)], [(1, 5)]);
+    assert_eq!(socket_stats.cost(), SERVER_COST + 2 * CLIENT_COST + 12);
 }
 
 #[test]
