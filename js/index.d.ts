@@ -185,6 +185,23 @@ export interface Udp {
   readonly onReceiveError: Event<(info: ErrorInfo) => void>;
 }
 
+/** One address of a network interface. */
+export interface NetworkInterface {
+  /** The name of the interface, such as `eth0`. */
+  name: string;
+  /** An IPv4 or IPv6 address. */
+  address: string;
+  /** How many bits of the address are its network's. */
+  prefixLength: number;
+}
+
+/** `chrome.system.network`. The app's manifest needs the permission `system.network`. */
+export interface SystemNetwork {
+  /** The addresses of the host's machine, without the loopback interface and those that are down. */
+  getNetworkInterfaces(callback: (networkInterfaces: NetworkInterface[]) => void): void;
+  getNetworkInterfaces(): Promise<NetworkInterface[]>;
+}
+
 /** The object that has `lastError`; in Chrome it is `chrome.runtime`. */
 export interface Runtime {
   /** The error of the call whose callback runs. */
@@ -207,6 +224,8 @@ export interface Sockets {
   readonly tcpServer: TcpServer;
   readonly tcp: Tcp;
   readonly udp: Udp;
+  /** `chrome.system`. */
+  readonly system: { readonly network: SystemNetwork };
   readonly runtime: Runtime;
   readonly host: Host;
 }

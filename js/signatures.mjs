@@ -73,6 +73,7 @@ const FUNCTIONS = {
   'udp.setMulticastLoopbackMode': [[ID, ['enabled', BOOLEAN]], REQUIRED],
   'udp.getJoinedGroups': [[ID], OPTIONAL],
   'udp.setBroadcast': [[ID, ['enabled', BOOLEAN]], REQUIRED],
+  'system.network.getNetworkInterfaces': [[], OPTIONAL],
 };
 
 /** The names of all functions with their namespaces. */
@@ -102,7 +103,8 @@ export function resolve(name, given) {
 function invocationError(name, text) {
   const [parameters, callback] = FUNCTIONS[name];
   const signature = parameters.map(([parameter, spec]) => `${spec.optional ? 'optional ' : ''}${spec.type} ${parameter}`);
-  return new TypeError(`Error in invocation of sockets.${name}(${[...signature, callback].join(', ')}): ${text}`);
+  const within = name.startsWith('system.') ? '' : 'sockets.';
+  return new TypeError(`Error in invocation of ${within}${name}(${[...signature, callback].join(', ')}): ${text}`);
 }
 
 /** Assigns arguments to parameters, of which optional ones may be left out. */

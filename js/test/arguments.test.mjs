@@ -30,7 +30,7 @@ function made(value) {
 const recorded = JSON.parse(readFileSync(new URL('arguments.json', import.meta.url)));
 
 test('every function was recorded', () => {
-  assert.deepEqual(new Set(recorded.map(({ call }) => call)), new Set(NAMES));
+  assert.deepEqual(new Set(recorded.map(({ call }) => call)), new Set(NAMES.filter((name) => !name.startsWith('system.'))));
 });
 
 test('arguments are accepted and rejected as in Chromium', () => {

@@ -29,6 +29,7 @@ mod policy;
 mod redelivery;
 mod serving;
 mod starting;
+mod system_network;
 mod system_stop;
 mod tcp;
 mod tcp_server;
