@@ -2,7 +2,7 @@
 
 import type {
   AcceptInfo, CreateInfo, DatagramInfo, DnsQueryType, ErrorInfo, NetworkInterface, ReceiveInfo, SecureOptions, SendInfo, ServerSocketInfo,
-  ServerSocketProperties, SocketInfo, SocketProperties, Tcp, TcpServer, Udp, UdpSocketInfo, UdpSocketProperties,
+  ServerSocketProperties, SocketInfo, SocketProperties, Sockets, Tcp, TcpServer, Udp, UdpSocketInfo, UdpSocketProperties,
 } from 'chrome-sockets';
 import { sockets as installed } from 'chrome-sockets/extension';
 
@@ -141,3 +141,6 @@ udp.setBroadcast(1, true);
 
 // 5. Beyond @types/chrome-apps getNetworkInterfaces returns a promise without a callback.
 holds<Same<NetworkInterface, chrome.system.network.NetworkInterface>>();
+declare const { system }: Sockets;
+const listed: Promise<chrome.system.network.NetworkInterface[]> = system.network.getNetworkInterfaces();
+system.network.getNetworkInterfaces((found: chrome.system.network.NetworkInterface[]) => found);
