@@ -20,7 +20,7 @@ use super::config::{config, flags, range};
 use super::monitoring::get;
 
 /// A path in `deploy`.
-fn deployed(name: &str) -> PathBuf {
+pub fn deployed(name: &str) -> PathBuf {
     let host = Path::new(env!("CARGO_MANIFEST_DIR"));
     host.parent()
         .expect("the repository")

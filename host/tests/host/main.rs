@@ -14,6 +14,7 @@ mod connecting;
 mod credit;
 mod deploy;
 mod fuzz_corpus;
+mod haproxy;
 mod hostile;
 mod install;
 mod javascript;
