@@ -87,6 +87,20 @@ impl Shared {
         self.state().failures.push(failure);
     }
 
+    /// Counts an answer of this server, on a connection on which `before` has answered before.
+    fn count_answer(&self, client: usize, name: &str, is_web: bool, before: Option<&str>) {
+        let mut state = self.state();
+        *state.answers.entry(name.to_owned()).or_default() += 1;
+        if is_web {
+            return;
+        }
+        if before.is_some_and(|before| before != name) {
+            let what = format!("a connection went from {before:?} to {name}");
+            state.failures.push(Failure::Wrong(what));
+        }
+        state.connected.insert(client, name.to_owned());
+    }
+
     fn has_requests_left(&self, sent: u64) -> bool {
         !self.is_stopped() && sent < self.requests_per_connection.load(Ordering::Relaxed)
     }
@@ -270,17 +284,8 @@ async fn requests(
             // It was reported, and the balancer closes.
             break;
         };
-        let mut state = shared.state();
-        *state.answers.entry(name.clone()).or_default() += 1;
-        if !is_web {
-            if server.as_ref().is_some_and(|server| *server != name) {
-                let what = format!("a connection went from {server:?} to {name}");
-                state.failures.push(Failure::Wrong(what));
-            }
-            state.connected.insert(client, name.clone());
-            *server = Some(name);
-        }
-        drop(state);
+        shared.count_answer(client, &name, is_web, server.as_deref());
+        *server = Some(name);
         tokio::time::sleep(THINK_TIME).await;
     }
     Ok(())
