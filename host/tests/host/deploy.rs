@@ -32,7 +32,7 @@ fn run(program: &str, arguments: &[&str], files: &[PathBuf]) -> Ended {
     Program::start(Command::new(program).args(arguments).args(files)).ended()
 }
 
-const UNITS: [&str; 3] = [
+pub const UNITS: [&str; 3] = [
     "chrome-sockets.service",
     "chrome-sockets.socket",
     "chrome-sockets-metrics.socket",

@@ -23,6 +23,7 @@ mod native;
 mod reconnecting;
 mod service;
 mod starting;
+mod systemd;
 
 use std::net::SocketAddr;
 use std::process::Command;
