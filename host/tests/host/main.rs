@@ -14,6 +14,7 @@ mod connecting;
 mod credit;
 mod deploy;
 mod fuzz_corpus;
+mod haproxy;
 mod hostile;
 mod install;
 mod javascript;
@@ -22,6 +23,7 @@ mod native;
 mod reconnecting;
 mod service;
 mod starting;
+mod systemd;
 
 use std::net::SocketAddr;
 use std::process::Command;
