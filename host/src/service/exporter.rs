@@ -143,12 +143,7 @@ fn record_gateway(now: &Snapshot, limits: &Limits) {
         &[("namespace", "tcp")],
         now.client_sockets as f64,
     );
-    set_gauge(
-        name,
-        help,
-        &[("namespace", "udp")],
-        now.udp_sockets as f64,
-    );
+    set_gauge(name, help, &[("namespace", "udp")], now.udp_sockets as f64);
     for (name, help, value) in [
         (
             "chrome_sockets_host_clients",

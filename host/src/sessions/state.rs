@@ -374,7 +374,7 @@ impl SessionState {
             }
             Kind::SendTo(socket, length, ref address, port) => {
                 self.quota_used -= length.max(MIN_SEND);
-                match outcome.error.and_then(denial) {
+                match outcome.error.and_then(send_denial) {
                     None if succeeded => socket_stats.count_datagram_sent(socket, length),
                     None => {}
                     Some(reason) => self.context.log_denial("send", address, port, reason),
@@ -442,7 +442,15 @@ impl SessionContext {
     }
 }
 
-/// Why a `listen`, `connect`, `bind` or `send` was denied, if it was.
+/// Why a `udp.send` was denied, if it was.
+fn send_denial(error: Error) -> Option<&'static str> {
+    match error {
+        Error::Net(NetError::ACCESS_DENIED) => denial(NetError::NETWORK_ACCESS_DENIED.into()),
+        error => denial(error),
+    }
+}
+
+/// Why a `listen`, `connect` or `bind` was denied, if it was.
 fn denial(error: Error) -> Option<&'static str> {
     match error {
         Error::PermissionDenied | Error::UdpPermissionDenied => {

@@ -22,6 +22,7 @@ mod native;
 mod reconnecting;
 mod service;
 mod starting;
+mod udp;
 
 use std::net::SocketAddr;
 use std::process::Command;
