@@ -4,7 +4,9 @@ import { Client } from './client.mjs';
 import { Event, callGuarded } from './events.mjs';
 import { NAMES, resolve } from './signatures.mjs';
 
-const EVENTS = ['tcpServer.onAcceptError', 'tcp.onReceiveError', 'tcpServer.onAccept', 'tcp.onReceive'];
+const EVENTS = [
+  'tcpServer.onAcceptError', 'tcp.onReceiveError', 'udp.onReceiveError', 'tcpServer.onAccept', 'tcp.onReceive', 'udp.onReceive',
+];
 
 /** The info objects of the events. */
 const INFOS = {
@@ -12,6 +14,8 @@ const INFOS = {
   'tcpServer.onAcceptError': ([socketId, resultCode]) => ({ socketId, resultCode }),
   'tcp.onReceive': ([socketId, data]) => ({ socketId, data }),
   'tcp.onReceiveError': ([socketId, resultCode]) => ({ socketId, resultCode }),
+  'udp.onReceive': ([socketId, data, remoteAddress, remotePort]) => ({ socketId, data, remoteAddress, remotePort }),
+  'udp.onReceiveError': ([socketId, resultCode]) => ({ socketId, resultCode }),
 };
 
 /**
@@ -32,7 +36,7 @@ export function makeSockets({ open, hello, reconnectTimeout = 10_000, onRetry = 
       return events.get(event).dispatch(INFOS[event](values));
     },
   });
-  const sockets = { tcpServer: {}, tcp: {} };
+  const sockets = { tcpServer: {}, tcp: {}, udp: {} };
   for (const name of EVENTS) {
     events.set(name, new Event(() => client.listen(listenedFor())));
   }
@@ -49,7 +53,7 @@ export function makeSockets({ open, hello, reconnectTimeout = 10_000, onRetry = 
     // As in a browser, the functions have names and need no `this`.
     add(name, { [key]: (...given) => call(client, runtime, name, given) }[key]);
   }
-  sockets.tcp.DnsQueryType = { ANY: 'any', IPV4: 'ipv4', IPV6: 'ipv6' };
+  for (const space of [sockets.tcp, sockets.udp]) space.DnsQueryType = { ANY: 'any', IPV4: 'ipv4', IPV6: 'ipv6' };
   return { client, sockets, onDisconnect, onConnect };
 }
 

@@ -24,6 +24,7 @@ mod reconnecting;
 mod service;
 mod starting;
 mod systemd;
+mod udp;
 
 use std::net::SocketAddr;
 use std::process::Command;
