@@ -4,12 +4,16 @@ import { Client } from './client.mjs';
 import { Event, callGuarded } from './events.mjs';
 import { NAMES, resolve } from './signatures.mjs';
 
-const EVENTS = ['tcpServer.onAcceptError', 'tcp.onReceiveError', 'tcpServer.onAccept', 'tcp.onReceive'];
+const EVENTS = ['tcpServer.onAcceptError', 'tcp.onReceiveError', 'tcpServer.onAccept', 'tcpServer.onHandshakeError', 'tcp.onReceive'];
+
+/** The events by which the client itself records which sockets have ended. */
+const ENDS = ['tcpServer.onAcceptError', 'tcp.onReceiveError'];
 
 /** The info objects of the events. */
 const INFOS = {
   'tcpServer.onAccept': ([socketId, clientSocketId]) => ({ socketId, clientSocketId }),
   'tcpServer.onAcceptError': ([socketId, resultCode]) => ({ socketId, resultCode }),
+  'tcpServer.onHandshakeError': ([socketId, resultCode, peerAddress, peerPort, missed]) => ({ socketId, resultCode, peerAddress, peerPort, missed }),
   'tcp.onReceive': ([socketId, data]) => ({ socketId, data }),
   'tcp.onReceiveError': ([socketId, resultCode]) => ({ socketId, resultCode }),
 };
@@ -36,8 +40,7 @@ export function makeSockets({ open, hello, reconnectTimeout = 10_000, onRetry = 
   for (const name of EVENTS) {
     events.set(name, new Event(() => client.listen(listenedFor())));
   }
-  // Always for errors: the client itself records which sockets have ended.
-  const listenedFor = () => EVENTS.filter((name) => name.endsWith('Error') || events.get(name).hasListeners());
+  const listenedFor = () => EVENTS.filter((name) => ENDS.includes(name) || events.get(name).hasListeners());
   client.listen(listenedFor());
   const add = (name, value) => {
     const [space, key] = name.split('.');

@@ -25,6 +25,17 @@ const SECURE_OPTIONS = {
     },
   },
 };
+/** Beyond Chrome. */
+const TLS_OPTIONS = {
+  type: 'sockets.tcpServer.TlsOptions',
+  // A missing argument must not take the encryption away: only `null` does.
+  isNullable: true,
+  properties: {
+    certificate: { ...STRING, isRequired: true },
+    privateKey: { ...STRING, isRequired: true },
+    alpn: { type: 'array', items: STRING },
+  },
+};
 
 const ID = ['socketId', INTEGER];
 const optional = ([name, spec]) => [name, { ...spec, optional: true }];
@@ -37,6 +48,7 @@ const FUNCTIONS = {
   'tcpServer.update': [[ID, ['properties', SERVER_PROPERTIES]], OPTIONAL],
   'tcpServer.setPaused': [[ID, ['paused', BOOLEAN]], OPTIONAL],
   'tcpServer.listen': [[ID, ['address', STRING], ['port', INTEGER], optional(['backlog', INTEGER])], REQUIRED],
+  'tcpServer.setTls': [[ID, ['tls', TLS_OPTIONS]], OPTIONAL],
   'tcpServer.disconnect': [[ID], OPTIONAL],
   'tcpServer.close': [[ID], OPTIONAL],
   'tcpServer.getInfo': [[ID], OPTIONAL],
@@ -71,7 +83,7 @@ export function resolve(name, given) {
   if (!matched) throw invocationError(name, 'No matching signature.');
   const values = parameters.map(([parameter, spec], index) => {
     const value = matched[index];
-    if (value === undefined) return null;
+    if (value === undefined || value === null) return null;
     const [checked, error] = check(spec, value);
     if (error) throw invocationError(name, `Error at parameter '${parameter}': ${error}`);
     return checked;
@@ -91,7 +103,7 @@ function match(parameters, given) {
   const [[, spec], ...others] = parameters;
   if (given.length > 0) {
     const [value, ...rest] = given;
-    const isMissing = value === null || value === undefined;
+    const isMissing = value === undefined || (value === null && !spec.isNullable);
     if (isMissing ? spec.optional : mayMatch(spec, value)) {
       const matched = match(others, rest);
       if (matched) return [isMissing ? undefined : value, ...matched];
@@ -106,6 +118,8 @@ const isInteger = (value) => typeof value === 'number' && (value | 0) === value;
 
 /** Whether a value may be the argument for a parameter. */
 function mayMatch(spec, value) {
+  if (spec.isNullable && value === null) return true;
+  if (spec.items) return Array.isArray(value);
   if (spec.properties) return typeof value === 'object' && value !== null && !Array.isArray(value);
   if (spec.values) return typeof value === 'string';
   switch (spec.type) {
@@ -120,6 +134,7 @@ function check(spec, value) {
   if (!mayMatch(spec, value)) return [, `Invalid type: expected ${spec.type}, found ${typeName(value)}.`];
   if (spec.type === 'binary') return [copyBytes(value)];
   if (spec.values && !spec.values.includes(value)) return [, `Value must be one of ${spec.values.join(', ')}.`];
+  if (spec.items) return checkItems(spec.items, value);
   if (!spec.properties) return [value];
   const copy = {};
   for (const key of Object.keys(value)) {
@@ -130,7 +145,18 @@ function check(spec, value) {
     if (error) return [, `Error at property '${key}': ${error}`];
     copy[key] = checked;
   }
-  return [copy];
+  const missing = Object.keys(spec.properties).find((key) => spec.properties[key].isRequired && !(key in copy));
+  return missing === undefined ? [copy] : [, `Missing required property '${missing}'.`];
+}
+
+function checkItems(spec, values) {
+  const copies = [];
+  for (const [index, value] of values.entries()) {
+    const [checked, error] = check(spec, value);
+    if (error) return [, `Error at index ${index}: ${error}`];
+    copies.push(checked);
+  }
+  return [copies];
 }
 
 function typeName(value) {

@@ -27,12 +27,16 @@ impl LogFormat {
     /// Starts the log. `RUST_LOG` sets its levels. Does nothing if the process has a log already.
     pub fn start(self) {
         let filter = env_logger::Env::default().default_filter_or(DEFAULT_FILTER);
-        let mut log = env_logger::Builder::from_env(filter);
+        let mut builder = env_logger::Builder::from_env(filter);
+        // At the level of traces these write whole frames, with the private keys of `setTls`.
+        for module in ["tungstenite", "tokio_tungstenite"] {
+            builder.filter_module(module, log::LevelFilter::Debug);
+        }
         if self == LogFormat::Json {
-            log.format(write_json);
+            builder.format(write_json);
         }
         // An error means that there is a log.
-        let _ = log.try_init();
+        let _ = builder.try_init();
     }
 }
 

@@ -9,9 +9,10 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use actix::prelude::*;
 use bytes::Bytes;
 use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
-use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
+use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo};
 use chrome_sockets::{App, Error, NetError};
 use futures::task::waker;
+use serde_json::json;
 
 use crate::limits::{CALL_COST, INFOS, Limits, MIN_SEND, SOCKET_SHARE};
 use crate::log_limiter::LogLimiter;
@@ -53,6 +54,7 @@ pub(crate) struct SessionContext {
 enum RetainedEvent {
     Accept(AcceptInfo),
     AcceptError(AcceptErrorInfo),
+    HandshakeError(HandshakeErrorInfo),
     Receive(ReceiveInfo),
 }
 
@@ -80,7 +82,7 @@ pub(crate) struct SessionState {
     listing: Option<Listing>,
 }
 
-/// Unanswered `create` calls, and the memory that their sockets will need.
+/// Unanswered `create` calls, and the memory that they and unanswered `setTls` calls will need.
 #[derive(Default)]
 struct PendingCreates {
     servers: usize,
@@ -108,6 +110,7 @@ struct PendingCall {
 struct Subscriptions {
     accept: bool,
     accept_error: bool,
+    handshake_error: bool,
     receive: bool,
     receive_error: bool,
 }
@@ -130,6 +133,10 @@ impl SessionState {
             listing: None,
             context,
         }
+    }
+
+    pub(crate) fn app(&self) -> &App {
+        &self.context.app
     }
 
     /// Whether the last frame is done.
@@ -284,6 +291,16 @@ impl SessionState {
                 self.answer(id, error.into());
                 return Ok(());
             }
+            Kind::SetTls(socket, bytes) => {
+                let cost = stats::tls_cost(bytes);
+                let replaced = self.context.socket_stats.borrow().tls_cost(socket);
+                if !self.fits_budget(cost.saturating_sub(replaced)) {
+                    let error = Error::from(NetError::INSUFFICIENT_RESOURCES);
+                    self.answer(id, error.into());
+                    return Ok(());
+                }
+                self.pending_creates.cost += cost;
+            }
             Kind::Info => self.info_count += 1,
             _ => {}
         }
@@ -358,6 +375,12 @@ impl SessionState {
             Kind::Update(namespace, socket, name, size) if succeeded => {
                 socket_stats.update(namespace, socket, name, size);
             }
+            Kind::SetTls(socket, bytes) => {
+                self.pending_creates.cost -= stats::tls_cost(bytes);
+                if succeeded {
+                    socket_stats.set_tls(socket, bytes);
+                }
+            }
             Kind::Close(namespace, socket) => socket_stats.close(namespace, socket),
             Kind::Secure(socket) => {
                 if outcome.error.is_some_and(|error| !keeps_socket(error)) {
@@ -419,6 +442,29 @@ impl SessionState {
             .push_retaining(&message, RetainedEvent::AcceptError(info));
     }
 
+    /// Reports a failed handshake to a client that listens. If it does not, the log is the only
+    /// place that has the reason.
+    pub(crate) fn on_handshake_error(&mut self, info: HandshakeErrorInfo) {
+        let (server, peer, code) = (info.socket_id, info.peer_addr(), info.result_code);
+        if !self.subscriptions.handshake_error {
+            if self.context.log_limiter.allows() {
+                let app = self.context.app.id();
+                log::warn!("app {app}: server socket {server}: TLS handshake with {peer}: {code}");
+            }
+            return;
+        }
+        let event = json!([
+            "tcpServer.onHandshakeError",
+            server.get(),
+            code.code(),
+            peer.ip().to_string(),
+            peer.port(),
+            info.missed,
+        ]);
+        self.outbox
+            .push_retaining(&event.to_string(), RetainedEvent::HandshakeError(info));
+    }
+
     pub(crate) fn on_receive(&mut self, mut info: ReceiveInfo, sink: &Addr<EventSink>) {
         let socket = info.socket_id.get();
         let data = std::mem::take(&mut info.data);
@@ -474,6 +520,8 @@ impl SessionState {
         let visited = message.event_names(|name| match name {
             "tcpServer.onAccept" => new.accept = true,
             "tcpServer.onAcceptError" => new.accept_error = true,
+            // The sink always listens for it, to log it.
+            "tcpServer.onHandshakeError" => new.handshake_error = true,
             "tcp.onReceive" => new.receive = true,
             "tcp.onReceiveError" => new.receive_error = true,
             _ => is_known = false,

@@ -21,6 +21,7 @@ mod monitoring;
 mod native;
 mod reconnecting;
 mod service;
+mod set_tls;
 mod starting;
 
 use std::net::SocketAddr;
