@@ -107,7 +107,7 @@ function logUnchecked(message) {
 }
 
 /** Calls a callback with `lastError` set. Logs the error if the callback does not read it, as Chrome does. */
-function answer(runtime, callback, message, values) {
+export function answer(runtime, callback, message, values) {
   if (message === undefined) return callGuarded(callback, ...values);
   let isRead = false;
   const lastError = { message };

@@ -1,10 +1,10 @@
 // The parameters of each function, and the errors that Chromium throws for invalid arguments. The texts were recorded from
 // Chromium 156 (test/arguments.json).
 
-const INTEGER = { type: 'integer' };
-const STRING = { type: 'string' };
-const BOOLEAN = { type: 'boolean' };
-const BINARY = { type: 'binary' };
+export const INTEGER = { type: 'integer' };
+export const STRING = { type: 'string' };
+export const BOOLEAN = { type: 'boolean' };
+export const BINARY = { type: 'binary' };
 
 const SERVER_PROPERTIES = {
   type: 'sockets.tcpServer.SocketProperties',
@@ -37,10 +37,10 @@ const TLS_OPTIONS = {
   },
 };
 
-const ID = ['socketId', INTEGER];
-const optional = ([name, spec]) => [name, { ...spec, optional: true }];
-const REQUIRED = 'function callback';
-const OPTIONAL = 'optional function callback';
+export const ID = ['socketId', INTEGER];
+export const optional = ([name, spec]) => [name, { ...spec, optional: true }];
+export const REQUIRED = 'function callback';
+export const OPTIONAL = 'optional function callback';
 
 /** The parameters of each function, and whether its callback is optional. */
 const FUNCTIONS = {
@@ -76,25 +76,30 @@ export const NAMES = Object.keys(FUNCTIONS);
  * @throws {TypeError} with Chromium's text
  */
 export function resolve(name, given) {
-  const [parameters, callback] = FUNCTIONS[name];
+  return resolveIn(FUNCTIONS, `sockets.${name}`, name, given);
+}
+
+/** As `resolve`, for a function of another table. Errors show it as `shown`. */
+export function resolveIn(functions, shown, name, given) {
+  const [parameters, callback] = functions[name];
   const spec = { type: 'function', optional: callback === OPTIONAL };
   const all = [...parameters, ['callback', spec]];
   const matched = match(all, given);
-  if (!matched) throw invocationError(name, 'No matching signature.');
+  const fail = (text) => invocationError(functions[name], shown, text);
+  if (!matched) throw fail('No matching signature.');
   const values = parameters.map(([parameter, spec], index) => {
     const value = matched[index];
     if (value === undefined || value === null) return null;
     const [checked, error] = check(spec, value);
-    if (error) throw invocationError(name, `Error at parameter '${parameter}': ${error}`);
+    if (error) throw fail(`Error at parameter '${parameter}': ${error}`);
     return checked;
   });
   return { values, callback: matched[parameters.length] };
 }
 
-function invocationError(name, text) {
-  const [parameters, callback] = FUNCTIONS[name];
+function invocationError([parameters, callback], shown, text) {
   const signature = parameters.map(([parameter, spec]) => `${spec.optional ? 'optional ' : ''}${spec.type} ${parameter}`);
-  return new TypeError(`Error in invocation of sockets.${name}(${[...signature, callback].join(', ')}): ${text}`);
+  return new TypeError(`Error in invocation of ${shown}(${[...signature, callback].join(', ')}): ${text}`);
 }
 
 /** Assigns arguments to parameters, of which optional ones may be left out. */

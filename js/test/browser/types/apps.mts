@@ -48,6 +48,7 @@ type Exactly<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends 
 holds<Exactly<TlsOptions, { certificate: string; privateKey: string; alpn?: string[] | undefined }>>();
 holds<Exactly<HandshakeErrorInfo, { socketId: number; resultCode: number; peerAddress: string; peerPort: number; missed: number }>>();
 holds<Exactly<TcpServer['onHandshakeError'], Event<(info: HandshakeErrorInfo) => void>>>();
+holds<Exactly<ReturnType<TcpServer['setTls']>, Promise<void>>>();
 holds<Exactly<Parameters<TcpServer['setTls']>, [socketId: number, tls: TlsOptions | null]>>();
 
 // 4. Optional arguments may be null or undefined. 5. Functions return promises.
