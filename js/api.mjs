@@ -4,10 +4,13 @@ import { Client } from './client.mjs';
 import { Event, callGuarded } from './events.mjs';
 import { NAMES, resolve } from './signatures.mjs';
 
-const EVENTS = ['tcpServer.onAcceptError', 'tcp.onReceiveError', 'tcpServer.onAccept', 'tcpServer.onHandshakeError', 'tcp.onReceive'];
+const EVENTS = [
+  'tcpServer.onAcceptError', 'tcp.onReceiveError', 'udp.onReceiveError', 'tcpServer.onAccept', 'tcpServer.onHandshakeError', 'tcp.onReceive',
+  'udp.onReceive',
+];
 
 /** The events by which the client itself records which sockets have ended. */
-const ENDS = ['tcpServer.onAcceptError', 'tcp.onReceiveError'];
+const ENDS = ['tcpServer.onAcceptError', 'tcp.onReceiveError', 'udp.onReceiveError'];
 
 /** The info objects of the events. */
 const INFOS = {
@@ -16,6 +19,8 @@ const INFOS = {
   'tcpServer.onHandshakeError': ([socketId, resultCode, peerAddress, peerPort, missed]) => ({ socketId, resultCode, peerAddress, peerPort, missed }),
   'tcp.onReceive': ([socketId, data]) => ({ socketId, data }),
   'tcp.onReceiveError': ([socketId, resultCode]) => ({ socketId, resultCode }),
+  'udp.onReceive': ([socketId, data, remoteAddress, remotePort]) => ({ socketId, data, remoteAddress, remotePort }),
+  'udp.onReceiveError': ([socketId, resultCode]) => ({ socketId, resultCode }),
 };
 
 /**
@@ -36,7 +41,7 @@ export function makeSockets({ open, hello, reconnectTimeout = 10_000, onRetry = 
       return events.get(event).dispatch(INFOS[event](values));
     },
   });
-  const sockets = { tcpServer: {}, tcp: {} };
+  const sockets = { tcpServer: {}, tcp: {}, udp: {} };
   for (const name of EVENTS) {
     events.set(name, new Event(() => client.listen(listenedFor())));
   }
@@ -52,7 +57,7 @@ export function makeSockets({ open, hello, reconnectTimeout = 10_000, onRetry = 
     // As in a browser, the functions have names and need no `this`.
     add(name, { [key]: (...given) => call(client, runtime, name, given) }[key]);
   }
-  sockets.tcp.DnsQueryType = { ANY: 'any', IPV4: 'ipv4', IPV6: 'ipv6' };
+  for (const space of [sockets.tcp, sockets.udp]) space.DnsQueryType = { ANY: 'any', IPV4: 'ipv4', IPV6: 'ipv6' };
   return { client, sockets, onDisconnect, onConnect };
 }
 

@@ -15,7 +15,13 @@ const TCP_PROPERTIES = {
   // `allowHalfOpen` is beyond Chrome.
   properties: { persistent: BOOLEAN, name: STRING, bufferSize: INTEGER, allowHalfOpen: BOOLEAN },
 };
-const DNS_QUERY_TYPE = { type: 'sockets.tcp.DnsQueryType', values: ['any', 'ipv4', 'ipv6'] };
+const UDP_PROPERTIES = {
+  type: 'sockets.udp.SocketProperties',
+  properties: { persistent: BOOLEAN, name: STRING, bufferSize: INTEGER },
+};
+const DNS_QUERY_TYPES = ['any', 'ipv4', 'ipv6'];
+const DNS_QUERY_TYPE = { type: 'sockets.tcp.DnsQueryType', values: DNS_QUERY_TYPES };
+const UDP_DNS_QUERY_TYPE = { type: 'sockets.udp.DnsQueryType', values: DNS_QUERY_TYPES };
 const SECURE_OPTIONS = {
   type: 'sockets.tcp.SecureOptions',
   properties: {
@@ -65,6 +71,20 @@ const FUNCTIONS = {
   'tcp.close': [[ID], OPTIONAL],
   'tcp.getInfo': [[ID], OPTIONAL],
   'tcp.getSockets': [[], OPTIONAL],
+  'udp.create': [[optional(['properties', UDP_PROPERTIES])], OPTIONAL],
+  'udp.update': [[ID, ['properties', UDP_PROPERTIES]], OPTIONAL],
+  'udp.setPaused': [[ID, ['paused', BOOLEAN]], OPTIONAL],
+  'udp.bind': [[ID, ['address', STRING], ['port', INTEGER]], REQUIRED],
+  'udp.send': [[ID, ['data', BINARY], ['address', STRING], ['port', INTEGER], optional(['dnsQueryType', UDP_DNS_QUERY_TYPE])], REQUIRED],
+  'udp.close': [[ID], OPTIONAL],
+  'udp.getInfo': [[ID], OPTIONAL],
+  'udp.getSockets': [[], OPTIONAL],
+  'udp.joinGroup': [[ID, ['address', STRING]], REQUIRED],
+  'udp.leaveGroup': [[ID, ['address', STRING]], REQUIRED],
+  'udp.setMulticastTimeToLive': [[ID, ['ttl', INTEGER]], REQUIRED],
+  'udp.setMulticastLoopbackMode': [[ID, ['enabled', BOOLEAN]], REQUIRED],
+  'udp.getJoinedGroups': [[ID], OPTIONAL],
+  'udp.setBroadcast': [[ID, ['enabled', BOOLEAN]], REQUIRED],
 };
 
 /** The names of all functions with their namespaces. */

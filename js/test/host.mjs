@@ -11,7 +11,9 @@ import { connect } from '../index.mjs';
 export const LIMIT = 20_000;
 
 /** A manifest that permits everything. */
-export const ALL_PERMISSIONS = { sockets: { tcpServer: { listen: '' }, tcp: { connect: '' } } };
+export const ALL_PERMISSIONS = {
+  sockets: { tcpServer: { listen: '' }, tcp: { connect: '' }, udp: { bind: '', send: '', multicastMembership: '' } },
+};
 
 /** The target folder of cargo. */
 const TARGET = resolve(process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL('../../target', import.meta.url)));

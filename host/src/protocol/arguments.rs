@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use chrome_sockets::tcp::MAX_ALPN;
-use chrome_sockets::{MAX_ID, MAX_NAME, tcp, tcp_server};
+use chrome_sockets::{MAX_ID, MAX_NAME, tcp, tcp_server, udp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -35,7 +35,8 @@ pub(crate) struct Arguments<'a, 'd> {
     data: &'d mut Data,
 }
 
-/// The properties of both namespaces. Only `tcp` has `bufferSize` and `allowHalfOpen`.
+/// The properties of all namespaces. Only `tcp` and `udp` have `bufferSize`, and only `tcp` has
+/// `allowHalfOpen`.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Properties<'a> {
@@ -259,6 +260,24 @@ impl<'a, 'd> Arguments<'a, 'd> {
             private_key,
             alpn: alpn.into_iter().map(|name| name.0.into_owned()).collect(),
         }))
+    }
+
+    pub(crate) fn udp_properties(&mut self) -> Result<udp::SocketProperties, CallError> {
+        let tcp::SocketProperties {
+            persistent,
+            name,
+            buffer_size,
+            allow_half_open,
+            ..
+        } = self.tcp_properties()?;
+        match allow_half_open {
+            None => Ok(udp::SocketProperties {
+                persistent,
+                name,
+                buffer_size,
+            }),
+            Some(_) => Err(self.invalid("valid properties")),
+        }
     }
 
     pub(crate) fn secure_options(&mut self) -> Result<tcp::SecureOptions, CallError> {

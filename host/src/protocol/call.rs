@@ -1,7 +1,7 @@
 //! Reads the calls of an app's client. The input is untrusted.
 
 use bytes::Bytes;
-use chrome_sockets::{App, NetError, tls};
+use chrome_sockets::{App, NetError, tls, udp};
 use futures::FutureExt;
 use futures::future::ready;
 use serde_json::json;
@@ -13,7 +13,7 @@ use crate::protocol::frame::Data;
 use crate::protocol::message::Message;
 use crate::protocol::outcome::{
     Outcome, OutcomeFuture, code_outcome, empty_outcome, listen_outcome, pause_outcome,
-    server_info, tcp_info, value_outcome,
+    server_info, tcp_info, udp_info, value_outcome,
 };
 use crate::sessions::stats::Namespace;
 
@@ -22,6 +22,8 @@ use crate::sessions::stats::Namespace;
 pub(crate) enum Kind {
     /// `tcp.send`: the socket, and the bytes of the data.
     Send(u64, usize),
+    /// `udp.send`: the socket, the bytes of the data, and the address and port, to log a denial.
+    SendTo(u64, usize, Box<str>, i32),
     /// `create`: the bytes of the name, and the `bufferSize`.
     Create(Namespace, usize, Option<i32>),
     /// `update`: the socket, the bytes of the name, and the `bufferSize`.
@@ -36,7 +38,7 @@ pub(crate) enum Kind {
     ListPart,
     /// `getInfo`, whose answer may be long.
     Info,
-    /// `listen` or `connect`: the function, address and port, to log a denial.
+    /// `listen`, `connect` or `bind`: the function, address and port, to log a denial.
     Open(&'static str, Box<str>, i32),
     Other,
 }
@@ -45,9 +47,20 @@ pub(crate) enum Kind {
 pub(crate) enum Call {
     /// `tcp.send`: the session charges the data to its quota before it starts the call.
     Send(u64, Bytes),
+    /// `udp.send`, likewise.
+    SendTo(Box<SendTo>),
     /// `getSockets`: the session answers it in parts.
     List(Namespace),
     Other(Kind, Box<StartCall>),
+}
+
+/// The arguments of `udp.send`.
+pub(crate) struct SendTo {
+    pub(crate) socket: u64,
+    pub(crate) data: Bytes,
+    pub(crate) address: String,
+    pub(crate) port: i32,
+    pub(crate) query_type: udp::DnsQueryType,
 }
 
 type StartCall = dyn FnOnce(&App) -> OutcomeFuture;
@@ -91,6 +104,7 @@ pub(crate) fn read(message: Message<'_>, data: &mut Data) -> Result<Call, CallEr
     match function.split_once('.') {
         Some(("tcpServer", name)) => read_server(name, arguments),
         Some(("tcp", name)) => read_tcp(name, arguments),
+        Some(("udp", name)) => read_udp(name, arguments),
         _ => Err(arguments.unknown_function()),
     }
 }
@@ -240,6 +254,103 @@ fn read_tcp(name: &str, mut arguments: Arguments<'_, '_>) -> Result<Call, CallEr
             let info = app.tcp.get_info(id);
             value_outcome(info, |info| Outcome::value(tcp_info(info)))
         }),
+        _ => Err(arguments.unknown_function()),
+    }
+}
+
+fn read_udp(name: &str, mut arguments: Arguments<'_, '_>) -> Result<Call, CallError> {
+    match name {
+        "create" => {
+            let properties = arguments.udp_properties()?;
+            let length = properties.name.as_ref().map_or(0, String::len);
+            let kind = Kind::Create(Namespace::Udp, length, None);
+            return call(arguments, kind, move |app| {
+                let answer = app.udp.create(properties);
+                value_outcome(answer, |info| created(info.socket_id.get()))
+            });
+        }
+        "getSockets" => return list(arguments, Namespace::Udp),
+        _ => {}
+    }
+    let number = arguments.socket_id()?;
+    let id = number.into();
+    match name {
+        "update" => {
+            let properties = arguments.udp_properties()?;
+            let length = properties.name.as_ref().map(String::len);
+            let kind = Kind::Update(Namespace::Udp, number, length, None);
+            call(arguments, kind, move |app| {
+                empty_outcome(app.udp.update(id, properties))
+            })
+        }
+        "setPaused" => {
+            let is_paused = arguments.flag()?;
+            call(arguments, Kind::Other, move |app| {
+                pause_outcome(app.udp.set_paused(id, is_paused))
+            })
+        }
+        "bind" => {
+            let (address, port) = (arguments.text()?, arguments.int()?);
+            let kind = open("bind", &address, port);
+            call(arguments, kind, move |app| {
+                code_outcome(app.udp.bind(id, address, port), None)
+            })
+        }
+        "send" => {
+            let send = SendTo {
+                socket: number,
+                data: arguments.data()?,
+                address: arguments.text()?,
+                port: arguments.int()?,
+                query_type: arguments.dns_query_type()?,
+            };
+            arguments.expect_end()?;
+            Ok(Call::SendTo(Box::new(send)))
+        }
+        "close" => {
+            let kind = Kind::Close(Namespace::Udp, number);
+            call(arguments, kind, move |app| empty_outcome(app.udp.close(id)))
+        }
+        "getInfo" => call(arguments, Kind::Info, move |app| {
+            let info = app.udp.get_info(id);
+            value_outcome(info, |info| Outcome::value(udp_info(info)))
+        }),
+        "joinGroup" => {
+            let group = arguments.text()?;
+            call(arguments, Kind::Other, move |app| {
+                code_outcome(app.udp.join_group(id, group), None)
+            })
+        }
+        "leaveGroup" => {
+            let group = arguments.text()?;
+            call(arguments, Kind::Other, move |app| {
+                code_outcome(app.udp.leave_group(id, group), None)
+            })
+        }
+        "getJoinedGroups" => call(arguments, Kind::Info, move |app| {
+            value_outcome(app.udp.get_joined_groups(id), |groups| {
+                let groups = groups.iter().map(ToString::to_string);
+                Outcome::value(groups.collect::<Vec<_>>().into())
+            })
+        }),
+        "setMulticastTimeToLive" => {
+            let time_to_live = arguments.int()?;
+            call(arguments, Kind::Other, move |app| {
+                code_outcome(app.udp.set_multicast_time_to_live(id, time_to_live), None)
+            })
+        }
+        "setMulticastLoopbackMode" => {
+            let enabled = arguments.flag()?;
+            call(arguments, Kind::Other, move |app| {
+                code_outcome(app.udp.set_multicast_loopback_mode(id, enabled), None)
+            })
+        }
+        "setBroadcast" => {
+            let enabled = arguments.flag()?;
+            call(arguments, Kind::Other, move |app| {
+                code_outcome(app.udp.set_broadcast(id, enabled), None)
+            })
+        }
         _ => Err(arguments.unknown_function()),
     }
 }

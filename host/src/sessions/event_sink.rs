@@ -8,6 +8,7 @@ use actix::WeakAddr;
 use actix::prelude::*;
 use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo};
+use chrome_sockets::udp;
 use futures::task::ArcWake;
 use tokio::sync::{Notify, oneshot};
 
@@ -99,6 +100,22 @@ impl Handler<ReceiveErrorInfo> for EventSink {
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
         self.update(|state| state.on_receive_error(&info));
+    }
+}
+
+impl Handler<udp::ReceiveInfo> for EventSink {
+    type Result = ();
+
+    fn handle(&mut self, info: udp::ReceiveInfo, ctx: &mut Self::Context) {
+        self.update(|state| state.on_datagram(info, &ctx.address()));
+    }
+}
+
+impl Handler<udp::ReceiveErrorInfo> for EventSink {
+    type Result = ();
+
+    fn handle(&mut self, info: udp::ReceiveErrorInfo, _: &mut Self::Context) {
+        self.update(|state| state.on_udp_error(&info));
     }
 }
 

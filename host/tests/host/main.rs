@@ -23,6 +23,7 @@ mod reconnecting;
 mod service;
 mod set_tls;
 mod starting;
+mod udp;
 
 use std::net::SocketAddr;
 use std::process::Command;
