@@ -73,7 +73,7 @@ pub(crate) struct SessionState {
     listing: Option<Listing>,
 }
 
-/// Unanswered `create` calls, and the memory that their sockets will need.
+/// Unanswered `create` calls, and the memory that they and unanswered `setTls` calls will need.
 #[derive(Default)]
 struct PendingCreates {
     servers: usize,
@@ -120,6 +120,10 @@ impl SessionState {
             listing: None,
             context,
         }
+    }
+
+    pub(crate) fn app(&self) -> &App {
+        &self.context.app
     }
 
     /// Whether the last frame is done.
@@ -276,6 +280,16 @@ impl SessionState {
                 self.answer(id, error.into());
                 return Ok(());
             }
+            Kind::SetTls(socket, bytes) => {
+                let cost = stats::tls_cost(bytes);
+                let replaced = self.context.socket_stats.borrow().tls_cost(socket);
+                if !self.fits_budget(cost.saturating_sub(replaced)) {
+                    let error = Error::from(NetError::INSUFFICIENT_RESOURCES);
+                    self.answer(id, error.into());
+                    return Ok(());
+                }
+                self.pending_creates.cost += cost;
+            }
             Kind::Info => self.info_count += 1,
             _ => {}
         }
@@ -389,6 +403,12 @@ impl SessionState {
             }
             Kind::Update(namespace, socket, name, size) if succeeded => {
                 socket_stats.update(namespace, socket, name, size);
+            }
+            Kind::SetTls(socket, bytes) => {
+                self.pending_creates.cost -= stats::tls_cost(bytes);
+                if succeeded {
+                    socket_stats.set_tls(socket, bytes);
+                }
             }
             Kind::Close(namespace, socket) => socket_stats.close(namespace, socket),
             Kind::Secure(socket) => {

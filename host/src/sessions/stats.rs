@@ -6,7 +6,7 @@ use chrome_sockets::tcp::DEFAULT_BUFFER_SIZE;
 use chrome_sockets::tcp_server::BlockReason;
 use tokio::time::Instant;
 
-use crate::limits::{CLIENT_COST, LIST_PART, MAX_INFO, MAX_JOINED, SERVER_COST};
+use crate::limits::{CLIENT_COST, LIST_PART, MAX_INFO, MAX_JOINED, SERVER_COST, TLS_COST};
 use crate::sessions::stats::udp::UdpSockets;
 
 mod counters;
@@ -38,6 +38,8 @@ pub(crate) struct SocketStats {
 struct Server {
     /// The bytes of its name.
     name: usize,
+    /// The memory of its TLS.
+    tls: usize,
     accepted: u64,
     /// The counters of its closed connections.
     closed: Counters,
@@ -67,7 +69,7 @@ pub(crate) struct Problem {
 
 impl Server {
     fn cost(&self) -> usize {
-        cost(Namespace::Server, self.name)
+        cost(Namespace::Server, self.name) + self.tls
     }
 }
 
@@ -87,6 +89,11 @@ pub(crate) fn cost(namespace: Namespace, name: usize) -> usize {
         Namespace::Server => SERVER_COST,
         Namespace::Client | Namespace::Udp => CLIENT_COST,
     }
+}
+
+/// The memory of a server socket's TLS with this many bytes of certificates and key, if it has any.
+pub(crate) fn tls_cost(bytes: Option<usize>) -> usize {
+    bytes.map_or(0, |bytes| bytes + TLS_COST)
 }
 
 /// The order of apps and server sockets in a list.
@@ -250,6 +257,20 @@ impl SocketStats {
         if let Some((old, name)) = old.zip(name) {
             self.cost = self.cost - *old + name;
             *old = name;
+        }
+    }
+
+    /// The memory of the TLS that a server socket has.
+    pub(crate) fn tls_cost(&self, id: u64) -> usize {
+        self.servers.get(&id).map_or(0, |server| server.tls)
+    }
+
+    /// Records that `setTls` has set this many bytes, or has taken the TLS away.
+    pub(crate) fn set_tls(&mut self, id: u64, bytes: Option<usize>) {
+        if let Some(server) = self.servers.get_mut(&id) {
+            self.cost -= server.tls;
+            server.tls = tls_cost(bytes);
+            self.cost += server.tls;
         }
     }
 

@@ -22,6 +22,7 @@ mod monitoring;
 mod native;
 mod reconnecting;
 mod service;
+mod set_tls;
 mod starting;
 mod systemd;
 mod udp;
