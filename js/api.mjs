@@ -5,13 +5,18 @@ import { Event, callGuarded } from './events.mjs';
 import { NAMES, resolve } from './signatures.mjs';
 
 const EVENTS = [
-  'tcpServer.onAcceptError', 'tcp.onReceiveError', 'udp.onReceiveError', 'tcpServer.onAccept', 'tcp.onReceive', 'udp.onReceive',
+  'tcpServer.onAcceptError', 'tcp.onReceiveError', 'udp.onReceiveError', 'tcpServer.onAccept', 'tcpServer.onHandshakeError', 'tcp.onReceive',
+  'udp.onReceive',
 ];
+
+/** The events by which the client itself records which sockets have ended. */
+const ENDS = ['tcpServer.onAcceptError', 'tcp.onReceiveError', 'udp.onReceiveError'];
 
 /** The info objects of the events. */
 const INFOS = {
   'tcpServer.onAccept': ([socketId, clientSocketId]) => ({ socketId, clientSocketId }),
   'tcpServer.onAcceptError': ([socketId, resultCode]) => ({ socketId, resultCode }),
+  'tcpServer.onHandshakeError': ([socketId, resultCode, peerAddress, peerPort, missed]) => ({ socketId, resultCode, peerAddress, peerPort, missed }),
   'tcp.onReceive': ([socketId, data]) => ({ socketId, data }),
   'tcp.onReceiveError': ([socketId, resultCode]) => ({ socketId, resultCode }),
   'udp.onReceive': ([socketId, data, remoteAddress, remotePort]) => ({ socketId, data, remoteAddress, remotePort }),
@@ -40,8 +45,7 @@ export function makeSockets({ open, hello, reconnectTimeout = 10_000, onRetry = 
   for (const name of EVENTS) {
     events.set(name, new Event(() => client.listen(listenedFor())));
   }
-  // Always for errors: the client itself records which sockets have ended.
-  const listenedFor = () => EVENTS.filter((name) => name.endsWith('Error') || events.get(name).hasListeners());
+  const listenedFor = () => EVENTS.filter((name) => ENDS.includes(name) || events.get(name).hasListeners());
   client.listen(listenedFor());
   const add = (name, value) => {
     const [key, ...spaces] = name.split('.').reverse();
@@ -108,7 +112,7 @@ function logUnchecked(message) {
 }
 
 /** Calls a callback with `lastError` set. Logs the error if the callback does not read it, as Chrome does. */
-function answer(runtime, callback, message, values) {
+export function answer(runtime, callback, message, values) {
   if (message === undefined) return callGuarded(callback, ...values);
   let isRead = false;
   const lastError = { message };

@@ -27,6 +27,9 @@ const FINAL = ['bad-frame', 'bad-hello', 'version', 'forbidden', 'origin', 'unkn
 /** The close codes of a host that may accept the app later. */
 const TEMPORARY = ['app-in-use', 'busy', 'memory'];
 
+/** The events that the host retains until they are acknowledged, and would give to the next client. */
+const RETAINED = ['tcpServer.onAccept', 'tcpServer.onAcceptError', 'tcpServer.onHandshakeError'];
+
 /** The functions whose callbacks get a result code. */
 const WITH_CODE = [
   'listen', 'connect', 'secure', 'setKeepAlive', 'setNoDelay', 'bind', 'joinGroup', 'leaveGroup', 'setMulticastTimeToLive',
@@ -420,8 +423,7 @@ export class Client {
       this.#handled += 1;
       this.#handledBytes += size;
     }
-    // The host retains these events until they are acknowledged, and would give them to the next client.
-    this.#flush(messages.some(([name]) => name === 'tcpServer.onAccept' || name === 'tcpServer.onAcceptError'));
+    this.#flush(messages.some(([name]) => RETAINED.includes(name)));
   }
 
   #acknowledge(frames) {
@@ -458,7 +460,8 @@ export class Client {
         return this.#onEvent(name, [id, values[0]]);
       }
       case 'tcpServer.onAcceptError':
-        return this.#onEvent(name, [this.#mirror.fromHost(name, first), values[0]]);
+      case 'tcpServer.onHandshakeError':
+        return this.#onEvent(name, [this.#mirror.fromHost(name, first), ...values]);
     }
   }
 

@@ -102,6 +102,27 @@ export interface SecureOptions {
 
 export type DnsQueryType = 'any' | 'ipv4' | 'ipv6';
 
+/** Beyond Chrome: how a server socket encrypts. */
+export interface TlsOptions {
+  /** The server's certificate in PEM, followed by those of its issuers; at most 64 KiB. */
+  certificate: string;
+  /** The private key of the certificate in PEM, not encrypted; at most 16 KiB. */
+  privateKey: string;
+  /** The protocols that the server speaks (ALPN), best first. By default none is chosen. */
+  alpn?: string[] | undefined;
+}
+
+/** Beyond Chrome: a TLS handshake that failed. */
+export interface HandshakeErrorInfo {
+  socketId: number;
+  /** A net error code: for instance -107 if the peer does not speak TLS, -117 if it refuses the certificate, -7 after 10 s. */
+  resultCode: number;
+  peerAddress: string;
+  peerPort: number;
+  /** The failures before this one that raised no event because there were too many. */
+  missed: number;
+}
+
 /** `chrome.sockets.tcpServer`. */
 export interface TcpServer {
   create(callback: (createInfo: CreateInfo) => void): void;
@@ -113,6 +134,12 @@ export interface TcpServer {
   setPaused(socketId: number, paused: boolean): Promise<void>;
   listen(socketId: number, address: string, port: number, backlog: number | null | undefined, callback: (result: number) => void): void;
   listen(socketId: number, address: string, port: number, callback: (result: number) => void): void;
+  /**
+   * Beyond Chrome: encrypts the connections that are accepted from now on by TLS; `null` ends that. `onAccept` is raised when the handshake is
+   * complete. A certificate or key that cannot be used is an error with the reason, and changes nothing.
+   */
+  setTls(socketId: number, tls: TlsOptions | null, callback: () => void): void;
+  setTls(socketId: number, tls: TlsOptions | null): Promise<void>;
   disconnect(socketId: number, callback: () => void): void;
   disconnect(socketId: number): Promise<void>;
   close(socketId: number, callback: () => void): void;
@@ -123,6 +150,8 @@ export interface TcpServer {
   getSockets(): Promise<ServerSocketInfo[]>;
   readonly onAccept: Event<(info: AcceptInfo) => void>;
   readonly onAcceptError: Event<(info: ErrorInfo) => void>;
+  /** Beyond Chrome: a TLS handshake of a connection failed, and the connection is closed. */
+  readonly onHandshakeError: Event<(info: HandshakeErrorInfo) => void>;
 }
 
 /** `chrome.sockets.tcp`. */

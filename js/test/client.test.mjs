@@ -47,10 +47,11 @@ async function connectToFake(t, limits = {}) {
     };
     return host;
   };
-  const made = makeSockets({ open, hello: () => ({}) });
+  const runtime = {};
+  const made = makeSockets({ open, hello: () => ({}), runtime });
   t.after(() => made.client.close());
   made.client.start();
-  return { ...made, host: await accept('one'), accept };
+  return { ...made, runtime, host: await accept('one'), accept };
 }
 
 /** Waits for this many turns of the event loop, within which everything due happens. */
@@ -95,6 +96,30 @@ test('the unsent rest of a failed send returns its quota', async (t) => {
     host.send(['answer', id, { resultCode: 0, bytesSent: 10 }]);
   }
   assert.deepEqual(await within('the answer', answer), { resultCode: 0, bytesSent: 30 });
+});
+
+test('a datagram is one call whatever the limits, and counts in the quota', async (t) => {
+  const { sockets, runtime, host } = await connectToFake(t, { data: 1 << 17, quota: 70_000 });
+  const send = (length) => new Promise((resolve) => {
+    sockets.udp.send(1, new Uint8Array(length).fill(120), 'a.example', 53, (...values) => resolve([...values, runtime.lastError?.message]));
+  });
+  const first = send(1 << 20);
+  // A longer one than any datagram is cut, and fails like the whole.
+  const second = send(1);
+  const third = send(5000);
+  assert.deepEqual(await within('the answer', third), ['Exceeded write quota.']);
+  const [id, name, socket, data, ...to] = await host.call();
+  assert.deepEqual([name, socket, atob(data).length, to], ['udp.send', 1, 65_536, ['a.example', 53]]);
+  host.send(['error', id, 'net::ERR_MSG_TOO_BIG', { resultCode: -142 }]);
+  assert.deepEqual(await within('the answer', first), [{ resultCode: -142 }, 'net::ERR_MSG_TOO_BIG']);
+  const [next, , , one] = await host.call();
+  assert.equal(one, btoa('x'));
+  const again = send(60_000);
+  host.send(['answer', next, { resultCode: 0, bytesSent: 1 }]);
+  assert.deepEqual(await within('the answer', second), [{ resultCode: 0, bytesSent: 1 }, undefined]);
+  const [last] = await host.call();
+  host.send(['answer', last, { resultCode: 0, bytesSent: 60_000 }]);
+  assert.deepEqual(await within('the answer', again), [{ resultCode: 0, bytesSent: 60_000 }, undefined]);
 });
 
 test('accepts are acknowledged at once, and data is acknowledged later', async (t) => {

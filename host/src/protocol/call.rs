@@ -1,11 +1,14 @@
 //! Reads the calls of an app's client. The input is untrusted.
 
 use bytes::Bytes;
-use chrome_sockets::{App, NetError, udp};
+use chrome_sockets::{App, NetError, tls, udp};
+use futures::FutureExt;
+use futures::future::ready;
 use serde_json::json;
 
 use crate::excerpt::for_answer;
-use crate::protocol::arguments::{Arguments, CallError};
+use crate::limits::HANDSHAKES;
+use crate::protocol::arguments::{Arguments, CallError, TlsOptions};
 use crate::protocol::frame::Data;
 use crate::protocol::message::Message;
 use crate::protocol::outcome::{
@@ -26,6 +29,9 @@ pub(crate) enum Kind {
     /// `update`: the socket, the bytes of the name, and the `bufferSize`.
     Update(Namespace, u64, Option<usize>, Option<i32>),
     Close(Namespace, u64),
+    /// `tcpServer.setTls`: the socket, and the bytes of certificates and key; `None` takes the
+    /// TLS away.
+    SetTls(u64, Option<usize>),
     /// `tcp.secure`, which closes the socket if the handshake fails.
     Secure(u64),
     /// One part of a `getSockets` answer.
@@ -74,6 +80,14 @@ fn list(arguments: Arguments<'_, '_>, namespace: Namespace) -> Result<Call, Call
 
 fn open(function: &'static str, address: &str, port: i32) -> Kind {
     Kind::Open(function, for_answer(address).to_string().into(), port)
+}
+
+/// Reads certificates and key. The error does not contain them.
+fn tls_server(options: &TlsOptions) -> Result<tls::Server, tls::Error> {
+    let (certificates, key) = (&options.certificates, &options.private_key);
+    let server = tls::Server::from_pem(certificates.as_bytes(), key.as_bytes())?;
+    let server = server.handshakes(HANDSHAKES);
+    Ok(server.alpn(options.alpn.iter().map(String::as_str)))
 }
 
 fn created(id: u64) -> Outcome {
@@ -146,6 +160,19 @@ fn read_server(name: &str, mut arguments: Arguments<'_, '_>) -> Result<Call, Cal
             let kind = open("listen", &address, port);
             call(arguments, kind, move |app| {
                 listen_outcome(app.tcp_server.listen(id, address, port, backlog))
+            })
+        }
+        "setTls" => {
+            let options = arguments.tls_options()?;
+            let kind = Kind::SetTls(number, options.as_ref().map(TlsOptions::bytes));
+            call(arguments, kind, move |app| {
+                match options.as_ref().map(tls_server).transpose() {
+                    Ok(tls) => empty_outcome(app.tcp_server.set_tls(id, tls)),
+                    Err(error) => {
+                        let text = format!("Invalid certificate or key: {error}");
+                        ready(Outcome::refused(text)).boxed_local()
+                    }
+                }
             })
         }
         "disconnect" => call(arguments, Kind::Other, move |app| {

@@ -85,12 +85,10 @@ pub async fn serve(options: Options, arguments: Vec<OsString>) -> io::Result<()>
         options,
         arguments,
         files,
-        monitor: monitor.clone(),
+        monitor,
         control,
     };
     let drained = async |(end, mut signals): (End, Signals)| {
-        monitor.set_draining();
-        notify(&[NotifyState::Stopping]);
         if let End::Drain(deadline) = end {
             tokio::select! {
                 () = drain(&registry, deadline) => {}
@@ -248,7 +246,7 @@ struct Service {
 }
 
 impl Service {
-    /// Handles signals until one ends the service.
+    /// Handles signals until one ends the service, and connections need no longer be accepted.
     async fn run(
         mut self,
         mut signals: Signals,
@@ -256,16 +254,44 @@ impl Service {
         input_end: Option<oneshot::Receiver<()>>,
     ) -> (End, Signals) {
         let input_end = OptionFuture::from(input_end);
+        let mut end = self
+            .handle_signals(&mut signals, &mut hangup, input_end)
+            .await;
+        self.monitor.set_draining();
+        notify(&[NotifyState::Stopping]);
+        let delay = self.options.drain_delay();
+        if matches!(end, End::Drain(_)) && !delay.is_zero() {
+            log::info!(
+                "draining: no longer ready; connections are accepted for {} s",
+                delay.as_secs()
+            );
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = signals.stop() => {
+                    log::warn!("a second signal: there is no drain");
+                    end = End::Now;
+                }
+            }
+        }
+        (end, signals)
+    }
+
+    async fn handle_signals(
+        &mut self,
+        signals: &mut Signals,
+        hangup: &mut Hangup,
+        input_end: OptionFuture<oneshot::Receiver<()>>,
+    ) -> End {
         let mut input_end = pin!(input_end);
         loop {
             tokio::select! {
-                Some(()) = signals.interrupt.recv() => return (End::Now, signals),
+                Some(()) = signals.interrupt.recv() => return End::Now,
                 Some(()) = signals.terminate.recv() => {
-                    return (End::Drain(self.options.drain_deadline()), signals);
+                    return End::Drain(self.options.drain_deadline());
                 }
-                Some(_) = &mut input_end => return (End::Now, signals),
+                Some(_) = &mut input_end => return End::Now,
                 Some(()) = hangup.signal.recv() => match hangup.lost_terminal() {
-                    true => return (End::Now, signals),
+                    true => return End::Now,
                     false => self.reload().await,
                 },
                 else => pending().await,

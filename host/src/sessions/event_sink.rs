@@ -7,7 +7,7 @@ use std::sync::Arc;
 use actix::WeakAddr;
 use actix::prelude::*;
 use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
-use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
+use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo};
 use chrome_sockets::udp;
 use futures::task::ArcWake;
 use tokio::sync::{Notify, oneshot};
@@ -76,6 +76,14 @@ impl Handler<AcceptErrorInfo> for EventSink {
 
     fn handle(&mut self, info: AcceptErrorInfo, _: &mut Self::Context) {
         self.update(|state| state.on_accept_error(info));
+    }
+}
+
+impl Handler<HandshakeErrorInfo> for EventSink {
+    type Result = ();
+
+    fn handle(&mut self, info: HandshakeErrorInfo, _: &mut Self::Context) {
+        self.update(|state| state.on_handshake_error(info));
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Starts a session, which at first listens for no events.
+    /// Starts a session. At first it listens only for failed handshakes, to log them.
     ///
     /// # Errors
     /// The registry has ended.
@@ -41,10 +41,16 @@ impl Session {
             output: output.clone(),
             _stopped: stopped,
         };
+        let sink = sink.start();
+        let handshake_errors = sink.clone().recipient();
+        let app = state.borrow().app().clone();
+        app.tcp_server
+            .on_handshake_error
+            .do_add_listener(handshake_errors);
         Ok(Session {
             state,
             output,
-            sink: sink.start(),
+            sink,
             sink_stopped,
         })
     }

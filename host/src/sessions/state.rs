@@ -73,7 +73,7 @@ pub(crate) struct SessionState {
     listing: Option<Listing>,
 }
 
-/// Unanswered `create` calls, and the memory that their sockets will need.
+/// Unanswered `create` calls, and the memory that they and unanswered `setTls` calls will need.
 #[derive(Default)]
 struct PendingCreates {
     servers: usize,
@@ -120,6 +120,10 @@ impl SessionState {
             listing: None,
             context,
         }
+    }
+
+    pub(crate) fn app(&self) -> &App {
+        &self.context.app
     }
 
     /// Whether the last frame is done.
@@ -276,6 +280,16 @@ impl SessionState {
                 self.answer(id, error.into());
                 return Ok(());
             }
+            Kind::SetTls(socket, bytes) => {
+                let cost = stats::tls_cost(bytes);
+                let replaced = self.context.socket_stats.borrow().tls_cost(socket);
+                if !self.fits_budget(cost.saturating_sub(replaced)) {
+                    let error = Error::from(NetError::INSUFFICIENT_RESOURCES);
+                    self.answer(id, error.into());
+                    return Ok(());
+                }
+                self.pending_creates.cost += cost;
+            }
             Kind::Info => self.info_count += 1,
             _ => {}
         }
@@ -374,7 +388,7 @@ impl SessionState {
             }
             Kind::SendTo(socket, length, ref address, port) => {
                 self.quota_used -= length.max(MIN_SEND);
-                match outcome.error.and_then(denial) {
+                match outcome.error.and_then(send_denial) {
                     None if succeeded => socket_stats.count_datagram_sent(socket, length),
                     None => {}
                     Some(reason) => self.context.log_denial("send", address, port, reason),
@@ -389,6 +403,12 @@ impl SessionState {
             }
             Kind::Update(namespace, socket, name, size) if succeeded => {
                 socket_stats.update(namespace, socket, name, size);
+            }
+            Kind::SetTls(socket, bytes) => {
+                self.pending_creates.cost -= stats::tls_cost(bytes);
+                if succeeded {
+                    socket_stats.set_tls(socket, bytes);
+                }
             }
             Kind::Close(namespace, socket) => socket_stats.close(namespace, socket),
             Kind::Secure(socket) => {
@@ -442,7 +462,15 @@ impl SessionContext {
     }
 }
 
-/// Why a `listen`, `connect`, `bind` or `send` was denied, if it was.
+/// Why a `udp.send` was denied, if it was.
+fn send_denial(error: Error) -> Option<&'static str> {
+    match error {
+        Error::Net(NetError::ACCESS_DENIED) => denial(NetError::NETWORK_ACCESS_DENIED.into()),
+        error => denial(error),
+    }
+}
+
+/// Why a `listen`, `connect` or `bind` was denied, if it was.
 fn denial(error: Error) -> Option<&'static str> {
     match error {
         Error::PermissionDenied | Error::UdpPermissionDenied => {

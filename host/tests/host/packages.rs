@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
+use support::process::Program;
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -33,8 +35,15 @@ fn all_packages_have_the_same_version() {
 
 #[test]
 fn the_debian_package_has_every_file_of_the_service() {
-    let manifest: toml::Table = read("host/Cargo.toml").parse().expect("TOML");
-    let debian = &manifest["package"]["metadata"]["deb"];
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--locked", "--no-deps", "--format-version=1"]);
+    cargo.current_dir(repository());
+    let metadata = Program::start(&mut cargo).ended();
+    assert!(metadata.status.success(), "{}", metadata.stderr);
+    let metadata: Value = serde_json::from_slice(&metadata.stdout).expect("JSON");
+    let mut packages = metadata["packages"].as_array().expect("a list").iter();
+    let host = packages.find(|it| it["name"] == env!("CARGO_PKG_NAME"));
+    let debian = &host.expect("this package")["metadata"]["deb"];
     let assets = debian["assets"].as_array().expect("a list");
     let sources = assets.iter().map(|it| it[0].as_str().expect("a path"));
     let sources: BTreeSet<&str> = sources.collect();

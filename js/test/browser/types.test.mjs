@@ -18,6 +18,9 @@ const TYPES = { 'apps.mts': ['chrome-apps', '--skipLibCheck'], 'extension.mts': 
 /** This file declares chrome.sockets globally, so it is compiled alone. */
 const INSTALLED = 'installed.mts';
 
+/** What porters use beside `chrome.sockets`. */
+const PORTS = 'ports.mts';
+
 const original = await readFile(join(JS, 'index.d.ts'), 'utf8');
 const originalExtension = await readFile(join(JS, 'extension.d.ts'), 'utf8');
 const GLOBAL = /\ndeclare global \{\n[^]*?\n\}\n/;
@@ -54,6 +57,10 @@ test('importing chrome-sockets/extension declares chrome.sockets beside @types/c
   }
 });
 
+test('the types of chrome-sockets/socket and chrome-sockets/shim', async (t) => {
+  assert.equal(await compiled(await packed(t, [original]), PORTS, 1), '');
+});
+
 /** Mutates the types: removes each member and each question mark, and replaces each type. */
 function* mutants() {
   const lines = original.split('\n');
@@ -81,6 +88,7 @@ async function packed(test, types, extension = originalExtension.replace(GLOBAL,
     await mkdir(own);
     await Promise.all([
       cp(CHECKS, own, { recursive: true }),
+      ...['shim.d.ts', 'socket.d.ts'].map((name) => cp(join(JS, name), join(own, name))),
       writeFile(join(own, 'extension.d.ts'), extension),
       writeFile(join(own, 'index.d.ts'), text),
       // The compiler identifies packages by name and version.

@@ -2,8 +2,9 @@
 
 use actix::prelude::*;
 use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
-use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
+use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo};
 use chrome_sockets::{App, NetError, udp};
+use serde_json::json;
 
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::frame::FrameError;
@@ -17,6 +18,7 @@ use crate::sessions::stats::Namespace;
 pub(super) enum RetainedEvent {
     Accept(AcceptInfo),
     AcceptError(AcceptErrorInfo),
+    HandshakeError(HandshakeErrorInfo),
     Receive(ReceiveInfo),
     Datagram(udp::ReceiveInfo),
 }
@@ -26,6 +28,7 @@ pub(super) enum RetainedEvent {
 pub(super) struct Subscriptions {
     pub(super) accept: bool,
     pub(super) accept_error: bool,
+    pub(super) handshake_error: bool,
     pub(super) receive: bool,
     pub(super) receive_error: bool,
     pub(super) datagram: bool,
@@ -48,6 +51,29 @@ impl SessionState {
         let message = format!(r#"["tcpServer.onAcceptError",{server},{code}]"#);
         self.outbox
             .push_retaining(&message, RetainedEvent::AcceptError(info));
+    }
+
+    /// Reports a failed handshake to a client that listens. If it does not, the log is the only
+    /// place that has the reason.
+    pub(crate) fn on_handshake_error(&mut self, info: HandshakeErrorInfo) {
+        let (server, peer, code) = (info.socket_id, info.peer_addr(), info.result_code);
+        if !self.subscriptions.handshake_error {
+            if self.context.log_limiter.allows() {
+                let app = self.context.app.id();
+                log::warn!("app {app}: server socket {server}: TLS handshake with {peer}: {code}");
+            }
+            return;
+        }
+        let event = json!([
+            "tcpServer.onHandshakeError",
+            server.get(),
+            code.code(),
+            peer.ip().to_string(),
+            peer.port(),
+            info.missed,
+        ]);
+        self.outbox
+            .push_retaining(&event.to_string(), RetainedEvent::HandshakeError(info));
     }
 
     pub(crate) fn on_receive(&mut self, mut info: ReceiveInfo, sink: &Addr<EventSink>) {
@@ -129,6 +155,8 @@ impl SessionState {
         let visited = message.event_names(|name| match name {
             "tcpServer.onAccept" => new.accept = true,
             "tcpServer.onAcceptError" => new.accept_error = true,
+            // The sink always listens for it, to log it.
+            "tcpServer.onHandshakeError" => new.handshake_error = true,
             "tcp.onReceive" => new.receive = true,
             "tcp.onReceiveError" => new.receive_error = true,
             "udp.onReceive" => new.datagram = true,

@@ -1,8 +1,9 @@
 // The types of this package agree with @types/chrome-apps, apart from the differences below.
 
 import type {
-  AcceptInfo, CreateInfo, DatagramInfo, DnsQueryType, ErrorInfo, NetworkInterface, ReceiveInfo, SecureOptions, SendInfo, ServerSocketInfo,
-  ServerSocketProperties, SocketInfo, SocketProperties, Sockets, Tcp, TcpServer, Udp, UdpSocketInfo, UdpSocketProperties,
+  AcceptInfo, CreateInfo, DatagramInfo, DnsQueryType, ErrorInfo, Event, HandshakeErrorInfo, NetworkInterface, ReceiveInfo, SecureOptions, SendInfo,
+  ServerSocketInfo, ServerSocketProperties, SocketInfo, SocketProperties, Sockets, Tcp, TcpServer, TlsOptions, Udp, UdpSocketInfo,
+  UdpSocketProperties,
 } from 'chrome-sockets';
 import { sockets as installed } from 'chrome-sockets/extension';
 
@@ -44,7 +45,7 @@ holds<Same<Udp['onReceive'], Bare<(info: DatagramInfo) => void>>>();
 holds<Same<Udp['onReceiveError'], Bare<(info: apps.ReceiveErrorEventArgs) => void>>>();
 
 // 3. Chrome has DnsQueryType, and @types/chrome-apps does not.
-holds<Same<keyof TcpServer, keyof typeof apps.tcpServer>>();
+holds<Same<Exclude<keyof TcpServer, 'setTls' | 'onHandshakeError'>, keyof typeof apps.tcpServer>>();
 holds<Same<Exclude<keyof Tcp, 'DnsQueryType'>, keyof typeof apps.tcp>>();
 holds<Same<Tcp['DnsQueryType'], { readonly ANY: 'any'; readonly IPV4: 'ipv4'; readonly IPV6: 'ipv6' }>>();
 holds<Same<Tcp['DnsQueryType'][keyof Tcp['DnsQueryType']], DnsQueryType>>();
@@ -53,6 +54,12 @@ holds<Same<Udp['DnsQueryType'], Tcp['DnsQueryType']>>();
 
 // Beyond Chrome.
 holds<Same<Pick<SocketProperties, 'allowHalfOpen'>, { allowHalfOpen?: boolean | undefined }>>();
+type Exactly<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false;
+holds<Exactly<TlsOptions, { certificate: string; privateKey: string; alpn?: string[] | undefined }>>();
+holds<Exactly<HandshakeErrorInfo, { socketId: number; resultCode: number; peerAddress: string; peerPort: number; missed: number }>>();
+holds<Exactly<TcpServer['onHandshakeError'], Event<(info: HandshakeErrorInfo) => void>>>();
+holds<Exactly<ReturnType<TcpServer['setTls']>, Promise<void>>>();
+holds<Exactly<Parameters<TcpServer['setTls']>, [socketId: number, tls: TlsOptions | null]>>();
 
 // 4. Optional arguments may be null or undefined. 5. Functions return promises.
 type Form<Given, Result> = Result extends Promise<unknown> ? never : { [Index in keyof Given]-?: NonNullable<Given[Index]> };
@@ -66,7 +73,8 @@ type Forms<Function> = Function extends {
 type Functions<Space> = { [Name in keyof Space as Space[Name] extends Function ? Name : never]: Forms<Space[Name]> };
 type AllSame<A, B> = { [Name in keyof A | keyof B]: Name extends keyof A & keyof B ? Same<A[Name], B[Name]> : false };
 type Every<Claims> = Claims[keyof Claims] extends true ? true : false;
-holds<Every<AllSame<Functions<TcpServer>, Functions<typeof apps.tcpServer>>>>();
+holds<Every<AllSame<Omit<Functions<TcpServer>, 'setTls'>, Functions<typeof apps.tcpServer>>>>();
+holds<Same<Functions<TcpServer>['setTls'], [number, TlsOptions, () => void]>>();
 holds<Every<AllSame<Omit<Functions<Tcp>, 'connect' | 'send'>, Omit<Functions<typeof apps.tcp>, 'connect' | 'send'>>>>();
 
 type UdpDiffers = 'send' | 'getInfo' | 'getSockets' | 'getJoinedGroups';
