@@ -5,7 +5,7 @@ import net from 'node:net';
 import test from 'node:test';
 
 import { connect } from '../index.mjs';
-import { ALL_PERMISSIONS, Inbox, client, startHost, within } from './host.mjs';
+import { ALL_PERMISSIONS, Inbox, client, cuttable, startHost, within } from './host.mjs';
 
 const listening = async ({ tcpServer }, properties = {}) => {
   const { socketId } = await tcpServer.create(properties);
@@ -20,18 +20,6 @@ const peer = (port) => new Promise((resolve, reject) => {
   socket.once('error', reject);
   socket.on('error', () => {});
 });
-
-/** A WebSocket class whose connections the test can close. */
-const cuttable = () => {
-  const made = [];
-  class Cuttable extends WebSocket {
-    constructor(url) {
-      super(url);
-      made.push(this);
-    }
-  }
-  return { WebSocket: Cuttable, cut: () => made.at(-1).close() };
-};
 
 test('when the host is killed, connections end, calls are answered, and the client finds the next host', async (t) => {
   const first = await startHost(t);

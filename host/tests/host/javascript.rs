@@ -40,3 +40,15 @@ fn pass_on(version: u32) {
     let output = String::from_utf8_lossy(&ended.stdout);
     assert!(ended.status.success(), "{output}\n{}", ended.stderr);
 }
+
+#[test]
+fn no_test_runs_the_machines_own_node() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/host");
+    for entry in std::fs::read_dir(tests).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let starts = [concat!("group(", "\"node\")"), concat!("new(", "\"node\")")];
+        let found = starts.iter().find(|start| text.contains(**start));
+        assert_eq!(found, None, "{}: take `node`", path.display());
+    }
+}
