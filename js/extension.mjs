@@ -78,7 +78,7 @@ function openTransport({ onOpen, onFrame, onClose }) {
 /** The approximate size of a frame, for acknowledgements. */
 function sizeOf(frame) {
   let size = 0;
-  for (const message of frame.messages ?? []) size += 64 + (message[0] === 'tcp.onReceive' ? message[2].length : 0);
+  for (const message of frame.messages ?? []) size += 64 + (typeof message[2] === 'string' ? message[2].length : 0);
   return size;
 }
 
@@ -109,7 +109,11 @@ function install() {
     onConnect,
     close: () => client.close(),
   };
-  globalThis.chrome.sockets = sockets;
+  const { system, ...spaces } = sockets;
+  globalThis.chrome.sockets = spaces;
+  // Chrome has the other parts of `chrome.system`, if the extension has their permissions.
+  globalThis.chrome.system ??= {};
+  globalThis.chrome.system.network ??= system.network;
   restartWorker(globalThis.chrome);
   return { ...sockets, runtime, host };
 }

@@ -7,6 +7,7 @@
 
 mod denying;
 pub(crate) mod fd_passing;
+mod interfaces;
 mod net;
 #[cfg(feature = "tls")]
 pub(crate) mod tls_info;
@@ -26,6 +27,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::task::unconstrained;
 
+pub use crate::os::interfaces::{MAX_INTERFACES, NetworkInterface};
 pub use crate::os::net::TokioNetwork;
 #[cfg(feature = "testing")]
 pub(crate) use crate::os::net::peer_of;
@@ -79,6 +81,15 @@ pub trait Network: Send + Sync + 'static {
     /// `Unsupported`, by default, if the network has no interfaces. There is no
     /// interface of this name.
     fn scope_id(&self, _interface: &str) -> io::Result<u32> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// The addresses of the network interfaces that are up, at most [`MAX_INTERFACES`]. Must not
+    /// block the thread.
+    ///
+    /// # Errors
+    /// `Unsupported`, by default; those of the OS.
+    fn interfaces(&self) -> io::Result<Vec<NetworkInterface>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

@@ -30,6 +30,7 @@ mod redelivery;
 mod serving;
 mod spans;
 mod starting;
+mod system_network;
 mod system_stop;
 mod tcp;
 mod tcp_server;

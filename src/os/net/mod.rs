@@ -4,6 +4,8 @@
 mod datagram;
 mod listener;
 #[cfg(target_os = "linux")]
+mod rtnetlink;
+#[cfg(target_os = "linux")]
 mod sock_diag;
 mod stream;
 mod unregistered;
@@ -19,6 +21,8 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::spawn_blocking;
 
+#[cfg(target_os = "linux")]
+use crate::os::NetworkInterface;
 use crate::os::net::datagram::TokioDatagrams;
 use crate::os::net::listener::TokioListener;
 use crate::os::net::stream::{TokioStream, has_defaults, set_defaults};
@@ -57,6 +61,11 @@ impl Network for TokioNetwork {
         });
         ids.find(|id| *id != 0)
             .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn interfaces(&self) -> io::Result<Vec<NetworkInterface>> {
+        rtnetlink::interfaces()
     }
 
     fn resolve(&self, host: &str) -> Resolving {
