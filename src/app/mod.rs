@@ -8,6 +8,7 @@ mod local;
 mod tcp;
 mod tcp_server;
 mod udp;
+mod unix;
 
 pub use event::OnEvent;
 pub use handle::App;

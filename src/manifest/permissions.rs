@@ -42,6 +42,9 @@ object! {
         tcp_server: TcpServer = "tcpServer",
         tcp: Tcp = "tcp",
         udp: Udp = "udp",
+        ;
+        /// Whether no manifest restricts the app.
+        is_unrestricted: bool,
     }
 }
 
@@ -66,9 +69,12 @@ object! {
 }
 
 impl Permissions {
-    /// Permits every operation for any host and port.
+    /// Permits every operation for any host and port, and Unix sockets. A manifest can
+    /// permit all the rest, but no Unix sockets: so what this writes as a manifest
+    /// permits less.
     pub fn all() -> Self {
         Permissions {
+            is_unrestricted: true,
             tcp_server: TcpServer {
                 listen: Patterns::any(),
             },
@@ -215,6 +221,13 @@ impl Permissions {
     /// As [`may_send`](Self::may_send), for a parsed host; `None` is a host that cannot be parsed.
     pub(crate) fn may_send_to(&self, host: Option<&Host>, port: i32) -> bool {
         self.udp.send.any_matches(host, port)
+    }
+
+    /// Whether [`listen_unix`](crate::TcpServer::listen_unix) and
+    /// [`connect_unix`](crate::Tcp::connect_unix) are permitted (beyond Chrome): only by
+    /// [`all`](Self::all), and by no manifest.
+    pub fn may_use_unix_sockets(&self) -> bool {
+        self.is_unrestricted
     }
 
     /// The patterns of `tcpServer.listen`.

@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use parking_lot::RwLock;
 use rustix::io::Errno;
 
+use crate::address::UnixAddress;
 use crate::os::{DatagramSocket, Listener, MulticastOptions, Network, Resolving, Stream};
 
 /// The addresses that apps may not connect to.
@@ -76,7 +77,9 @@ impl DenyingNetwork {
         let connecting = connect(&*self.inner);
         let connected = async move {
             let stream = connecting.await?;
-            match denied.contains(address, stream.local_addr().ok()) {
+            let local = stream.local_addr().ok();
+            let local = local.and_then(|local| local.socket_addr());
+            match denied.contains(address, local) {
                 true => Err(access_denied()),
                 false => Ok(stream),
             }
@@ -152,6 +155,23 @@ impl Network for DenyingNetwork {
 
     fn adopt_datagram(&self, socket: OwnedFd) -> io::Result<Box<dyn DatagramSocket>> {
         self.inner.adopt_datagram(socket)
+    }
+
+    // Only addresses with ports are denied.
+    fn listen_unix(
+        &self,
+        address: &UnixAddress,
+        mode: Option<u32>,
+        backlog: u32,
+    ) -> io::Result<Box<dyn Listener>> {
+        self.inner.listen_unix(address, mode, backlog)
+    }
+
+    fn connect_unix(
+        &self,
+        address: &UnixAddress,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        self.inner.connect_unix(address)
     }
 
     fn adopt_listener(&self, listener: OwnedFd) -> io::Result<Box<dyn Listener>> {
