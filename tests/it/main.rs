@@ -38,4 +38,5 @@ mod timeouts;
 mod tls;
 mod udp;
 mod unanswered_calls;
+mod unix_sockets;
 mod unread_connections;
