@@ -14,6 +14,7 @@ mod connecting;
 mod credit;
 mod deploy;
 mod fuzz_corpus;
+mod haproxy;
 mod hostile;
 mod install;
 mod javascript;
@@ -23,6 +24,7 @@ mod reconnecting;
 mod service;
 mod set_tls;
 mod starting;
+mod systemd;
 mod udp;
 
 use std::net::SocketAddr;
