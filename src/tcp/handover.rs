@@ -138,12 +138,12 @@ impl SocketState {
             } = from.record;
             let outbound = dialled.map(|record| {
                 Box::new(Outbound {
-                    local: record.local,
+                    local: record.local.map(Into::into),
                     host: record.host.into(),
                 })
             });
             let meta = ConnectionMeta {
-                peer,
+                peer: peer.into(),
                 outbound,
                 connection_guard: from.connection_guard,
                 pinned_shard: None,
@@ -225,9 +225,9 @@ impl SocketState {
                 suspended: self.socket.app_shard().activity.is_suspended(),
                 offered_by: offered_by.map(ServerSocketId::get),
                 connection: connection.map(|connection| ConnectionRecord {
-                    peer: connection.meta.peer,
+                    peer: (&connection.meta.peer).into(),
                     dialled: connection.meta.outbound.as_ref().map(|it| OutboundRecord {
-                        local: it.local,
+                        local: it.local.as_ref().map(Into::into),
                         host: it.host.to_string(),
                     }),
                     write_error: connection.write_error().map(NetError::code),

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use support::LIMIT;
 use support::process::{Example, Program, binary, group};
-use support::programs::has;
+use support::programs::{has, oldest_node};
 
 use self::load::{Failure, Load, Targets};
 use super::client::all_permissions;
@@ -175,7 +175,7 @@ struct Server {
 impl Server {
     fn start(addresses: Addresses, index: usize) -> Self {
         let host = Self::start_host(addresses, index);
-        let mut app = group("node");
+        let mut app = group(oldest_node().expect("it was there"));
         app.arg(deployed("app.mjs")).args([
             NAMES[index],
             &format!("ws://{}", addresses.server(index, 8787)),
@@ -237,7 +237,7 @@ const ERRORS: [&str; 4] = ["wretr", "wredis", "econ", "eresp"];
 #[test]
 fn a_rolling_restart_behind_haproxy_fails_no_request() {
     let addresses = Addresses::new(0);
-    if !has("node", "--help", "--test") {
+    if oldest_node().is_none() {
         return;
     }
     let Some(mut haproxy) = HaProxy::start(addresses, |_| true) else {
@@ -284,7 +284,7 @@ fn a_rolling_restart_behind_haproxy_fails_no_request() {
 #[test]
 fn a_killed_server_behind_haproxy_ends_only_its_own_connections() {
     let addresses = Addresses::new(1);
-    if !has("node", "--help", "--test") {
+    if oldest_node().is_none() {
         return;
     }
     let Some(mut haproxy) = HaProxy::start(addresses, |_| true) else {

@@ -13,12 +13,12 @@ pub(super) mod timeouts;
 pub(super) mod write;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use actix_rt::task::JoinHandle;
 
+use crate::address::Address;
 use crate::answer::Reply;
 use crate::app_activity::PendingCall;
 use crate::connections::{ConnectionCounter, ConnectionGuard};
@@ -128,7 +128,7 @@ pub(in crate::tcp) enum Peeked {
 }
 
 pub(crate) struct ConnectionMeta {
-    pub(in crate::tcp) peer: SocketAddr,
+    pub(in crate::tcp) peer: Address,
     /// Only if `connect` made the connection; boxed, so that accepted sockets need no room for it.
     pub(in crate::tcp) outbound: Option<Box<Outbound>>,
     /// Counts the connection as open until it is dropped.
@@ -152,7 +152,7 @@ impl ConnectionMeta {
     }
 
     /// Of an accepted connection.
-    pub(crate) fn accepted(peer: SocketAddr, connection_guard: ConnectionGuard) -> Box<Self> {
+    pub(crate) fn accepted(peer: Address, connection_guard: ConnectionGuard) -> Box<Self> {
         Box::new(ConnectionMeta {
             peer,
             outbound: None,
@@ -168,13 +168,13 @@ impl ConnectionMeta {
         self.is_encrypted = true;
     }
 
-    pub(crate) fn peer(&self) -> SocketAddr {
-        self.peer
+    pub(crate) fn peer(&self) -> &Address {
+        &self.peer
     }
 }
 
 pub(in crate::tcp) struct Outbound {
-    pub(in crate::tcp) local: Option<SocketAddr>,
+    pub(in crate::tcp) local: Option<Address>,
     /// The host that `connect` was given. The certificate must be valid for it.
     pub(in crate::tcp) host: Box<str>,
 }

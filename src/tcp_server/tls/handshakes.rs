@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use actix_rt::time::{Instant, Sleep, sleep_until, timeout};
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::address::Address;
 use crate::answer::Reply;
 use crate::net_error::NetError;
 use crate::os::Stream;
@@ -53,7 +53,7 @@ type TaskResult = (u64, Result<AcceptedStream, NetError>);
 
 struct Handshake {
     started_at: Instant,
-    peer: SocketAddr,
+    peer: Address,
     task: AbortHandle,
 }
 
@@ -101,7 +101,7 @@ impl Handshakes {
     pub(in crate::tcp_server) fn abort_all(&mut self) -> AbortedHandshakes {
         self.tasks.abort_all();
         let running = mem::take(&mut self.running).into_values();
-        let waiting = self.waiting.take().map(|(_, meta)| meta.peer());
+        let waiting = self.waiting.take().map(|(_, meta)| meta.peer().clone());
         let mut unfinished = 0;
         for peer in running.map(|it| it.peer).chain(waiting) {
             self.errors.push(peer, NetError::ABORTED);
@@ -130,7 +130,7 @@ impl Handshakes {
         let mut reregister = |(stream, meta): &mut AcceptedStream| {
             let is_registered = stream.reregister().is_ok();
             if !is_registered {
-                errors.push(meta.peer(), NetError::FAILED);
+                errors.push(meta.peer().clone(), NetError::FAILED);
             }
             is_registered
         };
@@ -259,7 +259,7 @@ impl Handshakes {
     fn start(&mut self, stream: Box<dyn Stream>, mut meta: Box<ConnectionMeta>, server: Server) {
         self.last_number += 1;
         let number = self.last_number;
-        let peer = meta.peer();
+        let peer = meta.peer().clone();
         let task = self.tasks.spawn(async move {
             let result = timeout(server.handshake_timeout(), server.handshake(stream)).await;
             let result = result.unwrap_or(Err(NetError::TIMED_OUT));
