@@ -26,7 +26,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Starts a session, which at first listens for no events.
+    /// Starts a session. At first it listens only for failed handshakes, to log them.
     ///
     /// # Errors
     /// The registry has ended.
@@ -41,10 +41,16 @@ impl Session {
             output: output.clone(),
             _stopped: stopped,
         };
+        let sink = sink.start();
+        let handshake_errors = sink.clone().recipient();
+        let app = state.borrow().app().clone();
+        app.tcp_server
+            .on_handshake_error
+            .do_add_listener(handshake_errors);
         Ok(Session {
             state,
             output,
-            sink: sink.start(),
+            sink,
             sink_stopped,
         })
     }
@@ -132,12 +138,15 @@ async fn sync_sockets(
     let length = |name: &Option<String>| name.as_ref().map_or(0, String::len);
     let servers = app.tcp_server.get_sockets().await?;
     let clients = app.tcp.get_sockets().await?;
+    let udp = app.udp.get_sockets().await?;
     let servers = servers.iter();
     let servers = servers.map(|info| (info.socket_id.get(), length(&info.name)));
     let clients = clients.iter();
     let clients = clients.map(|info| (info.socket_id.get(), length(&info.name), info.buffer_size));
+    let udp = udp.iter();
+    let udp = udp.map(|info| (info.socket_id.get(), length(&info.name)));
     let mut socket_stats = socket_stats.borrow_mut();
-    socket_stats.sync(servers, clients);
+    socket_stats.sync(servers, clients, udp);
     socket_charge.borrow_mut().set(socket_stats.cost());
     Ok(())
 }

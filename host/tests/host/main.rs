@@ -22,8 +22,10 @@ mod monitoring;
 mod native;
 mod reconnecting;
 mod service;
+mod set_tls;
 mod starting;
 mod systemd;
+mod udp;
 
 use std::net::SocketAddr;
 use std::process::Command;
