@@ -102,7 +102,8 @@ if [ -n "${CHROOT:-}" ]; then
     cp "$deb" "$debian/package.deb"
     in_debian dpkg --install /package.deb
     in_debian chrome-sockets serve --config /etc/chrome-sockets/host.toml --check-config
-    in_debian chrome-sockets serve --config /etc/chrome-sockets/host.toml --listen 127.0.0.1:0 >"$work/in-debian" &
+    # Not by the function, whose process would be another one.
+    chroot "$debian" /usr/bin/chrome-sockets serve --config /etc/chrome-sockets/host.toml --listen 127.0.0.1:0 >"$work/in-debian" &
     host=$!
     for _ in $(seq 100); do
         grep -q '^listening on ' "$work/in-debian" && break
