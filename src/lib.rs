@@ -188,6 +188,11 @@ mod invalid_argument;
 
 mod error;
 
+#[cfg(feature = "metrics")]
+pub mod telemetry;
+#[cfg(not(feature = "metrics"))]
+mod telemetry;
+
 mod answer;
 mod name;
 mod pending_pauses;
