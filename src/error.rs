@@ -41,6 +41,15 @@ pub enum Error {
     #[display("App does not have permission")]
     UdpPermissionDenied,
 
+    /// The app's [`Permissions`](crate::Permissions) do not allow `chrome.system.network`. The text
+    /// is Chrome's for a function of an API without its permission.
+    #[display("Access to extension API denied.")]
+    ApiDenied,
+
+    /// The network interfaces of this machine could not be listed; the log has the reason.
+    #[display("Network lookup failed or unsupported")]
+    NetworkListFailed,
+
     /// A manifest restricts the app ([`Permissions::from_manifest`](crate::Permissions::from_manifest)
     /// and so on). No manifest can permit Unix sockets, which are beyond Chrome: they are for apps
     /// with [`Permissions::all`](crate::Permissions::all) only.
@@ -180,7 +189,10 @@ fn kind(error: Error) -> io::ErrorKind {
             _ => ErrorKind::Other,
         },
         Error::InvalidArgument(_) => ErrorKind::InvalidInput,
-        Error::PermissionDenied | Error::UnixPermissionDenied => ErrorKind::PermissionDenied,
+        Error::PermissionDenied
+        | Error::UdpPermissionDenied
+        | Error::UnixPermissionDenied
+        | Error::ApiDenied => ErrorKind::PermissionDenied,
         Error::SocketNotFound | Error::SocketNotConnected => ErrorKind::NotConnected,
         Error::Suspended | Error::Unloaded | Error::Stopped => ErrorKind::ConnectionAborted,
         _ => ErrorKind::Other,
@@ -201,6 +213,14 @@ mod tests {
         assert_eq!(
             Error::PermissionDenied.to_string(),
             "Does not have permission"
+        );
+        assert_eq!(
+            Error::ApiDenied.to_string(),
+            "Access to extension API denied."
+        );
+        assert_eq!(
+            Error::NetworkListFailed.to_string(),
+            "Network lookup failed or unsupported"
         );
         let unconnected = Error::SocketNotConnected;
         assert_eq!(unconnected.to_string(), "Socket not connected");

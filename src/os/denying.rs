@@ -11,7 +11,9 @@ use futures::future::BoxFuture;
 use crate::address::UnixAddress;
 use crate::os::denying::addresses::access_denied;
 use crate::os::denying::datagrams::DenyingDatagrams;
-use crate::os::{DatagramSocket, Listener, MulticastOptions, Network, Resolving, Stream};
+use crate::os::{
+    DatagramSocket, Listener, MulticastOptions, Network, NetworkInterface, Resolving, Stream,
+};
 
 mod addresses;
 mod datagrams;
@@ -73,6 +75,10 @@ impl Network for DenyingNetwork {
 
     fn scope_id(&self, interface: &str) -> io::Result<u32> {
         self.inner.scope_id(interface)
+    }
+
+    fn interfaces(&self) -> io::Result<Vec<NetworkInterface>> {
+        self.inner.interfaces()
     }
 
     fn resolve(&self, host: &str) -> Resolving {

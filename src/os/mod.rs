@@ -8,6 +8,7 @@
 mod datagram;
 mod denying;
 pub(crate) mod fd_passing;
+mod interfaces;
 mod net;
 mod socket_file;
 #[cfg(feature = "tls")]
@@ -30,6 +31,7 @@ use tokio::task::unconstrained;
 
 use crate::address::{Address, PeerCredentials, UnixAddress};
 pub use crate::os::datagram::{DatagramSender, DatagramSocket, MulticastOptions};
+pub use crate::os::interfaces::{MAX_INTERFACES, NetworkInterface};
 pub use crate::os::net::TokioNetwork;
 pub(crate) use crate::os::net::local_address_of;
 #[cfg(feature = "testing")]
@@ -85,6 +87,15 @@ pub trait Network: Send + Sync + 'static {
     /// `Unsupported`, by default, if the network has no interfaces. There is no
     /// interface of this name.
     fn scope_id(&self, _interface: &str) -> io::Result<u32> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// The addresses of the network interfaces that are up, at most [`MAX_INTERFACES`]. Must not
+    /// block the thread.
+    ///
+    /// # Errors
+    /// `Unsupported`, by default; those of the OS.
+    fn interfaces(&self) -> io::Result<Vec<NetworkInterface>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

@@ -8,6 +8,7 @@ use actix::prelude::*;
 use bytes::Bytes;
 use futures::future::join_all;
 
+use crate::address::Address;
 use crate::answer::{Answer, Reply};
 use crate::connections::{ConnectionCounter, ConnectionGuard};
 use crate::handover_state::{
@@ -27,6 +28,7 @@ use crate::tcp::connection::{
 use crate::tcp::socket::ClientSocket;
 use crate::tcp::stream::end::StreamEnd;
 use crate::tcp::{SocketProperties, Timeouts};
+use crate::telemetry::Span;
 
 /// Persistent sockets raise no events until the handover's outcome is known. Answered when
 /// listeners have handled the events raised before, or after [`PAUSE_GRACE`](crate::PAUSE_GRACE).
@@ -142,16 +144,21 @@ impl SocketState {
                     host: record.host.into(),
                 })
             });
+            let peer = Address::from(peer);
+            let span = Span::connection(state.socket.app(), None, &peer);
+            span.set_socket(state.socket.id());
             let meta = ConnectionMeta {
-                peer: peer.into(),
+                peer,
                 outbound,
                 connection_guard: from.connection_guard,
                 pinned_shard: None,
                 // Encrypted connections stay in their process.
                 is_encrypted: false,
                 write_met_reset: false,
+                span,
             };
             let mut connection = Connection::new(from.stream, Box::new(meta));
+            state.socket.begin_traffic();
             connection.read_side = match end.and_then(NetError::from_code) {
                 Some(end) if from.is_released => ReadSide::Released(ReadEnd::Error(end)),
                 Some(_) if peer_ended => ReadSide::Ended(ReadEnd::Fin),

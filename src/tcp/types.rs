@@ -13,6 +13,8 @@ use crate::invalid_argument::InvalidArgument;
 use crate::net_error::NetError;
 #[cfg(feature = "tls")]
 use crate::os::TlsInfo;
+#[cfg(feature = "metrics")]
+use crate::telemetry::Traffic;
 use crate::tls::{Offer, Versions};
 
 /// The most bytes of one `onReceive` event, if `bufferSize` is not set: 4,096.
@@ -164,6 +166,10 @@ pub struct SocketInfo {
     /// How many `onReceiveError` events of the socket were dropped because
     /// [`MAX_PANICS`](crate::MAX_PANICS) listeners had panicked at each (beyond Chrome).
     pub dropped_events: u64,
+    /// What its present connection, or its last one, has transferred (beyond Chrome, with the
+    /// feature `metrics`). `None` before the first.
+    #[cfg(feature = "metrics")]
+    pub traffic: Option<Traffic>,
 }
 
 impl SocketInfo {

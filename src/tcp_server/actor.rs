@@ -35,6 +35,7 @@ use crate::tcp_server::{
     SetAcceptPolicy, SetLimits, SetPaused, SetReusePort, SetTimeouts, SocketInfo, SocketProperties,
     Update,
 };
+use crate::telemetry::{ServerStats, Telemetry};
 
 /// What the server sockets of one app share.
 pub(crate) struct AppListeners {
@@ -129,6 +130,8 @@ pub(crate) struct ServerSocket {
     pub(super) pending_pauses: PendingPauses,
     /// The counts that are not kept elsewhere: see `info.rs`.
     pub(super) counts: AcceptCounts,
+    /// The same for the registry's metrics.
+    pub(super) stats: ServerStats,
     pub(super) restarter: Weak<Restarter<ServerSocket>>,
 }
 
@@ -198,6 +201,12 @@ impl ServerSocket {
     }
 
     pub(super) fn new(id: ServerSocketId, deps: ServerDeps) -> Self {
+        let stats = deps
+            .app_shards
+            .activity
+            .registry_link()
+            .telemetry
+            .new_server();
         ServerSocket {
             id,
             persistent: false,
@@ -223,11 +232,13 @@ impl ServerSocket {
             errors: AcceptErrors::default(),
             pending_pauses: PendingPauses::default(),
             counts: AcceptCounts::default(),
+            stats,
             restarter: Weak::new(),
         }
     }
 
     pub(super) fn start_actor(mut self) -> SupervisedActor<Self> {
+        self.add_gauges();
         let actor = ActorKind::ServerSocket(self.id);
         let registry_link = self.app_shards.activity.registry_link().clone();
         let restart_counter = RestartCounter::new(actor, Some(self.app().clone()), registry_link);
@@ -237,6 +248,10 @@ impl ServerSocket {
         })
     }
 
+    pub(super) fn telemetry(&self) -> &Telemetry {
+        &self.app_shards.activity.registry_link().telemetry
+    }
+
     pub(super) fn app(&self) -> &AppId {
         &self.app_shards.app_context.app
     }
@@ -244,6 +259,7 @@ impl ServerSocket {
     pub(super) fn update(&mut self, properties: SocketProperties) -> Result<(), Error> {
         if let Some(name) = properties.name.map(checked_name).transpose()? {
             self.name = name;
+            self.stats.set_name(self.name.as_deref());
         }
         if let Some(persistent) = properties.persistent {
             self.persistent = persistent;
@@ -360,7 +376,10 @@ answers! {
 #[cfg(feature = "tls")]
 answers! {
     SetTls -> (): |this, call| {
-        this.handshakes.get_or_insert_default().set_server(call.tls);
+        let (stats, telemetry) = (this.stats.clone(), this.telemetry().clone());
+        this.handshakes
+            .get_or_insert_with(|| Box::new(Handshakes::new(stats, telemetry)))
+            .set_server(call.tls);
         Ok(())
     };
 }

@@ -17,7 +17,7 @@ use crate::net_error::NetError;
 use crate::os::{SocketFile, Stream};
 use crate::pending_pauses::PAUSE_GRACE;
 use crate::supervision::SupervisedActor;
-use crate::tcp::{AcceptNotifier, ClientSocket, ConnectionMeta};
+use crate::tcp::{AcceptNotifier, ClientSocket};
 use crate::tcp_server::SocketProperties;
 use crate::tcp_server::accept::error_state::AfterError;
 use crate::tcp_server::actor::{BoundListener, ServerDeps, ServerSocket, Stop, Transfer};
@@ -94,15 +94,18 @@ impl ServerSocket {
         if record.encrypts {
             // A handover does not carry certificates and keys.
             log::info!("server socket {}: waits for setTls", socket.id);
-            socket.handshakes = Some(Box::new(Handshakes::awaiting_set_tls()));
+            socket.handshakes = Some(Box::new(Handshakes::awaiting_set_tls(
+                socket.stats.clone(),
+                socket.telemetry().clone(),
+            )));
         }
         for InheritedClient { id, connection } in undelivered {
             let (stream, peer) = connection;
             let key = PeerKey::of(&peer, || stream.peer_credentials());
-            let meta = ConnectionMeta::accepted(peer, socket.admission.admit(key));
+            let meta = socket.connection_meta(peer, key);
             let pending_accept = socket.create_client_with_id(id, (stream, meta), None);
             socket.undelivered.push_back(pending_accept);
-            socket.counts.accepted += 1;
+            socket.count_accepted();
         }
         Ok(socket.start_actor())
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrome_sockets::os::Listener;
+use chrome_sockets::telemetry::Metrics;
 use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
@@ -53,6 +54,11 @@ impl Monitor {
             failed_reloads: Cell::new(0),
             exporter: Exporter::new(),
         }
+    }
+
+    /// The metrics of the registry, which are shown with those of the host.
+    pub(super) fn metrics(&self) -> &Metrics {
+        self.exporter.metrics()
     }
 
     /// The gateway accepts clients.

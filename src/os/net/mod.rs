@@ -4,6 +4,8 @@
 mod datagram;
 mod listener;
 #[cfg(target_os = "linux")]
+mod rtnetlink;
+#[cfg(target_os = "linux")]
 mod sock_diag;
 mod stream;
 mod unix;
@@ -21,6 +23,8 @@ use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::task::spawn_blocking;
 
 use crate::address::{Address, UnixAddress};
+#[cfg(target_os = "linux")]
+use crate::os::NetworkInterface;
 use crate::os::net::datagram::TokioDatagrams;
 use crate::os::net::listener::TokioListener;
 use crate::os::net::stream::{Socket as _, TokioStream, has_defaults, set_defaults};
@@ -60,6 +64,11 @@ impl Network for TokioNetwork {
         });
         ids.find(|id| *id != 0)
             .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn interfaces(&self) -> io::Result<Vec<NetworkInterface>> {
+        rtnetlink::interfaces()
     }
 
     fn resolve(&self, host: &str) -> Resolving {

@@ -30,6 +30,7 @@ use crate::tcp::socket::ClientSocket;
 use crate::tcp::socket_listeners::OwnListeners;
 use crate::tcp::stream::end::StreamEnd;
 use crate::tcp::{AcceptNotifier, DEFAULT_BUFFER_SIZE, SendMarks, SocketInfo, SocketProperties};
+use crate::telemetry::Span;
 
 pub(in crate::tcp) struct SocketState {
     pub(in crate::tcp) socket: ClientSocket,
@@ -129,6 +130,7 @@ impl SocketState {
         }
         let mut connection = Connection::new(stream, meta);
         connection.maybe_written = false;
+        socket.begin_traffic();
         SocketState {
             paused: true,
             claim: Claim::Offered(notifier),
@@ -224,6 +226,8 @@ impl SocketState {
             timeouts: self.timeouts(),
             user_timeout: self.user_timeout(),
             dropped_events: self.dropped_events(),
+            #[cfg(feature = "metrics")]
+            traffic: self.socket.traffic(),
         }
     }
 
@@ -243,6 +247,15 @@ impl SocketState {
         match &self.link {
             Link::Connected(connection) => Some(connection),
             _ => None,
+        }
+    }
+
+    /// The span of the connection.
+    #[inline]
+    pub(in crate::tcp) fn span(&self) -> Span {
+        match &self.link {
+            Link::Connected(connection) => connection.meta.span.clone(),
+            _ => Span::default(),
         }
     }
 
@@ -509,6 +522,7 @@ mod tests {
         // For each of perhaps a million connections: what few sockets need is boxed.
         assert!(size_of::<SocketState>() <= 256);
         assert!(size_of::<Connection>() <= 88);
-        assert!(size_of::<ConnectionMeta>() <= 72);
+        // Without the feature `tracing`, the span takes nothing.
+        assert!(size_of::<ConnectionMeta>() <= 72 + size_of::<Span>());
     }
 }

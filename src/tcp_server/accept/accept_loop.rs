@@ -19,6 +19,7 @@ use crate::tcp_server::actor::ServerSocket;
 use crate::tcp_server::events::{Ends, PendingAccept};
 use crate::tcp_server::tls::handshakes::AcceptedStream;
 use crate::tcp_server::{AtLimit, LimitKind, RefusedInfo};
+use crate::telemetry::Span;
 
 /// How many clients are accepted and raised before other actors have their turn.
 const MAX_CLIENTS_PER_TURN: usize = 64;
@@ -276,7 +277,7 @@ impl ServerSocket {
         let key = PeerKey::of(&peer, || stream.peer_credentials());
         self.accepting_from = Some(peer.clone());
         self.errors.attempt = 0;
-        self.counts.accepted += 1;
+        self.count_accepted();
         if let Some((limit, then)) = self.admission.refusal(key) {
             match then {
                 AtLimit::Reset => stream.reset(),
@@ -288,7 +289,7 @@ impl ServerSocket {
             self.accepting_from = None;
             return Poll::Ready(None);
         }
-        let mut meta = ConnectionMeta::accepted(peer, self.admission.admit(key));
+        let mut meta = self.connection_meta(peer, key);
         meta.pin_to(arbiter);
         Poll::Ready(match &mut self.handshakes {
             Some(handshakes) if handshakes.uses_tls() => {
@@ -298,6 +299,22 @@ impl ServerSocket {
             }
             _ => Some(self.create_client((stream, meta), local)),
         })
+    }
+
+    /// Of a connection that was accepted from this peer, which counts in limits from now on.
+    pub(in crate::tcp_server) fn connection_meta(
+        &mut self,
+        peer: Address,
+        key: PeerKey,
+    ) -> Box<ConnectionMeta> {
+        let guard = self.admission.admit(key);
+        let span = Span::connection(self.app(), Some(self.id), &peer);
+        ConnectionMeta::accepted(peer, guard, span)
+    }
+
+    pub(in crate::tcp_server) fn count_accepted(&mut self) {
+        self.counts.accepted += 1;
+        self.stats.accepted();
     }
 
     /// Whether accepted connections are encrypted.
@@ -328,6 +345,7 @@ impl ServerSocket {
         (stream, meta): AcceptedStream,
         local: Option<Address>,
     ) -> Arc<PendingAccept> {
+        meta.set_socket(id);
         let client = ClientSocket::new(id, self.app_shards.pick_shard(&meta));
         let ends = Ends::of(
             &*stream,
@@ -346,6 +364,7 @@ impl ServerSocket {
     pub(in crate::tcp_server) fn record_refusal(&mut self, peer: Address, limit: LimitKind) {
         log::debug!("server socket {}: refused {peer}: {limit:?}", self.id);
         self.counts.refused += 1;
+        self.stats.refused(limit.label());
         self.admission.event_queue.push((peer, limit));
     }
 

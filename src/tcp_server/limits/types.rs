@@ -10,6 +10,7 @@ use crate::events::Event;
 use crate::events::redelivery::{self, InFlightEvent};
 use crate::ids::ServerSocketId;
 use crate::invalid_argument::InvalidArgument;
+use crate::telemetry::RefusedBy;
 
 /// How many connections are accepted (beyond Chrome): by one server socket
 /// ([`set_limits`](crate::TcpServer::set_limits)), by all server sockets of an app
@@ -100,6 +101,17 @@ pub enum LimitKind {
     /// The descriptors of the process
     /// ([`AcceptAction::Shed`](crate::tcp_server::AcceptAction::Shed)).
     Descriptors,
+}
+
+impl LimitKind {
+    pub(in crate::tcp_server) fn label(self) -> RefusedBy {
+        match self {
+            LimitKind::Connections(_) => RefusedBy::Connections,
+            LimitKind::PerPeer(_) => RefusedBy::PerPeer,
+            LimitKind::Rate(_) => RefusedBy::Rate,
+            LimitKind::Descriptors => RefusedBy::Descriptors,
+        }
+    }
 }
 
 /// `onRefused` (beyond Chrome): a connection was accepted, and closed or reset

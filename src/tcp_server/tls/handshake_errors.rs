@@ -10,6 +10,7 @@ use crate::events::redelivery::{self, EventQueue, InFlightEvent};
 use crate::events::{Event, Listeners};
 use crate::ids::ServerSocketId;
 use crate::net_error::NetError;
+use crate::telemetry::{LostBy, ServerStats};
 
 /// How many `onHandshakeError` events of one server socket may be unhandled by
 /// listeners, and how many more may be queued. Failures beyond that are only
@@ -61,6 +62,7 @@ impl Event for HandshakeErrorInfo {}
 /// raised yet.
 #[derive(Default)]
 pub(in crate::tcp_server) struct HandshakeErrors {
+    pub(super) stats: ServerStats,
     pub(in crate::tcp_server) event_queue: EventQueue<(Address, NetError)>,
     /// How many handshakes have failed, reported or not.
     pub(in crate::tcp_server) total: u64,
@@ -69,6 +71,7 @@ pub(in crate::tcp_server) struct HandshakeErrors {
 impl HandshakeErrors {
     pub(in crate::tcp_server) fn push(&mut self, peer: Address, error: NetError) {
         self.total += 1;
+        self.stats.failed(LostBy::Handshake);
         self.event_queue.push((peer, error));
     }
 

@@ -11,7 +11,8 @@ use futures::future::BoxFuture;
 
 use crate::address::UnixAddress;
 use crate::os::{
-    self, Checkpoint, DatagramSocket, Listener, MulticastOptions, Network, Resolving, Stream,
+    self, Checkpoint, DatagramSocket, Listener, MulticastOptions, Network, NetworkInterface,
+    Resolving, Stream,
 };
 use crate::testing::faulty::datagram::FaultyDatagrams;
 use crate::testing::faulty::listener::FaultyListener;
@@ -247,6 +248,10 @@ impl Network for FaultyNetwork {
 
     fn scope_id(&self, interface: &str) -> io::Result<u32> {
         self.network.scope_id(interface)
+    }
+
+    fn interfaces(&self) -> io::Result<Vec<NetworkInterface>> {
+        self.network.interfaces()
     }
 
     fn resolve(&self, host: &str) -> Resolving {

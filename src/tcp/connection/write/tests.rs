@@ -70,6 +70,7 @@ pub(in crate::tcp) fn socket() -> (
         network,
         tls::Client::default(),
         command_queue.clone(),
+        Arc::default(),
         RegistryLink::default(),
         None,
     );
@@ -79,6 +80,7 @@ pub(in crate::tcp) fn socket() -> (
         false,
         table.stable_addr.clone(),
         command_queue.clone(),
+        Arc::default(),
         here,
     );
     let permissions = Arc::new(Permissions::all());
