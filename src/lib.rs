@@ -245,7 +245,7 @@ pub mod lifecycle {
     };
 }
 
-pub use address::{Address, Endpoint};
+pub use address::{Address, Endpoint, PeerCredentials, UnixAddress};
 pub use answer::Answer;
 pub use app::{App, LocalArbiter, OnEvent, SystemNetwork, Tcp, TcpServer, Udp};
 pub use error::Error;

@@ -337,8 +337,9 @@ impl SocketTable {
         let Some(state) = self.get(socket) else {
             return reply.send(Err(Error::SocketNotFound));
         };
-        if !target.is_permitted(&socket.app_shard().app_context.permissions()) {
-            return reply.send(Err(Error::PermissionDenied));
+        let permissions = socket.app_shard().app_context.permissions();
+        if let Err(error) = target.check_permitted(&permissions) {
+            return reply.send(Err(error));
         }
         match state.link {
             Link::Connected(_) | Link::Securing(_) => {

@@ -8,6 +8,7 @@ use actix::prelude::*;
 use bytes::Bytes;
 use futures::future::join_all;
 
+use crate::address::Address;
 use crate::answer::{Answer, Reply};
 use crate::connections::{ConnectionCounter, ConnectionGuard};
 use crate::handover_state::{
@@ -139,11 +140,12 @@ impl SocketState {
             } = from.record;
             let outbound = dialled.map(|record| {
                 Box::new(Outbound {
-                    local: record.local,
+                    local: record.local.map(Into::into),
                     host: record.host.into(),
                 })
             });
-            let span = Span::connection(state.socket.app(), None, peer);
+            let peer = Address::from(peer);
+            let span = Span::connection(state.socket.app(), None, &peer);
             span.set_socket(state.socket.id());
             let meta = ConnectionMeta {
                 peer,
@@ -230,9 +232,9 @@ impl SocketState {
                 suspended: self.socket.app_shard().activity.is_suspended(),
                 offered_by: offered_by.map(ServerSocketId::get),
                 connection: connection.map(|connection| ConnectionRecord {
-                    peer: connection.meta.peer,
+                    peer: (&connection.meta.peer).into(),
                     dialled: connection.meta.outbound.as_ref().map(|it| OutboundRecord {
-                        local: it.local,
+                        local: it.local.as_ref().map(Into::into),
                         host: it.host.to_string(),
                     }),
                     write_error: connection.write_error().map(NetError::code),

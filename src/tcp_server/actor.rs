@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Weak};
 
 use actix::prelude::*;
 
+use crate::address::Address;
 use crate::answer::{Reply, Request};
 use crate::connections::ConnectionCounter;
 use crate::draining::DrainInfo;
@@ -112,7 +112,7 @@ pub(crate) struct ServerSocket {
     pub(super) handshakes: Option<Box<Handshakes>>,
     /// The peer of the connection that is no client socket yet. Set while it is
     /// accepted: if that panics, the connection is reported as lost.
-    pub(super) accepting_from: Option<SocketAddr>,
+    pub(super) accepting_from: Option<Address>,
     /// Clients that no listener has heard of.
     pub(super) undelivered: VecDeque<Arc<PendingAccept>>,
     /// Delays those clients at whose event a listener has panicked.
@@ -155,9 +155,9 @@ pub(crate) struct ServerDeps {
 /// A listener and its address.
 pub(crate) struct BoundListener {
     pub(super) listener: Box<dyn os::Listener>,
-    pub(super) address: SocketAddr,
+    pub(super) address: Address,
     /// The local address of every connection, unless it listens on all addresses.
-    pub(super) local_of_clients: Option<SocketAddr>,
+    pub(super) local_of_clients: Option<Address>,
     /// On a shared port: the arbiter that accepted the last connection, which
     /// stays there.
     pub(super) last_arbiter: Option<Arc<AtomicUsize>>,
@@ -166,10 +166,11 @@ pub(crate) struct BoundListener {
 impl BoundListener {
     pub(crate) fn new(listener: Box<dyn os::Listener>) -> io::Result<Self> {
         let address = listener.local_addr()?;
+        let is_of_all = address.ip().is_some_and(|ip| ip.is_unspecified());
         Ok(BoundListener {
             listener,
+            local_of_clients: (!is_of_all).then(|| address.clone()),
             address,
-            local_of_clients: (!address.ip().is_unspecified()).then_some(address),
             last_arbiter: None,
         })
     }

@@ -25,16 +25,16 @@ impl ServerSocket {
 
     pub(super) fn info(&self) -> SocketInfo {
         let bound = self.listener.as_ref();
-        let address = bound.map(|bound| bound.address);
+        let address = bound.map(|bound| &bound.address);
         SocketInfo {
             socket_id: self.id,
             persistent: self.persistent,
             reuse_port: self.reuse_port,
             name: self.name.as_deref().map(str::to_owned),
             paused: self.is_paused(),
-            local_address: address.map(|address| address.ip()),
-            local_port: address.map(|address| address.port()),
-            local: address.map(Address::from),
+            local_address: address.and_then(Address::ip),
+            local_port: address.and_then(Address::port),
+            local: address.cloned(),
             blocked_by: self.blocked_by(),
             counts: self.counts(),
             backlog: bound.and_then(|bound| bound.listener.backlog()),

@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 use std::future::Future;
-use std::net::SocketAddr;
 #[cfg(feature = "tracing")]
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use tracing::field::{Empty, display};
 #[cfg(feature = "tracing")]
 use tracing::{Instrument, Level};
 
+use crate::address::Address;
 use crate::ids::{AppId, ServerSocketId};
 
 /// A span, which ends with its last clone.
@@ -30,11 +30,7 @@ impl Span {
     }
 
     /// Of a connection that was accepted by this server socket, or made by `connect`.
-    pub(crate) fn connection(
-        app: &AppId,
-        server: Option<ServerSocketId>,
-        peer: SocketAddr,
-    ) -> Self {
+    pub(crate) fn connection(app: &AppId, server: Option<ServerSocketId>, peer: &Address) -> Self {
         // A root, because it outlives the call that made it.
         let span = tracing::span!(
             target: "chrome_sockets",
@@ -97,7 +93,7 @@ impl Span {
 #[cfg(not(feature = "tracing"))]
 impl Span {
     #[inline(always)]
-    pub(crate) fn connection(_: &AppId, _: Option<ServerSocketId>, _: SocketAddr) -> Self {
+    pub(crate) fn connection(_: &AppId, _: Option<ServerSocketId>, _: &Address) -> Self {
         Span {}
     }
 

@@ -40,4 +40,5 @@ mod timeouts;
 mod tls;
 mod udp;
 mod unanswered_calls;
+mod unix_sockets;
 mod unread_connections;

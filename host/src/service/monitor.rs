@@ -83,7 +83,7 @@ impl Monitor {
     /// Answers requests until it is dropped.
     pub(super) async fn serve(self: Rc<Self>, mut listener: Box<dyn Listener>) {
         // A page can point its own name to this machine (DNS rebinding).
-        let address = listener.local_addr();
+        let address = listening::local_addr(&*listener);
         let is_local = address.is_ok_and(|address| address.ip().is_loopback());
         let (open, lingering) = (Peers::new(CONNECTIONS), Peers::new(CONNECTIONS));
         let memory = MemoryBudget::new(&Limits::DEFAULT);

@@ -49,7 +49,7 @@ pub async fn serve(options: Options, arguments: Vec<OsString>) -> io::Result<()>
         (None, Some(address)) => Some(listening::listen(address)?),
         (None, None) => None,
     };
-    let metrics_address = metrics.as_ref().map(|listener| listener.local_addr());
+    let metrics_address = metrics.as_ref().map(|it| listening::local_addr(&**it));
     let metrics_address = metrics_address.transpose()?;
     if let Some((listener, address)) = metrics.zip(metrics_address) {
         registry.do_send(DenyConnect(address));

@@ -13,11 +13,11 @@ pub(super) mod timeouts;
 pub(super) mod write;
 
 use std::io;
-use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use actix_rt::task::JoinHandle;
 
+use crate::address::Address;
 use crate::answer::Reply;
 use crate::app_activity::PendingCall;
 use crate::connections::ConnectionGuard;
@@ -129,7 +129,7 @@ pub(in crate::tcp) enum Peeked {
 }
 
 pub(crate) struct ConnectionMeta {
-    pub(in crate::tcp) peer: SocketAddr,
+    pub(in crate::tcp) peer: Address,
     /// Only if `connect` made the connection; boxed, so that accepted sockets need no room for it.
     pub(in crate::tcp) outbound: Option<Box<Outbound>>,
     /// Counts the connection as open until it is dropped.
@@ -165,7 +165,7 @@ impl ConnectionMeta {
 
     /// Of an accepted connection.
     pub(crate) fn accepted(
-        peer: SocketAddr,
+        peer: Address,
         connection_guard: ConnectionGuard,
         span: Span,
     ) -> Box<Self> {
@@ -185,13 +185,13 @@ impl ConnectionMeta {
         self.is_encrypted = true;
     }
 
-    pub(crate) fn peer(&self) -> SocketAddr {
-        self.peer
+    pub(crate) fn peer(&self) -> &Address {
+        &self.peer
     }
 }
 
 pub(in crate::tcp) struct Outbound {
-    pub(in crate::tcp) local: Option<SocketAddr>,
+    pub(in crate::tcp) local: Option<Address>,
     /// The host that `connect` was given. The certificate must be valid for it.
     pub(in crate::tcp) host: Box<str>,
 }
@@ -337,7 +337,7 @@ impl Connection {
     /// A connection that `connect` made.
     pub(in crate::tcp) fn outbound(connected: Connected, socket: &ClientSocket) -> Self {
         let counter = &socket.app_shard().counter;
-        let span = Span::connection(socket.app(), None, connected.peer);
+        let span = Span::connection(socket.app(), None, &connected.peer);
         span.set_socket(socket.id());
         let outbound = Outbound {
             local: connected.local,

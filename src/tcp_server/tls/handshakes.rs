@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use actix_rt::time::{Instant, Sleep, sleep_until, timeout};
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::address::Address;
 use crate::answer::Reply;
 use crate::net_error::NetError;
 use crate::os::Stream;
@@ -55,7 +55,7 @@ type TaskResult = (u64, Result<AcceptedStream, NetError>);
 
 struct Handshake {
     started_at: Instant,
-    peer: SocketAddr,
+    peer: Address,
     task: AbortHandle,
 }
 
@@ -118,11 +118,11 @@ impl Handshakes {
         self.tasks.abort_all();
         let mut unfinished = 0;
         for handshake in mem::take(&mut self.running).into_values() {
-            self.fail(&handshake, NetError::ABORTED);
+            self.fail(handshake, NetError::ABORTED);
             unfinished += 1;
         }
         if let Some((_, meta)) = self.waiting.take() {
-            self.errors.push(meta.peer(), NetError::ABORTED);
+            self.errors.push(meta.peer().clone(), NetError::ABORTED);
             unfinished += 1;
         }
         AbortedHandshakes {
@@ -142,13 +142,13 @@ impl Handshakes {
         self.errors.event_queue.reset_hold_back();
         self.tasks = JoinSet::new();
         for handshake in mem::take(&mut self.running).into_values() {
-            self.fail(&handshake, NetError::FAILED);
+            self.fail(handshake, NetError::FAILED);
         }
         let errors = &mut self.errors;
         let mut reregister = |(stream, meta): &mut AcceptedStream| {
             let is_registered = stream.reregister().is_ok();
             if !is_registered {
-                errors.push(meta.peer(), NetError::FAILED);
+                errors.push(meta.peer().clone(), NetError::FAILED);
             }
             is_registered
         };
@@ -180,7 +180,7 @@ impl Handshakes {
                         telemetry.handshake_ended(Side::Server, Outcome::Success, began);
                         self.finished.push_back(accepted);
                     }
-                    Err(error) => self.fail(&handshake, error),
+                    Err(error) => self.fail(handshake, error),
                 }
             }
         }
@@ -193,7 +193,7 @@ impl Handshakes {
     }
 
     /// Counts and reports a handshake that has failed.
-    fn fail(&mut self, handshake: &Handshake, error: NetError) {
+    fn fail(&mut self, handshake: Handshake, error: NetError) {
         let began = handshake.started_at;
         self.telemetry
             .handshake_ended(Side::Server, Outcome::Failure, began);
@@ -274,7 +274,7 @@ impl Handshakes {
         if due <= Instant::now() {
             let handshake = oldest.remove();
             handshake.task.abort();
-            self.fail(&handshake, NetError::INSUFFICIENT_RESOURCES);
+            self.fail(handshake, NetError::INSUFFICIENT_RESOURCES);
             return true;
         }
         let mut timer = Box::pin(sleep_until(due));
@@ -290,7 +290,7 @@ impl Handshakes {
     fn start(&mut self, stream: Box<dyn Stream>, mut meta: Box<ConnectionMeta>, server: Server) {
         self.last_number += 1;
         let number = self.last_number;
-        let peer = meta.peer();
+        let peer = meta.peer().clone();
         let span = meta.span().clone();
         let task = self.tasks.spawn(span.around(async move {
             let result = timeout(server.handshake_timeout(), server.handshake(stream)).await;

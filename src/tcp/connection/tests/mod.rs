@@ -150,7 +150,7 @@ impl Stream for Scripted {
         Some(Arc::new(NoWriter))
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<Address> {
         Err(io::ErrorKind::NotConnected.into())
     }
 
@@ -186,11 +186,11 @@ pub(super) struct Fixture {
 impl Fixture {
     pub(super) fn new(socket: &ClientSocket) -> Self {
         let script = Arc::<Mutex<Script>>::default();
-        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
         let guard = ConnectionGuard::opened(Arc::default(), true);
         let stream = Box::new(Scripted(script.clone()));
         let mut state = SocketState::new(socket.clone());
-        let meta = ConnectionMeta::accepted(peer, guard, Span::default());
+        let meta = ConnectionMeta::accepted(peer.into(), guard, Span::default());
         state.link = Link::Connected(Connection::new(stream, meta));
         state.claim = Claim::Offered(Arc::new(NoAccept));
         Fixture {

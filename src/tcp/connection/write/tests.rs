@@ -1,6 +1,5 @@
 //! The write queue: quota, memory and panics.
 
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
@@ -9,6 +8,7 @@ use std::time::Duration;
 use actix_rt::Arbiter;
 
 use super::*;
+use crate::address::Address;
 use crate::app_activity::AppActivity;
 use crate::ids::ClientSocketId;
 use crate::manifest::Permissions;
@@ -44,7 +44,7 @@ impl Stream for Sink {
         }
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<Address> {
         Err(io::ErrorKind::NotConnected.into())
     }
 
