@@ -50,6 +50,12 @@ pub enum Error {
     #[display("Network lookup failed or unsupported")]
     NetworkListFailed,
 
+    /// A manifest restricts the app ([`Permissions::from_manifest`](crate::Permissions::from_manifest)
+    /// and so on). No manifest can permit Unix sockets, which are beyond Chrome: they are for apps
+    /// with [`Permissions::all`](crate::Permissions::all) only.
+    #[display("Unix sockets are only for apps that no manifest restricts")]
+    UnixPermissionDenied,
+
     /// The app's sends in flight would exceed its quota, and the exception for a
     /// socket of which nothing waits
     /// ([`RESERVED_SEND`](crate::tcp::RESERVED_SEND)) does not apply. Nothing of
@@ -183,7 +189,10 @@ fn kind(error: Error) -> io::ErrorKind {
             _ => ErrorKind::Other,
         },
         Error::InvalidArgument(_) => ErrorKind::InvalidInput,
-        Error::PermissionDenied | Error::ApiDenied => ErrorKind::PermissionDenied,
+        Error::PermissionDenied
+        | Error::UdpPermissionDenied
+        | Error::UnixPermissionDenied
+        | Error::ApiDenied => ErrorKind::PermissionDenied,
         Error::SocketNotFound | Error::SocketNotConnected => ErrorKind::NotConnected,
         Error::Suspended | Error::Unloaded | Error::Stopped => ErrorKind::ConnectionAborted,
         _ => ErrorKind::Other,

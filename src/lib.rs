@@ -169,6 +169,9 @@
 //!
 //! - `tls` adds TLS: [`Tcp::secure`], and server sockets that encrypt their
 //!   connections. Building it needs a C compiler.
+//! - `metrics` adds [`telemetry`]: counters, gauges and histograms for an exporter, and what each
+//!   socket has transferred, in `getInfo`.
+//! - `tracing` adds a span for each connection and each call. Log lines go to `log` either way.
 //! - `testing` adds a scripted network, which a test controls completely, and a
 //!   network of real sockets that fail by rules.
 //!
@@ -187,6 +190,11 @@ mod net_error;
 mod invalid_argument;
 
 mod error;
+
+#[cfg(feature = "metrics")]
+pub mod telemetry;
+#[cfg(not(feature = "metrics"))]
+mod telemetry;
 
 mod answer;
 mod name;
@@ -237,7 +245,7 @@ pub mod lifecycle {
     };
 }
 
-pub use address::{Address, Endpoint};
+pub use address::{Address, Endpoint, PeerCredentials, UnixAddress};
 pub use answer::Answer;
 pub use app::{App, LocalArbiter, OnEvent, SystemNetwork, Tcp, TcpServer, Udp};
 pub use error::Error;

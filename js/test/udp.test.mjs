@@ -155,7 +155,7 @@ const FLOOD = `
 /** How many datagrams Linux has dropped at a port, because the buffer of its socket was full. */
 function dropped(port) {
   const at = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
-  const line = readFileSync('/proc/net/udp', 'latin1').split('\n').find((line) => line.split(/\s+/)[2]?.endsWith(at));
+  const line = readFileSync('/proc/net/udp', 'latin1').split('\n').find((line) => line.trim().split(/\s+/)[1]?.endsWith(at));
   return Number(line.trim().split(/\s+/).at(-1));
 }
 

@@ -9,6 +9,7 @@ mod system_network;
 mod tcp;
 mod tcp_server;
 mod udp;
+mod unix;
 
 pub use event::OnEvent;
 pub use handle::App;

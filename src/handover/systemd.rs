@@ -21,6 +21,7 @@ use super::successor::{ExportGuard, wait_for_delivery};
 use super::wire::{self, descriptor_name};
 use super::{Error, Receipt, TIMEOUT};
 use crate::handover_state::HandoverState;
+use crate::os;
 use crate::registry::Registry;
 
 /// The prefix of this crate's names in the store.
@@ -74,9 +75,7 @@ fn sort(passed: Vec<(Option<String>, OwnedFd)>) -> PassedDescriptors {
             }
             name => activated.push(Activated {
                 name,
-                address: rustix::net::getsockname(&descriptor)
-                    .ok()
-                    .and_then(|address| address.try_into().ok()),
+                address: os::local_address_of(&descriptor),
                 listener: descriptor,
             }),
         }
@@ -295,6 +294,7 @@ mod tests {
                 },
                 "listener": "Escalate",
             },
+            "file": {"path": b"/run/\xff", "device": 1, "inode": u64::MAX},
             "app_limits": {
                 "accepted": {"per_peer": {"most": usize::MAX, "then": "Reset"}},
                 "sockets": 0,
@@ -304,7 +304,10 @@ mod tests {
             "app": "", "id": 9, "buffer_size": 1,
             "paused": false, "never_resumed": true, "suspended": true,
             "timeouts": {"claim": Duration::MAX, "send": Duration::from_nanos(1)},
-            "connection": {"peer": "[::1]:7"},
+            "connection": {
+                "peer": {"Path": b"/\xff"},
+                "dialled": {"local": "Unnamed", "host": "localhost"},
+            },
         });
         let udp = json!({
             "app": "u", "id": 2, "name": "", "paused": true, "suspended": true,

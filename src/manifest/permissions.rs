@@ -44,7 +44,10 @@ object! {
         tcp_server: TcpServer = "tcpServer",
         tcp: Tcp = "tcp",
         udp: Udp = "udp",
-        ; system_network: bool,
+        ;
+        system_network: bool,
+        // Whether no manifest restricts the app.
+        is_unrestricted: bool,
     }
 }
 
@@ -69,9 +72,12 @@ object! {
 }
 
 impl Permissions {
-    /// Permits every operation for any host and port.
+    /// Permits every operation for any host and port, and Unix sockets. A manifest can
+    /// permit all the rest, but no Unix sockets: so what this writes as a manifest
+    /// permits less.
     pub fn all() -> Self {
         Permissions {
+            is_unrestricted: true,
             tcp_server: TcpServer {
                 listen: Patterns::any(),
             },
@@ -234,6 +240,13 @@ impl Permissions {
     pub fn with_system_network(mut self, is_permitted: bool) -> Self {
         self.system_network = is_permitted;
         self
+    }
+
+    /// Whether [`listen_unix`](crate::TcpServer::listen_unix) and
+    /// [`connect_unix`](crate::Tcp::connect_unix) are permitted (beyond Chrome): only by
+    /// [`all`](Self::all), and by no manifest.
+    pub fn may_use_unix_sockets(&self) -> bool {
+        self.is_unrestricted
     }
 
     /// The patterns of `tcpServer.listen`.

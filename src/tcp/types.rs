@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::address::Address;
+use crate::address::{Address, PeerCredentials};
 use crate::error::Error;
 use crate::handover_state::{MinimumRateRecord, SendMarksRecord, TimeoutsRecord};
 use crate::ids::ClientSocketId;
@@ -13,6 +13,8 @@ use crate::invalid_argument::InvalidArgument;
 use crate::net_error::NetError;
 #[cfg(feature = "tls")]
 use crate::os::TlsInfo;
+#[cfg(feature = "metrics")]
+use crate::telemetry::Traffic;
 use crate::tls::{Offer, Versions};
 
 /// The most bytes of one `onReceive` event, if `bufferSize` is not set: 4,096.
@@ -127,7 +129,7 @@ pub struct SocketInfo {
     pub local_address: Option<IpAddr>,
     /// The local port; `None` where the address is.
     pub local_port: Option<u16>,
-    /// The peer's address, while connected.
+    /// The peer's address, while connected; `None` at a Unix socket, see `peer`.
     pub peer_address: Option<IpAddr>,
     /// The peer's port, while connected.
     pub peer_port: Option<u16>,
@@ -137,6 +139,9 @@ pub struct SocketInfo {
     pub local: Option<Address>,
     /// The peer's address, while connected (beyond Chrome).
     pub peer: Option<Address>,
+    /// Who is at the other end of a Unix socket, while connected (beyond Chrome). `None` for other
+    /// connections, and if the OS does not tell it.
+    pub peer_credentials: Option<PeerCredentials>,
     /// What the TLS handshake has agreed on, while connected (beyond Chrome); `None` if the
     /// connection is not encrypted, or if its peer is gone and its descriptor is closed already.
     #[cfg(feature = "tls")]
@@ -161,6 +166,10 @@ pub struct SocketInfo {
     /// How many `onReceiveError` events of the socket were dropped because
     /// [`MAX_PANICS`](crate::MAX_PANICS) listeners had panicked at each (beyond Chrome).
     pub dropped_events: u64,
+    /// What its present connection, or its last one, has transferred (beyond Chrome, with the
+    /// feature `metrics`). `None` before the first.
+    #[cfg(feature = "metrics")]
+    pub traffic: Option<Traffic>,
 }
 
 impl SocketInfo {
@@ -327,7 +336,7 @@ pub struct ConnectOptions {
     pub timeout: Option<Duration>,
     /// The local address of the connection, which has to be one of this machine. With port 0 the OS
     /// chooses the port. Only peers of the same family are tried. Default: the OS chooses address
-    /// and port.
+    /// and port. Not for a Unix socket.
     pub local: Option<SocketAddr>,
 }
 

@@ -1,6 +1,5 @@
 //! `onAccept` and `onAcceptError`, and the `onAccept` events in flight.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
@@ -9,7 +8,7 @@ use std::time::Duration;
 use actix::Message;
 use parking_lot::Mutex;
 
-use crate::address::Address;
+use crate::address::{Address, PeerCredentials};
 use crate::error::Error;
 use crate::events::redelivery::{self, InFlightEvent};
 use crate::events::{DeliveryProbe, Event, Fate, Listeners, MAX_PANICS};
@@ -65,9 +64,20 @@ impl AcceptInfo {
     }
 
     /// Beyond Chrome: the address of the peer. For an IPv4 client of a `::` socket it
-    /// is IPv4-mapped, as in `getInfo`.
+    /// is IPv4-mapped, as in `getInfo`. The client of a Unix socket rarely has a name.
     pub fn peer(&self) -> Address {
-        self.copy.pending_accept.ends.peer.into()
+        self.copy.pending_accept.ends.peer.clone()
+    }
+
+    /// Beyond Chrome: who the peer at a Unix socket is. `None` for other connections,
+    /// or if the OS does not tell it.
+    pub fn peer_credentials(&self) -> Option<PeerCredentials> {
+        self.copy
+            .pending_accept
+            .ends
+            .credentials
+            .as_deref()
+            .copied()
     }
 
     /// Beyond Chrome: the local address that the peer has connected to; `None` if the
@@ -77,7 +87,7 @@ impl AcceptInfo {
     /// addresses (`0.0.0.0` or `::`) asks the OS when it accepts, which is one short
     /// system call (`getsockname`, well below a microsecond) for each connection.
     pub fn local(&self) -> Option<Address> {
-        self.copy.pending_accept.ends.local.map(Address::from)
+        self.copy.pending_accept.ends.local.clone()
     }
 
     /// Beyond Chrome: what the TLS handshake has agreed on; `None` if the server socket
@@ -213,8 +223,10 @@ impl AcceptsInFlight {
 
 /// What `onAccept` tells about the two ends of a connection.
 pub(super) struct Ends {
-    peer: SocketAddr,
-    local: Option<SocketAddr>,
+    peer: Address,
+    local: Option<Address>,
+    /// Of a Unix socket.
+    credentials: Option<Box<PeerCredentials>>,
     #[cfg(feature = "tls")]
     tls: Option<Arc<TlsInfo>>,
 }
@@ -224,13 +236,18 @@ impl Ends {
     /// whether the server socket may have encrypted the connection.
     pub(super) fn of(
         stream: &dyn Stream,
-        peer: SocketAddr,
-        local: Option<SocketAddr>,
+        peer: Address,
+        local: Option<Address>,
         #[cfg_attr(not(feature = "tls"), expect(unused_variables))] may_encrypt: bool,
     ) -> Self {
+        let credentials = match &peer {
+            Address::Ip(_) => None,
+            Address::Unix(_) => stream.peer_credentials().map(Box::new),
+        };
         Ends {
             peer,
             local: local.or_else(|| stream.local_addr().ok()),
+            credentials,
             #[cfg(feature = "tls")]
             tls: may_encrypt.then(|| stream.tls_info()).flatten(),
         }

@@ -40,14 +40,16 @@ pub async fn serve(options: Options, arguments: Vec<OsString>) -> io::Result<()>
     // Before the first output: a program that waits for it may send a signal at once.
     let signals = Signals::new()?;
     let hangup = Hangup::new()?;
-    let registry = registry(options.limits.limits().write_quota);
     let monitor = Rc::new(Monitor::new());
+    let registry = configure(options.limits.limits().write_quota);
+    // Published whenever the metrics are asked for.
+    let registry = registry.metrics(monitor.metrics(), None).start();
     let metrics = match (passed.metrics, options.metrics_listen) {
         (Some(listener), _) => Some(listening::adopt(listener)?),
         (None, Some(address)) => Some(listening::listen(address)?),
         (None, None) => None,
     };
-    let metrics_address = metrics.as_ref().map(|listener| listener.local_addr());
+    let metrics_address = metrics.as_ref().map(|it| listening::local_addr(&**it));
     let metrics_address = metrics_address.transpose()?;
     if let Some((listener, address)) = metrics.zip(metrics_address) {
         registry.do_send(DenyConnect(address));
@@ -106,12 +108,15 @@ pub async fn serve(options: Options, arguments: Vec<OsString>) -> io::Result<()>
 
 /// A registry in which apps may only do what their manifests permit, with the quota of one client.
 pub fn registry(write_quota: usize) -> Addr<Registry> {
+    configure(write_quota).start()
+}
+
+fn configure(write_quota: usize) -> Registry {
     Registry::new()
         .permissions(Permissions::none())
         // Sessions enforce the quota of their clients. The registry also counts sends of previous
         // clients, so its quota is larger.
         .write_quota(write_quota.saturating_mul(2))
-        .start()
 }
 
 /// Waits until the apps have no connection, or until the deadline ends them.

@@ -162,7 +162,7 @@ impl Registry {
             }
             accepted.push(InheritedClient {
                 id,
-                connection: (connection.stream, connection.record.peer),
+                connection: (connection.stream, connection.record.peer.into()),
             });
         }
         Ok(undelivered)

@@ -1,6 +1,5 @@
 //! The accept loop: takes connections from the listener and raises `onAccept` for them.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -9,6 +8,8 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
+use crate::address::Address;
+use crate::connections::PeerKey;
 use crate::ids::ClientSocketId;
 #[cfg(feature = "testing")]
 use crate::os::Checkpoint;
@@ -18,6 +19,7 @@ use crate::tcp_server::actor::ServerSocket;
 use crate::tcp_server::events::{Ends, PendingAccept};
 use crate::tcp_server::tls::handshakes::AcceptedStream;
 use crate::tcp_server::{AtLimit, LimitKind, RefusedInfo};
+use crate::telemetry::Span;
 
 /// How many clients are accepted and raised before other actors have their turn.
 const MAX_CLIENTS_PER_TURN: usize = 64;
@@ -271,11 +273,12 @@ impl ServerSocket {
             Err(error) => return self.accept_failed(&error, cx).map(|()| None),
         };
         let arbiter = bound.last_arbiter.as_ref().map(|it| it.load(SeqCst));
-        let local = bound.local_of_clients;
-        self.accepting_from = Some(peer);
+        let local = bound.local_of_clients.clone();
+        let key = PeerKey::of(&peer, || stream.peer_credentials());
+        self.accepting_from = Some(peer.clone());
         self.errors.attempt = 0;
-        self.counts.accepted += 1;
-        if let Some((limit, then)) = self.admission.refusal(peer.ip()) {
+        self.count_accepted();
+        if let Some((limit, then)) = self.admission.refusal(key) {
             match then {
                 AtLimit::Reset => stream.reset(),
                 _ => {
@@ -286,7 +289,7 @@ impl ServerSocket {
             self.accepting_from = None;
             return Poll::Ready(None);
         }
-        let mut meta = ConnectionMeta::accepted(peer, self.admission.admit(peer.ip()));
+        let mut meta = self.connection_meta(peer, key);
         meta.pin_to(arbiter);
         Poll::Ready(match &mut self.handshakes {
             Some(handshakes) if handshakes.uses_tls() => {
@@ -296,6 +299,22 @@ impl ServerSocket {
             }
             _ => Some(self.create_client((stream, meta), local)),
         })
+    }
+
+    /// Of a connection that was accepted from this peer, which counts in limits from now on.
+    pub(in crate::tcp_server) fn connection_meta(
+        &mut self,
+        peer: Address,
+        key: PeerKey,
+    ) -> Box<ConnectionMeta> {
+        let guard = self.admission.admit(key);
+        let span = Span::connection(self.app(), Some(self.id), &peer);
+        ConnectionMeta::accepted(peer, guard, span)
+    }
+
+    pub(in crate::tcp_server) fn count_accepted(&mut self) {
+        self.counts.accepted += 1;
+        self.stats.accepted();
     }
 
     /// Whether accepted connections are encrypted.
@@ -311,7 +330,7 @@ impl ServerSocket {
     fn create_client(
         &mut self,
         accepted: AcceptedStream,
-        local: Option<SocketAddr>,
+        local: Option<Address>,
     ) -> Arc<PendingAccept> {
         let pending_accept = self.create_client_with_id(self.table.allocate(), accepted, local);
         self.accepting_from = None;
@@ -324,10 +343,16 @@ impl ServerSocket {
         &self,
         id: ClientSocketId,
         (stream, meta): AcceptedStream,
-        local: Option<SocketAddr>,
+        local: Option<Address>,
     ) -> Arc<PendingAccept> {
+        meta.set_socket(id);
         let client = ClientSocket::new(id, self.app_shards.pick_shard(&meta));
-        let ends = Ends::of(&*stream, meta.peer(), local, self.handshakes.is_some());
+        let ends = Ends::of(
+            &*stream,
+            meta.peer().clone(),
+            local,
+            self.handshakes.is_some(),
+        );
         let in_flight = self.accepts_in_flight.clone();
         let pending_accept = PendingAccept::new(client.clone(), ends, in_flight);
         // Adopted before its id is in the table, so that every call finds it.
@@ -336,18 +361,18 @@ impl ServerSocket {
         pending_accept
     }
 
-    pub(in crate::tcp_server) fn record_refusal(&mut self, peer: SocketAddr, limit: LimitKind) {
+    pub(in crate::tcp_server) fn record_refusal(&mut self, peer: Address, limit: LimitKind) {
         log::debug!("server socket {}: refused {peer}: {limit:?}", self.id);
         self.counts.refused += 1;
+        self.stats.refused(limit.label());
         self.admission.event_queue.push((peer, limit));
     }
 
     fn raise_refusals(&mut self, cx: &mut TaskContext<'_>) {
         let socket_id = self.id;
-        let event = |(peer, limit): (SocketAddr, _), missed, _token| RefusedInfo {
+        let event = |(peer, limit): (Address, _), missed, _token| RefusedInfo {
             socket_id,
-            peer_address: peer.ip(),
-            peer_port: peer.port(),
+            peer,
             limit,
             missed,
             _token,

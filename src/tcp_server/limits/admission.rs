@@ -1,13 +1,13 @@
 //! Admission of connections: the limits of the server socket, of its app and of the registry.
 
-use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use actix_rt::time::{Instant, Sleep, sleep_until};
 
-use crate::connections::{ConnectionCounter, ConnectionGuard};
+use crate::address::Address;
+use crate::connections::{ConnectionCounter, ConnectionGuard, PeerKey};
 use crate::events::redelivery::EventQueue;
 use crate::invalid_argument::InvalidArgument;
 use crate::sync::AtomicWaker;
@@ -32,7 +32,7 @@ pub(in crate::tcp_server) struct Admission {
     /// Wakes the server socket when a rate limit allows one more connection.
     rate_timer: Option<Pin<Box<Sleep>>>,
     /// `onRefused` events.
-    pub(in crate::tcp_server) event_queue: EventQueue<(SocketAddr, LimitKind)>,
+    pub(in crate::tcp_server) event_queue: EventQueue<(Address, LimitKind)>,
 }
 
 impl Admission {
@@ -183,7 +183,7 @@ impl Admission {
     }
 
     /// Why a connection that was just accepted is refused, if it is.
-    pub(in crate::tcp_server) fn refusal(&self, peer: IpAddr) -> Option<(LimitKind, AtLimit)> {
+    pub(in crate::tcp_server) fn refusal(&self, peer: PeerKey) -> Option<(LimitKind, AtLimit)> {
         match self.reached().next() {
             Some(it) if it.then != AtLimit::Queue => Some((it.limit, it.then)),
             // An accepted connection can no longer wait in the backlog.
@@ -192,7 +192,7 @@ impl Admission {
     }
 
     /// Counts a connection that was accepted and not refused.
-    pub(in crate::tcp_server) fn admit(&mut self, peer: IpAddr) -> ConnectionGuard {
+    pub(in crate::tcp_server) fn admit(&mut self, peer: PeerKey) -> ConnectionGuard {
         let counted_for_peer = self.limiters.each_ref().map(|it| it.count_accepted());
         let guard = ConnectionGuard::accepted(self.counter().clone(), peer, counted_for_peer);
         // The other server sockets in the queues come before the next connection.
@@ -215,7 +215,7 @@ mod tests {
     use crate::sync::tests::WakeCounter;
     use crate::tcp_server::{Limit, RateLimit};
 
-    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const PEER: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     /// A server socket of which only the admission exists.
     struct TestSocket {
@@ -233,7 +233,7 @@ mod tests {
             self.wakes.clone().with(|cx| {
                 let mut guards = Vec::new();
                 while guards.len() < waiting && self.admission.poll_capacity(cx).is_ready() {
-                    guards.push(self.admission.admit(PEER));
+                    guards.push(self.admission.admit(PEER.into()));
                 }
                 self.admission.end_turn(cx);
                 guards

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,11 +9,13 @@ use std::time::Duration;
 use actix_rt::time::{Instant, Sleep, sleep_until, timeout};
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::address::Address;
 use crate::answer::Reply;
 use crate::net_error::NetError;
 use crate::os::Stream;
 use crate::tcp::ConnectionMeta;
 use crate::tcp_server::tls::handshake_errors::HandshakeErrors;
+use crate::telemetry::{Outcome, ServerStats, Side, Telemetry};
 use crate::tls::Server;
 
 /// At the limit of its handshakes, a server socket aborts the oldest for a newer
@@ -44,6 +45,7 @@ pub(in crate::tcp_server) struct Handshakes {
     /// Connections whose handshake succeeded and that are no clients yet.
     finished: VecDeque<AcceptedStream>,
     pub(in crate::tcp_server) errors: HandshakeErrors,
+    telemetry: Telemetry,
     /// Calls that wait until there is nothing left of all that.
     idle_replies: Vec<Reply<()>>,
 }
@@ -53,7 +55,7 @@ type TaskResult = (u64, Result<AcceptedStream, NetError>);
 
 struct Handshake {
     started_at: Instant,
-    peer: SocketAddr,
+    peer: Address,
     task: AbortHandle,
 }
 
@@ -68,9 +70,23 @@ pub(crate) struct AbortedHandshakes {
 
 impl Handshakes {
     /// For a server socket whose connections the previous process encrypted.
-    pub(in crate::tcp_server) fn awaiting_set_tls() -> Self {
+    pub(in crate::tcp_server) fn awaiting_set_tls(
+        stats: ServerStats,
+        telemetry: Telemetry,
+    ) -> Self {
         Handshakes {
             awaits_set_tls: true,
+            ..Handshakes::new(stats, telemetry)
+        }
+    }
+
+    pub(in crate::tcp_server) fn new(stats: ServerStats, telemetry: Telemetry) -> Self {
+        Handshakes {
+            errors: HandshakeErrors {
+                stats,
+                ..HandshakeErrors::default()
+            },
+            telemetry,
             ..Handshakes::default()
         }
     }
@@ -100,11 +116,13 @@ impl Handshakes {
     /// those that are.
     pub(in crate::tcp_server) fn abort_all(&mut self) -> AbortedHandshakes {
         self.tasks.abort_all();
-        let running = mem::take(&mut self.running).into_values();
-        let waiting = self.waiting.take().map(|(_, meta)| meta.peer());
         let mut unfinished = 0;
-        for peer in running.map(|it| it.peer).chain(waiting) {
-            self.errors.push(peer, NetError::ABORTED);
+        for handshake in mem::take(&mut self.running).into_values() {
+            self.fail(handshake, NetError::ABORTED);
+            unfinished += 1;
+        }
+        if let Some((_, meta)) = self.waiting.take() {
+            self.errors.push(meta.peer().clone(), NetError::ABORTED);
             unfinished += 1;
         }
         AbortedHandshakes {
@@ -124,13 +142,13 @@ impl Handshakes {
         self.errors.event_queue.reset_hold_back();
         self.tasks = JoinSet::new();
         for handshake in mem::take(&mut self.running).into_values() {
-            self.errors.push(handshake.peer, NetError::FAILED);
+            self.fail(handshake, NetError::FAILED);
         }
         let errors = &mut self.errors;
         let mut reregister = |(stream, meta): &mut AcceptedStream| {
             let is_registered = stream.reregister().is_ok();
             if !is_registered {
-                errors.push(meta.peer(), NetError::FAILED);
+                errors.push(meta.peer().clone(), NetError::FAILED);
             }
             is_registered
         };
@@ -154,10 +172,15 @@ impl Handshakes {
             };
             // A handshake that was aborted just when it finished is not in the
             // map, and its failure is already reported.
-            if let Some(Handshake { peer, .. }) = self.running.remove(&number) {
+            if let Some(handshake) = self.running.remove(&number) {
                 match result {
-                    Ok(accepted) => self.finished.push_back(accepted),
-                    Err(error) => self.errors.push(peer, error),
+                    Ok(accepted) => {
+                        let began = handshake.started_at;
+                        let telemetry = &self.telemetry;
+                        telemetry.handshake_ended(Side::Server, Outcome::Success, began);
+                        self.finished.push_back(accepted);
+                    }
+                    Err(error) => self.fail(handshake, error),
                 }
             }
         }
@@ -167,6 +190,14 @@ impl Handshakes {
                 reply.send(Ok(()));
             }
         }
+    }
+
+    /// Counts and reports a handshake that has failed.
+    fn fail(&mut self, handshake: Handshake, error: NetError) {
+        let began = handshake.started_at;
+        self.telemetry
+            .handshake_ended(Side::Server, Outcome::Failure, began);
+        self.errors.push(handshake.peer, error);
     }
 
     fn number_of(&self, id: tokio::task::Id) -> Option<u64> {
@@ -241,9 +272,9 @@ impl Handshakes {
         };
         let due = oldest.get().started_at + HANDSHAKE_GRACE;
         if due <= Instant::now() {
-            let Handshake { peer, task, .. } = oldest.remove();
-            task.abort();
-            self.errors.push(peer, NetError::INSUFFICIENT_RESOURCES);
+            let handshake = oldest.remove();
+            handshake.task.abort();
+            self.fail(handshake, NetError::INSUFFICIENT_RESOURCES);
             return true;
         }
         let mut timer = Box::pin(sleep_until(due));
@@ -259,13 +290,14 @@ impl Handshakes {
     fn start(&mut self, stream: Box<dyn Stream>, mut meta: Box<ConnectionMeta>, server: Server) {
         self.last_number += 1;
         let number = self.last_number;
-        let peer = meta.peer();
-        let task = self.tasks.spawn(async move {
+        let peer = meta.peer().clone();
+        let span = meta.span().clone();
+        let task = self.tasks.spawn(span.around(async move {
             let result = timeout(server.handshake_timeout(), server.handshake(stream)).await;
             let result = result.unwrap_or(Err(NetError::TIMED_OUT));
             meta.mark_encrypted();
             (number, result.map(|stream| (stream, meta)))
-        });
+        }));
         let handshake = Handshake {
             started_at: Instant::now(),
             peer,

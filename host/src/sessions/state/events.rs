@@ -56,7 +56,7 @@ impl SessionState {
     /// Reports a failed handshake to a client that listens. If it does not, the log is the only
     /// place that has the reason.
     pub(crate) fn on_handshake_error(&mut self, info: HandshakeErrorInfo) {
-        let (server, peer, code) = (info.socket_id, info.peer_addr(), info.result_code);
+        let (server, peer, code) = (info.socket_id, &info.peer, info.result_code);
         if !self.subscriptions.handshake_error {
             if self.context.log_limiter.allows() {
                 let app = self.context.app.id();
@@ -68,7 +68,7 @@ impl SessionState {
             "tcpServer.onHandshakeError",
             server.get(),
             code.code(),
-            peer.ip().to_string(),
+            peer.ip().map(|ip| ip.to_string()),
             peer.port(),
             info.missed,
         ]);
