@@ -152,6 +152,18 @@ impl ConnectionGuard {
         }
     }
 
+    /// Counts an accepted connection for its client, which a proxy has named. It was
+    /// counted for no peer before.
+    pub(crate) fn count_for_peer(&mut self, peer: IpAddr, counted_for_peer: [bool; 3]) {
+        self.peer = peer_key(peer);
+        self.counted_for_peer = counted_for_peer;
+        for (each, is_counted) in self.counter.self_and_parents().zip(counted_for_peer) {
+            if is_counted {
+                *each.peers.lock().entry(self.peer).or_default() += 1;
+            }
+        }
+    }
+
     /// Counts a connection that no server socket of this process accepted. If
     /// one of another process did, it counts for the limits of its app.
     pub(crate) fn opened(counter: Arc<ConnectionCounter>, was_accepted: bool) -> Self {

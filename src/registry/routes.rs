@@ -112,6 +112,7 @@ server_calls! {
     SetPaused -> ();
     SetAcceptPolicy -> ();
     SetLimits -> ();
+    SetProxyProtocol -> ();
     SetReusePort -> ();
     Serve -> ();
     SetTimeouts -> ();

@@ -13,6 +13,7 @@ use crate::invalid_argument::InvalidArgument;
 use crate::net_error::NetError;
 #[cfg(feature = "tls")]
 use crate::os::TlsInfo;
+use crate::proxy_protocol::ProxyHeader;
 use crate::tls::{Offer, Versions};
 
 /// The most bytes of one `onReceive` event, if `bufferSize` is not set: 4,096.
@@ -316,7 +317,7 @@ pub enum DnsQueryType {
 }
 
 /// How [`connect_to`](crate::Tcp::connect_to) connects (beyond Chrome).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ConnectOptions {
     /// Which addresses of a host name are tried. Default: all.
     pub dns_query_type: DnsQueryType,
@@ -329,6 +330,10 @@ pub struct ConnectOptions {
     /// chooses the port. Only peers of the same family are tried. Default: the OS chooses address
     /// and port.
     pub local: Option<SocketAddr>,
+    /// A PROXY header, which is sent before everything else, TLS too: this socket is then a proxy
+    /// for the client that the header names. The call is answered when the OS has taken the
+    /// header, and fails as a send would. Default: none.
+    pub proxy_header: Option<ProxyHeader>,
 }
 
 /// `tcp.SecureOptions`.

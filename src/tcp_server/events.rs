@@ -18,6 +18,7 @@ use crate::net_error::{AcceptErrorClass, NetError};
 use crate::os::Stream;
 #[cfg(feature = "tls")]
 use crate::os::TlsInfo;
+use crate::proxy_protocol::ProxyPeer;
 use crate::sync::InFlight;
 use crate::tcp::{AcceptNotifier, ClientSocket, Timeouts};
 use crate::tcp_server::AcceptAction;
@@ -65,7 +66,8 @@ impl AcceptInfo {
     }
 
     /// Beyond Chrome: the address of the peer. For an IPv4 client of a `::` socket it
-    /// is IPv4-mapped, as in `getInfo`.
+    /// is IPv4-mapped, as in `getInfo`. If a proxy has named the client, it is the
+    /// address that the proxy has written.
     pub fn peer(&self) -> Address {
         self.copy.pending_accept.ends.peer.into()
     }
@@ -84,7 +86,16 @@ impl AcceptInfo {
     /// did not encrypt the connection.
     #[cfg(feature = "tls")]
     pub fn tls(&self) -> Option<&TlsInfo> {
-        self.copy.pending_accept.ends.tls.as_deref()
+        let details = self.copy.pending_accept.ends.details.as_deref();
+        details.and_then(|it| it.tls.as_deref())
+    }
+
+    /// Beyond Chrome: the proxy that has made the connection, and its header; `None` if the
+    /// server socket expected no header of this peer
+    /// ([`set_proxy_protocol`](crate::TcpServer::set_proxy_protocol)). If the header names a
+    /// client, that is [`peer`](Self::peer).
+    pub fn proxy_peer(&self) -> Option<&ProxyPeer> {
+        self.copy.pending_accept.ends.proxy()
     }
 }
 
@@ -215,8 +226,14 @@ impl AcceptsInFlight {
 pub(super) struct Ends {
     peer: SocketAddr,
     local: Option<SocketAddr>,
+    details: Option<Box<Details>>,
+}
+
+/// What few connections have.
+struct Details {
     #[cfg(feature = "tls")]
     tls: Option<Arc<TlsInfo>>,
+    proxy: Option<Box<ProxyPeer>>,
 }
 
 impl Ends {
@@ -226,14 +243,25 @@ impl Ends {
         stream: &dyn Stream,
         peer: SocketAddr,
         local: Option<SocketAddr>,
-        #[cfg_attr(not(feature = "tls"), expect(unused_variables))] may_encrypt: bool,
+        may_encrypt: bool,
+        proxy: Option<Box<ProxyPeer>>,
     ) -> Self {
+        let details = (may_encrypt || proxy.is_some()).then(|| {
+            Box::new(Details {
+                #[cfg(feature = "tls")]
+                tls: stream.tls_info(),
+                proxy,
+            })
+        });
         Ends {
             peer,
             local: local.or_else(|| stream.local_addr().ok()),
-            #[cfg(feature = "tls")]
-            tls: may_encrypt.then(|| stream.tls_info()).flatten(),
+            details,
         }
+    }
+
+    fn proxy(&self) -> Option<&ProxyPeer> {
+        self.details.as_ref()?.proxy.as_deref()
     }
 }
 
@@ -380,6 +408,10 @@ impl AcceptNotifier for PendingAccept {
 
     fn timeouts(&self) -> Timeouts {
         self.accepts_in_flight.timeouts()
+    }
+
+    fn proxy_peer(&self) -> Option<&ProxyPeer> {
+        self.ends.proxy()
     }
 }
 

@@ -15,10 +15,12 @@ use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
 use crate::os::Stream;
 use crate::pending_pauses::PAUSE_GRACE;
+use crate::proxy_protocol::ProxyPeer;
 use crate::supervision::SupervisedActor;
 use crate::tcp::{AcceptNotifier, ClientSocket, ConnectionMeta};
 use crate::tcp_server::SocketProperties;
 use crate::tcp_server::accept::error_state::AfterError;
+use crate::tcp_server::accept::setup_tasks::AcceptedStream;
 use crate::tcp_server::actor::{BoundListener, ServerDeps, ServerSocket, Stop, Transfer};
 use crate::tcp_server::settings_record::{Settings, unless_default};
 use crate::tcp_server::tls::handshakes::Handshakes;
@@ -54,6 +56,7 @@ pub(crate) struct Inherited {
 pub(crate) struct InheritedClient {
     pub(crate) id: ClientSocketId,
     pub(crate) connection: (Box<dyn Stream>, SocketAddr),
+    pub(crate) proxy: Option<Box<ProxyPeer>>,
 }
 
 impl ServerSocket {
@@ -78,6 +81,7 @@ impl ServerSocket {
         socket.accepts_in_flight.set_timeouts(settings.timeouts)?;
         socket.set_accept_policy(settings.policy)?;
         socket.admission.set(settings.limits)?;
+        socket.set_proxy_protocol(settings.proxy_protocol)?;
         if let Some(error) = record.accept_error.and_then(NetError::from_code) {
             socket.errors.after = AfterError::Paused(error);
         }
@@ -90,10 +94,19 @@ impl ServerSocket {
             log::info!("server socket {}: waits for setTls", socket.id);
             socket.handshakes = Some(Box::new(Handshakes::awaiting_set_tls()));
         }
-        for InheritedClient { id, connection } in undelivered {
-            let (stream, peer) = connection;
-            let meta = ConnectionMeta::accepted(peer, socket.admission.admit(peer.ip()));
-            let pending_accept = socket.create_client_with_id(id, (stream, meta), None);
+        for InheritedClient {
+            id,
+            connection: (stream, peer),
+            proxy,
+        } in undelivered
+        {
+            let meta = ConnectionMeta::accepted(peer, socket.admission.admit(Some(peer.ip())));
+            let accepted = AcceptedStream {
+                stream,
+                meta,
+                proxy,
+            };
+            let pending_accept = socket.create_client_with_id(id, accepted, None);
             socket.undelivered.push_back(pending_accept);
             socket.counts.accepted += 1;
         }
@@ -105,6 +118,7 @@ impl ServerSocket {
         let bound = self.listener.as_ref();
         let listener = bound.map(|bound| bound.listener.duplicate()).transpose()?;
         let unreported = self.errors.event_queue.last();
+        let proxy_protocol = self.proxy.as_ref().and_then(|it| it.settings());
         let record = ServerRecord {
             app: self.app().as_str().to_owned(),
             id: self.id.get(),
@@ -121,6 +135,7 @@ impl ServerSocket {
             limits: unless_default(self.admission.limits()).map(Box::new),
             // Added by the registry.
             app_limits: None,
+            proxy_protocol: proxy_protocol.map(|it| Box::new(it.into())),
         };
         self.finish_returns();
         let undelivered = self.undelivered.iter().filter(|it| it.is_open());
@@ -158,6 +173,7 @@ impl ServerSocket {
         self.is_closed = true;
         self.listener = None;
         self.handshakes = None;
+        self.proxy = None;
         // Clients that could not be transferred: no listener will hear of them here.
         self.undelivered.drain(..).for_each(|it| it.discard());
         self.pending_pauses.answer_all(Ok(()));
@@ -176,9 +192,10 @@ impl Handler<Quiesce> for ServerSocket {
         self.transfer = Some(Transfer { outcome, is_frozen });
         self.await_outcome(ctx);
         // TLS connections cannot be transferred. They get the time to become clients
-        // of this process.
-        let handshakes_done = timeout(PAUSE_GRACE, self.handshakes_done()).into_actor(self);
-        Box::pin(handshakes_done.then(|_, this, ctx| {
+        // of this process. Neither can those with a part of a PROXY header: they get
+        // the time to send the rest.
+        let setups_done = timeout(PAUSE_GRACE, self.setups_done()).into_actor(self);
+        Box::pin(setups_done.then(|_, this, ctx| {
             let (handled, reply) = Answer::pair();
             this.reply_when_handled(reply, ctx);
             // An error means that the grace is over. The handover goes on: the events

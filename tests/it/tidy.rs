@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers of `src`, lowest first: a file names nothing of a layer after
 /// its own. `lib.rs` stands above them all.
-const LAYERS: [&str; 26] = [
+const LAYERS: [&str; 27] = [
     "sync",
     "ids",
     "net_error",
@@ -23,6 +23,7 @@ const LAYERS: [&str; 26] = [
     "manifest",
     "os",
     "tls",
+    "proxy_protocol",
     "handover_state",
     "events",
     "supervision",

@@ -26,7 +26,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Starts a session, which at first listens for no events.
+    /// Starts a session, which at first listens for no events of its client.
     ///
     /// # Errors
     /// The registry has ended.
@@ -35,16 +35,23 @@ impl Session {
         sync_sockets(&context.app, &context.socket_stats, &context.socket_charge).await?;
         let output = Rc::new(Notify::new());
         let (stopped, sink_stopped) = oneshot::channel();
+        let server = context.app.tcp_server.clone();
+        let expects_headers = context.proxy_protocol.is_some();
         let state = Rc::new(RefCell::new(SessionState::new(context)));
         let sink = EventSink {
             state: state.clone(),
             output: output.clone(),
             _stopped: stopped,
         };
+        let sink = sink.start();
+        if expects_headers {
+            let listener = sink.clone().recipient();
+            server.on_proxy_error.do_add_listener(listener);
+        }
         Ok(Session {
             state,
             output,
-            sink: sink.start(),
+            sink,
             sink_stopped,
         })
     }

@@ -8,8 +8,9 @@ use std::task::{Context as TaskContext, Poll, Waker};
 
 use actix::prelude::*;
 use bytes::Bytes;
+use chrome_sockets::proxy_protocol::ProxyProtocol;
 use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
-use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
+use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo, ProxyErrorInfo};
 use chrome_sockets::{App, Error, NetError};
 use futures::task::waker;
 
@@ -46,6 +47,19 @@ pub(crate) struct SessionContext {
     pub(crate) memory: MemoryBudget,
     pub(crate) send_budget: SendBudget,
     pub(crate) log_limiter: LogLimiter,
+    /// For the server sockets that the client creates.
+    pub(crate) proxy_protocol: Option<ProxyProtocol>,
+}
+
+impl SessionContext {
+    /// Has a new server socket expect PROXY headers, if the owner of the host says so. The client
+    /// does not know the socket yet, so nothing of it comes before.
+    fn set_proxy_protocol(&self, namespace: Namespace, socket: u64) {
+        if let (Namespace::Server, Some(settings)) = (namespace, &self.proxy_protocol) {
+            let server = &self.app.tcp_server;
+            drop(server.set_proxy_protocol(socket.into(), settings.clone()));
+        }
+    }
 }
 
 /// An event that counts as unhandled until the client acknowledges it.
@@ -353,6 +367,7 @@ impl SessionState {
                 self.pending_creates.cost -= stats::cost(namespace, name);
                 if let Some(socket) = outcome.created {
                     socket_stats.create(namespace, socket, name, size);
+                    self.context.set_proxy_protocol(namespace, socket);
                 }
             }
             Kind::Update(namespace, socket, name, size) if succeeded => {
@@ -410,6 +425,16 @@ impl SessionState {
         let message = format!(r#"["tcpServer.onAccept",{server},{client}]"#);
         self.outbox
             .push_retaining(&message, RetainedEvent::Accept(info));
+    }
+
+    pub(crate) fn log_proxy_error(&self, info: &ProxyErrorInfo) {
+        let peer = info.peer_address.to_canonical();
+        if self.context.log_limiter.for_peer(peer).allows() {
+            let (app, server, error) = (self.context.app.id(), info.socket_id, info.error);
+            log::warn!(
+                "app {app}: connection of {peer} to server socket {server} rejected: {error}"
+            );
+        }
     }
 
     pub(crate) fn on_accept_error(&mut self, info: AcceptErrorInfo) {

@@ -19,6 +19,7 @@ mod install;
 mod javascript;
 mod monitoring;
 mod native;
+mod proxies;
 mod reconnecting;
 mod service;
 mod starting;

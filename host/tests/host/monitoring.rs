@@ -86,7 +86,7 @@ async fn metrics(address: SocketAddr) -> BTreeMap<String, f64> {
 }
 
 /// Waits until a metric has this value.
-async fn wait_for(address: SocketAddr, series: &str, value: f64) {
+pub async fn wait_for(address: SocketAddr, series: &str, value: f64) {
     let name = format!("chrome_sockets_host_{series}");
     within(&name, async {
         loop {

@@ -2,6 +2,8 @@
 
 mod happy_eyeballs;
 
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,7 @@ use crate::invalid_argument::InvalidArgument;
 use crate::manifest::{Host, Permissions};
 use crate::net_error::{self, NetError};
 use crate::os::{self, Network, Stream};
+use crate::proxy_protocol::ProxyHeader;
 use crate::tcp::socket::ClientSocket;
 use crate::tcp::{ConnectOptions, DnsQueryType};
 
@@ -89,10 +92,17 @@ impl Target {
     /// Checks what the arguments show by themselves.
     pub(in crate::tcp) fn check(&self) -> Result<(), Error> {
         self.port()?;
-        match self.options.timeout {
-            Some(Duration::ZERO) => Err(InvalidArgument::ConnectTimeoutZero.into()),
-            _ => Ok(()),
+        if let Some(Duration::ZERO) = self.options.timeout {
+            return Err(InvalidArgument::ConnectTimeoutZero.into());
         }
+        self.proxy_header().map(drop)
+    }
+
+    /// What is sent before everything else.
+    fn proxy_header(&self) -> Result<Vec<u8>, Error> {
+        let header = self.options.proxy_header.as_ref();
+        let header = header.map_or(Ok(Vec::new()), ProxyHeader::to_bytes);
+        header.map_err(Error::from)
     }
 
     pub(in crate::tcp) fn is_permitted(&self, permissions: &Permissions) -> bool {
@@ -193,6 +203,8 @@ pub(crate) struct Connected {
     pub(in crate::tcp) peer: SocketAddr,
     pub(in crate::tcp) local: Option<SocketAddr>,
     pub(in crate::tcp) host: Box<str>,
+    /// Whether a header was sent.
+    pub(in crate::tcp) has_written: bool,
 }
 
 /// Connects to the first address of the target that answers. If none does, returns the error of the
@@ -224,14 +236,30 @@ async fn try_addresses(
             None => network.connect(peer),
         }
     };
-    let (stream, peer) = happy_eyeballs::connect(addresses, attempt).await?;
+    let (mut stream, peer) = happy_eyeballs::connect(addresses, attempt).await?;
     let local = stream.local_addr().ok();
+    let header = target.proxy_header()?;
+    let sent = write_all(&mut *stream, &header).await;
+    sent.map_err(|error| net_error::write(&error))?;
     Ok(Connected {
         stream,
+        has_written: !header.is_empty(),
         peer,
         local,
         host: target.host(),
     })
+}
+
+async fn write_all(stream: &mut dyn Stream, mut data: &[u8]) -> io::Result<()> {
+    while !data.is_empty() {
+        let write =
+            poll_fn(|cx| os::retry_if_spurious(stream.poll_write(cx, &[IoSlice::new(data)]), cx));
+        match write.await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            count => data = data.get(count..).unwrap_or_default(),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -171,6 +171,15 @@ impl ConnectionMeta {
     pub(crate) fn peer(&self) -> SocketAddr {
         self.peer
     }
+
+    /// A proxy has named the client of this accepted connection. `counted_for_peer` as in
+    /// [`ConnectionGuard::accepted`].
+    pub(crate) fn set_client(&mut self, client: SocketAddr, counted_for_peer: [bool; 3]) {
+        self.peer = client;
+        if let Some(guard) = &mut self.connection_guard {
+            guard.count_for_peer(client.ip(), counted_for_peer);
+        }
+    }
 }
 
 pub(in crate::tcp) struct Outbound {
@@ -332,7 +341,7 @@ impl Connection {
             write_met_reset: false,
         };
         let mut connection = Connection::new(connected.stream, Box::new(meta));
-        connection.maybe_written = false;
+        connection.maybe_written = connected.has_written;
         connection
     }
 }
