@@ -1,5 +1,4 @@
 //! The PROXY protocol, received and sent.
-#![expect(clippy::panic, reason = "tests fail by panics")]
 
 mod examples;
 mod foreign;
