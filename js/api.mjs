@@ -4,14 +4,23 @@ import { Client } from './client.mjs';
 import { Event, callGuarded } from './events.mjs';
 import { NAMES, resolve } from './signatures.mjs';
 
-const EVENTS = ['tcpServer.onAcceptError', 'tcp.onReceiveError', 'tcpServer.onAccept', 'tcp.onReceive'];
+const EVENTS = [
+  'tcpServer.onAcceptError', 'tcp.onReceiveError', 'udp.onReceiveError', 'tcpServer.onAccept', 'tcpServer.onHandshakeError', 'tcp.onReceive',
+  'udp.onReceive',
+];
+
+/** The events by which the client itself records which sockets have ended. */
+const ENDS = ['tcpServer.onAcceptError', 'tcp.onReceiveError', 'udp.onReceiveError'];
 
 /** The info objects of the events. */
 const INFOS = {
   'tcpServer.onAccept': ([socketId, clientSocketId]) => ({ socketId, clientSocketId }),
   'tcpServer.onAcceptError': ([socketId, resultCode]) => ({ socketId, resultCode }),
+  'tcpServer.onHandshakeError': ([socketId, resultCode, peerAddress, peerPort, missed]) => ({ socketId, resultCode, peerAddress, peerPort, missed }),
   'tcp.onReceive': ([socketId, data]) => ({ socketId, data }),
   'tcp.onReceiveError': ([socketId, resultCode]) => ({ socketId, resultCode }),
+  'udp.onReceive': ([socketId, data, remoteAddress, remotePort]) => ({ socketId, data, remoteAddress, remotePort }),
+  'udp.onReceiveError': ([socketId, resultCode]) => ({ socketId, resultCode }),
 };
 
 /**
@@ -32,12 +41,11 @@ export function makeSockets({ open, hello, reconnectTimeout = 10_000, onRetry = 
       return events.get(event).dispatch(INFOS[event](values));
     },
   });
-  const sockets = { tcpServer: {}, tcp: {} };
+  const sockets = { tcpServer: {}, tcp: {}, udp: {} };
   for (const name of EVENTS) {
     events.set(name, new Event(() => client.listen(listenedFor())));
   }
-  // Always for errors: the client itself records which sockets have ended.
-  const listenedFor = () => EVENTS.filter((name) => name.endsWith('Error') || events.get(name).hasListeners());
+  const listenedFor = () => EVENTS.filter((name) => ENDS.includes(name) || events.get(name).hasListeners());
   client.listen(listenedFor());
   const add = (name, value) => {
     const [space, key] = name.split('.');
@@ -49,7 +57,7 @@ export function makeSockets({ open, hello, reconnectTimeout = 10_000, onRetry = 
     // As in a browser, the functions have names and need no `this`.
     add(name, { [key]: (...given) => call(client, runtime, name, given) }[key]);
   }
-  sockets.tcp.DnsQueryType = { ANY: 'any', IPV4: 'ipv4', IPV6: 'ipv6' };
+  for (const space of [sockets.tcp, sockets.udp]) space.DnsQueryType = { ANY: 'any', IPV4: 'ipv4', IPV6: 'ipv6' };
   return { client, sockets, onDisconnect, onConnect };
 }
 
@@ -104,7 +112,7 @@ function logUnchecked(message) {
 }
 
 /** Calls a callback with `lastError` set. Logs the error if the callback does not read it, as Chrome does. */
-function answer(runtime, callback, message, values) {
+export function answer(runtime, callback, message, values) {
   if (message === undefined) return callGuarded(callback, ...values);
   let isRead = false;
   const lastError = { message };

@@ -9,6 +9,9 @@ const LIMITS = { frame: 1 << 20, data: 1 << 19, frames: 4, window: 1 << 22, quot
 /** The least that a send counts for in the quota. */
 const MIN_SEND = 1024;
 
+/** No datagram is longer. The host rejects this much of a longer one as it would the whole. */
+const MAX_DATAGRAM = 65536;
+
 /** Longer texts are cut: the host rejects the rest as well as the whole, since no valid name or address is as long. */
 const MAX_TEXT = 16384;
 
@@ -24,8 +27,14 @@ const FINAL = ['bad-frame', 'bad-hello', 'version', 'forbidden', 'origin', 'unkn
 /** The close codes of a host that may accept the app later. */
 const TEMPORARY = ['app-in-use', 'busy', 'memory'];
 
+/** The events that the host retains until they are acknowledged, and would give to the next client. */
+const RETAINED = ['tcpServer.onAccept', 'tcpServer.onAcceptError', 'tcpServer.onHandshakeError'];
+
 /** The functions whose callbacks get a result code. */
-const WITH_CODE = ['listen', 'connect', 'secure', 'setKeepAlive', 'setNoDelay'];
+const WITH_CODE = [
+  'listen', 'connect', 'secure', 'setKeepAlive', 'setNoDelay', 'bind', 'joinGroup', 'leaveGroup', 'setMulticastTimeToLive',
+  'setMulticastLoopbackMode', 'setBroadcast',
+];
 
 export class Client {
   #open;
@@ -129,19 +138,16 @@ export class Client {
   call(name, args, callback) {
     if (this.#mirror.closesLost(name, args[0])) return queueMicrotask(() => callback(undefined, []));
     if (this.#state === 'closed') return queueMicrotask(() => callback(...failure(name)));
-    if (name !== 'tcp.send') {
+    if (!isSend(name)) {
       args = args.map((value) => (typeof value === 'string' ? value.slice(0, MAX_TEXT) : value));
       if (typeof args[0]?.name === 'string') args[0] = { ...args[0], name: args[0].name.slice(0, MAX_TEXT) };
       if (typeof args[1]?.name === 'string') args[1] = { ...args[1], name: args[1].name.slice(0, MAX_TEXT) };
       return this.#enqueue({ name, args, callback, size: 64 + 6 * JSON.stringify(args).length, charge: 0 });
     }
-    const [id, data] = args;
-    const pieces = [];
-    let at = 0;
-    do {
-      pieces.push(data.subarray(at, at + this.#limits.data));
-      at += this.#limits.data;
-    } while (at < data.length);
+    const [id, data, ...to] = args;
+    const pieces = name === 'tcp.send' ? this.#pieces(data) : [data.subarray(0, MAX_DATAGRAM)];
+    if (to.length > 0) to[0] = to[0].slice(0, MAX_TEXT);
+    const size = 64 + 6 * (to[0]?.length ?? 0);
     const charge = pieces.reduce((sum, piece) => sum + Math.max(piece.length, MIN_SEND), 0);
     if (this.#quotaUsed + charge > this.#limits.quota) {
       return queueMicrotask(() => callback('Exceeded write quota.', []));
@@ -151,12 +157,23 @@ export class Client {
     for (const piece of pieces) {
       this.#enqueue({
         name,
-        args: [id, piece],
+        args: [id, piece, ...to],
         callback: combined,
-        size: 64 + Math.ceil((piece.length * 4) / 3),
+        size: size + Math.ceil((piece.length * 4) / 3),
         charge: Math.max(piece.length, MIN_SEND),
       });
     }
+  }
+
+  /** Cuts the data of a `tcp.send` into pieces that fit in a frame. */
+  #pieces(data) {
+    const pieces = [];
+    let at = 0;
+    do {
+      pieces.push(data.subarray(at, at + this.#limits.data));
+      at += this.#limits.data;
+    } while (at < data.length);
+    return pieces;
   }
 
   #enqueue(call) {
@@ -294,7 +311,7 @@ export class Client {
     const lost = isOther ? this.#mirror.lose(() => true) : [];
     if (isOther) this.#mirror.startNewIds();
     if (this.#events.length > 0) this.listen(this.#events);
-    if (this.#mirror.hasPersistent()) this.#checkPersistent();
+    this.#checkPersistent();
     queue.forEach((call) => this.#enqueue(call));
     this.#started.resolve();
     this.#onEvent('host.connect', []);
@@ -303,7 +320,7 @@ export class Client {
 
   /** Raises errors for the persistent sockets that the host no longer has. */
   #checkPersistent() {
-    for (const space of ['tcpServer', 'tcp']) {
+    for (const space of this.#mirror.persistentSpaces()) {
       const callback = (lastError, [infos]) => {
         if (lastError) return;
         const present = new Set(infos.map((info) => info.socketId));
@@ -406,8 +423,7 @@ export class Client {
       this.#handled += 1;
       this.#handledBytes += size;
     }
-    // The host retains these events until they are acknowledged, and would give them to the next client.
-    this.#flush(messages.some(([name]) => name === 'tcpServer.onAccept' || name === 'tcpServer.onAcceptError'));
+    this.#flush(messages.some(([name]) => RETAINED.includes(name)));
   }
 
   #acknowledge(frames) {
@@ -430,7 +446,9 @@ export class Client {
         return false;
       }
       case 'tcp.onReceive':
-        return this.#onEvent(name, [this.#mirror.fromHost(name, first), values[0]]);
+      case 'udp.onReceive':
+      case 'udp.onReceiveError':
+        return this.#onEvent(name, [this.#mirror.fromHost(name, first), ...values]);
       case 'tcpServer.onAccept': {
         const client = this.#mirror.fromHost('tcp', values[0]);
         this.#mirror.accepted(client);
@@ -442,7 +460,8 @@ export class Client {
         return this.#onEvent(name, [id, values[0]]);
       }
       case 'tcpServer.onAcceptError':
-        return this.#onEvent(name, [this.#mirror.fromHost(name, first), values[0]]);
+      case 'tcpServer.onHandshakeError':
+        return this.#onEvent(name, [this.#mirror.fromHost(name, first), ...values]);
     }
   }
 
@@ -474,9 +493,11 @@ export class Client {
   }
 }
 
+const isSend = (name) => name === 'tcp.send' || name === 'udp.send';
+
 /** The answer to a call when the connection is lost. */
 function failure(name) {
-  const values = name === 'tcp.send' ? [{ resultCode: LOST }] : WITH_CODE.includes(name.split('.')[1]) ? [LOST] : [];
+  const values = isSend(name) ? [{ resultCode: LOST }] : WITH_CODE.includes(name.split('.')[1]) ? [LOST] : [];
   return ['net::ERR_CONNECTION_CLOSED', values];
 }
 

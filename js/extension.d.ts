@@ -1,9 +1,9 @@
-import type { Sockets, Tcp, TcpServer } from './index.js';
+import type { Sockets, Tcp, TcpServer, Udp } from './index.js';
 
 /**
  * The installed `chrome.sockets` with its `host`, or the browser's own `chrome.sockets` where it has one.
  */
-export const sockets: Sockets | Pick<Sockets, 'tcpServer' | 'tcp'>;
+export const sockets: Sockets | Pick<Sockets, 'tcpServer' | 'tcp' | 'udp'>;
 
 declare global {
   namespace chrome {
@@ -11,6 +11,7 @@ declare global {
     namespace sockets {
       const tcpServer: TcpServer;
       const tcp: Tcp;
+      const udp: Udp;
     }
   }
 }

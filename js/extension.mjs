@@ -78,7 +78,7 @@ function openTransport({ onOpen, onFrame, onClose }) {
 /** The approximate size of a frame, for acknowledgements. */
 function sizeOf(frame) {
   let size = 0;
-  for (const message of frame.messages ?? []) size += 64 + (message[0] === 'tcp.onReceive' ? message[2].length : 0);
+  for (const message of frame.messages ?? []) size += 64 + (typeof message[2] === 'string' ? message[2].length : 0);
   return size;
 }
 

@@ -1,5 +1,5 @@
-// Encodes and decodes the frames of docs/protocol.md. Here the last value of a message may be a Uint8Array: binary frames
-// have its length there and its bytes behind the header, text frames have base64.
+// Encodes and decodes the frames of docs/protocol.md. Here a value of a message may be a Uint8Array: binary frames have
+// its length there and its bytes behind the header, text frames have base64.
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -30,12 +30,15 @@ export function json(frame) {
   return replaceBytes(frame, toBase64);
 }
 
-/** Replaces the bytes at the end of messages. */
+/** Whether a message of the host has data, which is its third value. */
+const hasData = ([name]) => name === 'tcp.onReceive' || name === 'udp.onReceive';
+
+/** Replaces the bytes in messages. */
 function replaceBytes(frame, replace) {
   if (!frame.messages) return frame;
   const messages = frame.messages.map((message) => {
-    const last = message.at(-1);
-    return last instanceof Uint8Array ? [...message.slice(0, -1), replace(last)] : message;
+    const at = message.findLastIndex((value) => value instanceof Uint8Array);
+    return at < 0 ? message : message.with(at, replace(message[at]));
   });
   return { ...frame, messages };
 }
@@ -48,7 +51,7 @@ export function read(received) {
   const frame = JSON.parse(decoder.decode(new Uint8Array(received, LENGTH, length)));
   let at = LENGTH + length;
   for (const message of frame.messages ?? []) {
-    if (message[0] !== 'tcp.onReceive') continue;
+    if (!hasData(message)) continue;
     const end = at + message[2];
     if (!(end <= received.byteLength)) throw new RangeError('a frame is shorter than its header');
     message[2] = received.slice(at, end);
@@ -59,7 +62,7 @@ export function read(received) {
 
 function fromJson(frame) {
   for (const message of frame.messages ?? []) {
-    if (message[0] === 'tcp.onReceive') message[2] = fromBase64(message[2]);
+    if (hasData(message)) message[2] = fromBase64(message[2]);
   }
   return frame;
 }

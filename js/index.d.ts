@@ -1,5 +1,6 @@
 /**
- * `chrome.sockets.tcpServer` and `chrome.sockets.tcp` in Node, in pages and in workers, through a `chrome-sockets` host.
+ * `chrome.sockets.tcpServer`, `chrome.sockets.tcp` and `chrome.sockets.udp` in Node, in pages and in workers, through a
+ * `chrome-sockets` host.
  *
  * The types agree with `chrome.sockets` of `@types/chrome-apps`. Beyond it they have promises, `DnsQueryType`, buffer views
  * as data, and null for optional arguments, all as in Chrome. `AcceptInfo` is Chrome's own, and the events have no rules.
@@ -36,6 +37,16 @@ export interface ReceiveInfo {
   data: ArrayBuffer;
 }
 
+export interface DatagramInfo {
+  socketId: number;
+  /** The datagram; it may be empty. */
+  data: ArrayBuffer;
+  /** The address of the sender. */
+  remoteAddress: string;
+  /** The port of the sender. */
+  remotePort: number;
+}
+
 export interface SendInfo {
   /** 0, or a net error code. */
   resultCode: number;
@@ -58,6 +69,11 @@ export interface SocketProperties extends ServerSocketProperties {
   allowHalfOpen?: boolean | undefined;
 }
 
+export interface UdpSocketProperties extends ServerSocketProperties {
+  /** The longest datagram that is received; 4096 by default. A longer one is lost, and pauses the socket. */
+  bufferSize?: number | undefined;
+}
+
 export interface ServerSocketInfo {
   socketId: number;
   persistent: boolean;
@@ -74,6 +90,10 @@ export interface SocketInfo extends ServerSocketInfo {
   peerPort?: number | undefined;
 }
 
+export interface UdpSocketInfo extends ServerSocketInfo {
+  bufferSize?: number | undefined;
+}
+
 export type TLSVersion = 'tls1' | 'tls1.1' | 'tls1.2' | 'tls1.3';
 
 export interface SecureOptions {
@@ -81,6 +101,27 @@ export interface SecureOptions {
 }
 
 export type DnsQueryType = 'any' | 'ipv4' | 'ipv6';
+
+/** Beyond Chrome: how a server socket encrypts. */
+export interface TlsOptions {
+  /** The server's certificate in PEM, followed by those of its issuers; at most 64 KiB. */
+  certificate: string;
+  /** The private key of the certificate in PEM, not encrypted; at most 16 KiB. */
+  privateKey: string;
+  /** The protocols that the server speaks (ALPN), best first. By default none is chosen. */
+  alpn?: string[] | undefined;
+}
+
+/** Beyond Chrome: a TLS handshake that failed. */
+export interface HandshakeErrorInfo {
+  socketId: number;
+  /** A net error code: for instance -107 if the peer does not speak TLS, -117 if it refuses the certificate, -7 after 10 s. */
+  resultCode: number;
+  peerAddress: string;
+  peerPort: number;
+  /** The failures before this one that raised no event because there were too many. */
+  missed: number;
+}
 
 /** `chrome.sockets.tcpServer`. */
 export interface TcpServer {
@@ -93,6 +134,12 @@ export interface TcpServer {
   setPaused(socketId: number, paused: boolean): Promise<void>;
   listen(socketId: number, address: string, port: number, backlog: number | null | undefined, callback: (result: number) => void): void;
   listen(socketId: number, address: string, port: number, callback: (result: number) => void): void;
+  /**
+   * Beyond Chrome: encrypts the connections that are accepted from now on by TLS; `null` ends that. `onAccept` is raised when the handshake is
+   * complete. A certificate or key that cannot be used is an error with the reason, and changes nothing.
+   */
+  setTls(socketId: number, tls: TlsOptions | null, callback: () => void): void;
+  setTls(socketId: number, tls: TlsOptions | null): Promise<void>;
   disconnect(socketId: number, callback: () => void): void;
   disconnect(socketId: number): Promise<void>;
   close(socketId: number, callback: () => void): void;
@@ -103,6 +150,8 @@ export interface TcpServer {
   getSockets(): Promise<ServerSocketInfo[]>;
   readonly onAccept: Event<(info: AcceptInfo) => void>;
   readonly onAcceptError: Event<(info: ErrorInfo) => void>;
+  /** Beyond Chrome: a TLS handshake of a connection failed, and the connection is closed. */
+  readonly onHandshakeError: Event<(info: HandshakeErrorInfo) => void>;
 }
 
 /** `chrome.sockets.tcp`. */
@@ -135,6 +184,36 @@ export interface Tcp {
   readonly onReceiveError: Event<(info: ErrorInfo) => void>;
 }
 
+/** `chrome.sockets.udp`. */
+export interface Udp {
+  readonly DnsQueryType: { readonly ANY: 'any'; readonly IPV4: 'ipv4'; readonly IPV6: 'ipv6' };
+  create(callback: (createInfo: CreateInfo) => void): void;
+  create(properties: UdpSocketProperties, callback: (createInfo: CreateInfo) => void): void;
+  create(properties?: UdpSocketProperties): Promise<CreateInfo>;
+  update(socketId: number, properties: UdpSocketProperties, callback: () => void): void;
+  update(socketId: number, properties: UdpSocketProperties): Promise<void>;
+  setPaused(socketId: number, paused: boolean, callback: () => void): void;
+  setPaused(socketId: number, paused: boolean): Promise<void>;
+  bind(socketId: number, address: string, port: number, callback: (result: number) => void): void;
+  send(socketId: number, data: ArrayBuffer | ArrayBufferView, address: string, port: number, callback: (sendInfo: SendInfo) => void): void;
+  send(socketId: number, data: ArrayBuffer | ArrayBufferView, address: string, port: number, dnsQueryType: DnsQueryType | null | undefined, callback: (sendInfo: SendInfo) => void): void;
+  close(socketId: number, callback: () => void): void;
+  close(socketId: number): Promise<void>;
+  getInfo(socketId: number, callback: (socketInfo: UdpSocketInfo) => void): void;
+  getInfo(socketId: number): Promise<UdpSocketInfo>;
+  getSockets(callback: (socketInfos: UdpSocketInfo[]) => void): void;
+  getSockets(): Promise<UdpSocketInfo[]>;
+  joinGroup(socketId: number, address: string, callback: (result: number) => void): void;
+  leaveGroup(socketId: number, address: string, callback: (result: number) => void): void;
+  setMulticastTimeToLive(socketId: number, ttl: number, callback: (result: number) => void): void;
+  setMulticastLoopbackMode(socketId: number, enabled: boolean, callback: (result: number) => void): void;
+  getJoinedGroups(socketId: number, callback: (groups: string[]) => void): void;
+  getJoinedGroups(socketId: number): Promise<string[]>;
+  setBroadcast(socketId: number, enabled: boolean, callback: (result: number) => void): void;
+  readonly onReceive: Event<(info: DatagramInfo) => void>;
+  readonly onReceiveError: Event<(info: ErrorInfo) => void>;
+}
+
 /** The object that has `lastError`; in Chrome it is `chrome.runtime`. */
 export interface Runtime {
   /** The error of the call whose callback runs. */
@@ -156,6 +235,7 @@ export interface Host {
 export interface Sockets {
   readonly tcpServer: TcpServer;
   readonly tcp: Tcp;
+  readonly udp: Udp;
   readonly runtime: Runtime;
   readonly host: Host;
 }

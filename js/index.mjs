@@ -4,7 +4,7 @@ import { makeSockets } from './api.mjs';
 import { webSocket } from './web-socket.mjs';
 
 /**
- * Connects to a host. Resolves to `{ tcpServer, tcp, runtime, host }`; rejects if no host answers or if the host rejects the
+ * Connects to a host. Resolves to `{ tcpServer, tcp, udp, runtime, host }`; rejects if no host answers or if the host rejects the
  * app. See index.d.ts.
  */
 export async function connect(url, options = {}) {

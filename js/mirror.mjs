@@ -9,7 +9,7 @@ const KEEPS_SOCKET = [-4, -11, -112];
 
 export class Mirror {
   // `host` is for admin calls, which have no sockets.
-  #spaces = { tcpServer: new Space(), tcp: new Space(), host: new Space() };
+  #spaces = { tcpServer: new Space(), tcp: new Space(), udp: new Space(), host: new Space() };
 
   /** The host's id of a socket; 0, which no socket has, for a socket of an earlier run of the host. */
   toHost(name, id) {
@@ -41,6 +41,7 @@ export class Mirror {
         break;
       case 'listen':
       case 'connect':
+      case 'bind':
         if (!failed && socket) Object.assign(socket, { live: true, ended: false });
         break;
       case 'disconnect':
@@ -78,9 +79,10 @@ export class Mirror {
     if (socket) Object.assign(socket, { live: false, ended: true });
   }
 
-  hasPersistent() {
-    return Object.values(this.#spaces).some(({ sockets }) =>
-      [...sockets.values()].some((socket) => socket.persistent));
+  /** The namespaces that have persistent sockets. */
+  persistentSpaces() {
+    return Object.keys(this.#spaces).filter((space) =>
+      [...this.#spaces[space].sockets.values()].some((socket) => socket.persistent));
   }
 
   /** Removes the sockets for which `isLost` holds. Returns the error events to raise, as `[event, socketId]`. */
@@ -91,7 +93,7 @@ export class Mirror {
         if (!isLost(space, id, socket)) continue;
         sockets.delete(id);
         lost.add(id);
-        if (socket.live) events.push([space === 'tcp' ? 'tcp.onReceiveError' : 'tcpServer.onAcceptError', id]);
+        if (socket.live) events.push([space === 'tcpServer' ? 'tcpServer.onAcceptError' : `${space}.onReceiveError`, id]);
       }
     }
     return events;
@@ -112,7 +114,7 @@ class Space {
   offset = 0;
   /** The greatest id of the app. */
   last = 0;
-  /** The sockets by id: `persistent`; `live` if it listens or is connected; `ended` if that was reported as ended. */
+  /** The sockets by id: `persistent`; `live` if it listens, or is connected or bound; `ended` if that was reported as ended. */
   sockets = new Map();
   /** The ids of lost sockets, until the app closes them. */
   lost = new Set();

@@ -1,10 +1,10 @@
 // The parameters of each function, and the errors that Chromium throws for invalid arguments. The texts were recorded from
 // Chromium 156 (test/arguments.json).
 
-const INTEGER = { type: 'integer' };
-const STRING = { type: 'string' };
-const BOOLEAN = { type: 'boolean' };
-const BINARY = { type: 'binary' };
+export const INTEGER = { type: 'integer' };
+export const STRING = { type: 'string' };
+export const BOOLEAN = { type: 'boolean' };
+export const BINARY = { type: 'binary' };
 
 const SERVER_PROPERTIES = {
   type: 'sockets.tcpServer.SocketProperties',
@@ -15,7 +15,13 @@ const TCP_PROPERTIES = {
   // `allowHalfOpen` is beyond Chrome.
   properties: { persistent: BOOLEAN, name: STRING, bufferSize: INTEGER, allowHalfOpen: BOOLEAN },
 };
-const DNS_QUERY_TYPE = { type: 'sockets.tcp.DnsQueryType', values: ['any', 'ipv4', 'ipv6'] };
+const UDP_PROPERTIES = {
+  type: 'sockets.udp.SocketProperties',
+  properties: { persistent: BOOLEAN, name: STRING, bufferSize: INTEGER },
+};
+const DNS_QUERY_TYPES = ['any', 'ipv4', 'ipv6'];
+const DNS_QUERY_TYPE = { type: 'sockets.tcp.DnsQueryType', values: DNS_QUERY_TYPES };
+const UDP_DNS_QUERY_TYPE = { type: 'sockets.udp.DnsQueryType', values: DNS_QUERY_TYPES };
 const SECURE_OPTIONS = {
   type: 'sockets.tcp.SecureOptions',
   properties: {
@@ -25,11 +31,22 @@ const SECURE_OPTIONS = {
     },
   },
 };
+/** Beyond Chrome. */
+const TLS_OPTIONS = {
+  type: 'sockets.tcpServer.TlsOptions',
+  // A missing argument must not take the encryption away: only `null` does.
+  isNullable: true,
+  properties: {
+    certificate: { ...STRING, isRequired: true },
+    privateKey: { ...STRING, isRequired: true },
+    alpn: { type: 'array', items: STRING },
+  },
+};
 
-const ID = ['socketId', INTEGER];
-const optional = ([name, spec]) => [name, { ...spec, optional: true }];
-const REQUIRED = 'function callback';
-const OPTIONAL = 'optional function callback';
+export const ID = ['socketId', INTEGER];
+export const optional = ([name, spec]) => [name, { ...spec, optional: true }];
+export const REQUIRED = 'function callback';
+export const OPTIONAL = 'optional function callback';
 
 /** The parameters of each function, and whether its callback is optional. */
 const FUNCTIONS = {
@@ -37,6 +54,7 @@ const FUNCTIONS = {
   'tcpServer.update': [[ID, ['properties', SERVER_PROPERTIES]], OPTIONAL],
   'tcpServer.setPaused': [[ID, ['paused', BOOLEAN]], OPTIONAL],
   'tcpServer.listen': [[ID, ['address', STRING], ['port', INTEGER], optional(['backlog', INTEGER])], REQUIRED],
+  'tcpServer.setTls': [[ID, ['tls', TLS_OPTIONS]], OPTIONAL],
   'tcpServer.disconnect': [[ID], OPTIONAL],
   'tcpServer.close': [[ID], OPTIONAL],
   'tcpServer.getInfo': [[ID], OPTIONAL],
@@ -53,6 +71,20 @@ const FUNCTIONS = {
   'tcp.close': [[ID], OPTIONAL],
   'tcp.getInfo': [[ID], OPTIONAL],
   'tcp.getSockets': [[], OPTIONAL],
+  'udp.create': [[optional(['properties', UDP_PROPERTIES])], OPTIONAL],
+  'udp.update': [[ID, ['properties', UDP_PROPERTIES]], OPTIONAL],
+  'udp.setPaused': [[ID, ['paused', BOOLEAN]], OPTIONAL],
+  'udp.bind': [[ID, ['address', STRING], ['port', INTEGER]], REQUIRED],
+  'udp.send': [[ID, ['data', BINARY], ['address', STRING], ['port', INTEGER], optional(['dnsQueryType', UDP_DNS_QUERY_TYPE])], REQUIRED],
+  'udp.close': [[ID], OPTIONAL],
+  'udp.getInfo': [[ID], OPTIONAL],
+  'udp.getSockets': [[], OPTIONAL],
+  'udp.joinGroup': [[ID, ['address', STRING]], REQUIRED],
+  'udp.leaveGroup': [[ID, ['address', STRING]], REQUIRED],
+  'udp.setMulticastTimeToLive': [[ID, ['ttl', INTEGER]], REQUIRED],
+  'udp.setMulticastLoopbackMode': [[ID, ['enabled', BOOLEAN]], REQUIRED],
+  'udp.getJoinedGroups': [[ID], OPTIONAL],
+  'udp.setBroadcast': [[ID, ['enabled', BOOLEAN]], REQUIRED],
 };
 
 /** The names of all functions with their namespaces. */
@@ -64,25 +96,30 @@ export const NAMES = Object.keys(FUNCTIONS);
  * @throws {TypeError} with Chromium's text
  */
 export function resolve(name, given) {
-  const [parameters, callback] = FUNCTIONS[name];
+  return resolveIn(FUNCTIONS, `sockets.${name}`, name, given);
+}
+
+/** As `resolve`, for a function of another table. Errors show it as `shown`. */
+export function resolveIn(functions, shown, name, given) {
+  const [parameters, callback] = functions[name];
   const spec = { type: 'function', optional: callback === OPTIONAL };
   const all = [...parameters, ['callback', spec]];
   const matched = match(all, given);
-  if (!matched) throw invocationError(name, 'No matching signature.');
+  const fail = (text) => invocationError(functions[name], shown, text);
+  if (!matched) throw fail('No matching signature.');
   const values = parameters.map(([parameter, spec], index) => {
     const value = matched[index];
-    if (value === undefined) return null;
+    if (value === undefined || value === null) return null;
     const [checked, error] = check(spec, value);
-    if (error) throw invocationError(name, `Error at parameter '${parameter}': ${error}`);
+    if (error) throw fail(`Error at parameter '${parameter}': ${error}`);
     return checked;
   });
   return { values, callback: matched[parameters.length] };
 }
 
-function invocationError(name, text) {
-  const [parameters, callback] = FUNCTIONS[name];
+function invocationError([parameters, callback], shown, text) {
   const signature = parameters.map(([parameter, spec]) => `${spec.optional ? 'optional ' : ''}${spec.type} ${parameter}`);
-  return new TypeError(`Error in invocation of sockets.${name}(${[...signature, callback].join(', ')}): ${text}`);
+  return new TypeError(`Error in invocation of ${shown}(${[...signature, callback].join(', ')}): ${text}`);
 }
 
 /** Assigns arguments to parameters, of which optional ones may be left out. */
@@ -91,7 +128,7 @@ function match(parameters, given) {
   const [[, spec], ...others] = parameters;
   if (given.length > 0) {
     const [value, ...rest] = given;
-    const isMissing = value === null || value === undefined;
+    const isMissing = value === undefined || (value === null && !spec.isNullable);
     if (isMissing ? spec.optional : mayMatch(spec, value)) {
       const matched = match(others, rest);
       if (matched) return [isMissing ? undefined : value, ...matched];
@@ -106,6 +143,8 @@ const isInteger = (value) => typeof value === 'number' && (value | 0) === value;
 
 /** Whether a value may be the argument for a parameter. */
 function mayMatch(spec, value) {
+  if (spec.isNullable && value === null) return true;
+  if (spec.items) return Array.isArray(value);
   if (spec.properties) return typeof value === 'object' && value !== null && !Array.isArray(value);
   if (spec.values) return typeof value === 'string';
   switch (spec.type) {
@@ -120,6 +159,7 @@ function check(spec, value) {
   if (!mayMatch(spec, value)) return [, `Invalid type: expected ${spec.type}, found ${typeName(value)}.`];
   if (spec.type === 'binary') return [copyBytes(value)];
   if (spec.values && !spec.values.includes(value)) return [, `Value must be one of ${spec.values.join(', ')}.`];
+  if (spec.items) return checkItems(spec.items, value);
   if (!spec.properties) return [value];
   const copy = {};
   for (const key of Object.keys(value)) {
@@ -130,7 +170,18 @@ function check(spec, value) {
     if (error) return [, `Error at property '${key}': ${error}`];
     copy[key] = checked;
   }
-  return [copy];
+  const missing = Object.keys(spec.properties).find((key) => spec.properties[key].isRequired && !(key in copy));
+  return missing === undefined ? [copy] : [, `Missing required property '${missing}'.`];
+}
+
+function checkItems(spec, values) {
+  const copies = [];
+  for (const [index, value] of values.entries()) {
+    const [checked, error] = check(spec, value);
+    if (error) return [, `Error at index ${index}: ${error}`];
+    copies.push(checked);
+  }
+  return [copies];
 }
 
 function typeName(value) {

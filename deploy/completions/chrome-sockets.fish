@@ -42,6 +42,7 @@ false\t''"
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -l token -d 'The token that every client must show. Other users of this machine can read command lines, so prefer the environment variable' -r
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -l metrics-listen -d 'Answer /healthz, /readyz and /metrics (for Prometheus) at this address; a port alone means 127.0.0.1, and no value means 127.0.0.1:9787' -r
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -l drain-deadline -d 'How long SIGTERM waits for the connections of apps to end, in seconds. Then they are ended. A second SIGTERM, or Ctrl-C, ends them at once. 0 to 86400' -r
+complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -l drain-delay -d 'How long the host goes on accepting after SIGTERM, in seconds. /readyz answers 503 meanwhile, so that a load balancer stops sending connections before they are refused. 0 to 3600' -r
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -l log-format -d 'The format of the log on standard error' -r -f -a "text\t'A line for people'
 json\t'A JSON object a line, with time, level, target and message'"
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -l proxy-from -d 'A network of proxies in front of the gateway, such as 10.0.0.0/8 or ::1. Connections from it must begin with a PROXY header (version 1 or 2), and the client that it names counts for limits and stands in the log. Can be repeated' -r

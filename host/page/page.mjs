@@ -127,8 +127,12 @@ const openConnections = (clients) => counted(clients, 'open connection');
 
 function confirmClose({ namespace, title, clients }) {
   $('confirm-time').hidden = true;
-  return confirmAction(`Close ${title}?`, namespace === 'tcp' ? 'This ends the connection. Its app receives an error event.'
-    : `This ends listening on its port. Its app receives an error event.${clients > 0 ? ` ${openConnections(clients)} will stay.` : ''}`, 'Close');
+  const consequences = {
+    tcp: 'This ends the connection. Its app receives an error event.',
+    tcpServer: `This ends listening on its port. Its app receives an error event.${clients > 0 ? ` ${openConnections(clients)} will stay.` : ''}`,
+    udp: 'This frees its port. Its app receives an error event.',
+  };
+  return confirmAction(`Close ${title}?`, consequences[namespace], 'Close');
 }
 
 /** Resolves to the time to finish in seconds, or to nothing if the user cancels. */
@@ -141,7 +145,7 @@ async function confirmDrain({ title, clients }) {
 
 function show({ all, total, rows, found, ...list }) {
   appsTile(number(total), all.problems > 0 ? `${number(all.problems)} with problems` : 'no problems', all.problems > 0);
-  serversTile(number(all.servers), '');
+  serversTile(number(all.servers), all.udp > 0 ? `and ${counted(all.udp, 'UDP socket')}` : '');
   clientsTile(number(all.clients), `${number(all.accepted)} accepted`);
   inTile(rate(all.inRate), `${bytes(all.received)} in all`);
   outTile(rate(all.outRate), `${bytes(all.sent)} in all`);

@@ -88,6 +88,16 @@ export function appState({ connected, servers, problems = [] }) {
   return badges;
 }
 
+/** The badges of a socket of `udp`. */
+export function udpState({ localAddress, paused, dropped }) {
+  const badges = [];
+  if (localAddress === undefined) badges.push(['not bound', 'It has no port.', '']);
+  else if (paused) badges.push(['paused', 'It receives nothing until it is resumed. The system drops what does not fit in its buffer.', 'warn']);
+  else badges.push(['bound', 'It receives.', 'good']);
+  if (dropped > 0) badges.push([`${number(dropped)} dropped`, 'The system dropped these datagrams, because its buffer for the socket was full.', 'warn']);
+  return badges;
+}
+
 export function clientState({ connected, paused }) {
   if (!connected) return [['not connected', 'It has no connection.', '']];
   if (paused) return [['paused', 'It receives nothing until it is resumed.', 'warn']];

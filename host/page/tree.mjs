@@ -1,8 +1,8 @@
 // The tree of apps, servers and connections.
 
 import { KeyedList, make, plot, setAttribute, setText } from './dom.mjs';
-import { address, age, appState, bytes, clientState, counted, number, plain, rate, serverState } from './text.mjs';
-import { POINTS, appKey, clientKey, foundKey, path, serverKey } from './watch.mjs';
+import { address, age, appState, bytes, clientState, counted, number, plain, rate, serverState, udpState } from './text.mjs';
+import { POINTS, appKey, clientKey, foundKey, path, serverKey, udpKey } from './watch.mjs';
 
 const HEIGHT = 20;
 
@@ -59,6 +59,7 @@ export class Tree {
       app: (row) => this.#app(row, true),
       tcpServer: (row) => this.#server(row.app, row, true),
       tcp: (row) => this.#client(row.app, row, true),
+      udp: (row) => this.#udp(row.app, row, true),
     };
     this.#found = this.#list(found, fallback, (row) => kinds[row.kind](row));
   }
@@ -153,23 +154,26 @@ export class Tree {
     const updateRow = (next) => {
       clientCount = next.clients;
       row.update(next, appState(next));
-      setText(row.sub, counted(next.servers, 'server'));
+      setText(row.sub, [counted(next.servers, 'server'), next.udp > 0 && counted(next.udp, 'UDP socket')].filter(Boolean).join(' · '));
       setText(row.many, `${number(next.clients)} open`);
       setText(row.more, `${number(next.accepted)} accepted`);
     };
     if (isFlat) return { element: row.element, update: updateRow };
     const servers = make('ul');
     const clients = make('ul');
+    const udp = make('ul');
     const showPage = (list, from) => this.#actions.showPage(list, from);
-    const pagers = [servers, clients].map((list) => {
+    const pagers = [servers, clients, udp].map((list) => {
       const element = make('div', { class: 'pager', hidden: '' });
       row.inside.append(make('li', {}, list, element));
       return element;
     });
     const updateServerPager = pager(pagers[0], () => `Servers of ${plain(app)}`, showPage);
     const updateClientPager = pager(pagers[1], () => `Connections of ${plain(app)}`, showPage);
+    const updateUdpPager = pager(pagers[2], () => `UDP sockets of ${plain(app)}`, showPage);
     const serverRows = this.#list(servers, row.toggle, (server) => this.#server(app, server));
     const clientRows = this.#list(clients, row.toggle, (client) => this.#client(app, client));
+    const udpRows = this.#list(udp, row.toggle, (socket) => this.#udp(app, socket));
     return {
       element: row.element,
       update: (next) => {
@@ -178,6 +182,8 @@ export class Tree {
         row.inside.hidden = !isOpen;
         updateRow(next);
         if (!isOpen) return;
+        udpRows.update(next.udpList?.rows ?? [], (socket) => udpKey(app, socket));
+        updateUdpPager(next.udpList);
         serverRows.update(next.serverList?.rows ?? [], (server) => serverKey(app, server));
         clientRows.update(next.clientList?.rows ?? [], (client) => clientKey(app, client));
         updateServerPager(next.serverList);
@@ -236,6 +242,23 @@ export class Tree {
         setText(row.many, age(next.age));
         setText(row.more, 'age');
         buttons({ app, namespace: 'tcp', socketId, paused: next.paused, title: `connection ${peer || socketId} of ${plain(app)}` });
+      },
+    };
+  }
+
+  #udp(app, { socketId }, isFlat = false) {
+    const row = this.#row('client');
+    const buttons = this.#buttons(row.acts);
+    return {
+      element: row.element,
+      update: (next) => {
+        const at = address(next.localAddress, next.localPort);
+        setText(row.title, at ? `udp ${at}` : `UDP socket ${socketId}`);
+        setText(row.sub, [isFlat && plain(app), next.name && plain(next.name), `#${socketId}`, next.persistent && 'persistent'].filter(Boolean).join(' · '));
+        row.update(next, udpState(next));
+        setText(row.many, number(next.datagramsReceived + next.datagramsSent));
+        setText(row.more, 'datagrams');
+        buttons({ app, namespace: 'udp', socketId, paused: next.paused, title: `UDP socket ${at || socketId} of ${plain(app)}` });
       },
     };
   }

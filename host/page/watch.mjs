@@ -4,6 +4,7 @@
 export const APPS = 16;
 export const SERVERS = 16;
 export const CLIENTS = 16;
+export const UDP = 16;
 export const FOUND = 32;
 
 /** The most expanded rows: each needs a list in every poll. */
@@ -18,12 +19,12 @@ export const POINTS = 60;
 export const appKey = ({ app }) => `app ${app}`;
 export const serverKey = (app, { socketId }) => `server ${app} ${socketId}`;
 export const clientKey = (app, { socketId }) => `client ${app} ${socketId}`;
+export const udpKey = (app, { socketId }) => `udp ${app} ${socketId}`;
+
+const SOCKET_KEYS = { tcpServer: serverKey, tcp: clientKey, udp: udpKey };
 
 /** The key of a search result. */
-export function foundKey(row) {
-  if (row.kind === 'app') return appKey(row);
-  return row.kind === 'tcp' ? clientKey(row.app, row) : serverKey(row.app, row);
-}
+export const foundKey = (row) => (row.kind === 'app' ? appKey(row) : SOCKET_KEYS[row.kind](row.app, row));
 
 export class Watch {
   /** The keys of the expanded rows, oldest first. */
@@ -105,6 +106,10 @@ export class Watch {
           if (this.isOpen(key)) server.clientList = await clients(app.app, server.socketId);
         }
         app.clientList = await clients(app.app, null);
+        if (app.udp > 0) {
+          app.udpList = await list(`sockets ${app.app}`, UDP, (from, most) => admin.listUdp(app.app, this.byBytes, from, most));
+          for (const row of app.udpList.rows) measure(udpKey(app.app, row), row, app.udpList.at);
+        }
       } catch (error) {
         // The app may have been removed since the list of apps.
         if (error.message !== 'There is no such app') throw error;

@@ -169,6 +169,20 @@ pub(super) const SOCKET_SHARE: usize = 512 * 1024;
 /// The memory that a server socket, an actor, counts for, with its calls.
 pub(super) const SERVER_COST: usize = 4096;
 
+/// The memory that the TLS of a server socket counts for, besides certificate and key: mostly the
+/// sessions that its peers may resume.
+pub(super) const TLS_COST: usize = 64 * 1024;
+
+/// The most bytes of the certificates of `setTls`, in PEM.
+pub(super) const MAX_CERTIFICATES: usize = 64 * 1024;
+
+/// The most bytes of the private key of `setTls`, in PEM. The largest RSA keys need 4 KiB.
+pub(super) const MAX_PRIVATE_KEY: usize = 16 * 1024;
+
+/// The TLS handshakes of one server socket that may run at once. Each uses up to 70 KiB, if its
+/// peer sends as much as it can.
+pub(super) const HANDSHAKES: usize = 128;
+
 /// The memory that a client socket counts for, with its `connect`.
 pub(super) const CLIENT_COST: usize = 2048;
 

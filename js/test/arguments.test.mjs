@@ -29,8 +29,36 @@ function made(value) {
 
 const recorded = JSON.parse(readFileSync(new URL('arguments.json', import.meta.url)));
 
-test('every function was recorded', () => {
-  assert.deepEqual(new Set(recorded.map(({ call }) => call)), new Set(NAMES));
+/** The functions beyond Chrome. */
+const BEYOND = ['tcpServer.setTls'];
+
+test('every function of Chrome was recorded', () => {
+  assert.deepEqual(new Set([...recorded.map(({ call }) => call), ...BEYOND]), new Set(NAMES));
+});
+
+test('the arguments of setTls are checked, and only null takes the TLS away', () => {
+  const pem = { certificate: 'c', privateKey: 'k' };
+  const values = (...given) => resolve('tcpServer.setTls', given).values;
+  assert.deepEqual(values(1, pem), [1, pem]);
+  assert.deepEqual(values(1, { ...pem, alpn: ['h2'] }, () => {}), [1, { ...pem, alpn: ['h2'] }]);
+  assert.deepEqual(values(1, { ...pem, alpn: null }), [1, pem]);
+  assert.deepEqual(values(1, null), [1, null]);
+  assert.deepEqual(values(1, null, () => {}), [1, null]);
+  const start = 'Error in invocation of sockets.tcpServer.setTls(integer socketId, sockets.tcpServer.TlsOptions tls, optional function callback): ';
+  for (const [given, text] of [
+    [[1], 'No matching signature.'],
+    [[1, undefined], 'No matching signature.'],
+    [[1, undefined, () => {}], 'No matching signature.'],
+    [[null, null], 'No matching signature.'],
+    [[1, {}], "Error at parameter 'tls': Missing required property 'certificate'."],
+    [[1, { certificate: 'c' }], "Error at parameter 'tls': Missing required property 'privateKey'."],
+    [[1, { ...pem, privateKey: 7 }], "Error at parameter 'tls': Error at property 'privateKey': Invalid type: expected string, found integer."],
+    [[1, { ...pem, alpn: 'h2' }], "Error at parameter 'tls': Error at property 'alpn': Invalid type: expected array, found string."],
+    [[1, { ...pem, alpn: ['h2', 3] }], "Error at parameter 'tls': Error at property 'alpn': Error at index 1: Invalid type: expected string, found integer."],
+    [[1, { ...pem, key: 'k' }], "Error at parameter 'tls': Unexpected property: 'key'."],
+  ]) {
+    assert.throws(() => values(...given), new TypeError(`${start}${text}`));
+  }
 });
 
 test('arguments are accepted and rejected as in Chromium', () => {

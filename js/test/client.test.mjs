@@ -47,10 +47,11 @@ async function connectToFake(t, limits = {}) {
     };
     return host;
   };
-  const made = makeSockets({ open, hello: () => ({}) });
+  const runtime = {};
+  const made = makeSockets({ open, hello: () => ({}), runtime });
   t.after(() => made.client.close());
   made.client.start();
-  return { ...made, host: await accept('one'), accept };
+  return { ...made, runtime, host: await accept('one'), accept };
 }
 
 /** Waits for this many turns of the event loop, within which everything due happens. */
@@ -97,6 +98,30 @@ test('the unsent rest of a failed send returns its quota', async (t) => {
   assert.deepEqual(await within('the answer', answer), { resultCode: 0, bytesSent: 30 });
 });
 
+test('a datagram is one call whatever the limits, and counts in the quota', async (t) => {
+  const { sockets, runtime, host } = await connectToFake(t, { data: 1 << 17, quota: 70_000 });
+  const send = (length) => new Promise((resolve) => {
+    sockets.udp.send(1, new Uint8Array(length).fill(120), 'a.example', 53, (...values) => resolve([...values, runtime.lastError?.message]));
+  });
+  const first = send(1 << 20);
+  // A longer one than any datagram is cut, and fails like the whole.
+  const second = send(1);
+  const third = send(5000);
+  assert.deepEqual(await within('the answer', third), ['Exceeded write quota.']);
+  const [id, name, socket, data, ...to] = await host.call();
+  assert.deepEqual([name, socket, atob(data).length, to], ['udp.send', 1, 65_536, ['a.example', 53]]);
+  host.send(['error', id, 'net::ERR_MSG_TOO_BIG', { resultCode: -142 }]);
+  assert.deepEqual(await within('the answer', first), [{ resultCode: -142 }, 'net::ERR_MSG_TOO_BIG']);
+  const [next, , , one] = await host.call();
+  assert.equal(one, btoa('x'));
+  const again = send(60_000);
+  host.send(['answer', next, { resultCode: 0, bytesSent: 1 }]);
+  assert.deepEqual(await within('the answer', second), [{ resultCode: 0, bytesSent: 1 }, undefined]);
+  const [last] = await host.call();
+  host.send(['answer', last, { resultCode: 0, bytesSent: 60_000 }]);
+  assert.deepEqual(await within('the answer', again), [{ resultCode: 0, bytesSent: 60_000 }, undefined]);
+});
+
 test('accepts are acknowledged at once, and data is acknowledged later', async (t) => {
   const { sockets, host } = await connectToFake(t, { frames: 8 });
   sockets.tcpServer.onAccept.addListener(() => {});
@@ -132,12 +157,10 @@ test('another host has none of the sockets, even if it reuses their ids', async 
   // The same instance still has the socket.
   host.disconnect();
   const same = await accept('one');
-  for (const space of ['tcpServer', 'tcp']) {
-    const [id, name] = await same.call();
-    assert.equal(name, `${space}.getSockets`);
-    const info = { socketId: 1, persistent: true, paused: false, localAddress: '::1', localPort: 7 };
-    same.send(['answer', id, space === 'tcpServer' ? [info] : []]);
-  }
+  // The client asks only for the namespaces in which it has persistent sockets.
+  const [asked, name] = await same.call();
+  assert.equal(name, 'tcpServer.getSockets');
+  same.send(['answer', asked, [{ socketId: 1, persistent: true, paused: false, localAddress: '::1', localPort: 7 }]]);
   await turns();
   assert.ok(ends.isEmpty);
 
@@ -146,16 +169,21 @@ test('another host has none of the sockets, even if it reuses their ids', async 
   const other = await accept('two');
   assert.deepEqual(await ends.next('the end'), { socketId: 1, resultCode: -100 });
   assert.deepEqual(await calls(other, sockets.tcpServer.create(), { socketId: 1 }), { socketId: 2 });
-  const kept = await calls(other, sockets.tcp.create({ persistent: true }), { socketId: 1 });
+  for (const space of ['tcp', 'udp']) {
+    const kept = await calls(other, sockets[space].create({ persistent: true }), { socketId: 1 });
+    assert.deepEqual(kept, { socketId: 1 });
+  }
   other.disconnect();
   const reconnected = await accept('two');
-  for (const space of ['tcpServer', 'tcp']) {
+  const alive = { socketId: 1, persistent: true, paused: false };
+  for (const space of ['tcp', 'udp']) {
     const [id, name] = await reconnected.call();
     assert.equal(name, `${space}.getSockets`);
-    reconnected.send(['answer', id, space === 'tcp' ? [{ socketId: 1, persistent: true, paused: false, connected: false }] : []]);
+    reconnected.send(['answer', id, [space === 'tcp' ? { ...alive, connected: false } : alive]]);
   }
-  const { socketId } = kept;
-  assert.deepEqual(await calls(reconnected, sockets.tcp.getInfo(socketId), { socketId: 1 }), { socketId });
+  for (const space of ['tcp', 'udp']) {
+    assert.deepEqual(await calls(reconnected, sockets[space].getInfo(1), { socketId: 1 }), { socketId: 1 });
+  }
   reconnected.disconnect();
   const third = await accept('three');
   assert.deepEqual(await calls(third, sockets.tcpServer.create(), { socketId: 1 }), { socketId: 3 });

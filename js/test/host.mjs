@@ -11,7 +11,9 @@ import { connect } from '../index.mjs';
 export const LIMIT = 20_000;
 
 /** A manifest that permits everything. */
-export const ALL_PERMISSIONS = { sockets: { tcpServer: { listen: '' }, tcp: { connect: '' } } };
+export const ALL_PERMISSIONS = {
+  sockets: { tcpServer: { listen: '' }, tcp: { connect: '' }, udp: { bind: '', send: '', multicastMembership: '' } },
+};
 
 /** The target folder of cargo. */
 const TARGET = resolve(process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL('../../target', import.meta.url)));
@@ -29,9 +31,10 @@ if (!existsSync(PROGRAM)) {
 export async function startHost(test, ...args) {
   const listen = args.includes('--listen') ? [] : ['--listen', '127.0.0.1:0'];
   const child = spawn(PROGRAM, ['serve', '--dev', ...listen, ...args], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, RUST_LOG: 'warn' },
   });
+  child.stderr.pipe(process.stderr, { end: false });
   test.after(() => child.kill('SIGKILL'));
   const ended = new Promise((resolve) => child.once('exit', resolve));
   let output = '';
@@ -49,6 +52,14 @@ export async function startHost(test, ...args) {
     /** The URL of its admin page, with the key. */
     page,
     url: `ws://${address}`,
+    /** Resolves to the next text of its log that matches. */
+    logged(pattern) {
+      return new Promise((resolve) => {
+        child.stderr.setEncoding('utf8').on('data', (text) => {
+          if (pattern.test(text)) resolve(text);
+        });
+      });
+    },
     kill() {
       child.kill('SIGKILL');
       return ended;

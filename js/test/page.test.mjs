@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { address, age, appState, bytes, clientState, plain, rate, serverState } from '../../host/page/text.mjs';
-import { APPS, CLIENTS, FOUND, OPEN, POINTS, SERVERS, Watch, appKey, path, serverKey } from '../../host/page/watch.mjs';
+import { address, age, appState, bytes, clientState, plain, rate, serverState, udpState } from '../../host/page/text.mjs';
+import { APPS, CLIENTS, FOUND, OPEN, POINTS, SERVERS, UDP, Watch, appKey, path, serverKey } from '../../host/page/watch.mjs';
 
 /** A fake host with these numbers of apps, servers per app and clients per server. */
-function fakeHost({ apps = 1, servers = 1, clients = 1 }) {
+function fakeHost({ apps = 1, servers = 1, clients = 1, udp = 0 }) {
   const requests = [];
   const made = { at: 1000, received: 0, requests };
   const slice = (count, from, most, row) => Array.from({ length: Math.max(0, Math.min(count - from, most)) }, (_, index) => row(from + index));
@@ -15,7 +15,7 @@ function fakeHost({ apps = 1, servers = 1, clients = 1 }) {
   made.admin = {
     async listApps(from, most, problemsFirst) {
       requests.push(`apps from ${from}${problemsFirst ? ', problems first' : ''}`);
-      return { at: made.at, total: apps, all: sums(), apps: slice(apps, from, most, (app) => ({ app: `app-${app}`, connected: true, servers, clients, ...sums() })) };
+      return { at: made.at, total: apps, all: sums(), apps: slice(apps, from, most, (app) => ({ app: `app-${app}`, connected: true, servers, clients, udp, ...sums() })) };
     },
     async listServers(app, from, most, problemsFirst) {
       requests.push(`servers of ${app}${problemsFirst ? ', problems first' : ''}`);
@@ -26,6 +26,10 @@ function fakeHost({ apps = 1, servers = 1, clients = 1 }) {
       requests.push(`clients of ${app} ${server} ${byBytes} from ${from}`);
       const count = server === null ? 0 : clients;
       return { at: made.at, total: count, sockets: slice(count, from, most, (socketId) => ({ socketId, ...sums() })) };
+    },
+    async listUdp(app, byBytes, from, most) {
+      requests.push(`udp of ${app} ${byBytes} from ${from}`);
+      return { at: made.at, total: udp, sockets: slice(udp, from, most, (socketId) => ({ socketId, ...sums() })) };
     },
     async find(text, from, most) {
       requests.push(`find ${text} from ${from}`);
@@ -59,6 +63,9 @@ test('badges show why a socket does not accept or receive', () => {
   assert.deepEqual(texts(clientState({ connected: true, paused: true })), ['paused']);
   assert.deepEqual(texts(clientState({ connected: true, paused: false })), ['connected']);
   assert.deepEqual(texts(clientState({ connected: false, paused: true })), ['not connected']);
+  assert.deepEqual(texts(udpState({ paused: true })), ['not bound']);
+  assert.deepEqual(texts(udpState({ localAddress: '::', paused: false, dropped: 0 })), ['bound']);
+  assert.deepEqual(texts(udpState({ localAddress: '::', paused: true, dropped: 1200 })), ['paused', '1,200 dropped']);
 });
 
 test('the badges of an app summarise those of its servers', () => {
@@ -156,6 +163,21 @@ test('each poll requests one page of ten thousand connections', async () => {
   const last = Math.floor(9_999 / CLIENTS) * CLIENTS;
   await watch.poll(it.admin);
   assert.equal(it.requests.filter((what) => what.endsWith(`from ${last}`)).length, 1, 'beyond the end: the last page');
+});
+
+test('sockets of udp are requested where there are any, one page of them', async () => {
+  const none = fakeHost({});
+  await new Watch().poll(none.admin);
+  assert.ok(!none.requests.some((what) => what.startsWith('udp')), `${none.requests}`);
+  const it = fakeHost({ udp: 100 });
+  const watch = new Watch();
+  watch.byBytes = true;
+  const { apps: [app] } = await watch.poll(it.admin);
+  assert.deepEqual([app.udpList.total, app.udpList.rows.length, app.udpList.rows[0].inRate], [100, UDP, 0]);
+  assert.ok(it.requests.includes('udp of app-0 true from 0'), `${it.requests}`);
+  it.at += 1000;
+  it.received += 500;
+  assert.equal((await watch.poll(it.admin)).apps[0].udpList.rows[0].inRate, 500);
 });
 
 test('expanded rows are requested, up to a limit', async () => {

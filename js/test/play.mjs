@@ -6,7 +6,14 @@ const TIMEOUT = 10_000;
 
 const QUIET_STEP = 5;
 
-const EVENTS = ['tcpServer.onAccept', 'tcpServer.onAcceptError', 'tcp.onReceive', 'tcp.onReceiveError'];
+const IN_USE = 'net::ERR_ADDRESS_IN_USE';
+
+const EVENTS = [
+  'tcpServer.onAccept', 'tcpServer.onAcceptError', 'tcp.onReceive', 'tcp.onReceiveError', 'udp.onReceive', 'udp.onReceiveError',
+];
+
+/** The kind of the ids of each namespace. */
+const IDS = { tcpServer: 'server', tcp: 'client', udp: 'udp' };
 
 /** The expected result of a step: the recorded one, or for other implementations the documented one where it differs. */
 export const expected = (step, isChromium) => (isChromium ? undefined : step.documented) ?? step.chrome;
@@ -26,9 +33,9 @@ export async function play({ steps, chunks = false }, { sockets, runtime }, peer
   const events = [];
   const listeners = new Map(EVENTS.map((event) => [event, (info) => events.push({ event, info })]));
   const target = (event) => event.split('.').reduce((from, key) => from[key], sockets);
-  /** Listens for exactly these events. Ignores those of udp. */
+  /** Listens for exactly these events. */
   const listen = (wanted) => {
-    const unknown = wanted.filter((event) => !listeners.has(event) && !event.startsWith('udp.'));
+    const unknown = wanted.filter((event) => !listeners.has(event));
     if (unknown.length > 0) throw new Error(`unknown events: ${unknown}`);
     for (const [event, listener] of listeners) {
       if (wanted.includes(event)) target(event).addListener(listener);
@@ -57,8 +64,10 @@ function run(step, context) {
   throw new Error(`unknown step: ${JSON.stringify(step)}`);
 }
 
+/** Makes a call. Repeats while a fixed port is in use unexpectedly: another place may replay the same recording now. */
 async function call(step, context) {
-  const answer = answered(step, context);
+  const wanted = expected(step, context.isChromium);
+  const answer = retry(() => answered(step, context), (result) => result.lastError !== IN_USE || same(wanted, result));
   if (!step.nowait) return answer;
   context.unanswered.push(answer);
   return undefined;
@@ -73,7 +82,7 @@ async function answered({ call, args, bind }, { sockets, runtime, names }) {
       resolve({ result, ...(lastError && { lastError: lastError.message }) });
     });
   });
-  const ids = space === 'tcpServer' ? 'server' : 'client';
+  const ids = IDS[space];
   for (const [bound, field] of Object.entries(bind ?? {})) names.bindField(bound, field, ids, answer.result[0]);
   return names.show(ids, answer);
 }
@@ -87,6 +96,9 @@ async function peer(step, { names, peers, isChromium }) {
     case 'end': return peers.endOne(as);
     case 'reset': return peers.reset(as);
     case 'state': return state(as, peers, expected(step, isChromium));
+    case 'udp': return names.bind('port', bind, await peers.bindUdp(as));
+    case 'datagram': return peers.sendDatagram(as, names.resolve(port), toBytes(data));
+    case 'datagrams': return datagrams(as, peers, names, expected(step, isChromium));
     default: throw new Error(`unknown action of a peer: ${peer}`);
   }
 }
@@ -97,6 +109,13 @@ const connect = (as, port, peers, wanted) =>
 
 /** The state of a peer. Repeats while it is still open and not as expected. */
 const state = (as, peers, wanted) => retry(() => peers.state(as), (result) => agrees(wanted, result) || result.state !== 'open');
+
+/** The datagrams that a peer has received since the last time. Repeats while they are fewer than expected. */
+async function datagrams(as, peers, names, wanted) {
+  const received = [];
+  await retry(async () => received.push(...await peers.datagrams(as)), (count) => count >= wanted.length);
+  return names.show('udp', received);
+}
 
 /** Repeats a request until its result is good or the time is over. */
 async function retry(request, isGood) {
@@ -131,7 +150,7 @@ const same = (one, other) => JSON.stringify(sorted(one)) === JSON.stringify(sort
 /** Adds an event. Joins data to that of the event before it if both are of one socket, because TCP may split data anywhere. */
 function add(events, { event, info }, names, chunks) {
   if (event === 'tcpServer.onAccept') names.bindAccepted(info.clientSocketId);
-  const ids = event.startsWith('tcpServer.') ? 'server' : 'client';
+  const ids = IDS[event.split('.')[0]];
   const shown = names.show(ids, { ...info, ...(info.data && { data: { bytes: fromBytes(info.data) } }) });
   const last = events.at(-1);
   if (!chunks && event === 'tcp.onReceive' && last?.event === event && last.info.socketId === shown.socketId) {
@@ -181,7 +200,7 @@ class Names {
 }
 
 function kindOf(field, ids) {
-  return { socketId: ids, clientSocketId: 'client', localPort: 'port', peerPort: 'port' }[field];
+  return { socketId: ids, clientSocketId: 'client', localPort: 'port', peerPort: 'port', remotePort: 'port', from: 'port' }[field];
 }
 
 const isData = (value) => value?.bytes !== undefined || value?.fill !== undefined;

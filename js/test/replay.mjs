@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
+import dgram from 'node:dgram';
 import net from 'node:net';
 
 import { ALL_PERMISSIONS } from './host.mjs';
@@ -9,13 +10,8 @@ import { agrees, expected, play } from './play.mjs';
 
 const folder = new URL('../../tests/it/chrome_traces/', import.meta.url);
 
-const files = readdirSync(folder).filter((file) => file.endsWith('.json'));
-
-/** The recordings that need `chrome.sockets.udp`. */
-export const UDP = files.filter((file) => file.startsWith('udp_'));
-
-/** The other recordings, each with its name and manifest. */
-export const RECORDINGS = files.filter((file) => !UDP.includes(file)).map((file) => {
+/** All recordings, each with its name and manifest. */
+export const RECORDINGS = readdirSync(folder).filter((file) => file.endsWith('.json')).map((file) => {
   const recording = JSON.parse(readFileSync(new URL(file, folder)));
   return { ...recording, manifest: recording.sockets ? { sockets: recording.sockets } : ALL_PERMISSIONS };
 });
@@ -43,6 +39,7 @@ export function nodePeers() {
   const peers = new Map();
   const servers = [];
   const waiting = new Map();
+  const datagrams = new Map();
   const add = (as, socket) => {
     const peer = { socket, got: '', state: 'open' };
     socket.on('data', (chunk) => { peer.got += chunk.toString('latin1'); });
@@ -84,9 +81,20 @@ export function nodePeers() {
       const { state, got } = await find(as);
       return { state, got };
     },
+    bindUdp(as) {
+      const socket = dgram.createSocket('udp4');
+      const received = [];
+      datagrams.set(as, { socket, received });
+      socket.on('message', (data, { port }) => received.push({ data: data.toString('latin1'), from: port }));
+      return new Promise((resolve) => socket.bind(0, '127.0.0.1', () => resolve(socket.address().port)));
+    },
+    sendDatagram: (as, port, data) => new Promise((resolve) =>
+      datagrams.get(as).socket.send(Buffer.from(data), port, '127.0.0.1', () => resolve())),
+    datagrams: async (as) => datagrams.get(as).received.splice(0),
     end() {
       for (const { socket } of peers.values()) socket.destroy();
       for (const server of servers) server.close();
+      for (const { socket } of datagrams.values()) socket.close();
     },
   };
 }

@@ -1,61 +1,26 @@
-//! A network that refuses connections to certain ports of the process itself.
+//! A network that refuses connections and datagrams to certain ports of the process itself.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use parking_lot::RwLock;
-use rustix::io::Errno;
 
+use crate::os::denying::addresses::access_denied;
+use crate::os::denying::datagrams::DenyingDatagrams;
 use crate::os::{DatagramSocket, Listener, MulticastOptions, Network, Resolving, Stream};
 
-/// The addresses that apps may not connect to.
-#[derive(Clone, Default)]
-pub(crate) struct DeniedAddresses(Arc<RwLock<Vec<SocketAddr>>>);
+mod addresses;
+mod datagrams;
 
-impl DeniedAddresses {
-    pub(crate) fn add(&self, address: SocketAddr) {
-        self.0.write().push(address);
-    }
+pub(crate) use addresses::DeniedAddresses;
 
-    /// Whether a connection to `peer` reaches a denied address. `local` is the local address of a
-    /// connection that is established already.
-    fn contains(&self, peer: SocketAddr, local: Option<SocketAddr>) -> bool {
-        let denied = self.0.read();
-        denied.iter().any(|denied| reaches(*denied, peer, local))
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.read().is_empty()
-    }
-}
-
-fn reaches(denied: SocketAddr, peer: SocketAddr, local: Option<SocketAddr>) -> bool {
-    let (denied_ip, peer_ip) = (denied.ip().to_canonical(), peer.ip().to_canonical());
-    if denied.port() != peer.port() {
-        return false;
-    }
-    // A connection to the unspecified address reaches this machine. A connection to an address of
-    // this machine has that address at both ends.
-    let is_this_machine = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
-    let is_own = local.is_some_and(|local| local.ip().to_canonical() == peer_ip);
-    denied_ip == peer_ip
-        || (peer_ip.is_unspecified() && is_this_machine(denied_ip))
-        || (denied_ip.is_unspecified() && (is_this_machine(peer_ip) || is_own))
-}
-
-/// Wraps a network, and refuses connections to denied addresses.
+/// Wraps a network, and refuses connections and datagrams to denied addresses.
 pub(crate) struct DenyingNetwork {
     pub(crate) inner: Arc<dyn Network>,
     pub(crate) denied: DeniedAddresses,
-}
-
-/// The error of a connection that a firewall refuses.
-fn access_denied() -> io::Error {
-    Errno::ACCESS.into()
 }
 
 impl DenyingNetwork {
@@ -141,17 +106,18 @@ impl Network for DenyingNetwork {
         self.connect_by(address, |network| network.connect_from(local, address))
     }
 
-    // Datagrams reach no listener of the process: its ports are TCP's.
     fn bind_datagram(
         &self,
         address: SocketAddr,
         options: MulticastOptions,
     ) -> io::Result<Box<dyn DatagramSocket>> {
-        self.inner.bind_datagram(address, options)
+        let socket = self.inner.bind_datagram(address, options)?;
+        Ok(DenyingDatagrams::wrap(socket, &self.denied, &self.inner))
     }
 
     fn adopt_datagram(&self, socket: OwnedFd) -> io::Result<Box<dyn DatagramSocket>> {
-        self.inner.adopt_datagram(socket)
+        let socket = self.inner.adopt_datagram(socket)?;
+        Ok(DenyingDatagrams::wrap(socket, &self.denied, &self.inner))
     }
 
     fn adopt_listener(&self, listener: OwnedFd) -> io::Result<Box<dyn Listener>> {
@@ -170,8 +136,13 @@ impl Network for DenyingNetwork {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use futures::future::pending;
     use parking_lot::Mutex;
+    use rustix::io::Errno;
+
+    use crate::os::denying::addresses::reaches;
 
     use super::*;
 

@@ -35,6 +35,9 @@ impl Handler<SetPermissions> for Registry {
 /// [`NetError::NETWORK_ACCESS_DENIED`](crate::NetError::NETWORK_ACCESS_DENIED).
 /// It is meant for ports of the process itself.
 ///
+/// Sockets of `udp` that are bound from then on send nothing there either: `send`
+/// fails with [`NetError::ACCESS_DENIED`](crate::NetError::ACCESS_DENIED).
+///
 /// The address is compared with the one that the connection has reached. An
 /// unspecified address (`0.0.0.0`, `::`) stands for each address of the machine,
 /// and an IPv4-mapped address for its IPv4 address.

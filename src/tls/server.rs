@@ -94,13 +94,13 @@ impl Server {
     ) -> Result<Self, Error> {
         let chain = CertificateDer::pem_slice_iter(certificates)
             .collect::<Result<Vec<_>, _>>()
-            .map_err(Error::Certificate)?;
+            .map_err(|error| Error::Certificate(without_content(error)))?;
         if chain.is_empty() {
             return Err(Error::NoCertificate);
         }
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
             pem::Error::NoItemsFound => Error::NoKey,
-            error => Error::Key(error),
+            error => Error::Key(without_content(error)),
         })?;
         let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
@@ -153,6 +153,32 @@ impl Server {
     }
 }
 
+/// Removes what an error quotes of a PEM text. A key whose line breaks are missing is one long line,
+/// and must not get into a log.
+fn without_content(error: pem::Error) -> pem::Error {
+    match error {
+        pem::Error::IllegalSectionStart { .. } => {
+            pem::Error::IllegalSectionStart { line: Vec::new() }
+        }
+        pem::Error::MissingSectionEnd { .. } => pem::Error::MissingSectionEnd {
+            end_marker: Vec::new(),
+        },
+        error => error,
+    }
+}
+
+/// What is wrong with a PEM text.
+fn fault(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "the `-----END …-----` line is missing",
+        pem::Error::IllegalSectionStart { .. } => {
+            "a `-----BEGIN …-----` line is incomplete or holds more than that"
+        }
+        pem::Error::Base64Decode(_) => "invalid base64",
+        _ => "not PEM",
+    }
+}
+
 /// Which clients a server asks for a certificate, and which authorities have to have
 /// signed it: see [`Server::from_pem_with_client_auth`].
 #[derive(Clone, Debug)]
@@ -175,7 +201,7 @@ pub enum Error {
     NoCertificate,
 
     /// A certificate cannot be parsed.
-    #[display("the certificates cannot be read ({_0:?}): expected PEM")]
+    #[display("the certificates cannot be read ({}): expected PEM", fault(_0))]
     Certificate(#[error(not(source))] pem::Error),
 
     /// The PEM text contains no private key.
@@ -186,7 +212,7 @@ pub enum Error {
     NoKey,
 
     /// The private key cannot be parsed.
-    #[display("the private key cannot be read ({_0:?}): expected PEM")]
+    #[display("the private key cannot be read ({}): expected PEM", fault(_0))]
     Key(#[error(not(source))] pem::Error),
 
     /// For instance, the key does not belong to the certificate, or its kind is not

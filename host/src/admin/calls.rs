@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use chrome_sockets::tcp_server::{self, BlockReason};
-use chrome_sockets::{App, AppId, Error, tcp};
+use chrome_sockets::{App, AppId, Error, tcp, udp};
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt, stream};
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ use crate::protocol::arguments::{Arguments, CallError};
 use crate::protocol::frame::Data;
 use crate::protocol::message::Message;
 use crate::protocol::outcome::{
-    Outcome, OutcomeFuture, empty_outcome, pause_outcome, server_info, tcp_info,
+    Outcome, OutcomeFuture, empty_outcome, pause_outcome, server_info, tcp_info, udp_info,
 };
 use crate::sessions::directory::SessionDirectory;
 use crate::sessions::event_sink::ClosedByAdmin;
@@ -69,13 +69,16 @@ pub(crate) fn read(
         "host.listClients" => {
             let app = arguments.text()?.into();
             let server = arguments.optional_socket_id()?;
-            let order = match arguments.flag()? {
-                true => Order::Bytes,
-                false => Order::Id,
-            };
-            let range = range(&mut arguments)?;
+            let (order, range) = (order(&mut arguments)?, range(&mut arguments)?);
             arguments.expect_end()?;
             let list = calls.clone().list_clients(app, server, order, range);
+            Ok(calls.list_rate.clone().limit(list))
+        }
+        "host.listUdp" => {
+            let app = arguments.text()?.into();
+            let (order, range) = (order(&mut arguments)?, range(&mut arguments)?);
+            arguments.expect_end()?;
+            let list = calls.clone().list_udp(app, order, range);
             Ok(calls.list_rate.clone().limit(list))
         }
         "host.find" => {
@@ -118,6 +121,14 @@ fn range(arguments: &mut Arguments<'_, '_>) -> Result<PageRange, CallError> {
     Ok(PageRange { from, max })
 }
 
+/// Reads `byBytes`.
+fn order(arguments: &mut Arguments<'_, '_>) -> Result<Order, CallError> {
+    Ok(match arguments.flag()? {
+        true => Order::Bytes,
+        false => Order::Id,
+    })
+}
+
 /// Reads `problemsFirst?`.
 fn rank(arguments: &mut Arguments<'_, '_>) -> Result<Rank, CallError> {
     Ok(match arguments.optional_flag()? {
@@ -132,7 +143,8 @@ fn socket(arguments: &mut Arguments<'_, '_>) -> Result<(AppId, Namespace, u64), 
     let namespace = match arguments.text()?.as_str() {
         "tcpServer" => Namespace::Server,
         "tcp" => Namespace::Client,
-        _ => return Err(arguments.invalid("tcpServer or tcp as the namespace")),
+        "udp" => Namespace::Udp,
+        _ => return Err(arguments.invalid("tcpServer, tcp or udp as the namespace")),
     };
     Ok((app, namespace, arguments.socket_id()?))
 }
@@ -207,6 +219,7 @@ impl AdminCalls {
         row["connected"] = self.directory.is_connected(app).into();
         row["servers"] = stats.count(Namespace::Server).into();
         row["clients"] = stats.count(Namespace::Client).into();
+        row["udp"] = stats.count(Namespace::Udp).into();
         row["problems"] = problems.collect();
         row
     }
@@ -215,7 +228,7 @@ impl AdminCalls {
     async fn list_apps(self, rank: Rank, range: PageRange) -> Outcome {
         let mut apps = self.directory.apps();
         self.refresh_blocked_by(&apps).await;
-        let (mut servers, mut clients, mut with_problems) = (0, 0, 0);
+        let (mut servers, mut clients, mut udp, mut with_problems) = (0, 0, 0, 0);
         let mut totals = vec![self.directory.removed_counters()];
         let worst = |stats: &Rc<RefCell<SocketStats>>| {
             let problems = stats.borrow().problems();
@@ -226,6 +239,7 @@ impl AdminCalls {
             let stats = stats.borrow();
             servers += stats.count(Namespace::Server);
             clients += stats.count(Namespace::Client);
+            udp += stats.count(Namespace::Udp);
             totals.push(stats.totals());
         }
         if rank == Rank::Problems {
@@ -239,6 +253,7 @@ impl AdminCalls {
         let mut all = Counters::sum(totals).to_json();
         all["servers"] = servers.into();
         all["clients"] = clients.into();
+        all["udp"] = udp.into();
         all["problems"] = with_problems.into();
         self.answer(json!({ "total": total, "all": all, "apps": rows }))
     }
@@ -283,6 +298,23 @@ impl AdminCalls {
         self.answer(json!({ "total": total, "sockets": rows }))
     }
 
+    /// `host.listUdp`.
+    async fn list_udp(self, app: AppId, order: Order, range: PageRange) -> Outcome {
+        let Some(stats) = self.directory.socket_stats(&app) else {
+            return no_such_app();
+        };
+        let (total, ids) = stats.borrow().udp_ids(order, range);
+        // Each asks the OS how many datagrams it has dropped.
+        self.list_rate.add_servers(ids.len());
+        let handle = self.directory.app(&app);
+        let infos = ids.iter().map(|id| handle.udp.get_info((*id).into()));
+        let infos = join_all(infos.collect::<Vec<_>>()).await;
+        let stats = stats.borrow();
+        let rows = infos.into_iter().flatten();
+        let rows: Value = rows.map(|info| udp_row(info, &stats)).collect();
+        self.answer(json!({ "total": total, "sockets": rows }))
+    }
+
     /// `host.find`: apps whose id contains the text, and sockets whose name or address does.
     async fn find(self, text: String, range: PageRange) -> Outcome {
         let query = Query(truncate_name(&text).to_lowercase());
@@ -291,7 +323,7 @@ impl AdminCalls {
             total: 0,
             rows: Vec::new(),
         };
-        let mut servers_left = SEARCHED_SERVERS;
+        let (mut servers_left, mut udp_left) = (SEARCHED_SERVERS, SEARCHED_SERVERS);
         // Several apps at a time: one by one takes long on a busy host, and all at once takes
         // much memory.
         let apps = stream::iter(self.directory.apps()).map(|(app, stats)| {
@@ -303,12 +335,20 @@ impl AdminCalls {
             let ids = stats.borrow().server_ids(range).into_iter();
             servers_left -= ids.len();
             let servers = join_all(ids.map(|id| handle.tcp_server.get_info(id.into())));
+            let range = PageRange {
+                from: 0,
+                max: udp_left,
+            };
+            let (_, ids) = stats.borrow().udp_ids(Order::Id, range);
+            udp_left -= ids.len();
+            let udp = ids.into_iter().map(|id| handle.udp.get_info(id.into()));
+            let udp = join_all(udp);
             let clients = handle.tcp.get_sockets();
-            async move { (app, stats, servers.await, clients.await) }
+            async move { (app, stats, servers.await, clients.await, udp.await) }
         });
         let mut apps = pin!(apps.buffered(SEARCH_CONCURRENCY));
-        while let Some((app, stats, servers, clients)) = apps.next().await {
-            self.list_rate.add_servers(servers.len());
+        while let Some((app, stats, servers, clients, udp)) = apps.next().await {
+            self.list_rate.add_servers(servers.len() + udp.len());
             if query.matches(app.as_str()) {
                 results.push("app", &app, || self.app_row(&app, &stats.borrow()));
             }
@@ -325,6 +365,11 @@ impl AdminCalls {
             for info in clients {
                 if query.matches_socket(info.name.as_deref(), info.peer_address, info.peer_port) {
                     results.push("tcp", &app, || client_row(info, &stats.borrow()));
+                }
+            }
+            for info in udp.into_iter().flatten() {
+                if query.matches_socket(info.name.as_deref(), info.local_address, info.local_port) {
+                    results.push("udp", &app, || udp_row(info, &stats.borrow()));
                 }
             }
         }
@@ -345,6 +390,7 @@ impl AdminCalls {
         pause_outcome(match namespace {
             Namespace::Server => app.tcp_server.set_paused(id.into(), is_paused),
             Namespace::Client => app.tcp.set_paused(id.into(), is_paused),
+            Namespace::Udp => app.udp.set_paused(id.into(), is_paused),
         })
     }
 
@@ -400,6 +446,13 @@ impl AdminCalls {
                 // has had its event.
                 let is_missing =
                     |info: tcp::SocketInfo| info.connected && info.paused && !info.half_closed;
+                (outcome, info.map(is_missing))
+            }
+            Namespace::Udp => {
+                let info = app.udp.get_info(socket.into()).await;
+                let outcome = empty_outcome(app.udp.close(socket.into())).await;
+                // A bound socket that is not paused raises the event itself.
+                let is_missing = |info: udp::SocketInfo| info.paused && info.local_port.is_some();
                 (outcome, info.map(is_missing))
             }
         };
@@ -461,6 +514,19 @@ fn client_row(info: tcp::SocketInfo, stats: &SocketStats) -> Value {
     let id = info.socket_id.get();
     let mut row = socket_row(tcp_info(info), stats.client_counters(id));
     row["age"] = stats.age(id).into();
+    row
+}
+
+fn udp_row(info: udp::SocketInfo, stats: &SocketStats) -> Value {
+    let (counters, age) = stats.udp_socket(info.socket_id.get());
+    let dropped = info.dropped_datagrams;
+    let mut row = socket_row(udp_info(info), counters);
+    row["age"] = age.into();
+    row["datagramsReceived"] = counters.datagrams_received.into();
+    row["datagramsSent"] = counters.datagrams_sent.into();
+    if let Some(dropped) = dropped {
+        row["dropped"] = dropped.into();
+    }
     row
 }
 

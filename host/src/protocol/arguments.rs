@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use chrome_sockets::{MAX_ID, MAX_NAME, tcp, tcp_server};
+use chrome_sockets::tcp::MAX_ALPN;
+use chrome_sockets::{MAX_ID, MAX_NAME, tcp, tcp_server, udp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::excerpt::for_answer;
+use crate::limits::{MAX_CERTIFICATES, MAX_PRIVATE_KEY};
 use crate::protocol::frame::{Data, FrameError, parse_object};
 use crate::protocol::message::{Message, Parts, Text};
 
@@ -33,7 +35,8 @@ pub(crate) struct Arguments<'a, 'd> {
     data: &'d mut Data,
 }
 
-/// The properties of both namespaces. Only `tcp` has `bufferSize` and `allowHalfOpen`.
+/// The properties of all namespaces. Only `tcp` and `udp` have `bufferSize`, and only `tcp` has
+/// `allowHalfOpen`.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Properties<'a> {
@@ -57,6 +60,33 @@ struct Versions<'a> {
     min: Option<&'a RawValue>,
     #[serde(borrow)]
     max: Option<&'a RawValue>,
+}
+
+/// The options of `setTls`. Without `Debug`: nothing may print the key.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Tls<'a> {
+    #[serde(borrow)]
+    certificate: Text<'a>,
+    #[serde(borrow)]
+    private_key: Text<'a>,
+    #[serde(borrow, default)]
+    alpn: Option<Vec<Text<'a>>>,
+}
+
+/// What `setTls` got: the certificates and the private key in PEM, and the protocols (ALPN).
+pub(crate) struct TlsOptions {
+    pub(crate) certificates: String,
+    pub(crate) private_key: String,
+    pub(crate) alpn: Vec<String>,
+}
+
+impl TlsOptions {
+    /// The bytes of all its texts.
+    pub(crate) fn bytes(&self) -> usize {
+        let alpn = self.alpn.iter().map(String::len).sum::<usize>();
+        self.certificates.len() + self.private_key.len() + alpn
+    }
 }
 
 fn parse<'a, T: Deserialize<'a>>(text: &'a RawValue) -> Option<T> {
@@ -202,6 +232,51 @@ impl<'a, 'd> Arguments<'a, 'd> {
         match (buffer_size, allow_half_open) {
             (None, None) => Ok(tcp_server::SocketProperties { persistent, name }),
             _ => Err(self.invalid("valid properties")),
+        }
+    }
+
+    /// The options of `setTls`; `None` if the argument is missing or `null`.
+    pub(crate) fn tls_options(&mut self) -> Result<Option<TlsOptions>, CallError> {
+        let Some(text) = self.rest.next() else {
+            return Ok(None);
+        };
+        let given = parse_object::<Tls<'a>>(text.get().as_bytes()).ok();
+        let given = self.require(given, "an object with certificate, privateKey and alpn")?;
+        let within =
+            |text: Text<'a>, max: usize| (text.0.len() <= max).then(|| text.0.into_owned());
+        let certificates = within(given.certificate, MAX_CERTIFICATES);
+        let certificates = self.require(certificates, "at most 65536 bytes as certificate")?;
+        let private_key = within(given.private_key, MAX_PRIVATE_KEY);
+        let private_key = self.require(private_key, "at most 16384 bytes as privateKey")?;
+        let alpn = given.alpn.unwrap_or_default();
+        let is_valid = alpn.iter().all(|name| (1..=255).contains(&name.0.len()))
+            && alpn.iter().map(|name| name.0.len()).sum::<usize>() <= MAX_ALPN;
+        self.require(
+            is_valid.then_some(()),
+            "names of 1 to 255 bytes as alpn, of at most 4096 bytes together",
+        )?;
+        Ok(Some(TlsOptions {
+            certificates,
+            private_key,
+            alpn: alpn.into_iter().map(|name| name.0.into_owned()).collect(),
+        }))
+    }
+
+    pub(crate) fn udp_properties(&mut self) -> Result<udp::SocketProperties, CallError> {
+        let tcp::SocketProperties {
+            persistent,
+            name,
+            buffer_size,
+            allow_half_open,
+            ..
+        } = self.tcp_properties()?;
+        match allow_half_open {
+            None => Ok(udp::SocketProperties {
+                persistent,
+                name,
+                buffer_size,
+            }),
+            Some(_) => Err(self.invalid("valid properties")),
         }
     }
 

@@ -1,16 +1,19 @@
 //! Reads the calls of an app's client. The input is untrusted.
 
 use bytes::Bytes;
-use chrome_sockets::{App, NetError};
+use chrome_sockets::{App, NetError, tls, udp};
+use futures::FutureExt;
+use futures::future::ready;
 use serde_json::json;
 
 use crate::excerpt::for_answer;
-use crate::protocol::arguments::{Arguments, CallError};
+use crate::limits::HANDSHAKES;
+use crate::protocol::arguments::{Arguments, CallError, TlsOptions};
 use crate::protocol::frame::Data;
 use crate::protocol::message::Message;
 use crate::protocol::outcome::{
     Outcome, OutcomeFuture, code_outcome, empty_outcome, listen_outcome, pause_outcome,
-    server_info, tcp_info, value_outcome,
+    server_info, tcp_info, udp_info, value_outcome,
 };
 use crate::sessions::stats::Namespace;
 
@@ -19,18 +22,23 @@ use crate::sessions::stats::Namespace;
 pub(crate) enum Kind {
     /// `tcp.send`: the socket, and the bytes of the data.
     Send(u64, usize),
+    /// `udp.send`: the socket, the bytes of the data, and the address and port, to log a denial.
+    SendTo(u64, usize, Box<str>, i32),
     /// `create`: the bytes of the name, and the `bufferSize`.
     Create(Namespace, usize, Option<i32>),
     /// `update`: the socket, the bytes of the name, and the `bufferSize`.
     Update(Namespace, u64, Option<usize>, Option<i32>),
     Close(Namespace, u64),
+    /// `tcpServer.setTls`: the socket, and the bytes of certificates and key; `None` takes the
+    /// TLS away.
+    SetTls(u64, Option<usize>),
     /// `tcp.secure`, which closes the socket if the handshake fails.
     Secure(u64),
     /// One part of a `getSockets` answer.
     ListPart,
     /// `getInfo`, whose answer may be long.
     Info,
-    /// `listen` or `connect`: the function, address and port, to log a denial.
+    /// `listen`, `connect` or `bind`: the function, address and port, to log a denial.
     Open(&'static str, Box<str>, i32),
     Other,
 }
@@ -39,9 +47,20 @@ pub(crate) enum Kind {
 pub(crate) enum Call {
     /// `tcp.send`: the session charges the data to its quota before it starts the call.
     Send(u64, Bytes),
+    /// `udp.send`, likewise.
+    SendTo(Box<SendTo>),
     /// `getSockets`: the session answers it in parts.
     List(Namespace),
     Other(Kind, Box<StartCall>),
+}
+
+/// The arguments of `udp.send`.
+pub(crate) struct SendTo {
+    pub(crate) socket: u64,
+    pub(crate) data: Bytes,
+    pub(crate) address: String,
+    pub(crate) port: i32,
+    pub(crate) query_type: udp::DnsQueryType,
 }
 
 type StartCall = dyn FnOnce(&App) -> OutcomeFuture;
@@ -63,6 +82,14 @@ fn open(function: &'static str, address: &str, port: i32) -> Kind {
     Kind::Open(function, for_answer(address).to_string().into(), port)
 }
 
+/// Reads certificates and key. The error does not contain them.
+fn tls_server(options: &TlsOptions) -> Result<tls::Server, tls::Error> {
+    let (certificates, key) = (&options.certificates, &options.private_key);
+    let server = tls::Server::from_pem(certificates.as_bytes(), key.as_bytes())?;
+    let server = server.handshakes(HANDSHAKES);
+    Ok(server.alpn(options.alpn.iter().map(String::as_str)))
+}
+
 fn created(id: u64) -> Outcome {
     Outcome {
         created: Some(id),
@@ -77,6 +104,7 @@ pub(crate) fn read(message: Message<'_>, data: &mut Data) -> Result<Call, CallEr
     match function.split_once('.') {
         Some(("tcpServer", name)) => read_server(name, arguments),
         Some(("tcp", name)) => read_tcp(name, arguments),
+        Some(("udp", name)) => read_udp(name, arguments),
         _ => Err(arguments.unknown_function()),
     }
 }
@@ -119,6 +147,19 @@ fn read_server(name: &str, mut arguments: Arguments<'_, '_>) -> Result<Call, Cal
             let kind = open("listen", &address, port);
             call(arguments, kind, move |app| {
                 listen_outcome(app.tcp_server.listen(id, address, port, backlog))
+            })
+        }
+        "setTls" => {
+            let options = arguments.tls_options()?;
+            let kind = Kind::SetTls(number, options.as_ref().map(TlsOptions::bytes));
+            call(arguments, kind, move |app| {
+                match options.as_ref().map(tls_server).transpose() {
+                    Ok(tls) => empty_outcome(app.tcp_server.set_tls(id, tls)),
+                    Err(error) => {
+                        let text = format!("Invalid certificate or key: {error}");
+                        ready(Outcome::refused(text)).boxed_local()
+                    }
+                }
             })
         }
         "disconnect" => call(arguments, Kind::Other, move |app| {
@@ -213,6 +254,103 @@ fn read_tcp(name: &str, mut arguments: Arguments<'_, '_>) -> Result<Call, CallEr
             let info = app.tcp.get_info(id);
             value_outcome(info, |info| Outcome::value(tcp_info(info)))
         }),
+        _ => Err(arguments.unknown_function()),
+    }
+}
+
+fn read_udp(name: &str, mut arguments: Arguments<'_, '_>) -> Result<Call, CallError> {
+    match name {
+        "create" => {
+            let properties = arguments.udp_properties()?;
+            let length = properties.name.as_ref().map_or(0, String::len);
+            let kind = Kind::Create(Namespace::Udp, length, None);
+            return call(arguments, kind, move |app| {
+                let answer = app.udp.create(properties);
+                value_outcome(answer, |info| created(info.socket_id.get()))
+            });
+        }
+        "getSockets" => return list(arguments, Namespace::Udp),
+        _ => {}
+    }
+    let number = arguments.socket_id()?;
+    let id = number.into();
+    match name {
+        "update" => {
+            let properties = arguments.udp_properties()?;
+            let length = properties.name.as_ref().map(String::len);
+            let kind = Kind::Update(Namespace::Udp, number, length, None);
+            call(arguments, kind, move |app| {
+                empty_outcome(app.udp.update(id, properties))
+            })
+        }
+        "setPaused" => {
+            let is_paused = arguments.flag()?;
+            call(arguments, Kind::Other, move |app| {
+                pause_outcome(app.udp.set_paused(id, is_paused))
+            })
+        }
+        "bind" => {
+            let (address, port) = (arguments.text()?, arguments.int()?);
+            let kind = open("bind", &address, port);
+            call(arguments, kind, move |app| {
+                code_outcome(app.udp.bind(id, address, port), None)
+            })
+        }
+        "send" => {
+            let send = SendTo {
+                socket: number,
+                data: arguments.data()?,
+                address: arguments.text()?,
+                port: arguments.int()?,
+                query_type: arguments.dns_query_type()?,
+            };
+            arguments.expect_end()?;
+            Ok(Call::SendTo(Box::new(send)))
+        }
+        "close" => {
+            let kind = Kind::Close(Namespace::Udp, number);
+            call(arguments, kind, move |app| empty_outcome(app.udp.close(id)))
+        }
+        "getInfo" => call(arguments, Kind::Info, move |app| {
+            let info = app.udp.get_info(id);
+            value_outcome(info, |info| Outcome::value(udp_info(info)))
+        }),
+        "joinGroup" => {
+            let group = arguments.text()?;
+            call(arguments, Kind::Other, move |app| {
+                code_outcome(app.udp.join_group(id, group), None)
+            })
+        }
+        "leaveGroup" => {
+            let group = arguments.text()?;
+            call(arguments, Kind::Other, move |app| {
+                code_outcome(app.udp.leave_group(id, group), None)
+            })
+        }
+        "getJoinedGroups" => call(arguments, Kind::Info, move |app| {
+            value_outcome(app.udp.get_joined_groups(id), |groups| {
+                let groups = groups.iter().map(ToString::to_string);
+                Outcome::value(groups.collect::<Vec<_>>().into())
+            })
+        }),
+        "setMulticastTimeToLive" => {
+            let time_to_live = arguments.int()?;
+            call(arguments, Kind::Other, move |app| {
+                code_outcome(app.udp.set_multicast_time_to_live(id, time_to_live), None)
+            })
+        }
+        "setMulticastLoopbackMode" => {
+            let enabled = arguments.flag()?;
+            call(arguments, Kind::Other, move |app| {
+                code_outcome(app.udp.set_multicast_loopback_mode(id, enabled), None)
+            })
+        }
+        "setBroadcast" => {
+            let enabled = arguments.flag()?;
+            call(arguments, Kind::Other, move |app| {
+                code_outcome(app.udp.set_broadcast(id, enabled), None)
+            })
+        }
         _ => Err(arguments.unknown_function()),
     }
 }

@@ -2,12 +2,14 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt::Write;
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 
 use crate::limits::{Limits, MAX_IN_FLIGHT, MIN_EVENT};
 use crate::protocol::frame;
 use crate::protocol::frame::Encoding;
+use crate::sessions::stats::Namespace;
 
 /// The messages for one client.
 ///
@@ -29,20 +31,23 @@ pub(crate) struct Outbox<R> {
     unacknowledged_bytes: usize,
     /// The part of the window that unacknowledged `onReceive` events use.
     used: usize,
-    sockets: HashMap<u64, SocketWindow<R>>,
+    sockets: HashMap<Source, SocketWindow<R>>,
     /// The sockets whose events are retained because a window is full.
-    starved: HashSet<u64>,
+    starved: HashSet<Source>,
 }
 
 /// The client acknowledged frames that were never sent, or has far too many unacknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Overrun;
 
+/// The socket that received something: each namespace numbers its own.
+type Source = (Namespace, u64);
+
 struct Draft<R> {
     /// The field `messages` without its closing bracket.
     messages: String,
     data: Vec<u8>,
-    /// The last `onReceive`, while more data can be joined to it: the socket, and the start of
+    /// The last `tcp.onReceive`, while more data can be joined to it: the socket, and the start of
     /// its data.
     open_receive: Option<(u64, usize)>,
     in_flight: InFlightFrame<R>,
@@ -51,7 +56,7 @@ struct Draft<R> {
 /// What the acknowledgement of a frame releases.
 struct InFlightFrame<R> {
     /// Sockets, and the part of their windows.
-    received: Vec<(u64, usize)>,
+    received: Vec<(Source, usize)>,
     retained: Vec<R>,
 }
 
@@ -147,8 +152,9 @@ impl<R> Outbox<R> {
         }
     }
 
-    /// Adds an `onReceive`, joined to the one before if that is of the same socket and both have
-    /// at most `max` bytes. Drops `retained` at once if the windows have room, else when they do.
+    /// Adds a `tcp.onReceive`, joined to the one before if that is of the same socket and both
+    /// have at most `max` bytes. Drops `retained` at once if the windows have room, else when they
+    /// do.
     pub(crate) fn push_receive(&mut self, socket: u64, data: &Bytes, max: usize, retained: R) {
         let encoding = self.encoding;
         let draft = self.draft();
@@ -161,20 +167,53 @@ impl<R> Outbox<R> {
             }
         }
         draft.data.extend_from_slice(data);
-        let cost = data.len().max(MIN_EVENT);
-        match draft.in_flight.received.last_mut() {
-            Some((last, sum)) if *last == socket => *sum += cost,
-            _ => draft.in_flight.received.push((socket, cost)),
+        self.charge((Namespace::Client, socket), data.len(), retained);
+    }
+
+    /// Adds a `udp.onReceive`, and treats `retained` as [`push_receive`](Self::push_receive) does.
+    /// Datagrams are never joined.
+    pub(crate) fn push_datagram(
+        &mut self,
+        socket: u64,
+        data: &Bytes,
+        from: SocketAddr,
+        retained: R,
+    ) {
+        let encoding = self.encoding;
+        let draft = self.draft();
+        draft.start_message(encoding);
+        // Writing to a string cannot fail.
+        let _ = write!(draft.messages, r#"["udp.onReceive",{socket},"#);
+        match encoding {
+            Encoding::Binary => {
+                let _ = write!(draft.messages, "{}", data.len());
+                draft.data.extend_from_slice(data);
+            }
+            Encoding::Text => frame::push_base64(&mut draft.messages, data),
+        }
+        let (address, port) = (from.ip(), from.port());
+        let _ = write!(draft.messages, r#","{address}",{port}]"#);
+        self.charge((Namespace::Udp, socket), data.len(), retained);
+    }
+
+    /// Charges received data of the last draft to the windows.
+    fn charge(&mut self, source: Source, length: usize, retained: R) {
+        let cost = length.max(MIN_EVENT);
+        if let Some(draft) = self.drafts.back_mut() {
+            match draft.in_flight.received.last_mut() {
+                Some((last, sum)) if *last == source => *sum += cost,
+                _ => draft.in_flight.received.push((source, cost)),
+            }
         }
         self.used += cost;
-        let window = self.sockets.entry(socket).or_insert_with(|| SocketWindow {
+        let window = self.sockets.entry(source).or_insert_with(|| SocketWindow {
             used: 0,
             retained: Vec::new(),
         });
         window.used += cost;
         if window.used > self.limits.socket_window() || self.used > self.limits.window {
             window.retained.push(retained);
-            self.starved.insert(socket);
+            self.starved.insert(source);
         }
     }
 
@@ -204,13 +243,13 @@ impl<R> Outbox<R> {
         while self.acknowledged < frames {
             self.acknowledged += 1;
             let frame = self.in_flight.pop_front();
-            for (socket, cost) in frame.into_iter().flat_map(|frame| frame.received) {
-                self.release(socket, cost);
+            for (source, cost) in frame.into_iter().flat_map(|frame| frame.received) {
+                self.release(source, cost);
             }
         }
         if self.used <= self.limits.window {
-            self.starved.retain(|socket| {
-                let Some(window) = self.sockets.get_mut(socket) else {
+            self.starved.retain(|source| {
+                let Some(window) = self.sockets.get_mut(source) else {
                     return false;
                 };
                 if window.used > self.limits.socket_window() {
@@ -223,12 +262,12 @@ impl<R> Outbox<R> {
         Ok(())
     }
 
-    fn release(&mut self, socket: u64, cost: usize) {
+    fn release(&mut self, source: Source, cost: usize) {
         self.used -= cost;
-        if let Some(window) = self.sockets.get_mut(&socket) {
+        if let Some(window) = self.sockets.get_mut(&source) {
             window.used -= cost;
             if window.used == 0 {
-                self.sockets.remove(&socket);
+                self.sockets.remove(&source);
             }
         }
     }

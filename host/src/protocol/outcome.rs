@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::task::{Poll, ready};
 
 use actix::prelude::Arbiter;
-use chrome_sockets::{Answer, Error, NetError, tcp, tcp_server};
+use chrome_sockets::{Answer, Error, NetError, tcp, tcp_server, udp};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use serde_json::{Value, json};
@@ -139,7 +139,7 @@ impl Drop for AwaitedOnDrop {
     }
 }
 
-/// The outcome of `tcp.send`.
+/// The outcome of a `send`.
 pub(crate) fn send_outcome(answer: Answer<tcp::SendInfo>) -> OutcomeFuture {
     let outcome = answer.map(|result| match result {
         Ok(info) => Outcome::value(json!({ "resultCode": 0, "bytesSent": info.bytes_sent })),
@@ -176,6 +176,19 @@ pub(crate) fn tcp_info(info: tcp::SocketInfo) -> Value {
         "localPort": info.local_port,
         "peerAddress": text(info.peer_address),
         "peerPort": info.peer_port,
+    }))
+}
+
+/// Only Chrome's fields: `info.dropped_datagrams` is for admins.
+pub(crate) fn udp_info(info: udp::SocketInfo) -> Value {
+    without_nulls(json!({
+        "socketId": info.socket_id.get(),
+        "persistent": info.persistent,
+        "name": info.name,
+        "bufferSize": info.buffer_size,
+        "paused": info.paused,
+        "localAddress": text(info.local_address),
+        "localPort": info.local_port,
     }))
 }
 

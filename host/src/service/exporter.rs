@@ -143,6 +143,7 @@ fn record_gateway(now: &Snapshot, limits: &Limits) {
         &[("namespace", "tcp")],
         now.client_sockets as f64,
     );
+    set_gauge(name, help, &[("namespace", "udp")], now.udp_sockets as f64);
     for (name, help, value) in [
         (
             "chrome_sockets_host_clients",
@@ -183,8 +184,8 @@ fn record_gateway(now: &Snapshot, limits: &Limits) {
         set_gauge(name, help, &[], value as f64);
     }
     let name = "chrome_sockets_host_app_bytes_total";
-    let help = "The data of the apps' connections, by direction: received and passed to clients, \
-                or sent.";
+    let help = "The data of the apps' connections and datagrams, by direction: received and \
+                passed to clients, or sent.";
     set_counter(
         name,
         help,
@@ -192,6 +193,12 @@ fn record_gateway(now: &Snapshot, limits: &Limits) {
         now.app_counters.received,
     );
     set_counter(name, help, &[("direction", "sent")], now.app_counters.sent);
+    let name = "chrome_sockets_host_app_datagrams_total";
+    let help = "The datagrams of the apps, by direction.";
+    let received = now.app_counters.datagrams_received;
+    set_counter(name, help, &[("direction", "received")], received);
+    let sent = now.app_counters.datagrams_sent;
+    set_counter(name, help, &[("direction", "sent")], sent);
     set_counter(
         "chrome_sockets_host_app_connections_accepted_total",
         "Connections that server sockets accepted and reported to clients.",

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use clap::ValueEnum;
+use env_logger::Logger;
 use env_logger::fmt::Formatter;
-use log::Record;
+use log::{Level, Log, Metadata, Record};
 use serde_json::json;
 
 /// The format of the log.
@@ -27,12 +28,44 @@ impl LogFormat {
     /// Starts the log. `RUST_LOG` sets its levels. Does nothing if the process has a log already.
     pub fn start(self) {
         let filter = env_logger::Env::default().default_filter_or(DEFAULT_FILTER);
-        let mut log = env_logger::Builder::from_env(filter);
+        let mut builder = env_logger::Builder::from_env(filter);
         if self == LogFormat::Json {
-            log.format(write_json);
+            builder.format(write_json);
         }
+        let logger = WithoutFrames(builder.build());
+        let level = logger.0.filter();
         // An error means that there is a log.
-        let _ = log.try_init();
+        if log::set_boxed_logger(Box::new(logger)).is_ok() {
+            log::set_max_level(level);
+        }
+    }
+}
+
+/// A log without the traces of the WebSocket library, which have whole frames, and so tokens and
+/// the private keys of `setTls`.
+struct WithoutFrames(Logger);
+
+impl WithoutFrames {
+    fn has_frames(metadata: &Metadata<'_>) -> bool {
+        let library = metadata.target().split("::").next();
+        metadata.level() == Level::Trace
+            && matches!(library, Some("tungstenite" | "tokio_tungstenite"))
+    }
+}
+
+impl Log for WithoutFrames {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        !Self::has_frames(metadata) && self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !Self::has_frames(record.metadata()) {
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
     }
 }
 

@@ -93,6 +93,17 @@ pub struct Options {
     #[arg(value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub drain_deadline: u64,
 
+    /// How long the host goes on accepting after SIGTERM, in seconds. /readyz answers 503 meanwhile,
+    /// so that a load balancer stops sending connections before they are refused. 0 to 3600.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0,
+        help_heading = "Service"
+    )]
+    #[arg(value_parser = clap::value_parser!(u64).range(0..=3600))]
+    pub drain_delay: u64,
+
     /// The format of the log on standard error.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
     #[arg(help_heading = "Service")]
@@ -166,6 +177,11 @@ impl Options {
     /// How long a drain may take.
     pub(crate) fn drain_deadline(&self) -> Duration {
         Duration::from_secs(self.drain_deadline)
+    }
+
+    /// How long connections are accepted after the host has stopped being ready.
+    pub(crate) fn drain_delay(&self) -> Duration {
+        Duration::from_secs(self.drain_delay)
     }
 
     /// Reads and checks all manifests, and adds the warnings about them. Blocks for up to 5

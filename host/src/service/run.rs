@@ -75,12 +75,10 @@ pub async fn serve(options: Options, arguments: Vec<OsString>) -> io::Result<()>
         options,
         arguments,
         files,
-        monitor: monitor.clone(),
+        monitor,
         control,
     };
     let drained = async |(end, mut signals): (End, Signals)| {
-        monitor.set_draining();
-        notify(&[NotifyState::Stopping]);
         if let End::Drain(deadline) = end {
             tokio::select! {
                 () = drain(&registry, deadline) => {}
@@ -217,16 +215,37 @@ struct Service {
 }
 
 impl Service {
-    /// Handles signals until one ends the service.
+    /// Handles signals until one ends the service, and connections need no longer be accepted.
     async fn run(mut self, mut signals: Signals, mut hangup: Hangup) -> (End, Signals) {
+        let mut end = self.handle_signals(&mut signals, &mut hangup).await;
+        self.monitor.set_draining();
+        notify(&[NotifyState::Stopping]);
+        let delay = self.options.drain_delay();
+        if matches!(end, End::Drain(_)) && !delay.is_zero() {
+            log::info!(
+                "draining: no longer ready; connections are accepted for {} s",
+                delay.as_secs()
+            );
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = signals.stop() => {
+                    log::warn!("a second signal: there is no drain");
+                    end = End::Now;
+                }
+            }
+        }
+        (end, signals)
+    }
+
+    async fn handle_signals(&mut self, signals: &mut Signals, hangup: &mut Hangup) -> End {
         loop {
             tokio::select! {
-                Some(()) = signals.interrupt.recv() => return (End::Now, signals),
+                Some(()) = signals.interrupt.recv() => return End::Now,
                 Some(()) = signals.terminate.recv() => {
-                    return (End::Drain(self.options.drain_deadline()), signals);
+                    return End::Drain(self.options.drain_deadline());
                 }
                 Some(()) = hangup.signal.recv() => match hangup.lost_terminal() {
-                    true => return (End::Now, signals),
+                    true => return End::Now,
                     false => self.reload().await,
                 },
                 else => pending().await,

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use actix::WeakAddr;
 use actix::prelude::*;
 use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
-use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo, ProxyErrorInfo};
+use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo, ProxyErrorInfo};
+use chrome_sockets::udp;
 use futures::task::ArcWake;
 use tokio::sync::{Notify, oneshot};
 
@@ -78,6 +79,14 @@ impl Handler<AcceptErrorInfo> for EventSink {
     }
 }
 
+impl Handler<HandshakeErrorInfo> for EventSink {
+    type Result = ();
+
+    fn handle(&mut self, info: HandshakeErrorInfo, _: &mut Self::Context) {
+        self.update(|state| state.on_handshake_error(info));
+    }
+}
+
 /// For the log only: an app cannot change what a proxy sends.
 impl Handler<ProxyErrorInfo> for EventSink {
     type Result = ();
@@ -100,6 +109,22 @@ impl Handler<ReceiveErrorInfo> for EventSink {
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
         self.update(|state| state.on_receive_error(&info));
+    }
+}
+
+impl Handler<udp::ReceiveInfo> for EventSink {
+    type Result = ();
+
+    fn handle(&mut self, info: udp::ReceiveInfo, ctx: &mut Self::Context) {
+        self.update(|state| state.on_datagram(info, &ctx.address()));
+    }
+}
+
+impl Handler<udp::ReceiveErrorInfo> for EventSink {
+    type Result = ();
+
+    fn handle(&mut self, info: udp::ReceiveErrorInfo, _: &mut Self::Context) {
+        self.update(|state| state.on_udp_error(&info));
     }
 }
 

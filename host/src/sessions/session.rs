@@ -26,7 +26,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Starts a session, which at first listens for no events of its client.
+    /// Starts a session. At first it listens only for failed handshakes and PROXY headers, to log
+    /// them.
     ///
     /// # Errors
     /// The registry has ended.
@@ -35,8 +36,6 @@ impl Session {
         sync_sockets(&context.app, &context.socket_stats, &context.socket_charge).await?;
         let output = Rc::new(Notify::new());
         let (stopped, sink_stopped) = oneshot::channel();
-        let server = context.app.tcp_server.clone();
-        let expects_headers = context.proxy_protocol.is_some();
         let state = Rc::new(RefCell::new(SessionState::new(context)));
         let sink = EventSink {
             state: state.clone(),
@@ -44,10 +43,13 @@ impl Session {
             _stopped: stopped,
         };
         let sink = sink.start();
-        if expects_headers {
-            let listener = sink.clone().recipient();
-            server.on_proxy_error.do_add_listener(listener);
-        }
+        let handshake_errors = sink.clone().recipient();
+        let app = state.borrow().app().clone();
+        app.tcp_server
+            .on_handshake_error
+            .do_add_listener(handshake_errors);
+        let proxy_errors = sink.clone().recipient();
+        app.tcp_server.on_proxy_error.do_add_listener(proxy_errors);
         Ok(Session {
             state,
             output,
@@ -139,12 +141,15 @@ async fn sync_sockets(
     let length = |name: &Option<String>| name.as_ref().map_or(0, String::len);
     let servers = app.tcp_server.get_sockets().await?;
     let clients = app.tcp.get_sockets().await?;
+    let udp = app.udp.get_sockets().await?;
     let servers = servers.iter();
     let servers = servers.map(|info| (info.socket_id.get(), length(&info.name)));
     let clients = clients.iter();
     let clients = clients.map(|info| (info.socket_id.get(), length(&info.name), info.buffer_size));
+    let udp = udp.iter();
+    let udp = udp.map(|info| (info.socket_id.get(), length(&info.name)));
     let mut socket_stats = socket_stats.borrow_mut();
-    socket_stats.sync(servers, clients);
+    socket_stats.sync(servers, clients, udp);
     socket_charge.borrow_mut().set(socket_stats.cost());
     Ok(())
 }

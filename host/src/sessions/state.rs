@@ -9,15 +9,14 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use actix::prelude::*;
 use bytes::Bytes;
 use chrome_sockets::proxy_protocol::ProxyProtocol;
-use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
-use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo, ProxyErrorInfo};
 use chrome_sockets::{App, Error, NetError};
 use futures::task::waker;
 
+use crate::excerpt::for_answer;
 use crate::limits::{CALL_COST, INFOS, Limits, MIN_SEND, SOCKET_SHARE};
 use crate::log_limiter::LogLimiter;
 use crate::protocol::arguments::CallError;
-use crate::protocol::call::{Call, Kind};
+use crate::protocol::call::{Call, Kind, SendTo};
 use crate::protocol::close_reason::{CloseReason, Code};
 use crate::protocol::frame::{Data, Encoding, FrameError};
 use crate::protocol::message::Message;
@@ -25,14 +24,16 @@ use crate::protocol::outbox::Outbox;
 use crate::protocol::outcome::{Outcome, OutcomeFuture, send_outcome};
 use crate::protocol::{call, message};
 use crate::sessions::budget::{Charge, MemoryBudget, SendBudget};
-use crate::sessions::event_sink::{CallWaker, ClosedByAdmin, EventSink};
+use crate::sessions::event_sink::{CallWaker, EventSink};
 use crate::sessions::frame_handler::PendingFrame;
 use crate::sessions::stats;
 use crate::sessions::stats::{Namespace, SocketStats};
 use crate::sessions::turn::Turn;
 
+mod events;
 mod get_sockets;
 
+use crate::sessions::state::events::{RetainedEvent, Subscriptions};
 use crate::sessions::state::get_sockets::Listing;
 
 /// The app of a session, and what it shares with the host.
@@ -49,25 +50,6 @@ pub(crate) struct SessionContext {
     pub(crate) log_limiter: LogLimiter,
     /// For the server sockets that the client creates.
     pub(crate) proxy_protocol: Option<ProxyProtocol>,
-}
-
-impl SessionContext {
-    /// Has a new server socket expect PROXY headers, if the owner of the host says so. The client
-    /// does not know the socket yet, so nothing of it comes before.
-    fn set_proxy_protocol(&self, namespace: Namespace, socket: u64) {
-        if let (Namespace::Server, Some(settings)) = (namespace, &self.proxy_protocol) {
-            let server = &self.app.tcp_server;
-            drop(server.set_proxy_protocol(socket.into(), settings.clone()));
-        }
-    }
-}
-
-/// An event that counts as unhandled until the client acknowledges it.
-#[expect(dead_code, reason = "dropping an event marks it as handled")]
-enum RetainedEvent {
-    Accept(AcceptInfo),
-    AcceptError(AcceptErrorInfo),
-    Receive(ReceiveInfo),
 }
 
 pub(crate) struct SessionState {
@@ -94,11 +76,12 @@ pub(crate) struct SessionState {
     listing: Option<Listing>,
 }
 
-/// Unanswered `create` calls, and the memory that their sockets will need.
+/// Unanswered `create` calls, and the memory that they and unanswered `setTls` calls will need.
 #[derive(Default)]
 struct PendingCreates {
     servers: usize,
     clients: usize,
+    udp: usize,
     cost: usize,
 }
 
@@ -107,7 +90,12 @@ impl PendingCreates {
         match namespace {
             Namespace::Server => &mut self.servers,
             Namespace::Client => &mut self.clients,
+            Namespace::Udp => &mut self.udp,
         }
+    }
+
+    fn is_none(&self) -> bool {
+        self.servers + self.clients + self.udp == 0
     }
 }
 
@@ -115,15 +103,6 @@ struct PendingCall {
     kind: Kind,
     outcome: OutcomeFuture,
     waker: Waker,
-}
-
-/// The events that the client has listeners for.
-#[derive(Clone, Copy, Default)]
-struct Subscriptions {
-    accept: bool,
-    accept_error: bool,
-    receive: bool,
-    receive_error: bool,
 }
 
 impl SessionState {
@@ -144,6 +123,10 @@ impl SessionState {
             listing: None,
             context,
         }
+    }
+
+    pub(crate) fn app(&self) -> &App {
+        &self.context.app
     }
 
     /// Whether the last frame is done.
@@ -205,9 +188,14 @@ impl SessionState {
     ) -> Result<(), CloseReason> {
         if self.may_resume_receive() {
             self.is_receive_suspended = false;
+            let app = &self.context.app;
             if self.subscriptions.receive {
                 let recipient = sink.clone().recipient();
-                drop(self.context.app.tcp.on_receive.add_listener(recipient));
+                app.tcp.on_receive.do_add_listener(recipient);
+            }
+            if self.subscriptions.datagram {
+                let recipient = sink.clone().recipient();
+                app.udp.on_receive.do_add_listener(recipient);
             }
         }
         self.continue_listing(sink);
@@ -259,18 +247,15 @@ impl SessionState {
         let (kind, start) = match call {
             Call::Send(socket, data) => {
                 let length = data.len();
-                let charge = length.max(MIN_SEND);
-                let charged = match self.quota_used + charge > self.context.limits.write_quota {
-                    true => None,
-                    false => self.context.send_budget.charge(data, self.quota_used),
-                };
-                let Some(data) = charged else {
-                    self.answer(id, Error::WriteQuotaExceeded.into());
+                let Some(data) = self.charge_send(id, data) else {
                     return Ok(());
                 };
-                self.quota_used += charge;
                 let outcome = send_outcome(self.context.app.tcp.send(socket.into(), data));
                 self.track(id, Kind::Send(socket, length), outcome, sink);
+                return Ok(());
+            }
+            Call::SendTo(send) => {
+                self.send_to(id, *send, sink);
                 return Ok(());
             }
             Call::List(namespace) => {
@@ -298,6 +283,16 @@ impl SessionState {
                 self.answer(id, error.into());
                 return Ok(());
             }
+            Kind::SetTls(socket, bytes) => {
+                let cost = stats::tls_cost(bytes);
+                let replaced = self.context.socket_stats.borrow().tls_cost(socket);
+                if !self.fits_budget(cost.saturating_sub(replaced)) {
+                    let error = Error::from(NetError::INSUFFICIENT_RESOURCES);
+                    self.answer(id, error.into());
+                    return Ok(());
+                }
+                self.pending_creates.cost += cost;
+            }
             Kind::Info => self.info_count += 1,
             _ => {}
         }
@@ -305,6 +300,38 @@ impl SessionState {
         let outcome = start(&self.context.app);
         self.track(id, kind, outcome, sink);
         Ok(())
+    }
+
+    fn send_to(&mut self, id: u64, send: SendTo, sink: &Addr<EventSink>) {
+        let SendTo {
+            socket,
+            data,
+            address,
+            port,
+            query_type,
+        } = send;
+        let length = data.len();
+        let Some(data) = self.charge_send(id, data) else {
+            return;
+        };
+        let kind = Kind::SendTo(socket, length, address.as_str().into(), port);
+        let udp = &self.context.app.udp;
+        let answer = udp.send(socket.into(), data, address, port, query_type);
+        self.track(id, kind, send_outcome(answer), sink);
+    }
+
+    /// Charges the data of a send to the quotas. If they are used up, answers the call.
+    fn charge_send(&mut self, id: u64, data: Bytes) -> Option<Bytes> {
+        let charge = data.len().max(MIN_SEND);
+        let charged = match self.quota_used + charge > self.context.limits.write_quota {
+            true => None,
+            false => self.context.send_budget.charge(data, self.quota_used),
+        };
+        match charged {
+            Some(_) => self.quota_used += charge,
+            None => self.answer(id, Error::WriteQuotaExceeded.into()),
+        }
+        charged
     }
 
     fn count_call(&mut self) -> Result<(), CloseReason> {
@@ -362,6 +389,14 @@ impl SessionState {
                     socket_stats.count_sent(socket, length);
                 }
             }
+            Kind::SendTo(socket, length, ref address, port) => {
+                self.quota_used -= length.max(MIN_SEND);
+                match outcome.error.and_then(send_denial) {
+                    None if succeeded => socket_stats.count_datagram_sent(socket, length),
+                    None => {}
+                    Some(reason) => self.context.log_denial("send", address, port, reason),
+                }
+            }
             Kind::Create(namespace, name, size) => {
                 *self.pending_creates.count(namespace) -= 1;
                 self.pending_creates.cost -= stats::cost(namespace, name);
@@ -373,6 +408,12 @@ impl SessionState {
             Kind::Update(namespace, socket, name, size) if succeeded => {
                 socket_stats.update(namespace, socket, name, size);
             }
+            Kind::SetTls(socket, bytes) => {
+                self.pending_creates.cost -= stats::tls_cost(bytes);
+                if succeeded {
+                    socket_stats.set_tls(socket, bytes);
+                }
+            }
             Kind::Close(namespace, socket) => socket_stats.close(namespace, socket),
             Kind::Secure(socket) => {
                 if outcome.error.is_some_and(|error| !keeps_socket(error)) {
@@ -381,15 +422,13 @@ impl SessionState {
             }
             Kind::Info => self.info_count -= 1,
             Kind::Open(function, ref address, port) => {
-                let reason = outcome.error.and_then(denial);
-                if let Some(reason) = reason.filter(|_| self.context.log_limiter.allows()) {
-                    let app = self.context.app.id();
-                    log::warn!("app {app}: {function} {address}:{port} denied: {reason}");
+                if let Some(reason) = outcome.error.and_then(denial) {
+                    self.context.log_denial(function, address, port, reason);
                 }
             }
             Kind::Update(..) | Kind::ListPart | Kind::Other => {}
         }
-        if !matches!(kind, Kind::Send(..)) {
+        if !matches!(kind, Kind::Send(..) | Kind::SendTo(..)) {
             let cost = socket_stats.cost();
             self.context.socket_charge.borrow_mut().set(cost);
             self.call_count -= 1;
@@ -416,125 +455,40 @@ impl SessionState {
         self.is_receive_suspended
             && self.message_charge.bytes() <= self.context.limits.message_share() / 2
     }
+}
 
-    pub(crate) fn on_accept(&mut self, info: AcceptInfo) {
-        let (server, client) = (info.socket_id, info.client_socket_id);
-        let mut socket_stats = self.context.socket_stats.borrow_mut();
-        socket_stats.count_accepted(server.get(), client.get());
-        drop(socket_stats);
-        let message = format!(r#"["tcpServer.onAccept",{server},{client}]"#);
-        self.outbox
-            .push_retaining(&message, RetainedEvent::Accept(info));
-    }
-
-    pub(crate) fn log_proxy_error(&self, info: &ProxyErrorInfo) {
-        let peer = info.peer_address.to_canonical();
-        if self.context.log_limiter.for_peer(peer).allows() {
-            let (app, server, error) = (self.context.app.id(), info.socket_id, info.error);
-            log::warn!(
-                "app {app}: connection of {peer} to server socket {server} rejected: {error}"
-            );
+impl SessionContext {
+    /// Has a new server socket expect PROXY headers, if the owner of the host says so. The client
+    /// does not know the socket yet, so nothing of it comes before.
+    fn set_proxy_protocol(&self, namespace: Namespace, socket: u64) {
+        if let (Namespace::Server, Some(settings)) = (namespace, &self.proxy_protocol) {
+            let server = &self.app.tcp_server;
+            drop(server.set_proxy_protocol(socket.into(), settings.clone()));
         }
     }
 
-    pub(crate) fn on_accept_error(&mut self, info: AcceptErrorInfo) {
-        let (server, code) = (info.socket_id, info.result_code.code());
-        let message = format!(r#"["tcpServer.onAcceptError",{server},{code}]"#);
-        self.outbox
-            .push_retaining(&message, RetainedEvent::AcceptError(info));
-    }
-
-    pub(crate) fn on_receive(&mut self, mut info: ReceiveInfo, sink: &Addr<EventSink>) {
-        let socket = info.socket_id.get();
-        let data = std::mem::take(&mut info.data);
-        let mut socket_stats = self.context.socket_stats.borrow_mut();
-        let max = socket_stats.count_received(socket, data.len());
-        drop(socket_stats);
-        let retained = RetainedEvent::Receive(info);
-        self.outbox.push_receive(socket, &data, max, retained);
-        self.charge_messages();
-        let is_behind = self.message_charge.bytes() > self.context.limits.message_share();
-        if is_behind
-            && self.message_charge.is_full()
-            && !self.is_receive_suspended
-            && self.subscriptions.receive
-        {
-            // Without a listener the sockets are not read, and TCP slows their peers.
-            self.is_receive_suspended = true;
-            let recipient = sink.clone().recipient();
-            self.context
-                .app
-                .tcp
-                .on_receive
-                .do_remove_listener(recipient);
+    fn log_denial(&self, function: &str, address: &str, port: i32, reason: &str) {
+        if self.log_limiter.allows() {
+            let (app, address) = (self.app.id(), for_answer(address));
+            log::warn!("app {app}: {function} {address}:{port} denied: {reason}");
         }
-    }
-
-    pub(crate) fn on_receive_error(&mut self, info: &ReceiveErrorInfo) {
-        let (socket, code) = (info.socket_id, info.result_code.code());
-        self.outbox
-            .push(&format!(r#"["tcp.onReceiveError",{socket},{code}]"#));
-    }
-
-    /// Raises the error event of a socket that the admin closed.
-    pub(crate) fn on_closed_by_admin(&mut self, ClosedByAdmin(namespace, id): ClosedByAdmin) {
-        let (event, is_subscribed) = match namespace {
-            Namespace::Server => ("tcpServer.onAcceptError", self.subscriptions.accept_error),
-            Namespace::Client => ("tcp.onReceiveError", self.subscriptions.receive_error),
-        };
-        if is_subscribed {
-            let code = NetError::CONNECTION_CLOSED.code();
-            self.outbox.push(&format!(r#"["{event}",{id},{code}]"#));
-        }
-    }
-
-    /// Handles `listen`: replaces the set of events that the client listens for.
-    fn subscribe(
-        &mut self,
-        message: &Message<'_>,
-        sink: &Addr<EventSink>,
-    ) -> Result<(), CloseReason> {
-        let mut new = Subscriptions::default();
-        let mut is_known = true;
-        let visited = message.event_names(|name| match name {
-            "tcpServer.onAccept" => new.accept = true,
-            "tcpServer.onAcceptError" => new.accept_error = true,
-            "tcp.onReceive" => new.receive = true,
-            "tcp.onReceiveError" => new.receive_error = true,
-            _ => is_known = false,
-        });
-        if visited.is_none() || !is_known {
-            return Err(FrameError::Message("there is no such event").into());
-        }
-        let mut old = std::mem::replace(&mut self.subscriptions, new);
-        if self.is_receive_suspended {
-            // `process` adds the listener when the client has read enough.
-            old.receive = new.receive;
-        }
-        let (server, tcp) = (&self.context.app.tcp_server, &self.context.app.tcp);
-        // The error events first: an error follows its data, so a client that receives the data
-        // must not miss the error.
-        macro_rules! subscribe {
-            ($field:ident, $event:expr) => {
-                match (old.$field, new.$field) {
-                    (false, true) => $event.do_add_listener(sink.clone().recipient()),
-                    (true, false) => $event.do_remove_listener(sink.clone().recipient()),
-                    _ => {}
-                }
-            };
-        }
-        subscribe!(accept_error, server.on_accept_error);
-        subscribe!(receive_error, tcp.on_receive_error);
-        subscribe!(accept, server.on_accept);
-        subscribe!(receive, tcp.on_receive);
-        Ok(())
     }
 }
 
-/// Why a `listen` or `connect` was denied, if it was.
+/// Why a `udp.send` was denied, if it was.
+fn send_denial(error: Error) -> Option<&'static str> {
+    match error {
+        Error::Net(NetError::ACCESS_DENIED) => denial(NetError::NETWORK_ACCESS_DENIED.into()),
+        error => denial(error),
+    }
+}
+
+/// Why a `listen`, `connect` or `bind` was denied, if it was.
 fn denial(error: Error) -> Option<&'static str> {
     match error {
-        Error::PermissionDenied => Some("its manifest does not permit it"),
+        Error::PermissionDenied | Error::UdpPermissionDenied => {
+            Some("its manifest does not permit it")
+        }
         Error::Net(NetError::NETWORK_ACCESS_DENIED) => {
             Some("it is the host's own port, or the OS does not permit it")
         }

@@ -4,27 +4,22 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrome_sockets::tcp::DEFAULT_BUFFER_SIZE;
 use chrome_sockets::tcp_server::BlockReason;
-use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::limits::{CLIENT_COST, LIST_PART, MAX_INFO, MAX_JOINED, SERVER_COST};
+use crate::limits::{CLIENT_COST, LIST_PART, MAX_INFO, MAX_JOINED, SERVER_COST, TLS_COST};
+use crate::sessions::stats::udp::UdpSockets;
 
-/// What sockets have transferred.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Counters {
-    /// The bytes passed to the apps' clients.
-    pub(crate) received: u64,
-    /// The bytes of answered sends.
-    pub(crate) sent: u64,
-    /// The connections reported to the clients.
-    pub(crate) accepted: u64,
-}
+mod counters;
+mod udp;
 
-/// `tcpServer` or `tcp`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) use counters::{Counters, Order, PageRange};
+
+/// `tcpServer`, `tcp` or `udp`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Namespace {
     Server,
     Client,
+    Udp,
 }
 
 /// The sockets of one app.
@@ -32,6 +27,7 @@ pub(crate) enum Namespace {
 pub(crate) struct SocketStats {
     servers: BTreeMap<u64, Server>,
     clients: HashMap<u64, Client>,
+    udp: UdpSockets,
     /// The counters of closed sockets.
     closed: Counters,
     /// The memory of the sockets that the app created, and of all names.
@@ -42,6 +38,8 @@ pub(crate) struct SocketStats {
 struct Server {
     /// The bytes of its name.
     name: usize,
+    /// The memory of its TLS.
+    tls: usize,
     accepted: u64,
     /// The counters of its closed connections.
     closed: Counters,
@@ -71,7 +69,7 @@ pub(crate) struct Problem {
 
 impl Server {
     fn cost(&self) -> usize {
-        cost(Namespace::Server, self.name)
+        cost(Namespace::Server, self.name) + self.tls
     }
 }
 
@@ -89,17 +87,13 @@ impl Client {
 pub(crate) fn cost(namespace: Namespace, name: usize) -> usize {
     name + match namespace {
         Namespace::Server => SERVER_COST,
-        Namespace::Client => CLIENT_COST,
+        Namespace::Client | Namespace::Udp => CLIENT_COST,
     }
 }
 
-/// The order of client sockets in a list.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Order {
-    /// By id.
-    Id,
-    /// Most bytes first.
-    Bytes,
+/// The memory of a server socket's TLS with this many bytes of certificates and key, if it has any.
+pub(crate) fn tls_cost(bytes: Option<usize>) -> usize {
+    bytes.map_or(0, |bytes| bytes + TLS_COST)
 }
 
 /// The order of apps and server sockets in a list.
@@ -109,44 +103,6 @@ pub(crate) enum Rank {
     Name,
     /// Worst problems first.
     Problems,
-}
-
-/// A range of rows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct PageRange {
-    pub(crate) from: usize,
-    pub(crate) max: usize,
-}
-
-impl Counters {
-    fn add(&mut self, other: Counters) {
-        self.received += other.received;
-        self.sent += other.sent;
-        self.accepted += other.accepted;
-    }
-
-    fn bytes(self) -> u64 {
-        self.received + self.sent
-    }
-
-    pub(crate) fn sum(counters: impl IntoIterator<Item = Counters>) -> Self {
-        let mut sum = Counters::default();
-        counters.into_iter().for_each(|one| sum.add(one));
-        sum
-    }
-
-    pub(crate) fn to_json(self) -> Value {
-        json!({ "received": self.received, "sent": self.sent, "accepted": self.accepted })
-    }
-}
-
-impl PageRange {
-    /// The number of all rows, and those in this range.
-    pub(crate) fn select<T>(self, rows: Vec<T>) -> (usize, Vec<T>) {
-        let total = rows.len();
-        let selected = rows.into_iter().skip(self.from).take(self.max);
-        (total, selected.collect())
-    }
 }
 
 impl Client {
@@ -184,11 +140,12 @@ fn worst(reasons: &[BlockReason]) -> u8 {
 
 impl SocketStats {
     /// Replaces the set of sockets, and keeps the counters of known ones. Each socket comes with
-    /// the bytes of its name, client sockets also with their `bufferSize`.
+    /// the bytes of its name, client sockets of `tcp` also with their `bufferSize`.
     pub(crate) fn sync(
         &mut self,
         servers: impl IntoIterator<Item = (u64, usize)>,
         clients: impl IntoIterator<Item = (u64, usize, Option<i32>)>,
+        udp: impl IntoIterator<Item = (u64, usize)>,
     ) {
         let mut old = std::mem::take(&mut self.servers);
         for (id, name) in servers {
@@ -211,9 +168,10 @@ impl SocketStats {
         for client in old.into_values() {
             self.count_closed(&client);
         }
+        self.closed.add(self.udp.sync(udp));
         let servers = self.servers.values().map(Server::cost);
         let clients = self.clients.values().map(Client::cost);
-        self.cost = servers.chain(clients).sum();
+        self.cost = servers.chain(clients).sum::<usize>() + self.udp.cost();
     }
 
     /// The memory that the app's sockets count for.
@@ -225,6 +183,7 @@ impl SocketStats {
         match namespace {
             Namespace::Server => self.servers.len(),
             Namespace::Client => self.clients.len(),
+            Namespace::Udp => self.udp.len(),
         }
     }
 
@@ -237,6 +196,7 @@ impl SocketStats {
                 ids.sort_unstable();
                 ids
             }
+            Namespace::Udp => self.udp.ids(),
         }
     }
 
@@ -247,6 +207,7 @@ impl SocketStats {
             let name = match namespace {
                 Namespace::Server => self.servers.get(id).map(|server| server.name),
                 Namespace::Client => self.clients.get(id).map(|client| client.name),
+                Namespace::Udp => self.udp.name(**id),
             };
             // JSON escapes a byte of a name by up to six.
             size += MAX_INFO + 6 * name.unwrap_or_default();
@@ -256,7 +217,7 @@ impl SocketStats {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.servers.is_empty() && self.clients.is_empty()
+        self.servers.is_empty() && self.clients.is_empty() && self.udp.is_empty()
     }
 
     pub(crate) fn create(&mut self, kind: Namespace, id: u64, name: usize, size: Option<i32>) {
@@ -272,6 +233,7 @@ impl SocketStats {
             Namespace::Client => {
                 self.clients.insert(id, Client::new(size, name, None));
             }
+            Namespace::Udp => self.udp.create(id, name),
         }
     }
 
@@ -290,10 +252,25 @@ impl SocketStats {
                 }
                 &mut client.name
             }),
+            Namespace::Udp => self.udp.name_mut(id),
         };
         if let Some((old, name)) = old.zip(name) {
             self.cost = self.cost - *old + name;
             *old = name;
+        }
+    }
+
+    /// The memory of the TLS that a server socket has.
+    pub(crate) fn tls_cost(&self, id: u64) -> usize {
+        self.servers.get(&id).map_or(0, |server| server.tls)
+    }
+
+    /// Records that `setTls` has set this many bytes, or has taken the TLS away.
+    pub(crate) fn set_tls(&mut self, id: u64, bytes: Option<usize>) {
+        if let Some(server) = self.servers.get_mut(&id) {
+            self.cost -= server.tls;
+            server.tls = tls_cost(bytes);
+            self.cost += server.tls;
         }
     }
 
@@ -309,6 +286,12 @@ impl SocketStats {
                 if let Some(client) = self.clients.remove(&id) {
                     self.cost -= client.cost();
                     self.count_closed(&client);
+                }
+            }
+            Namespace::Udp => {
+                if let Some((cost, counters)) = self.udp.close(id) {
+                    self.cost -= cost;
+                    self.closed.add(counters);
                 }
             }
         }
@@ -350,15 +333,43 @@ impl SocketStats {
         counters.sent += bytes as u64;
     }
 
+    /// The counters of a socket of `udp`, or of the closed ones.
+    fn udp_counters(&mut self, socket: u64) -> &mut Counters {
+        self.udp.counters_mut(socket).unwrap_or(&mut self.closed)
+    }
+
+    pub(crate) fn count_datagram_received(&mut self, socket: u64, bytes: usize) {
+        let counters = self.udp_counters(socket);
+        counters.received += bytes as u64;
+        counters.datagrams_received += 1;
+    }
+
+    pub(crate) fn count_datagram_sent(&mut self, socket: u64, bytes: usize) {
+        let counters = self.udp_counters(socket);
+        counters.sent += bytes as u64;
+        counters.datagrams_sent += 1;
+    }
+
+    /// The counters of a socket of `udp`, and its age in milliseconds.
+    pub(crate) fn udp_socket(&self, socket: u64) -> (Counters, u64) {
+        self.udp.get(socket)
+    }
+
+    /// The number of sockets of `udp`, and a range of them.
+    pub(crate) fn udp_ids(&self, order: Order, range: PageRange) -> (usize, Vec<u64>) {
+        self.udp.select(order, range)
+    }
+
     /// The sum over all open and closed sockets.
     pub(crate) fn totals(&self) -> Counters {
         let clients = self.clients.values().map(|client| client.counters);
+        let udp = self.udp.counters();
         let accepted = self.servers.values().map(|server| server.accepted).sum();
         let servers = Counters {
             accepted,
             ..Counters::default()
         };
-        Counters::sum(clients.chain([self.closed, servers]))
+        Counters::sum(clients.chain(udp).chain([self.closed, servers]))
     }
 
     pub(crate) fn client_counters(&self, client: u64) -> Counters {

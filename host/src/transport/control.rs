@@ -32,6 +32,7 @@ pub(crate) struct Snapshot {
     pub(crate) suspended_apps: usize,
     pub(crate) server_sockets: usize,
     pub(crate) client_sockets: usize,
+    pub(crate) udp_sockets: usize,
     pub(crate) app_counters: Counters,
     pub(crate) memory: usize,
     pub(crate) send_queue: usize,
@@ -64,6 +65,7 @@ impl Control {
             suspended_apps: 0,
             server_sockets: 0,
             client_sockets: 0,
+            udp_sockets: 0,
             app_counters: directory.removed_counters(),
             memory: directory.memory().used(),
             send_queue: directory.send_budget().used(),
@@ -76,6 +78,7 @@ impl Control {
             let stats = stats.borrow();
             snapshot.server_sockets += stats.count(Namespace::Server);
             snapshot.client_sockets += stats.count(Namespace::Client);
+            snapshot.udp_sockets += stats.count(Namespace::Udp);
             snapshot.app_counters = Counters::sum([snapshot.app_counters, stats.totals()]);
         }
         snapshot

@@ -204,9 +204,11 @@ async fn admins_list_the_sockets_of_all_apps_with_their_counters() {
         Value::Object(all)
     };
     assert_eq!(apps["total"], 2);
-    let all = json!({ "servers": 1, "clients": 2, "problems": 0 });
+    let all = json!({ "servers": 1, "clients": 2, "udp": 0, "problems": 0 });
     assert_eq!(apps["all"], with(all));
-    let row = json!({ "app": "a", "connected": true, "servers": 1, "clients": 1, "problems": [] });
+    let row = json!({
+        "app": "a", "connected": true, "servers": 1, "clients": 1, "udp": 0, "problems": [],
+    });
     let row = with(row);
     assert_eq!(apps["apps"][0], row);
     assert_eq!(apps["apps"][1]["app"], "b");
@@ -250,7 +252,7 @@ async fn admins_list_the_sockets_of_all_apps_with_their_counters() {
     .await;
     assert_eq!(
         apps["all"],
-        with(json!({ "servers": 1, "clients": 0, "problems": 0 }))
+        with(json!({ "servers": 1, "clients": 0, "udp": 0, "problems": 0 }))
     );
     let servers = call(&mut admin, "host.listServers", json!(["a"])).await;
     let reasons = servers["sockets"][0]["blockedBy"].to_string();
@@ -264,7 +266,7 @@ async fn admins_list_the_sockets_of_all_apps_with_their_counters() {
     );
     assert_eq!(
         apps["all"],
-        with(json!({ "servers": 0, "clients": 0, "problems": 0 }))
+        with(json!({ "servers": 0, "clients": 0, "udp": 0, "problems": 0 }))
     );
     host.expect_success();
 }
@@ -553,7 +555,9 @@ async fn invalid_admin_calls_are_answered_and_invalid_frames_close() {
         ("host.drain", json!(["a", null])),
         ("host.drain", json!(["a", "1", 1])),
         ("host.setPaused", json!(["a", "tcp", 1])),
-        ("host.setPaused", json!(["a", "udp", 1, true])),
+        ("host.setPaused", json!(["a", "tls", 1, true])),
+        ("host.listUdp", json!(["a"])),
+        ("host.listUdp", json!(["a", 1])),
         ("host.close", json!(["a", "tcp"])),
         ("host.close", json!(["a", "tcp", 1, 1])),
     ] {

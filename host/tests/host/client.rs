@@ -18,7 +18,13 @@ pub type Socket = WebSocketStream<TcpStream>;
 
 /// A manifest that permits everything.
 pub fn all_permissions() -> Value {
-    json!({ "sockets": { "tcpServer": { "listen": "" }, "tcp": { "connect": "" } } })
+    json!({
+        "sockets": {
+            "tcpServer": { "listen": "" },
+            "tcp": { "connect": "" },
+            "udp": { "bind": "", "send": "", "multicastMembership": "" },
+        },
+    })
 }
 
 /// The handshake request of a client.
@@ -56,7 +62,7 @@ pub fn header(message: Message) -> Value {
     let mut header: Value = serde_json::from_slice(header).expect("a header");
     let messages = header["messages"].as_array_mut();
     for message in messages.into_iter().flatten() {
-        if message[0] == "tcp.onReceive" {
+        if message[0] == "tcp.onReceive" || message[0] == "udp.onReceive" {
             let count = message[2].as_u64().expect("a count") as usize;
             let (bytes, rest) = data.split_at(count);
             data = rest;
@@ -154,11 +160,31 @@ impl Client {
 
     /// Sends a call, and returns its id.
     pub async fn start_call(&mut self, function: &str, arguments: Value, data: &[u8]) -> u64 {
+        if !data.is_empty() {
+            return self
+                .start_call_with(function, arguments, data, json!([]))
+                .await;
+        }
+        self.call_parts(function, vec![arguments], data).await
+    }
+
+    /// Sends a call with data between its arguments, and returns its id.
+    pub async fn start_call_with(
+        &mut self,
+        function: &str,
+        before: Value,
+        data: &[u8],
+        behind: Value,
+    ) -> u64 {
+        let parts = vec![before, json!([data.len()]), behind];
+        self.call_parts(function, parts, data).await
+    }
+
+    async fn call_parts(&mut self, function: &str, parts: Vec<Value>, data: &[u8]) -> u64 {
         self.calls += 1;
         let mut call = vec![json!(self.calls), json!(function)];
-        call.extend(arguments.as_array().expect("a list").iter().cloned());
-        if !data.is_empty() {
-            call.push(json!(data.len()));
+        for arguments in parts {
+            call.extend(arguments.as_array().expect("a list").iter().cloned());
         }
         let call = frame(&json!({ "messages": [call] }), data);
         self.socket.send(call).await.expect("an open connection");
@@ -234,9 +260,11 @@ impl Client {
 }
 
 /// Every event.
-pub const EVENTS: [&str; 4] = [
+pub const EVENTS: [&str; 6] = [
     "tcpServer.onAccept",
     "tcpServer.onAcceptError",
     "tcp.onReceive",
     "tcp.onReceiveError",
+    "udp.onReceive",
+    "udp.onReceiveError",
 ];

@@ -20,7 +20,7 @@ use super::config::{config, flags, range};
 use super::monitoring::get;
 
 /// A path in `deploy`.
-fn deployed(name: &str) -> PathBuf {
+pub fn deployed(name: &str) -> PathBuf {
     let host = Path::new(env!("CARGO_MANIFEST_DIR"));
     host.parent()
         .expect("the repository")
@@ -32,7 +32,7 @@ fn run(program: &str, arguments: &[&str], files: &[PathBuf]) -> Ended {
     Program::start(Command::new(program).args(arguments).args(files)).ended()
 }
 
-const UNITS: [&str; 3] = [
+pub const UNITS: [&str; 3] = [
     "chrome-sockets.service",
     "chrome-sockets.socket",
     "chrome-sockets-metrics.socket",

@@ -14,6 +14,7 @@ mod connecting;
 mod credit;
 mod deploy;
 mod fuzz_corpus;
+mod haproxy;
 mod hostile;
 mod install;
 mod javascript;
@@ -22,7 +23,10 @@ mod native;
 mod proxies;
 mod reconnecting;
 mod service;
+mod set_tls;
 mod starting;
+mod systemd;
+mod udp;
 
 use std::net::SocketAddr;
 use std::process::Command;

@@ -9,7 +9,7 @@ use super::Host;
 use super::client::{Client, EVENTS, all_permissions};
 
 /// Connects as the app as soon as the host has noticed the disconnect.
-async fn reconnected(host: &Host, app: &str) -> Client {
+pub async fn reconnected(host: &Host, app: &str) -> Client {
     let again = async {
         loop {
             let hello = json!({ "app": app, "manifest": all_permissions() });

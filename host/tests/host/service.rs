@@ -1,6 +1,7 @@
 //! Reloads, drains, and the service manager.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 
@@ -250,15 +251,12 @@ async fn sigterm_waits_for_connections_and_then_ends() {
     let mut client = Client::connect(&host, "a").await;
     let mut connection = Connection::open(&mut client).await;
     host.signal(Signal::TERM);
-    within("the drain", async {
-        while get(metrics, "/readyz").await != (503, "draining\n".to_owned()) {}
+    not_ready(metrics).await;
+    assert_eq!(get(metrics, "/healthz").await.0, 200);
+    within("the end of the listener", async {
+        while TcpStream::connect(host.address()).await.is_ok() {}
     })
     .await;
-    assert_eq!(get(metrics, "/healthz").await.0, 200);
-    assert!(
-        TcpStream::connect(host.address()).await.is_err(),
-        "no new clients"
-    );
     connection.assert_works(&mut client).await;
     drop(connection);
     let last = within("the last frame", async {
@@ -271,6 +269,58 @@ async fn sigterm_waits_for_connections_and_then_ends() {
         }
     });
     assert_eq!(last.await["close"]["code"], "stopping");
+    host.0.assert_success();
+}
+
+/// Waits until the host says that it drains.
+async fn not_ready(metrics: SocketAddr) {
+    within("the drain", async {
+        while get(metrics, "/readyz").await != (503, "draining\n".to_owned()) {}
+    })
+    .await;
+}
+
+#[actix_rt::test]
+async fn a_host_that_is_no_longer_ready_accepts_connections_for_the_drain_delay() {
+    let (mut host, metrics) = monitored(&["--dev", "--drain-delay", "3600"]);
+    let mut client = Client::connect(&host, "a").await;
+    let (_, port) = client.listening_server(json!({})).await;
+    host.signal(Signal::TERM);
+    not_ready(metrics).await;
+    // Clients of the gateway, and connections of an app.
+    let other = Client::connect(&host, "b").await;
+    let mut connection = Connection::open(&mut client).await;
+    connection.assert_works(&mut client).await;
+    TcpStream::connect(("127.0.0.1", port))
+        .await
+        .expect("a listener");
+    assert_eq!(get(metrics, "/healthz").await.0, 200);
+    // A second signal ends the delay, and there is no drain.
+    host.signal(Signal::TERM);
+    connection.assert_ends().await;
+    other.disconnect();
+    host.0.program.stderr.line("a second signal");
+    host.0.assert_success();
+}
+
+#[actix_rt::test]
+async fn the_drain_begins_after_the_drain_delay() {
+    let (mut host, metrics) = monitored(&["--dev", "--drain-delay", "1"]);
+    let mut client = Client::connect(&host, "a").await;
+    let mut connection = Connection::open(&mut client).await;
+    host.signal(Signal::TERM);
+    host.0
+        .program
+        .stderr
+        .line("connections are accepted for 1 s");
+    host.0.program.stderr.line("draining: no new connections");
+    within("the end of the listener", async {
+        while TcpStream::connect(host.address()).await.is_ok() {}
+    })
+    .await;
+    not_ready(metrics).await;
+    connection.assert_works(&mut client).await;
+    drop(connection);
     host.0.assert_success();
 }
 

@@ -135,14 +135,15 @@ export async function idOf(extension) {
 const TYPES = { '.mjs': 'text/javascript', '.html': 'text/html', '.json': 'application/json' };
 
 /**
- * Serves `js/` to pages, and an empty page at `/`. Returns the origin, which the host must allow (`--origin`).
+ * Serves `js/`, or another folder, to pages, and an empty page at `/`. Returns the origin, which the host must allow
+ * (`--origin`).
  */
-export async function servePages(test) {
+export async function servePages(test, root = JS) {
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, 'http://localhost');
     if (pathname === '/') return response.setHeader('Content-Type', 'text/html').end('<!doctype html><link rel="icon" href="data:,"><title>a test</title>');
     try {
-      const text = await readFile(join(JS, normalize(pathname)));
+      const text = await readFile(join(root, normalize(pathname)));
       response.setHeader('Content-Type', TYPES[extname(pathname)] ?? 'text/plain').end(text);
     } catch {
       response.writeHead(404).end();

@@ -5,28 +5,11 @@ import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import test from 'node:test';
-import { fileURLToPath } from 'node:url';
-
-import { build } from 'esbuild';
 
 import { ALL_PERMISSIONS, startHost } from '../host.mjs';
 import { makeExtension, servePages, startBrowser } from './browser.mjs';
+import { bundled } from './bundled.mjs';
 import { curl, fetched } from './curl.mjs';
-
-/** Bundles a file for browsers, with polyfills of Node.js modules. */
-async function bundled(name) {
-  const { outputFiles: [file] } = await build({
-    entryPoints: [fileURLToPath(new URL(name, import.meta.url))],
-    bundle: true,
-    write: false,
-    format: 'esm',
-    platform: 'browser',
-    define: { global: 'globalThis' },
-    inject: [fileURLToPath(new URL('node-globals.mjs', import.meta.url))],
-    alias: { stream: 'stream-browserify', timers: 'timers-browserify', util: 'util/', events: 'events/', buffer: 'buffer/' },
-  });
-  return file.text;
-}
 
 /** Checks the responses of the server. */
 async function isServed(t, place, port) {

@@ -11,20 +11,23 @@ import { curl } from './curl.mjs';
 
 export const EXAMPLE = fileURLToPath(new URL('../../../examples/extension/', import.meta.url));
 
-/** Copies the example with a free port. Returns the options for starting a browser with it. */
-export async function example(t) {
+/**
+ * Copies an example with a free port instead of its own, which is in these files. Returns the options for starting a browser
+ * with it.
+ */
+export async function example(t, { source = EXAMPLE, usual = '8080', files = ['server.mjs', 'sockets.json'] } = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'chrome-sockets-example-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
-  await cp(EXAMPLE, folder, { recursive: true });
+  await cp(source, folder, { recursive: true });
   // The client is a relative link, so make it absolute.
   const link = join(folder, 'chrome-sockets');
   await rm(link);
-  await symlink(await realpath(join(EXAMPLE, 'chrome-sockets')), link);
+  await symlink(await realpath(join(source, 'chrome-sockets')), link);
   const port = await freePort();
-  for (const name of ['server.mjs', 'sockets.json']) {
+  for (const name of files) {
     const text = await readFile(join(folder, name), 'utf8');
-    assert.ok(text.includes('8080'));
-    await writeFile(join(folder, name), text.replaceAll('8080', port));
+    assert.ok(text.includes(usual));
+    await writeFile(join(folder, name), text.replaceAll(usual, port));
   }
   const install = ['--manifest', join(folder, 'sockets.json')];
   return { folder, url: `http://127.0.0.1:${port}/`, options: { extensions: [folder], install } };

@@ -1,6 +1,7 @@
 // The admin page in a real Chromium: what it shows, its buttons, and keyboard control.
 
 import assert from 'node:assert/strict';
+import dgram from 'node:dgram';
 import { readFile } from 'node:fs/promises';
 import net from 'node:net';
 import test from 'node:test';
@@ -418,4 +419,48 @@ test('the page asks for a missing or outdated key', async (t) => {
   await page.getByLabel('Address or key').fill(next.page);
   await page.keyboard.press('Enter');
   await page.locator('#state[data-state=connected]').waitFor();
+});
+
+test('the page shows sockets of udp, and its buttons control them', async (t) => {
+  const host = await startHost(t);
+  const sockets = await client(t, host, { app: 'dns' });
+  const { udp } = sockets;
+  const errors = new Inbox();
+  udp.onReceive.addListener(({ socketId, data, remoteAddress, remotePort }) => udp.send(socketId, data, remoteAddress, remotePort, () => {}));
+  udp.onReceiveError.addListener(errors.push);
+  const { socketId } = await udp.create({ name: 'resolver' });
+  assert.equal(await new Promise((resolve) => udp.bind(socketId, '127.0.0.1', 0, resolve)), 0);
+  const { localPort } = await udp.getInfo(socketId);
+  const { page, isWell } = await open(t, host);
+  const row = page.locator('.app .row', { hasText: `udp 127.0.0.1:${localPort}` });
+  await row.getByText('bound').waitFor();
+  await page.locator('.app > .row .sub', { hasText: '0 servers · 1 UDP socket' }).waitFor();
+  const peer = dgram.createSocket('udp4');
+  t.after(() => peer.close());
+  const received = new Inbox();
+  peer.on('message', received.push);
+  peer.send(Buffer.alloc(2000), localPort, '127.0.0.1');
+  assert.equal((await received.next('the echo')).length, 2000);
+  await row.getByText('2.0 KiB').first().waitFor();
+  assert.match(await row.locator('.many').textContent(), /^2 datagrams$/);
+
+  const title = `UDP socket 127.0.0.1:${localPort} of dns`;
+  await button(page, `Pause ${title}`).click();
+  await row.getByText('paused').waitFor();
+  assert.equal((await udp.getInfo(socketId)).paused, true);
+  // More than the buffer of the socket holds.
+  for (let sent = 0; sent < 3000; sent += 1) {
+    await new Promise((resolve) => peer.send(Buffer.alloc(1000), localPort, '127.0.0.1', resolve));
+  }
+  await row.getByText(/^[\d,]+ dropped$/).waitFor();
+  await page.locator('#search').fill('resolver');
+  const found = page.locator('#found .row', { hasText: 'resolver' });
+  await found.getByText('paused').waitFor();
+  await found.getByRole('button', { name: `Close ${title}`, exact: true }).click();
+  await page.getByRole('dialog').getByText('This frees its port.', { exact: false }).waitFor();
+  await page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
+  assert.deepEqual(await errors.next('onReceiveError'), { socketId, resultCode: -100 });
+  await found.waitFor({ state: 'detached' });
+  await assert.rejects(udp.getInfo(socketId), { message: 'Socket not found' });
+  await isWell();
 });

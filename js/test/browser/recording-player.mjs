@@ -3,7 +3,7 @@
 
 import { play } from '../play.mjs';
 
-const PEERS = ['connect', 'listen', 'send', 'endOne', 'reset', 'state'];
+const PEERS = ['connect', 'listen', 'send', 'endOne', 'reset', 'state', 'bindUdp', 'sendDatagram', 'datagrams'];
 
 class RecordingPlayer {
   #requests = [];

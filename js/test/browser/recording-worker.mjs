@@ -11,7 +11,7 @@ globalThis.player = player;
 globalThis.api = () => ({ sockets: chrome.sockets, runtime: chrome.runtime, end: closeAll });
 
 async function closeAll() {
-  for (const space of [chrome.sockets.tcpServer, chrome.sockets.tcp]) {
+  for (const space of [chrome.sockets.tcpServer, chrome.sockets.tcp, chrome.sockets.udp]) {
     const infos = await space.getSockets();
     await Promise.all(infos.map(({ socketId }) => space.close(socketId)));
   }

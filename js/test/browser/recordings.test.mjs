@@ -20,6 +20,10 @@ const DIFFERENCES = [
   ['server_listen_twice', 6, '3: and it is as it was'],
   ['server_paused_before_listen_queues', 8, '1: a server socket that was paused accepts again'],
   ['server_paused_with_accept_pending', 6, '2: no accept comes through a pause'],
+  ['udp_bind_bad_address', 6, '6: ports are not cut to 16 bits'],
+  ['udp_bind_bad_address', 7, '6: and the socket is not bound'],
+  ['udp_paused', 7, '6: no datagram comes through a pause'],
+  ['udp_paused', 12, '6: and it comes when the socket is resumed'],
 ];
 
 /** The places of ours. */

@@ -18,6 +18,9 @@ const TYPES = { 'apps.mts': ['chrome-apps', '--skipLibCheck'], 'extension.mts': 
 /** This file declares chrome.sockets globally, so it is compiled alone. */
 const INSTALLED = 'installed.mts';
 
+/** What porters use beside `chrome.sockets`. */
+const PORTS = 'ports.mts';
+
 const original = await readFile(join(JS, 'index.d.ts'), 'utf8');
 const originalExtension = await readFile(join(JS, 'extension.d.ts'), 'utf8');
 const GLOBAL = /\ndeclare global \{\n[^]*?\n\}\n/;
@@ -46,12 +49,16 @@ test('importing chrome-sockets/extension declares chrome.sockets beside @types/c
   assert.equal(await compile(originalExtension), '');
   const lines = originalExtension.split('\n');
   const members = [...lines.keys()].filter((index) => /^ +const /.test(lines[index]));
-  assert.equal(members.length, 2);
+  assert.equal(members.length, 3);
   for (const index of members) {
     for (const other of ['', lines[index].replace(/: \w+/, ': symbol')]) {
       assert.notEqual(await compile(lines.with(index, other).join('\n')), '', `${lines[index]} -> ${other}`);
     }
   }
+});
+
+test('the types of chrome-sockets/socket and chrome-sockets/shim', async (t) => {
+  assert.equal(await compiled(await packed(t, [original]), PORTS, 1), '');
 });
 
 /** Mutates the types: removes each member and each question mark, and replaces each type. */
@@ -81,6 +88,7 @@ async function packed(test, types, extension = originalExtension.replace(GLOBAL,
     await mkdir(own);
     await Promise.all([
       cp(CHECKS, own, { recursive: true }),
+      ...['shim.d.ts', 'socket.d.ts'].map((name) => cp(join(JS, name), join(own, name))),
       writeFile(join(own, 'extension.d.ts'), extension),
       writeFile(join(own, 'index.d.ts'), text),
       // The compiler identifies packages by name and version.

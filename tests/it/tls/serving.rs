@@ -316,6 +316,17 @@ fn an_invalid_certificate_or_key_is_an_error_with_advice() {
         let error = made.expect_err(words).to_string();
         assert!(error.contains(words), "{words:?} is not in {error:?}");
     }
+    // A key whose line breaks are missing is one long line, which must not get into a log.
+    let secret = &key.lines().nth(1).expect("a line")[..12];
+    let bytes = secret.bytes().map(|byte| byte.to_string());
+    let bytes = bytes.collect::<Vec<_>>().join(", ");
+    for key in [key.replace('\n', ""), key.replace("-----END", "-----EMD")] {
+        let made = tls::Server::from_pem(certificate.as_bytes(), key.as_bytes());
+        let error = made.expect_err("not PEM");
+        for text in [format!("{error}"), format!("{error:?}")] {
+            assert!(!text.contains(secret) && !text.contains(&bytes), "{text}");
+        }
+    }
     let nobody = chrome_sockets::rustls::RootCertStore::empty();
     tls::Client::with_roots(nobody).expect_err("no authority to trust");
 }

@@ -1,7 +1,9 @@
 //! The manifest's `sockets.udp`.
 
-use chrome_sockets::udp::{DnsQueryType, SocketProperties};
-use chrome_sockets::{Error, NetError, Permissions};
+use std::net::SocketAddr;
+
+use chrome_sockets::udp::{DnsQueryType, SendInfo, SocketProperties};
+use chrome_sockets::{DenyConnect, Error, NetError, Permissions};
 use support::TestApp;
 
 use super::{Peer, bound, create, expect_alive};
@@ -78,4 +80,47 @@ async fn a_socket_that_has_sent_is_checked_at_every_send() {
     socket.send_to("3", allowed.address()).await.expect("sent");
     assert_eq!(allowed.receive().await, (b"3".to_vec(), at));
     assert!(other.has_nothing());
+}
+
+#[actix_rt::test]
+async fn datagrams_to_a_denied_address_are_refused_in_every_notation() {
+    let mut test = TestApp::new().await;
+    let (denied, other) = (Peer::new().await, Peer::new().await);
+    test.registry.do_send(DenyConnect(denied.address()));
+    let (id, at) = bound(&test).await;
+    let mapped = create(&test, SocketProperties::default()).await;
+    let bound = test.app.udp.bind(mapped, "::", 0).await;
+    bound.expect("bind");
+    let refused: Result<SendInfo, Error> = Err(NetError::ACCESS_DENIED.into());
+    let port = denied.address().port();
+    for (socket, addresses) in [
+        (id, &["127.0.0.1", "0.0.0.0", "localhost"][..]),
+        (mapped, &["127.0.0.1", "::ffff:127.0.0.1", "0.0.0.0", "::"]),
+    ] {
+        let handle = test.app.udp.socket(socket).await.expect("it exists");
+        for address in addresses {
+            let query = DnsQueryType::Any;
+            let sent = handle.send("x", address, port.into(), query).await;
+            assert_eq!(sent, refused, "{socket}, {address}");
+        }
+        assert_eq!(handle.send_to("x", denied.address()).await, refused);
+        let sent = handle.send_to("y", other.address()).await;
+        sent.expect("another port of the same address");
+        assert_eq!(other.receive().await.0, b"y");
+    }
+    assert!(denied.has_nothing());
+    // All addresses of the machine, the own one of this socket included.
+    let all = Peer::new().await;
+    let every = SocketAddr::from(([0, 0, 0, 0], all.address().port()));
+    test.registry.do_send(DenyConnect(every));
+    let handle = test.app.udp.socket(id).await.expect("it exists");
+    assert_eq!(handle.send_to("x", all.address()).await, refused);
+    let elsewhere = SocketAddr::from(([127, 0, 0, 9], all.address().port()));
+    assert_eq!(handle.send_to("x", elsewhere).await, refused);
+    assert!(all.has_nothing());
+    assert_eq!(
+        test.app.udp.get_info(id).await.map(|it| it.local_addr()),
+        Ok(Some(at))
+    );
+    expect_alive(&mut test, id).await;
 }

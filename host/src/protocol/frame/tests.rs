@@ -226,6 +226,10 @@ fn valid_frame() -> impl Strategy<Value = (Encoding, Bytes)> {
         "tcpServer.update",
         "tcpServer.getSockets",
         "tcp.setKeepAlive",
+        "udp.send",
+        "udp.bind",
+        "udp.update",
+        "udp.getJoinedGroups",
     ]);
     let argument = prop_oneof![
         any::<i64>().prop_map(Value::from),
@@ -240,7 +244,7 @@ fn valid_frame() -> impl Strategy<Value = (Encoding, Bytes)> {
     let call = (
         any::<u32>(),
         function,
-        prop::collection::vec(argument, 0..5),
+        prop::collection::vec(argument, 0..6),
     );
     let data = prop::collection::vec(any::<u8>(), 0..99);
     (any::<bool>(), prop::collection::vec(call, 0..5), data).prop_map(|(is_binary, calls, data)| {

@@ -79,6 +79,52 @@ fn messages_collect_into_one_frame_in_order() {
 }
 
 #[test]
+fn datagrams_are_not_joined_and_have_windows_of_their_own() {
+    let retained = Rc::new(Cell::new(0));
+    let from = SocketAddr::from(([127, 0, 0, 1], 53));
+    for encoding in [Encoding::Binary, Encoding::Text] {
+        let mut outbox = Outbox::new(encoding, Limits::DEFAULT);
+        outbox.push_receive(7, &"ab".into(), 4, Retained::new(&retained));
+        outbox.push_datagram(7, &"cd".into(), from, Retained::new(&retained));
+        outbox.push_datagram(7, &"".into(), from, Retained::new(&retained));
+        outbox.push_datagram(7, &"e".into(), from, Retained::new(&retained));
+        outbox.push_receive(7, &"fg".into(), 4, Retained::new(&retained));
+        let (header, data) = next_header(&mut outbox, encoding).expect("a frame");
+        let (ab, cd, none, e, fg) = match encoding {
+            Encoding::Binary => ("2", "2", "0", "1", "2"),
+            Encoding::Text => (r#""YWI=""#, r#""Y2Q=""#, r#""""#, r#""ZQ==""#, r#""Zmc=""#),
+        };
+        assert_eq!(data.len(), if encoding == Encoding::Binary { 7 } else { 0 });
+        let datagram = |data| format!(r#"["udp.onReceive",7,{data},"127.0.0.1",53]"#);
+        let messages = [
+            format!(r#"["tcp.onReceive",7,{ab}]"#),
+            datagram(cd),
+            datagram(none),
+            datagram(e),
+            format!(r#"["tcp.onReceive",7,{fg}]"#),
+        ];
+        let expected = format!(r#"{{"messages":[{}]}}"#, messages.join(","));
+        assert_eq!(header, expected);
+    }
+    let mut outbox = Outbox::new(Encoding::Binary, Limits::DEFAULT);
+    let count = Limits::DEFAULT.socket_window() / MIN_EVENT;
+    for _ in 0..count {
+        outbox.push_datagram(1, &"".into(), from, Retained::new(&retained));
+    }
+    assert_eq!(retained.get(), 0, "the window is not full");
+    outbox.push_datagram(1, &"".into(), from, Retained::new(&retained));
+    assert_eq!(retained.get(), 1, "it is now");
+    outbox.push_receive(1, &"x".into(), 4, Retained::new(&retained));
+    assert_eq!(retained.get(), 1, "a socket of tcp has another window");
+    let mut frames = 0;
+    while next(&mut outbox).is_some() {
+        frames += 1;
+    }
+    outbox.acknowledge(frames).expect("sent frames");
+    assert!(retained.get() == 0 && outbox.used == 0 && outbox.sockets.is_empty());
+}
+
+#[test]
 fn only_full_frames_are_sent_while_many_are_unacknowledged() {
     let mut outbox: Outbox<Retained> = Outbox::new(Encoding::Binary, Limits::DEFAULT);
     for id in 1..=Limits::DEFAULT.frames {

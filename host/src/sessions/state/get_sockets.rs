@@ -6,7 +6,7 @@ use futures::{FutureExt, TryFutureExt};
 use serde_json::Value;
 
 use crate::protocol::call::Kind;
-use crate::protocol::outcome::{Outcome, server_info, tcp_info};
+use crate::protocol::outcome::{Outcome, server_info, tcp_info, udp_info};
 use crate::sessions::event_sink::EventSink;
 use crate::sessions::state::SessionState;
 use crate::sessions::stats::Namespace;
@@ -40,8 +40,7 @@ impl SessionState {
 
     /// A list includes the sockets of the creates before it, so it waits for those.
     fn can_continue(&self, listing: &Listing) -> bool {
-        let creates = self.pending_creates.servers + self.pending_creates.clients;
-        !listing.is_part_pending && (listing.rest.is_some() || creates == 0)
+        !listing.is_part_pending && (listing.rest.is_some() || self.pending_creates.is_none())
     }
 
     /// Makes parts of the list while there is room for them.
@@ -68,6 +67,10 @@ impl SessionState {
                     Namespace::Client => {
                         let info = |id: u64| app.tcp.get_info(id.into());
                         join_all(ids.map(|id| info(id).map_ok(tcp_info))).await
+                    }
+                    Namespace::Udp => {
+                        let info = |id: u64| app.udp.get_info(id.into());
+                        join_all(ids.map(|id| info(id).map_ok(udp_info))).await
                     }
                 };
                 // A socket that was closed meanwhile has no info.

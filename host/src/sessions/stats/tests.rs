@@ -12,6 +12,7 @@ fn counters(received: u64, sent: u64, accepted: u64) -> Counters {
         received,
         sent,
         accepted,
+        ..Counters::default()
     }
 }
 
@@ -65,7 +66,7 @@ fn a_sync_keeps_the_counters_of_known_sockets() {
     let mut socket_stats = socket_stats();
     socket_stats.count_received(1, 10);
     socket_stats.count_received(2, 20);
-    socket_stats.sync([(1, 0), (9, 0)], [(2, 0, Some(50)), (7, 0, None)]);
+    socket_stats.sync([(1, 0), (9, 0)], [(2, 0, Some(50)), (7, 0, None)], []);
     assert_eq!(
         (
             socket_stats.count(Namespace::Server),
@@ -78,7 +79,7 @@ fn a_sync_keeps_the_counters_of_known_sockets() {
     assert_eq!(socket_stats.count_received(2, 1), 50);
     assert_eq!(socket_stats.clients(Some(1), Order::Id, ALL), (1, vec![2]));
     assert_eq!(socket_stats.clients(None, Order::Id, ALL), (1, vec![7]));
-    socket_stats.sync([], []);
+    socket_stats.sync([], [], []);
     assert!(socket_stats.is_empty());
     assert_eq!(socket_stats.totals(), counters(31, 0, 3));
 }
@@ -127,8 +128,8 @@ fn sockets_count_with_their_names() {
         socket_stats.close(kind, id);
     }
     assert_eq!(socket_stats.cost(), 0);
-    socket_stats.sync([(1, 3)], [(7, 4, None)]);
-    assert_eq!(socket_stats.cost(), SERVER_COST + CLIENT_COST + 7);
+    socket_stats.sync([(1, 3)], [(7, 4, None)], [(1, 5)]);
+    assert_eq!(socket_stats.cost(), SERVER_COST + 2 * CLIENT_COST + 12);
 }
 
 #[test]
@@ -177,4 +178,41 @@ fn problems_are_counted_and_sorted_by_severity() {
     socket_stats.set_blocked_by(3, &[]);
     socket_stats.close(Namespace::Server, 2);
     assert_eq!(socket_stats.problems().len(), 1, "the others have ended");
+}
+
+#[test]
+fn datagrams_are_counted_by_socket_and_in_the_totals() {
+    let mut socket_stats = SocketStats::default();
+    socket_stats.create(Namespace::Udp, 1, 3, None);
+    socket_stats.create(Namespace::Udp, 2, 0, None);
+    assert_eq!(socket_stats.cost(), 2 * CLIENT_COST + 3);
+    socket_stats.update(Namespace::Udp, 2, Some(7), None);
+    assert_eq!(socket_stats.cost(), 2 * CLIENT_COST + 10);
+    socket_stats.count_datagram_received(2, 10);
+    socket_stats.count_datagram_sent(2, 0);
+    socket_stats.count_datagram_sent(1, 5);
+    let of_first = Counters {
+        datagrams_sent: 1,
+        ..counters(0, 5, 0)
+    };
+    assert_eq!(socket_stats.udp_socket(1).0, of_first);
+    assert_eq!(socket_stats.udp_ids(Order::Id, ALL), (2, vec![1, 2]));
+    assert_eq!(socket_stats.udp_ids(Order::Bytes, ALL), (2, vec![2, 1]));
+    let totals = Counters {
+        datagrams_received: 1,
+        datagrams_sent: 2,
+        ..counters(10, 5, 0)
+    };
+    socket_stats.sync([], [], [(1, 0), (3, 0)]);
+    assert_eq!(socket_stats.totals(), totals);
+    assert_eq!(socket_stats.ids(Namespace::Udp), [1, 3]);
+    socket_stats.close(Namespace::Udp, 1);
+    socket_stats.close(Namespace::Udp, 3);
+    assert!(socket_stats.is_empty() && socket_stats.cost() == 0);
+    socket_stats.count_datagram_sent(1, 0);
+    let late = Counters {
+        datagrams_sent: 3,
+        ..totals
+    };
+    assert_eq!(socket_stats.totals(), late, "it was closed meanwhile");
 }

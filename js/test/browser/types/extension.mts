@@ -29,8 +29,8 @@ const make = (options: Options) => options.WebSocket && [new options.WebSocket('
 const retried: HostError[] = [new Error('one without a code')];
 const code: string | undefined = retried[0]?.code;
 const withCode: HostError = Object.assign(new Error(), { code: 'busy' });
-const { tcpServer, tcp, host, runtime: same } = await connect('ws://127.0.0.1:8787', { app: chrome.runtime.id });
-const found: Pick<Sockets, 'tcpServer' | 'tcp'> = sockets;
+const { tcpServer, tcp, udp, host, runtime: same } = await connect('ws://127.0.0.1:8787', { app: chrome.runtime.id });
+const found: Pick<Sockets, 'tcpServer' | 'tcp' | 'udp'> = sockets;
 if ('host' in sockets) {
   const { host } = sockets;
   host.onDisconnect.addListener((error) => console.error(error.message));
@@ -42,3 +42,5 @@ if ('host' in sockets) {
 connect('ws://127.0.0.1:8787', {});
 // @ts-expect-error: there is no such function
 tcp.listen;
+// @ts-expect-error: nor this one
+udp.connect;

@@ -3,9 +3,10 @@
 import type { Sockets } from 'chrome-sockets';
 import 'chrome-sockets/extension';
 
-const installed: Pick<Sockets, 'tcpServer' | 'tcp'> = chrome.sockets;
+const installed: Pick<Sockets, 'tcpServer' | 'tcp' | 'udp'> = chrome.sockets;
 const { socketId }: { socketId: number } = await chrome.sockets.tcpServer.create({ persistent: true });
 chrome.sockets.tcpServer.onAccept.addListener(({ clientSocketId }) => chrome.sockets.tcp.setPaused(clientSocketId, false));
+chrome.sockets.udp.onReceive.addListener(({ remoteAddress, remotePort }) => console.log(`${remoteAddress}:${remotePort}`));
 chrome.alarms.create({ periodInMinutes: 1 });
 // @ts-expect-error: there is no such function
 chrome.sockets.tcp.listen;
