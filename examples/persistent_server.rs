@@ -105,7 +105,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     on_accept_error.do_add_listener(echo.clone().recipient());
     app.tcp.on_receive.do_add_listener(echo.clone().recipient());
     app.tcp.on_receive_error.do_add_listener(echo.recipient());
-    let bound = app.tcp_server.get_info(server).await?.local_addr();
+    let bound = app.tcp_server.get_info(server).await?.local;
     let bound = bound.ok_or("the inherited socket does not listen")?;
     println!("listening on {bound} pid {}", std::process::id());
 

@@ -53,8 +53,7 @@ impl Handler<HandshakeErrorInfo> for Echo {
 
     /// Raised when a handshake failed; other clients are not affected.
     fn handle(&mut self, info: HandshakeErrorInfo, _: &mut Self::Context) {
-        let peer = info.peer_addr();
-        log::info!("handshake with {peer} failed: {}", info.result_code);
+        log::info!("handshake with {} failed: {}", info.peer, info.result_code);
     }
 }
 

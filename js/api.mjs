@@ -41,19 +41,19 @@ export function makeSockets({ open, hello, reconnectTimeout = 10_000, onRetry = 
       return events.get(event).dispatch(INFOS[event](values));
     },
   });
-  const sockets = { tcpServer: {}, tcp: {}, udp: {} };
+  const sockets = { tcpServer: {}, tcp: {}, udp: {}, system: { network: {} } };
   for (const name of EVENTS) {
     events.set(name, new Event(() => client.listen(listenedFor())));
   }
   const listenedFor = () => EVENTS.filter((name) => ENDS.includes(name) || events.get(name).hasListeners());
   client.listen(listenedFor());
   const add = (name, value) => {
-    const [space, key] = name.split('.');
-    sockets[space][key] = value;
+    const [key, ...spaces] = name.split('.').reverse();
+    spaces.reduceRight((object, space) => object[space], sockets)[key] = value;
   };
   for (const [name, event] of events) add(name, event);
   for (const name of NAMES) {
-    const [, key] = name.split('.');
+    const key = name.split('.').at(-1);
     // As in a browser, the functions have names and need no `this`.
     add(name, { [key]: (...given) => call(client, runtime, name, given) }[key]);
   }

@@ -1,4 +1,4 @@
-import type { Sockets, Tcp, TcpServer, Udp } from './index.js';
+import type { NetworkInterface, Sockets, Tcp, TcpServer, Udp } from './index.js';
 
 /**
  * The installed `chrome.sockets` with its `host`, or the browser's own `chrome.sockets` where it has one.
@@ -12,6 +12,11 @@ declare global {
       const tcpServer: TcpServer;
       const tcp: Tcp;
       const udp: Udp;
+    }
+    /** Installed by importing `chrome-sockets/extension`. */
+    namespace system.network {
+      function getNetworkInterfaces(callback: (networkInterfaces: NetworkInterface[]) => void): void;
+      function getNetworkInterfaces(): Promise<NetworkInterface[]>;
     }
   }
 }

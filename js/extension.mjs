@@ -109,7 +109,11 @@ function install() {
     onConnect,
     close: () => client.close(),
   };
-  globalThis.chrome.sockets = sockets;
+  const { system, ...spaces } = sockets;
+  globalThis.chrome.sockets = spaces;
+  // Chrome has the other parts of `chrome.system`, if the extension has their permissions.
+  globalThis.chrome.system ??= {};
+  globalThis.chrome.system.network ??= system.network;
   restartWorker(globalThis.chrome);
   return { ...sockets, runtime, host };
 }

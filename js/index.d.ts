@@ -214,6 +214,23 @@ export interface Udp {
   readonly onReceiveError: Event<(info: ErrorInfo) => void>;
 }
 
+/** One address of a network interface. */
+export interface NetworkInterface {
+  /** The name of the interface, such as `eth0`. */
+  name: string;
+  /** An IPv4 or IPv6 address. */
+  address: string;
+  /** How many bits of the address are its network's. */
+  prefixLength: number;
+}
+
+/** `chrome.system.network`. The app's manifest needs the permission `system.network`. */
+export interface SystemNetwork {
+  /** The addresses of the host's machine, without the loopback interface and those that are down. */
+  getNetworkInterfaces(callback: (networkInterfaces: NetworkInterface[]) => void): void;
+  getNetworkInterfaces(): Promise<NetworkInterface[]>;
+}
+
 /** The object that has `lastError`; in Chrome it is `chrome.runtime`. */
 export interface Runtime {
   /** The error of the call whose callback runs. */
@@ -236,6 +253,8 @@ export interface Sockets {
   readonly tcpServer: TcpServer;
   readonly tcp: Tcp;
   readonly udp: Udp;
+  /** `chrome.system`. */
+  readonly system: { readonly network: SystemNetwork };
   readonly runtime: Runtime;
   readonly host: Host;
 }
@@ -244,8 +263,8 @@ export interface Sockets {
 export interface HostError extends Error {
   /**
    * A code of `docs/protocol.md`: `forbidden` (the token), `origin` (the page), `version`, `unknown-app`, `bad-manifest`,
-   * `app-in-use`, `busy`, `memory` and others. If no host answers it is `unreachable` or, in Node, a system error such as
-   * `ECONNREFUSED`.
+   * `app-in-use`, `busy`, `memory` and others. If no host answers it is `unreachable`, or the code of the error that another
+   * `WebSocket` class reports, such as `ECONNREFUSED`.
    */
   code?: string | undefined;
 }

@@ -4,12 +4,13 @@ import { makeSockets } from './api.mjs';
 import { webSocket } from './web-socket.mjs';
 
 /**
- * Connects to a host. Resolves to `{ tcpServer, tcp, udp, runtime, host }`; rejects if no host answers or if the host rejects the
+ * Connects to a host. Resolves to `{ tcpServer, tcp, udp, system, runtime, host }`; rejects if no host answers or if the host rejects the
  * app. See index.d.ts.
  */
 export async function connect(url, options = {}) {
   const { app, manifest, token, reconnectTimeout, onRetry, runtime = {} } = options;
-  const WebSocket = options.WebSocket ?? globalThis.WebSocket ?? await nodeWebSocket();
+  const WebSocket = options.WebSocket ?? globalThis.WebSocket;
+  if (!WebSocket) throw new Error('WebSocket is missing: Node has it since version 22');
   const { client, sockets, onDisconnect, onConnect } = makeSockets({
     open: webSocket(String(url), WebSocket, token),
     hello: () => ({ protocol: [1], app, manifest, client: 'chrome-sockets-js/0.1.0' }),
@@ -32,11 +33,4 @@ export async function connect(url, options = {}) {
     close: () => client.close(),
   };
   return { ...sockets, runtime, host };
-}
-
-async function nodeWebSocket() {
-  if (!globalThis.process?.versions?.node) throw new Error('WebSocket is missing');
-  // In a variable, so that bundlers do not include the file in pages.
-  const file = './node-websocket.mjs';
-  return (await import(file)).NodeWebSocket;
 }

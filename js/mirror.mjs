@@ -8,8 +8,8 @@ export const LOST = -100;
 const KEEPS_SOCKET = [-4, -11, -112];
 
 export class Mirror {
-  // `host` is for admin calls, which have no sockets.
-  #spaces = { tcpServer: new Space(), tcp: new Space(), udp: new Space(), host: new Space() };
+  // `system` and `host` (admin calls) have no sockets.
+  #spaces = { tcpServer: new Space(), tcp: new Space(), udp: new Space(), system: new Space(), host: new Space() };
 
   /** The host's id of a socket; 0, which no socket has, for a socket of an earlier run of the host. */
   toHost(name, id) {

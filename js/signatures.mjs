@@ -85,6 +85,7 @@ const FUNCTIONS = {
   'udp.setMulticastLoopbackMode': [[ID, ['enabled', BOOLEAN]], REQUIRED],
   'udp.getJoinedGroups': [[ID], OPTIONAL],
   'udp.setBroadcast': [[ID, ['enabled', BOOLEAN]], REQUIRED],
+  'system.network.getNetworkInterfaces': [[], OPTIONAL],
 };
 
 /** The names of all functions with their namespaces. */
@@ -96,7 +97,7 @@ export const NAMES = Object.keys(FUNCTIONS);
  * @throws {TypeError} with Chromium's text
  */
 export function resolve(name, given) {
-  return resolveIn(FUNCTIONS, `sockets.${name}`, name, given);
+  return resolveIn(FUNCTIONS, name.startsWith('system.') ? name : `sockets.${name}`, name, given);
 }
 
 /** As `resolve`, for a function of another table. Errors show it as `shown`. */

@@ -25,18 +25,19 @@ export const webSocket = (url, WebSocket, token) => ({ onOpen, onFrame, onClose 
   const end = (event) => {
     if (isOver) return;
     isOver = true;
-    // Node reports a reason; browsers do not.
-    const reason = event?.error ?? event?.message;
-    const error = reason instanceof Error ? reason : undefined;
+    // Browsers report no reason. Node reports an error without a code, and other classes the system's error.
+    const cause = event?.error;
+    if (cause?.code !== undefined) return onClose(cause);
+    const reason = cause?.message || event?.message;
     const message = `no connection to the host at ${url}${reason ? `: ${reason}` : ''}`;
-    onClose(error ?? Object.assign(new Error(message), { code: 'unreachable' }));
+    onClose(Object.assign(new Error(message, cause && { cause }), { code: 'unreachable' }));
   };
   socket.onopen = () => onOpen();
   socket.onmessage = ({ data }) => onFrame(data, data.byteLength ?? data.length);
-  // In a worker Chromium raises only `error` if a policy forbids the connection.
+  // In a worker Chromium raises only `error` if a policy forbids the connection, and so does Node 22 if nothing answers.
   socket.onerror = end;
   socket.onclose = end;
-  // A browser's `send` copies the bytes; other classes may read them later, so their buffer cannot be reused.
+  // A browser's `send` copies the bytes. Node's and other classes may read them later, so their buffer cannot be reused.
   const copies = WebSocket === globalThis.WebSocket && !globalThis.process?.versions?.node;
   return {
     encoding: 'binary',

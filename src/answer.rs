@@ -8,6 +8,7 @@ use actix::Message;
 use tokio::sync::oneshot;
 
 use crate::error::Error;
+use crate::telemetry::Span;
 
 /// The answer to a call that has already been sent.
 ///
@@ -56,7 +57,7 @@ impl<T> Answer<T> {
     /// An answer, and the reply that resolves it.
     pub(crate) fn pair() -> (Self, Reply<T>) {
         let (sender, receiver) = oneshot::channel();
-        (Answer(Inner::Waiting(receiver)), Reply(Some(sender)))
+        (Answer(Inner::Waiting(receiver)), Reply::to(sender))
     }
 
     /// As [`pair`](Self::pair), but if the answer is dropped, `log` gets the error
@@ -66,7 +67,7 @@ impl<T> Answer<T> {
         let (sender, receiver) = oneshot::channel();
         let log = Some(Box::new(log) as _);
         let answer = LoggedAnswer { receiver, log };
-        (Answer(Inner::Logged(answer)), Reply(Some(sender)))
+        (Answer(Inner::Logged(answer)), Reply::to(sender))
     }
 }
 
@@ -105,22 +106,61 @@ impl<T: Unpin> Future for Answer<T> {
 
 /// Resolves an [`Answer`]. If it is dropped without an answer, the caller gets
 /// [`Error::Panicked`] during a panic, and [`Error::Stopped`] otherwise.
-#[derive(derive_more::From)]
-pub(crate) struct Reply<T>(Option<oneshot::Sender<Result<T, Error>>>);
+pub(crate) struct Reply<T> {
+    sender: Option<oneshot::Sender<Result<T, Error>>>,
+    /// Of the call. It ends with the reply.
+    span: Span,
+}
+
+/// The sender of a message that is handled now, in the span of its call.
+impl<T> From<Option<oneshot::Sender<Result<T, Error>>>> for Reply<T> {
+    fn from(sender: Option<oneshot::Sender<Result<T, Error>>>) -> Self {
+        let span = Span::current();
+        Reply { sender, span }
+    }
+}
 
 impl<T> Reply<T> {
     /// A reply without a caller: its answer is dropped.
     pub(crate) fn discard() -> Self {
-        Reply(None)
+        Reply {
+            sender: None,
+            span: Span::default(),
+        }
+    }
+
+    fn to(sender: oneshot::Sender<Result<T, Error>>) -> Self {
+        Reply {
+            sender: Some(sender),
+            span: Span::default(),
+        }
+    }
+
+    /// The same reply, to a call that has this span.
+    pub(crate) fn in_span(mut self, span: &Span) -> Self {
+        self.span = span.clone();
+        self
+    }
+
+    /// The span of the call.
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    fn record(&self, answer: &Result<T, Error>) {
+        if let Err(error) = answer {
+            self.span.set_error(error);
+        }
     }
 
     /// Whether there is a caller.
     pub(crate) fn has_caller(&self) -> bool {
-        self.0.is_some()
+        self.sender.is_some()
     }
 
     pub(crate) fn send(mut self, answer: Result<T, Error>) {
-        if let Some(sender) = self.0.take() {
+        self.record(&answer);
+        if let Some(sender) = self.sender.take() {
             // Fails if the caller has dropped its `Answer`, which is allowed.
             let _ = sender.send(answer);
         }
@@ -128,7 +168,8 @@ impl<T> Reply<T> {
 
     /// As [`send`](Self::send), but returns the error if the answer was dropped.
     pub(crate) fn deliver(mut self, answer: Result<T, Error>) -> Result<(), Error> {
-        let unread = match self.0.take() {
+        self.record(&answer);
+        let unread = match self.sender.take() {
             Some(sender) => sender.send(answer).err(),
             None => Some(answer),
         };
@@ -138,13 +179,13 @@ impl<T> Reply<T> {
 
 impl<T> From<Reply<T>> for Option<oneshot::Sender<Result<T, Error>>> {
     fn from(mut reply: Reply<T>) -> Self {
-        reply.0.take()
+        reply.sender.take()
     }
 }
 
 impl<T> Drop for Reply<T> {
     fn drop(&mut self) {
-        if let Some(sender) = self.0.take()
+        if let Some(sender) = self.sender.take()
             && std::thread::panicking()
         {
             let _ = sender.send(Err(Error::Panicked));

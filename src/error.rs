@@ -41,6 +41,21 @@ pub enum Error {
     #[display("App does not have permission")]
     UdpPermissionDenied,
 
+    /// The app's [`Permissions`](crate::Permissions) do not allow `chrome.system.network`. The text
+    /// is Chrome's for a function of an API without its permission.
+    #[display("Access to extension API denied.")]
+    ApiDenied,
+
+    /// The network interfaces of this machine could not be listed; the log has the reason.
+    #[display("Network lookup failed or unsupported")]
+    NetworkListFailed,
+
+    /// A manifest restricts the app ([`Permissions::from_manifest`](crate::Permissions::from_manifest)
+    /// and so on). No manifest can permit Unix sockets, which are beyond Chrome: they are for apps
+    /// with [`Permissions::all`](crate::Permissions::all) only.
+    #[display("Unix sockets are only for apps that no manifest restricts")]
+    UnixPermissionDenied,
+
     /// The app's sends in flight would exceed its quota, and the exception for a
     /// socket of which nothing waits
     /// ([`RESERVED_SEND`](crate::tcp::RESERVED_SEND)) does not apply. Nothing of
@@ -174,7 +189,10 @@ fn kind(error: Error) -> io::ErrorKind {
             _ => ErrorKind::Other,
         },
         Error::InvalidArgument(_) => ErrorKind::InvalidInput,
-        Error::PermissionDenied => ErrorKind::PermissionDenied,
+        Error::PermissionDenied
+        | Error::UdpPermissionDenied
+        | Error::UnixPermissionDenied
+        | Error::ApiDenied => ErrorKind::PermissionDenied,
         Error::SocketNotFound | Error::SocketNotConnected => ErrorKind::NotConnected,
         Error::Suspended | Error::Unloaded | Error::Stopped => ErrorKind::ConnectionAborted,
         _ => ErrorKind::Other,
@@ -195,6 +213,14 @@ mod tests {
         assert_eq!(
             Error::PermissionDenied.to_string(),
             "Does not have permission"
+        );
+        assert_eq!(
+            Error::ApiDenied.to_string(),
+            "Access to extension API denied."
+        );
+        assert_eq!(
+            Error::NetworkListFailed.to_string(),
+            "Network lookup failed or unsupported"
         );
         let unconnected = Error::SocketNotConnected;
         assert_eq!(unconnected.to_string(), "Socket not connected");

@@ -1,8 +1,11 @@
 //! What a handover carries to the next process: persistent sockets as plain data, with their descriptors.
 
+use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +14,9 @@ use futures::future::Shared;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use crate::address::{Address, UnixAddress};
 use crate::ids::{AppId, ClientSocketId, ServerSocketId, UdpSocketId};
+use crate::os::SocketFile;
 
 /// The most unsent bytes with which a socket can be handed over: 256 MiB, more
 /// than an app's default quota.
@@ -96,6 +101,9 @@ pub(crate) struct ServerRecord {
     /// Which connections begin with a PROXY header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) proxy_protocol: Option<Box<ProxyProtocolRecord>>,
+    /// The file that is removed when the socket closes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) file: Option<Box<SocketFileRecord>>,
 }
 
 /// Which connections begin with a PROXY header.
@@ -103,6 +111,8 @@ pub(crate) struct ServerRecord {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProxyProtocolRecord {
     pub(crate) networks: Vec<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unix_peers: bool,
     pub(crate) others: OtherPeersRecord,
     pub(crate) timeout: Duration,
     pub(crate) max_pending: usize,
@@ -112,6 +122,81 @@ pub(crate) struct ProxyProtocolRecord {
 pub(crate) enum OtherPeersRecord {
     Accept,
     Refuse,
+}
+
+/// The file of a Unix socket.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SocketFileRecord {
+    /// The bytes of the absolute path, which need not be UTF-8.
+    pub(crate) path: Vec<u8>,
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+}
+
+impl From<SocketFile> for SocketFileRecord {
+    fn from(file: SocketFile) -> Self {
+        SocketFileRecord {
+            path: file.path.into_os_string().into_vec(),
+            device: file.device,
+            inode: file.inode,
+        }
+    }
+}
+
+impl From<SocketFileRecord> for SocketFile {
+    fn from(record: SocketFileRecord) -> Self {
+        SocketFile {
+            path: OsString::from_vec(record.path).into(),
+            device: record.device,
+            inode: record.inode,
+        }
+    }
+}
+
+/// The address of one end of a connection. A version of this program without Unix sockets reads the
+/// first kind, and refuses the second.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum AddressRecord {
+    Ip(SocketAddr),
+    Unix(UnixAddressRecord),
+}
+
+/// The name of a Unix socket, in bytes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum UnixAddressRecord {
+    Unnamed,
+    Path(Vec<u8>),
+    Abstract(Vec<u8>),
+}
+
+impl From<&Address> for AddressRecord {
+    fn from(address: &Address) -> Self {
+        match address {
+            Address::Ip(address) => AddressRecord::Ip(*address),
+            Address::Unix(address) => AddressRecord::Unix(match address {
+                UnixAddress::Unnamed => UnixAddressRecord::Unnamed,
+                UnixAddress::Path(path) => {
+                    UnixAddressRecord::Path(path.as_os_str().as_bytes().to_vec())
+                }
+                UnixAddress::Abstract(name) => UnixAddressRecord::Abstract(name.to_vec()),
+            }),
+        }
+    }
+}
+
+impl From<AddressRecord> for Address {
+    fn from(record: AddressRecord) -> Self {
+        match record {
+            AddressRecord::Ip(address) => Address::Ip(address),
+            AddressRecord::Unix(record) => Address::Unix(match record {
+                UnixAddressRecord::Unnamed => UnixAddress::Unnamed,
+                UnixAddressRecord::Path(path) => PathBuf::from(OsString::from_vec(path)).into(),
+                UnixAddressRecord::Abstract(name) => UnixAddress::from_abstract(name),
+            }),
+        }
+    }
 }
 
 /// What a server socket does after an accept error, by the error's class.
@@ -235,7 +320,7 @@ pub(crate) struct MinimumRateRecord {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ConnectionRecord {
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: AddressRecord,
     /// `None` for an accepted connection.
     pub(crate) dialled: Option<OutboundRecord>,
     /// Codes of [`NetError`](crate::net_error::NetError): why nothing more
@@ -258,7 +343,7 @@ pub(crate) struct ConnectionRecord {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProxyRecord {
-    pub(crate) address: SocketAddr,
+    pub(crate) address: AddressRecord,
     /// The PROXY header.
     pub(crate) header: Vec<u8>,
 }
@@ -267,7 +352,7 @@ pub(crate) struct ProxyRecord {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OutboundRecord {
-    pub(crate) local: Option<SocketAddr>,
+    pub(crate) local: Option<AddressRecord>,
     /// The host that `connect` was given, which `secure` needs.
     pub(crate) host: String,
 }

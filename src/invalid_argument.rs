@@ -67,6 +67,14 @@ invalid_arguments! {
     ScopeMissing: "endpoint", "a link-local address without its interface";
     ScopeNotAllowed: "endpoint", "a scope id at an address that is not link-local";
     Ipv6OnlyForIpv4: "ipv6_only", "set for an IPv4 address";
+    Ipv6OnlyForUnix: "ipv6_only", "set for a Unix socket";
+    UnixNameEmpty: "address", "an empty name of a Unix socket";
+    UnixNameTooLong: "address", "a name of a Unix socket of more than 107 bytes (103 on systems other than Linux)";
+    UnixPathWithNul: "address", "a path with a NUL";
+    ModeOutOfRange: "mode", "outside 0–0o777";
+    ModeWithoutFile: "mode", "set for an address without a file";
+    ReusePortForUnix: "reuse_port", "set for a Unix socket";
+    LocalForUnix: "local", "set for a Unix socket";
     ConnectTimeoutZero: "timeout", "zero; `None` means no timeout";
     UserTimeoutTooLong: "user_timeout", "longer than 2³¹ − 1 ms";
     AlpnNameLength: "alpn", "a protocol name that is empty or longer than 255 bytes";

@@ -188,6 +188,11 @@ mod invalid_argument;
 
 mod error;
 
+#[cfg(feature = "metrics")]
+pub mod telemetry;
+#[cfg(not(feature = "metrics"))]
+mod telemetry;
+
 mod answer;
 mod name;
 mod pending_pauses;
@@ -239,9 +244,9 @@ pub mod lifecycle {
     };
 }
 
-pub use address::{Address, Endpoint};
+pub use address::{Address, Endpoint, PeerCredentials, UnixAddress};
 pub use answer::Answer;
-pub use app::{App, LocalArbiter, OnEvent, Tcp, TcpServer, Udp};
+pub use app::{App, LocalArbiter, OnEvent, SystemNetwork, Tcp, TcpServer, Udp};
 pub use error::Error;
 pub use events::{AddListener, Event, HasListener, MAX_PANICS, RemoveListener};
 pub use ids::{AppId, ClientSocketId, MAX_ID, ServerSocketId, UdpSocketId};
@@ -251,8 +256,8 @@ pub use name::MAX_NAME;
 pub use net_error::NetError;
 pub use pending_pauses::PAUSE_GRACE;
 pub use registry::{
-    AppLimits, DenyConnect, EscalateTo, Registry, SetAppLimits, SetPermissions, SetRegistryLimits,
-    Shutdown,
+    AppLimits, DenyConnect, EscalateTo, GetNetworkInterfaces, Registry, SetAppLimits,
+    SetPermissions, SetRegistryLimits, Shutdown,
 };
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;

@@ -60,6 +60,7 @@ complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -l 
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -l handshake-timeout -d 'How long a request and the first frame of a client may take, in seconds. 1 to 600' -r
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -l idle-timeout -d 'How long a client may send nothing, and may take to read one frame, in seconds. The host sends a ping every third of it. 3 to 86400' -r
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -l check-config -d 'Check the command line, the configuration file and all manifests, and exit: with 0 if they are valid, else with 1 and what is wrong'
+complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -l until-stdin-ends -d 'Stop, as at Ctrl-C, when standard input ends. For a program that starts the host and keeps the other end of the pipe: the host ends with it, even if it is killed'
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand native-host" -l manifest -d 'What the extension may do: a manifest.json, or a folder with EXTENSION.json for each. Without it the extension may neither listen nor connect' -r -F
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand native-host" -l installed -d 'The file with the permissions that install wrote, instead of --manifest and --dev' -r -F
@@ -67,7 +68,7 @@ complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand native-hos
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand native-host" -s h -l help -d 'Print help'
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand install" -l extension -d 'The id of an extension that may start the host: 32 letters for Chrome, name@domain or {uuid} for Firefox. Each browser gets the ids of its own kind. Extensions that are installed already stay, with their own permissions. Can be repeated' -r
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand install" -l manifest -d 'What these extensions may do: a manifest.json for all of them, or a folder with EXTENSION.json for each. Without it they may neither listen nor connect' -r -F
-complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand install" -l copy-to -d 'Copy this program into a folder, so that browsers start the copy. A program in a build folder is always copied: to the user\'s data folder, such as ~/.local/share/chrome-sockets, or into --user-data-dir' -r -F
+complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand install" -l copy-to -d 'Copy this program into a folder, so that browsers start the copy. A program in a build folder or an npm package is always copied: to the user\'s data folder, such as ~/.local/share/chrome-sockets, or into --user-data-dir. The next install replaces the copy' -r -F
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand install" -l browser -d 'The browser; all known ones by default. Can be repeated' -r -f -a "chrome\t'Google Chrome'
 chromium\t'Chromium'
 edge\t'Microsoft Edge'

@@ -59,8 +59,8 @@ pub struct Install {
     pub dev: bool,
 
     /// Copy this program into a folder, so that browsers start the copy. A program in a build
-    /// folder is always copied: to the user's data folder, such as ~/.local/share/chrome-sockets,
-    /// or into --user-data-dir.
+    /// folder or an npm package is always copied: to the user's data folder, such as
+    /// ~/.local/share/chrome-sockets, or into --user-data-dir. The next install replaces the copy.
     #[arg(long, value_name = "DIR")]
     pub copy_to: Option<PathBuf>,
 
@@ -110,9 +110,9 @@ pub enum Change {
     /// This program was copied to this file.
     #[display("copied this program to {}", _0.display())]
     Copied(PathBuf),
-    /// Browsers will start this program in a build folder.
-    #[display("warning: {} is in a build folder: `cargo clean` breaks this installation", _0.display())]
-    InBuildFolder(PathBuf),
+    /// Browsers will start this program in a folder that cargo or npm may empty.
+    #[display("warning: {} is in a build folder or an npm package: `cargo clean` or `npm install` breaks this installation", _0.display())]
+    InTemporaryFolder(PathBuf),
     /// An entry in the extensions' manifest has no effect.
     #[display("warning: {_0}")]
     Warned(String),
@@ -363,16 +363,16 @@ impl Install {
     /// The program that browsers start: this one, or a copy.
     fn program(&self, files: &HostFiles, changes: &mut Vec<Change>) -> io::Result<PathBuf> {
         let program = env::current_exe()?;
-        let is_build = program::is_in_build_folder(&program);
+        let is_temporary = program::is_temporary(&program);
         let folder = match (&self.copy_to, &self.target.user_data_dir) {
             (Some(folder), _) => std::path::absolute(folder)?,
-            (None, _) if !is_build => return Ok(program),
+            (None, _) if !is_temporary => return Ok(program),
             (None, Some(_)) => files.folder.clone(),
             (None, None) => program::default_folder()?,
         };
         fs::create_dir_all(&folder)?;
         if program::is_in(&program, &folder)? {
-            changes.extend(is_build.then(|| Change::InBuildFolder(program.clone())));
+            changes.extend(is_temporary.then(|| Change::InTemporaryFolder(program.clone())));
             return Ok(program);
         }
         let copy = folder.join(program::FILE_NAME);

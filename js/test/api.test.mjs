@@ -181,8 +181,7 @@ test('large data arrives unchanged and in order in both directions', async (t) =
 
 test('a WebSocket class that sends later sends the original bytes', async (t) => {
   const host = await startHost(t);
-  const { NodeWebSocket } = await import('../node-websocket.mjs');
-  class Slow extends NodeWebSocket {
+  class Slow extends WebSocket {
     send(bytes) {
       setTimeout(() => super.send(bytes), 20);
     }

@@ -74,6 +74,18 @@ export async function client(test, host, options = {}) {
   return sockets;
 }
 
+/** A WebSocket class whose connections the test can close. */
+export const cuttable = () => {
+  const made = [];
+  class Cuttable extends WebSocket {
+    constructor(url) {
+      super(url);
+      made.push(this);
+    }
+  }
+  return { WebSocket: Cuttable, cut: () => made.at(-1).close() };
+};
+
 /** Waits for a promise, and fails with the name of what is late after the limit. */
 export async function within(what, promise, limit = LIMIT) {
   let timer;

@@ -5,8 +5,7 @@ import net from 'node:net';
 import test from 'node:test';
 
 import { connect } from '../index.mjs';
-import { NodeWebSocket } from '../node-websocket.mjs';
-import { ALL_PERMISSIONS, Inbox, client, startHost, within } from './host.mjs';
+import { ALL_PERMISSIONS, Inbox, client, cuttable, startHost, within } from './host.mjs';
 
 const listening = async ({ tcpServer }, properties = {}) => {
   const { socketId } = await tcpServer.create(properties);
@@ -21,19 +20,6 @@ const peer = (port) => new Promise((resolve, reject) => {
   socket.once('error', reject);
   socket.on('error', () => {});
 });
-
-/** A WebSocket class whose connections the test can close. */
-const cuttable = async () => {
-  const { NodeWebSocket } = await import('../node-websocket.mjs');
-  const made = [];
-  class Cuttable extends NodeWebSocket {
-    constructor(url) {
-      super(url);
-      made.push(this);
-    }
-  }
-  return { WebSocket: Cuttable, cut: () => made.at(-1).close() };
-};
 
 test('when the host is killed, connections end, calls are answered, and the client finds the next host', async (t) => {
   const first = await startHost(t);
@@ -84,7 +70,7 @@ test('when the host is killed, connections end, calls are answered, and the clie
 
 test('after a lost connection only persistent sockets are still open', async (t) => {
   const host = await startHost(t);
-  const { WebSocket, cut } = await cuttable();
+  const { WebSocket, cut } = cuttable();
   const sockets = await client(t, host, { WebSocket });
   const events = new Inbox();
   const accepts = new Inbox();
@@ -106,7 +92,7 @@ test('after a lost connection only persistent sockets are still open', async (t)
 
 test('a half-closed connection, whose end was reported, raises no second end when the host is lost', async (t) => {
   const host = await startHost(t);
-  const { WebSocket, cut } = await cuttable();
+  const { WebSocket, cut } = cuttable();
   const sockets = await client(t, host, { WebSocket });
   const { tcp, tcpServer } = sockets;
   const accepts = new Inbox();
@@ -185,7 +171,7 @@ test('a rejected client gets the code', async (t) => {
       server.close(() => resolve({ address: `127.0.0.1:${port}` }));
     });
   });
-  await assert.rejects(connect(`ws://${address}`, { app: 'a' }), { code: 'ECONNREFUSED' });
+  await assert.rejects(connect(`ws://${address}`, { app: 'a' }), { code: 'unreachable' });
 });
 
 test('a second client of an app gets onRetry and connects after the first disconnects', async (t) => {
@@ -211,9 +197,10 @@ test('a second client of an app fails with the code after the timeout', async (t
 
 test('a page of another origin gets the code, and a browser-like WebSocket sends the token', async (t) => {
   const host = await startHost(t, '--origin', 'https://good.example=app-a', '--token', 'sécret+/');
-  const of = (origin) => class extends NodeWebSocket {
+  const of = (origin) => class extends WebSocket {
     constructor(url, protocols) {
-      super(url, protocols, { Origin: origin });
+      // Only Node's class accepts headers.
+      super(url, { protocols, headers: { Origin: origin } });
     }
   };
   const options = { app: 'app-a', token: 'sécret+/', manifest: ALL_PERMISSIONS };

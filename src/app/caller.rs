@@ -1,5 +1,6 @@
 //! Sends an app's calls to its registry.
 
+use std::any::type_name;
 use std::sync::Arc;
 
 use actix::{Addr, Handler, Message};
@@ -9,6 +10,7 @@ use crate::error::Error;
 use crate::ids::AppId;
 use crate::registry::{Registry, TrackAddress};
 use crate::supervision::StableAddr;
+use crate::telemetry::Span;
 
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
@@ -62,6 +64,7 @@ impl Caller {
         M: Message<Result = Result<T, Error>> + Send + 'static,
         T: Send + 'static,
     {
+        let reply = reply.in_span(&Span::message(&self.app, type_name::<M>()));
         let message = message(self.app.clone());
         self.registry()
             .do_send::<Request<M, T>>(Request { message, reply });

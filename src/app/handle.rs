@@ -7,6 +7,7 @@ use actix::Addr;
 use crate::answer::Answer;
 use crate::app::caller::Caller;
 use crate::app::event::OnEvent;
+use crate::app::system_network::SystemNetwork;
 use crate::app::tcp::Tcp;
 use crate::app::tcp_server::TcpServer;
 use crate::app::udp::Udp;
@@ -47,6 +48,8 @@ pub struct App {
     pub tcp: Tcp,
     /// `chrome.sockets.udp`.
     pub udp: Udp,
+    /// `chrome.system.network`.
+    pub system_network: SystemNetwork,
     /// `runtime.onSuspend`: the app is being [suspended](App::suspend).
     pub on_suspend: OnEvent<SuspendInfo>,
     /// `onDrain` (beyond Chrome): the progress of a drain.
@@ -66,6 +69,7 @@ impl App {
             tcp_server: TcpServer::new(caller.clone()),
             tcp: Tcp::new(caller.clone()),
             udp: Udp::new(caller.clone()),
+            system_network: SystemNetwork::new(caller.clone()),
             on_suspend: OnEvent::new(caller.clone()),
             on_drain: OnEvent::new(caller.clone()),
             on_restart: OnEvent::new(caller.clone()),

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::address::{Address, PeerCredentials};
 use crate::connections::wait_queue::WaitQueue;
 use crate::ids::ClientSocketId;
 
@@ -23,7 +24,7 @@ pub(crate) struct ConnectionCounter {
     /// it has become a client socket.
     accepted: AtomicUsize,
     /// Accepted connections per peer, of those that a limit per peer counts.
-    peers: Mutex<HashMap<u64, usize>>,
+    peers: Mutex<HashMap<PeerKey, usize>>,
     open: AtomicUsize,
     /// How many connections were open and have ended.
     closed_total: AtomicUsize,
@@ -53,9 +54,9 @@ impl ConnectionCounter {
     }
 
     /// How many accepted connections of this peer are counted.
-    pub(crate) fn accepted_from(&self, peer: IpAddr) -> usize {
+    pub(crate) fn accepted_from(&self, peer: PeerKey) -> usize {
         let peers = self.peers.lock();
-        peers.get(&peer_key(peer)).copied().unwrap_or(0)
+        peers.get(&peer).copied().unwrap_or(0)
     }
 
     pub(crate) fn open(&self) -> usize {
@@ -105,7 +106,7 @@ impl ConnectionCounter {
         }
     }
 
-    fn remove_from(&self, peer: u64) {
+    fn remove_from(&self, peer: PeerKey) {
         let mut peers = self.peers.lock();
         if let Some(count) = peers.get_mut(&peer) {
             *count -= 1;
@@ -124,7 +125,7 @@ pub(crate) struct ConnectionGuard {
     /// Which counters count it for its peer: the server socket's, the app's and
     /// the registry's.
     counted_for_peer: [bool; 3],
-    peer: u64,
+    peer: PeerKey,
 }
 
 impl ConnectionGuard {
@@ -133,10 +134,9 @@ impl ConnectionGuard {
     /// registry's.
     pub(crate) fn accepted(
         counter: Arc<ConnectionCounter>,
-        peer: IpAddr,
+        peer: PeerKey,
         counted_for_peer: [bool; 3],
     ) -> Self {
-        let peer = peer_key(peer);
         for (each, is_counted) in counter.self_and_parents().zip(counted_for_peer) {
             each.accepted.fetch_add(1, SeqCst);
             if is_counted {
@@ -154,8 +154,8 @@ impl ConnectionGuard {
 
     /// Counts an accepted connection for its client, which a proxy has named. It was
     /// counted for no peer before.
-    pub(crate) fn count_for_peer(&mut self, peer: IpAddr, counted_for_peer: [bool; 3]) {
-        self.peer = peer_key(peer);
+    pub(crate) fn count_for_peer(&mut self, peer: PeerKey, counted_for_peer: [bool; 3]) {
+        self.peer = peer;
         self.counted_for_peer = counted_for_peer;
         for (each, is_counted) in self.counter.self_and_parents().zip(counted_for_peer) {
             if is_counted {
@@ -178,7 +178,7 @@ impl ConnectionGuard {
             was_accepted,
             is_active: true,
             counted_for_peer: [false; 3],
-            peer: 0,
+            peer: PeerKey::NONE,
         }
     }
 
@@ -237,15 +237,40 @@ impl Drop for ConnectionGuard {
     }
 }
 
-/// Marks the key of an IPv4 address; no IPv6 network has a key in this range.
-const IPV4_MARK: u64 = 1 << 32;
+/// What identifies a peer: an IPv4 address; the /64 network of an IPv6 address, because that is the
+/// smallest range that one host is given; a user at a Unix socket.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct PeerKey(u64);
 
-/// What identifies a peer: an IPv4 address, or the /64 network of an IPv6
-/// address, because that is the smallest range that one host is given.
-fn peer_key(peer: IpAddr) -> u64 {
-    match peer.to_canonical() {
-        IpAddr::V4(ip) => IPV4_MARK | u64::from(u32::from(ip)),
-        IpAddr::V6(ip) => (u128::from(ip) >> 64) as u64,
+impl PeerKey {
+    /// Marks the keys of IPv4 addresses and of users; no IPv6 network has a key in these ranges.
+    const IPV4: u64 = 1 << 32;
+    const USER: u64 = 2 << 32;
+    /// For a connection that is not counted for its peer.
+    pub(crate) const NONE: Self = PeerKey(0);
+
+    /// `credentials` is asked for the peer of a Unix socket only.
+    pub(crate) fn of(
+        peer: &Address,
+        credentials: impl FnOnce() -> Option<PeerCredentials>,
+    ) -> Self {
+        match peer {
+            Address::Ip(address) => address.ip().into(),
+            Address::Unix(_) => {
+                // All of whom the OS tells nothing are one peer: none evades a limit so.
+                let uid = credentials().map_or(u32::MAX, |peer| peer.uid);
+                PeerKey(Self::USER | u64::from(uid))
+            }
+        }
+    }
+}
+
+impl From<IpAddr> for PeerKey {
+    fn from(peer: IpAddr) -> Self {
+        match peer.to_canonical() {
+            IpAddr::V4(ip) => PeerKey(Self::IPV4 | u64::from(u32::from(ip))),
+            IpAddr::V6(ip) => PeerKey((u128::from(ip) >> 64) as u64),
+        }
     }
 }
 
@@ -275,13 +300,14 @@ impl Drop for DrainGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::UnixAddress;
 
     #[test]
     fn a_connection_counts_for_its_server_socket_and_for_its_app() {
         let app = Arc::new(ConnectionCounter::default());
         let server = Arc::new(ConnectionCounter::with_parent(&app));
         let outbound = ConnectionGuard::opened(app.clone(), false);
-        let peer = IpAddr::from([127, 0, 0, 1]);
+        let peer = PeerKey::from(IpAddr::from([127, 0, 0, 1]));
         let mut accepted = ConnectionGuard::accepted(server.clone(), peer, [false; 3]);
         assert_eq!((app.open(), server.open()), (1, 0), "it is not active yet");
         accepted.activate();
@@ -314,13 +340,20 @@ mod tests {
 
     #[test]
     fn a_peer_is_an_ipv4_address_or_an_ipv6_network() {
-        let key = |ip: &str| peer_key(ip.parse().expect("an IP address"));
+        let key = |ip: &str| PeerKey::from(ip.parse::<IpAddr>().expect("an IP address"));
         assert_eq!(key("10.0.0.1"), key("::ffff:10.0.0.1"));
         assert_ne!(key("10.0.0.1"), key("10.0.0.2"));
         assert_eq!(key("2001:db8::1"), key("2001:db8::ffff"));
         assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
         assert_ne!(key("::1"), key("0.0.0.1"));
         assert_ne!(key("::1"), key("0.0.0.0"));
+        let user = |uid| {
+            let peer = Address::Unix(UnixAddress::Unnamed);
+            PeerKey::of(&peer, || Some(PeerCredentials::new(Some(1), uid, 0)))
+        };
+        assert_eq!(user(1), user(1));
+        assert_ne!(user(1), user(2));
+        assert_ne!(user(0), key("0.0.0.0"));
     }
 
     #[test]
@@ -328,7 +361,7 @@ mod tests {
         let registry = Arc::new(ConnectionCounter::default());
         let app = Arc::new(ConnectionCounter::with_parent(&registry));
         let server = Arc::new(ConnectionCounter::with_parent(&app));
-        let peer = IpAddr::from([127, 0, 0, 1]);
+        let peer = PeerKey::from(IpAddr::from([127, 0, 0, 1]));
         let accepted = |counted| ConnectionGuard::accepted(server.clone(), peer, counted);
         let from_peer = || [&server, &app, &registry].map(|it| it.accepted_from(peer));
         let counted = [

@@ -30,7 +30,7 @@ pub(crate) struct EventQueue<T> {
     raised: Arc<RaisedEvents<T>>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct QueuedEvent<T> {
     content: T,
     /// How many events before this one were only counted.
@@ -55,7 +55,7 @@ impl<T> Default for EventQueue<T> {
     }
 }
 
-impl<T: Copy> EventQueue<T> {
+impl<T: Clone> EventQueue<T> {
     pub(crate) fn push(&mut self, content: T) {
         if self.waiting.len() < MAX_UNHANDLED {
             self.waiting.push_back(QueuedEvent {
@@ -139,8 +139,8 @@ impl<T: Copy> EventQueue<T> {
             let fan_out = FanOut::for_listeners(recipients.listeners.len());
             let sent = dispatch(&recipients.listeners, |probe| {
                 let copy = EventCopy::new(probe, fan_out.as_ref());
-                let token = InFlightEvent::new(&self.raised, copy, queued);
-                event(queued.content, queued.missed, token)
+                let token = InFlightEvent::new(&self.raised, copy, queued.clone());
+                event(queued.content.clone(), queued.missed, token)
             });
             let undelivered = match fan_out {
                 None => recipients.is_undelivered(sent).then_some(0),
@@ -182,13 +182,13 @@ impl<T> RaisedEvents<T> {
 
 /// Counts a listener's copy of an event until it is dropped, and returns the
 /// event to its queue if no listener has handled it.
-pub(crate) struct InFlightEvent<E: Event, T: Copy> {
+pub(crate) struct InFlightEvent<E: Event, T: Clone> {
     raised: Arc<RaisedEvents<T>>,
     copy: EventCopy<E>,
     queued: QueuedEvent<T>,
 }
 
-impl<E: Event, T: Copy> InFlightEvent<E, T> {
+impl<E: Event, T: Clone> InFlightEvent<E, T> {
     fn new(raised: &Arc<RaisedEvents<T>>, copy: EventCopy<E>, queued: QueuedEvent<T>) -> Self {
         raised.in_flight.add();
         InFlightEvent {
@@ -199,17 +199,17 @@ impl<E: Event, T: Copy> InFlightEvent<E, T> {
     }
 }
 
-impl<E: Event, T: Copy> Clone for InFlightEvent<E, T> {
+impl<E: Event, T: Clone> Clone for InFlightEvent<E, T> {
     fn clone(&self) -> Self {
-        InFlightEvent::new(&self.raised, self.copy.clone(), self.queued)
+        InFlightEvent::new(&self.raised, self.copy.clone(), self.queued.clone())
     }
 }
 
-impl<E: Event, T: Copy> Drop for InFlightEvent<E, T> {
+impl<E: Event, T: Clone> Drop for InFlightEvent<E, T> {
     fn drop(&mut self) {
         let undelivered = self.copy.finish(false);
         if let Some(panics) = undelivered {
-            self.raised.requeue::<E>(self.queued, panics);
+            self.raised.requeue::<E>(self.queued.clone(), panics);
         }
         self.raised.in_flight.remove();
         if undelivered.is_some() {

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use actix::prelude::*;
 
 use super::Error;
+use crate::address::Address;
 use crate::ids::{AppId, ServerSocketId};
 use crate::registry::{AdoptListener, Registry};
 use crate::tcp_server::SocketProperties;
@@ -15,7 +16,7 @@ use crate::tcp_server::SocketProperties;
 #[derive(Debug)]
 pub struct Activated {
     pub(super) name: Option<String>,
-    pub(super) address: Option<SocketAddr>,
+    pub(super) address: Option<Address>,
     pub(super) listener: OwnedFd,
 }
 
@@ -28,7 +29,13 @@ impl Activated {
 
     /// The address that it is bound to; `None` if it is not an IP socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.address
+        self.address.as_ref()?.socket_addr()
+    }
+
+    /// As [`local_addr`](Self::local_addr), for a Unix socket too. Its file is left to
+    /// systemd: closing the server socket does not remove it.
+    pub fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
     }
 
     /// Makes it a new server socket of `app`, which listens already. The app's
@@ -36,7 +43,7 @@ impl Activated {
     /// socket.
     ///
     /// # Errors
-    /// [`Error::Os`] if it is not a listening TCP socket, [`Error::Refused`]
+    /// [`Error::Os`] if it is not a listening TCP or Unix stream socket, [`Error::Refused`]
     /// if the name is too long.
     pub async fn adopt(
         self,

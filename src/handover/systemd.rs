@@ -21,6 +21,7 @@ use super::successor::{ExportGuard, wait_for_delivery};
 use super::wire::{self, descriptor_name};
 use super::{Error, Receipt, TIMEOUT};
 use crate::handover_state::HandoverState;
+use crate::os;
 use crate::registry::Registry;
 
 /// The prefix of this crate's names in the store.
@@ -74,9 +75,7 @@ fn sort(passed: Vec<(Option<String>, OwnedFd)>) -> PassedDescriptors {
             }
             name => activated.push(Activated {
                 name,
-                address: rustix::net::getsockname(&descriptor)
-                    .ok()
-                    .and_then(|address| address.try_into().ok()),
+                address: os::local_address_of(&descriptor),
                 listener: descriptor,
             }),
         }

@@ -1,4 +1,5 @@
-//! The permissions of an app: the `sockets` key of its Chrome manifest.
+//! The permissions of an app: the `sockets` key of its Chrome manifest, and `system.network` in the
+//! key `permissions`.
 //!
 //! ```json
 //! {
@@ -6,7 +7,8 @@
 //!     "tcpServer": { "listen": ["127.0.0.1:*", "[::1]:8080"] },
 //!     "tcp": { "connect": "*.example.com:443" },
 //!     "udp": { "bind": "", "send": "", "multicastMembership": "" }
-//!   }
+//!   },
+//!   "permissions": ["system.network"]
 //! }
 //! ```
 //!
@@ -17,6 +19,7 @@
 //! ignored with a [`ManifestWarning`]. A known key with an invalid value is a
 //! [`ManifestError`].
 
+mod api_permissions;
 mod error;
 mod host;
 mod multicast;

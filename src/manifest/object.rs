@@ -1,12 +1,13 @@
 //! Objects of the manifest: all keys are optional, and unknown keys are ignored.
 
 /// Declares an object. A derived `Deserialize` would accept a list in place of it, which Chrome
-/// does not.
+/// does not. Fields behind a semicolon are not of the object: they are neither read nor written.
 macro_rules! object {
     (
         $(#[$attribute:meta])*
         $visibility:vis struct $name:ident {
             $($field:ident: $type:ty = $key:literal,)*
+            $(; $($other:ident: $other_type:ty,)*)?
         }
     ) => {
         $(#[$attribute])*
@@ -16,6 +17,10 @@ macro_rules! object {
                 #[serde(rename = $key, skip_serializing_if = "super::object::is_default")]
                 $field: $type,
             )*
+            $($(
+                #[serde(skip)]
+                $other: $other_type,
+            )*)?
         }
 
         impl<'de> serde::Deserialize<'de> for $name {
@@ -53,6 +58,7 @@ macro_rules! object {
                         }
                         Ok($name {
                             $($field: $field.unwrap_or_default(),)*
+                            $($($other: Default::default(),)*)?
                         })
                     }
                 }

@@ -1,5 +1,6 @@
 //! [`Permissions`]: which operations an app may carry out.
 
+use super::api_permissions::ApiPermissions;
 use super::error::{ManifestError, ManifestWarning};
 use super::host::Host;
 use super::multicast::MulticastMembership;
@@ -10,14 +11,15 @@ use super::read::{MAX_WARNINGS, read};
 
 object! {
     /// The permissions of an app for `chrome.sockets`: the `sockets` key of its
-    /// manifest. The default is [`none`](Self::none).
+    /// manifest; and whether the key `permissions` has `system.network`. The default
+    /// is [`none`](Self::none).
     ///
     /// `listen` and `connect` are checked when they are carried out, and fail with
     /// [`Error::PermissionDenied`](crate::Error::PermissionDenied). So are `bind`,
     /// `send`, `joinGroup` and `leaveGroup` of `udp`, which fail with
     /// [`Error::UdpPermissionDenied`](crate::Error::UdpPermissionDenied).
     ///
-    /// Serialized, it is the value of the key, as
+    /// Serialized, it is the value of the key `sockets`, as
     /// [`from_sockets`](Self::from_sockets) reads it, without comments and
     /// warnings. Each pattern is written in its normalized form.
     ///
@@ -42,6 +44,10 @@ object! {
         tcp_server: TcpServer = "tcpServer",
         tcp: Tcp = "tcp",
         udp: Udp = "udp",
+        ;
+        system_network: bool,
+        // Whether no manifest restricts the app.
+        is_unrestricted: bool,
     }
 }
 
@@ -66,9 +72,12 @@ object! {
 }
 
 impl Permissions {
-    /// Permits every operation for any host and port.
+    /// Permits every operation for any host and port, and Unix sockets. A manifest can
+    /// permit all the rest, but no Unix sockets: so what this writes as a manifest
+    /// permits less.
     pub fn all() -> Self {
         Permissions {
+            is_unrestricted: true,
             tcp_server: TcpServer {
                 listen: Patterns::any(),
             },
@@ -80,6 +89,7 @@ impl Permissions {
                 send: Patterns::any(),
                 multicast_membership: MulticastMembership(true),
             },
+            system_network: true,
         }
     }
 
@@ -88,8 +98,8 @@ impl Permissions {
         Self::default()
     }
 
-    /// The permissions of a whole `manifest.json`. Other keys than `sockets` are
-    /// ignored; without this key the result is [`none`](Self::none). Warnings are
+    /// The permissions of a whole `manifest.json`: the keys `sockets` and `permissions`. Other
+    /// keys are ignored; without these the result is [`none`](Self::none). Warnings are
     /// logged at `warn`;
     /// [`from_manifest_with_warnings`](Self::from_manifest_with_warnings) returns
     /// them.
@@ -98,7 +108,8 @@ impl Permissions {
     /// The text is longer than [`MAX_MANIFEST`](super::MAX_MANIFEST), or is not a JSON
     /// object (comments are accepted). In `sockets`, a known key is duplicate, or has
     /// a value of the wrong type, an invalid pattern, or more than
-    /// [`MAX_PATTERNS`](super::MAX_PATTERNS) patterns. The error has the path.
+    /// [`MAX_PATTERNS`](super::MAX_PATTERNS) patterns. `permissions` is not a list of strings and
+    /// objects. The error has the path.
     pub fn from_manifest(json: &str) -> Result<Self, ManifestError> {
         Self::from_manifest_with_warnings(json).map(log_warnings)
     }
@@ -128,12 +139,13 @@ impl Permissions {
         json: &str,
     ) -> Result<(Self, Vec<ManifestWarning>), ManifestError> {
         let (manifest, warnings) = read::<Manifest>(json, "sockets.")?;
-        let sockets = manifest.sockets;
+        let mut sockets = manifest.sockets;
+        sockets.system_network = manifest.permissions.system_network;
         let warnings = sockets.add_unmatchable(warnings, "sockets.");
         Ok((sockets, warnings))
     }
 
-    /// The permissions from the value of the key `sockets` alone.
+    /// The permissions from the value of the key `sockets` alone, without `system.network`.
     ///
     /// # Errors
     /// As [`from_manifest`](Self::from_manifest).
@@ -217,6 +229,26 @@ impl Permissions {
         self.udp.send.any_matches(host, port)
     }
 
+    /// Whether [`get_network_interfaces`](crate::SystemNetwork::get_network_interfaces) is
+    /// permitted: Chrome's permission `system.network`.
+    pub fn may_get_network_interfaces(&self) -> bool {
+        self.system_network
+    }
+
+    /// These permissions with `system.network`, or without it.
+    #[must_use]
+    pub fn with_system_network(mut self, is_permitted: bool) -> Self {
+        self.system_network = is_permitted;
+        self
+    }
+
+    /// Whether [`listen_unix`](crate::TcpServer::listen_unix) and
+    /// [`connect_unix`](crate::Tcp::connect_unix) are permitted (beyond Chrome): only by
+    /// [`all`](Self::all), and by no manifest.
+    pub fn may_use_unix_sockets(&self) -> bool {
+        self.is_unrestricted
+    }
+
     /// The patterns of `tcpServer.listen`.
     pub fn tcp_server_listen(&self) -> &[Pattern] {
         self.tcp_server.listen.as_slice()
@@ -256,5 +288,6 @@ object! {
     /// A whole manifest. Chrome's other keys are ignored.
     struct Manifest {
         sockets: Permissions = "sockets",
+        permissions: ApiPermissions = "permissions",
     }
 }

@@ -103,9 +103,13 @@ pub(crate) fn handshake(error: &io::Error) -> NetError {
     map(error)
 }
 
-/// `setsockopt`. Chrome has one code for all its errors.
-pub(crate) fn option(_: &io::Error) -> NetError {
-    NetError::FAILED
+/// `setsockopt`. Chrome has one code for all its errors. A socket that has no such option, which is
+/// none of Chrome's, was not asked: that error has no number.
+pub(crate) fn option(error: &io::Error) -> NetError {
+    match error.raw_os_error() {
+        None if error.kind() == io::ErrorKind::Unsupported => NetError::NOT_IMPLEMENTED,
+        _ => NetError::FAILED,
+    }
 }
 
 fn map(error: &io::Error) -> NetError {

@@ -8,9 +8,12 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use crate::address::UnixAddress;
 use crate::os::denying::addresses::access_denied;
 use crate::os::denying::datagrams::DenyingDatagrams;
-use crate::os::{DatagramSocket, Listener, MulticastOptions, Network, Resolving, Stream};
+use crate::os::{
+    DatagramSocket, Listener, MulticastOptions, Network, NetworkInterface, Resolving, Stream,
+};
 
 mod addresses;
 mod datagrams;
@@ -41,7 +44,9 @@ impl DenyingNetwork {
         let connecting = connect(&*self.inner);
         let connected = async move {
             let stream = connecting.await?;
-            match denied.contains(address, stream.local_addr().ok()) {
+            let local = stream.local_addr().ok();
+            let local = local.and_then(|local| local.socket_addr());
+            match denied.contains(address, local) {
                 true => Err(access_denied()),
                 false => Ok(stream),
             }
@@ -70,6 +75,10 @@ impl Network for DenyingNetwork {
 
     fn scope_id(&self, interface: &str) -> io::Result<u32> {
         self.inner.scope_id(interface)
+    }
+
+    fn interfaces(&self) -> io::Result<Vec<NetworkInterface>> {
+        self.inner.interfaces()
     }
 
     fn resolve(&self, host: &str) -> Resolving {
@@ -118,6 +127,23 @@ impl Network for DenyingNetwork {
     fn adopt_datagram(&self, socket: OwnedFd) -> io::Result<Box<dyn DatagramSocket>> {
         let socket = self.inner.adopt_datagram(socket)?;
         Ok(DenyingDatagrams::wrap(socket, &self.denied, &self.inner))
+    }
+
+    // Only addresses with ports are denied.
+    fn listen_unix(
+        &self,
+        address: &UnixAddress,
+        mode: Option<u32>,
+        backlog: u32,
+    ) -> io::Result<Box<dyn Listener>> {
+        self.inner.listen_unix(address, mode, backlog)
+    }
+
+    fn connect_unix(
+        &self,
+        address: &UnixAddress,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        self.inner.connect_unix(address)
     }
 
     fn adopt_listener(&self, listener: OwnedFd) -> io::Result<Box<dyn Listener>> {

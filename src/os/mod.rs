@@ -5,9 +5,12 @@
 //! feature adds a network that returns what a test scripts, and one that injects
 //! faults into another network.
 
+mod datagram;
 mod denying;
 pub(crate) mod fd_passing;
+mod interfaces;
 mod net;
+mod socket_file;
 #[cfg(feature = "tls")]
 pub(crate) mod tls_info;
 
@@ -26,9 +29,14 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::task::unconstrained;
 
+use crate::address::{Address, PeerCredentials, UnixAddress};
+pub use crate::os::datagram::{DatagramSender, DatagramSocket, MulticastOptions};
+pub use crate::os::interfaces::{MAX_INTERFACES, NetworkInterface};
 pub use crate::os::net::TokioNetwork;
+pub(crate) use crate::os::net::local_address_of;
 #[cfg(feature = "testing")]
 pub(crate) use crate::os::net::peer_of;
+pub use crate::os::socket_file::SocketFile;
 #[cfg(feature = "tls")]
 pub(crate) use crate::os::tls_info::TlsInfo;
 
@@ -82,6 +90,15 @@ pub trait Network: Send + Sync + 'static {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// The addresses of the network interfaces that are up, at most [`MAX_INTERFACES`]. Must not
+    /// block the thread.
+    ///
+    /// # Errors
+    /// `Unsupported`, by default; those of the OS.
+    fn interfaces(&self) -> io::Result<Vec<NetworkInterface>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// The addresses of a host name, best first. Must not block the thread.
     ///
     /// # Errors
@@ -123,11 +140,41 @@ pub trait Network: Send + Sync + 'static {
         std::future::ready(Err(io::ErrorKind::Unsupported.into())).boxed()
     }
 
+    /// Binds a Unix socket to a path or an abstract name, and listens. `mode` is the
+    /// mode of the file: nobody may connect with wider rights, not even for a moment.
+    /// `None` is what the umask of the process leaves of `0o777`. A file of this name
+    /// that is a socket at which nothing listens is replaced.
+    ///
+    /// # Errors
+    /// `Unsupported`, by default, if the network has no Unix sockets; those of
+    /// `socket`, `bind`, `chmod` and `listen`; `EADDRINUSE` if the file is no socket,
+    /// or if it cannot be shown that nothing listens at it.
+    fn listen_unix(
+        &self,
+        _address: &UnixAddress,
+        _mode: Option<u32>,
+        _backlog: u32,
+    ) -> io::Result<Box<dyn Listener>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Connects to a Unix socket. Dropping the future cancels the attempt.
+    ///
+    /// # Errors
+    /// `Unsupported`, by default, if the network has no Unix sockets; those of
+    /// `socket` and `connect`.
+    fn connect_unix(
+        &self,
+        _address: &UnixAddress,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        std::future::ready(Err(io::ErrorKind::Unsupported.into())).boxed()
+    }
+
     /// Adopts a listening socket that another process has opened.
     ///
     /// # Errors
     /// `Unsupported`, by default, if the network has no descriptors;
-    /// `InvalidInput` if the descriptor is not a listening TCP socket.
+    /// `InvalidInput` if the descriptor is not a listening TCP or Unix socket.
     fn adopt_listener(&self, _listener: OwnedFd) -> io::Result<Box<dyn Listener>> {
         Err(unsupported())
     }
@@ -136,7 +183,7 @@ pub trait Network: Send + Sync + 'static {
     ///
     /// # Errors
     /// `Unsupported`, by default, if the network has no descriptors;
-    /// `InvalidInput` if the descriptor is not a TCP connection.
+    /// `InvalidInput` if the descriptor is no connection of TCP or of a Unix socket.
     fn adopt_stream(&self, _stream: OwnedFd) -> io::Result<Box<dyn Stream>> {
         Err(unsupported())
     }
@@ -190,9 +237,10 @@ pub enum Checkpoint {
 pub type Resolving = BoxFuture<'static, io::Result<Vec<IpAddr>>>;
 
 /// A connection that a listener has accepted, and the address of its peer.
-pub type Accepted = (Box<dyn Stream>, SocketAddr);
+pub type Accepted = (Box<dyn Stream>, Address);
 
-/// A listening socket. Dropping it frees the port.
+/// A listening socket. Dropping it frees the port, or removes the
+/// [file](Self::socket_file).
 pub trait Listener: Send {
     /// Accepts the next connection of the backlog, and returns it with its peer's
     /// address. On `Pending` the waker is called when there may be one.
@@ -215,7 +263,17 @@ pub trait Listener: Send {
     ///
     /// # Errors
     /// Those of `getsockname`.
-    fn local_addr(&self) -> io::Result<SocketAddr>;
+    fn local_addr(&self) -> io::Result<Address>;
+
+    /// The file of a Unix socket, which the drop removes. `None`, by default, if it
+    /// has no file, or if another process removes it.
+    fn socket_file(&self) -> Option<SocketFile> {
+        None
+    }
+
+    /// Changes the file that the drop removes: with `None` it removes none, because
+    /// another process listens at it now. Does nothing by default.
+    fn set_socket_file(&mut self, _file: Option<SocketFile>) {}
 
     /// Accepts the next connection and closes it at once. With a reserve descriptor
     /// ([`set_reserve_fd`](Self::set_reserve_fd)) this works even if the process
@@ -223,7 +281,7 @@ pub trait Listener: Send {
     ///
     /// # Errors
     /// As [`poll_accept`](Self::poll_accept).
-    fn poll_shed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<SocketAddr>> {
+    fn poll_shed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Address>> {
         self.poll_accept(cx).map_ok(|(_, peer)| peer)
     }
 
@@ -334,7 +392,13 @@ pub trait Stream: Send {
     ///
     /// # Errors
     /// Those of `getsockname`.
-    fn local_addr(&self) -> io::Result<SocketAddr>;
+    fn local_addr(&self) -> io::Result<Address>;
+
+    /// Who is at the other end of a Unix socket. `None`, by default, for other
+    /// connections, or if the OS does not tell it.
+    fn peer_credentials(&self) -> Option<PeerCredentials> {
+        None
+    }
 
     /// What the TLS handshake has agreed on; `None`, by default, if the stream is not
     /// encrypted.
@@ -346,7 +410,7 @@ pub trait Stream: Send {
     /// Sets `TCP_NODELAY`: `true` turns Nagle's algorithm off.
     ///
     /// # Errors
-    /// Those of `setsockopt`.
+    /// `Unsupported` if the connection is not TCP's; those of `setsockopt`.
     fn set_nodelay(&self, nodelay: bool) -> io::Result<()>;
 
     /// Sets both the time and the interval of keepalive probes, in whole seconds.
@@ -354,14 +418,15 @@ pub trait Stream: Send {
     /// off.
     ///
     /// # Errors
-    /// Those of `setsockopt`.
+    /// `Unsupported` if the connection is not TCP's; those of `setsockopt`.
     fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()>;
 
     /// Sets after how many milliseconds without an acknowledgement the OS ends the
     /// connection (`TCP_USER_TIMEOUT`); 0 is the OS's own limit.
     ///
     /// # Errors
-    /// `Unsupported`, by default, if the OS has no such option; those of `setsockopt`.
+    /// `Unsupported`, by default, if the OS has no such option, or if the connection is
+    /// not TCP's; those of `setsockopt`.
     fn set_user_timeout(&self, _milliseconds: u32) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -404,111 +469,6 @@ pub trait Writer: Send + Sync {
     /// `WouldBlock` if that is nothing. Otherwise those of `write`; then the
     /// writer is not used again.
     fn try_write(&self, data: &[u8]) -> io::Result<usize>;
-}
-
-/// How a datagram socket sends to multicast groups. `None` leaves the default of the OS.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct MulticastOptions {
-    /// The most routers that a datagram passes, and one more.
-    pub time_to_live: Option<u8>,
-    /// Whether groups that this machine has joined receive its datagrams too.
-    pub loopback: Option<bool>,
-}
-
-/// A datagram socket that is bound. Dropping it frees the port.
-pub trait DatagramSocket: Send {
-    /// Receives the next datagram into the buffer. Returns its length and the address of its
-    /// sender. Of a datagram that is longer than the buffer the rest is lost.
-    ///
-    /// # Errors
-    /// Those of `recvfrom`.
-    fn poll_receive(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<(usize, SocketAddr)>>;
-
-    /// Ready when a datagram waits, which stays.
-    ///
-    /// # Errors
-    /// Those of `recvfrom`.
-    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
-
-    /// Sends a datagram, whole or not at all.
-    ///
-    /// # Errors
-    /// Those of `sendto`.
-    fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        data: &[u8],
-        to: SocketAddr,
-    ) -> Poll<io::Result<()>>;
-
-    /// Sends from any thread, if the socket supports that.
-    fn sender(&self) -> Option<Arc<dyn DatagramSender>> {
-        None
-    }
-
-    /// The address that it is bound to, with the port that the OS chose.
-    ///
-    /// # Errors
-    /// Those of `getsockname`.
-    fn local_addr(&self) -> io::Result<SocketAddr>;
-
-    /// Joins a multicast group, at the interface that the OS chooses.
-    ///
-    /// # Errors
-    /// `Unsupported`, by default, if the network has no groups; those of `setsockopt`.
-    fn join_group(&self, _group: IpAddr) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    /// Leaves a multicast group.
-    ///
-    /// # Errors
-    /// As [`join_group`](Self::join_group).
-    fn leave_group(&self, _group: IpAddr) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    /// Sets `SO_BROADCAST`: whether datagrams may be sent to broadcast addresses.
-    ///
-    /// # Errors
-    /// Those of `setsockopt`.
-    fn set_broadcast(&self, enabled: bool) -> io::Result<()>;
-
-    /// How many datagrams the OS has dropped, because its buffer for the socket was full. `None`,
-    /// by default, if that is unknown.
-    fn dropped(&self) -> Option<u64> {
-        None
-    }
-
-    /// Registers with the current thread's event loop, because the previous one has ended. Does
-    /// nothing by default.
-    ///
-    /// # Errors
-    /// The registration failed; the socket must be dropped.
-    fn reregister(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// A second descriptor of the same socket, for another process.
-    ///
-    /// # Errors
-    /// `Unsupported`, by default, if the network has no descriptors; those of `dup`.
-    fn duplicate(&self) -> io::Result<OwnedFd> {
-        Err(unsupported())
-    }
-}
-
-/// Sends on a [`DatagramSocket`] from any thread.
-pub trait DatagramSender: Send + Sync {
-    /// Sends a datagram, whole or not at all, without waiting.
-    ///
-    /// # Errors
-    /// `WouldBlock` if the OS has no room for it now. Otherwise those of `sendto`.
-    fn try_send(&self, data: &[u8], to: SocketAddr) -> io::Result<()>;
 }
 
 /// The socket address of a link-local address and its scope, which is a number or the name of an

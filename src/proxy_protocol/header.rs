@@ -49,7 +49,7 @@ pub enum Version {
 }
 
 /// The address of a Unix socket in a header, filled with zeros.
-pub type UnixAddress = [u8; 108];
+pub type UnixPath = [u8; 108];
 
 /// What a header says about the connection of the client.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -71,9 +71,9 @@ pub enum Addresses {
     /// A Unix socket (version 2).
     Unix {
         /// The client.
-        source: Box<UnixAddress>,
+        source: Box<UnixPath>,
         /// The address that the client has connected to.
-        destination: Box<UnixAddress>,
+        destination: Box<UnixPath>,
     },
 }
 
@@ -178,15 +178,7 @@ pub struct ProxyPeer {
 }
 
 impl ProxyPeer {
-    pub(crate) fn new(address: SocketAddr, header: ProxyHeader) -> Self {
-        ProxyPeer {
-            address: address.into(),
-            header,
-        }
-    }
-
-    /// The client if the header names one, else the proxy.
-    pub(crate) fn client(&self) -> Option<SocketAddr> {
-        self.header.source().or_else(|| self.address.socket_addr())
+    pub(crate) fn new(address: Address, header: ProxyHeader) -> Self {
+        ProxyPeer { address, header }
     }
 }

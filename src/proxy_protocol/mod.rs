@@ -18,7 +18,7 @@ mod read;
 mod settings;
 
 pub use error::ProxyError;
-pub use header::{Addresses, MAX_HEADER, ProxyHeader, ProxyPeer, UnixAddress, Version, tlv};
+pub use header::{Addresses, MAX_HEADER, ProxyHeader, ProxyPeer, UnixPath, Version, tlv};
 pub use ip_network::{IpNetwork, IpNetworkError};
 pub use read::read_header;
 pub(crate) use settings::HeaderRule;

@@ -1,8 +1,8 @@
 //! What a server socket does about PROXY headers.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::address::Address;
 use crate::invalid_argument::InvalidArgument;
 use crate::proxy_protocol::IpNetwork;
 
@@ -19,10 +19,14 @@ pub const MAX_NETWORKS: usize = 1024;
 /// [`TcpServer::set_proxy_protocol`](crate::TcpServer::set_proxy_protocol).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProxyProtocol {
-    /// The networks of the proxies, at least one and at most [`MAX_NETWORKS`]. Each connection
+    /// The networks of the proxies, at most [`MAX_NETWORKS`], and at least one. Each connection
     /// from them must begin with a header. A proxy can name any client, so these must be
     /// networks in which only proxies can open connections.
     pub networks: Vec<IpNetwork>,
+    /// Whether the peers at a Unix socket are proxies
+    /// ([`listen_unix`](crate::TcpServer::listen_unix)). Default: they are not. If it is set,
+    /// there may be no networks.
+    pub unix_peers: bool,
     /// What becomes of connections from elsewhere. Default: they are accepted as they are.
     pub others: OtherPeers,
     /// How long a header may take, more than 0. Default: [`DEFAULT_TIMEOUT`].
@@ -38,6 +42,7 @@ impl Default for ProxyProtocol {
     fn default() -> Self {
         ProxyProtocol {
             networks: Vec::new(),
+            unix_peers: false,
             others: OtherPeers::default(),
             timeout: DEFAULT_TIMEOUT,
             max_pending: DEFAULT_MAX_PENDING,
@@ -47,16 +52,20 @@ impl Default for ProxyProtocol {
 
 impl ProxyProtocol {
     /// What becomes of a connection of this peer.
-    pub(crate) fn rule(&self, peer: IpAddr) -> HeaderRule {
+    pub(crate) fn rule(&self, peer: &Address) -> HeaderRule {
+        let is_proxy = match peer.ip() {
+            Some(peer) => self.networks.iter().any(|it| it.contains(peer)),
+            None => self.unix_peers,
+        };
         match self.others {
-            _ if self.networks.iter().any(|it| it.contains(peer)) => HeaderRule::Expect,
+            _ if is_proxy => HeaderRule::Expect,
             OtherPeers::Accept => HeaderRule::None,
             OtherPeers::Refuse => HeaderRule::Refuse,
         }
     }
 
     pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
-        if self.networks.is_empty() {
+        if self.networks.is_empty() && !self.unix_peers {
             Err(InvalidArgument::ProxyNetworksEmpty)
         } else if self.networks.len() > MAX_NETWORKS {
             Err(InvalidArgument::ProxyNetworksTooMany)

@@ -80,6 +80,8 @@ impl Registry {
             arbiter_count: 1,
             shard_slots: Vec::new(),
             registry_link: RegistryLink::default(),
+            #[cfg(feature = "metrics")]
+            publish_interval: None,
             recovery: RecoveryState::default(),
             outgoing: None,
             incoming: None,
@@ -140,6 +142,24 @@ impl Registry {
         self
     }
 
+    /// Beyond Chrome: has the registry count what it does, and publish it to the recorder of
+    /// `metrics`: see [`telemetry`](crate::telemetry). By default nothing is collected.
+    ///
+    /// At every `interval` the registry publishes by itself, for exporters that send; with `None`,
+    /// [`Metrics::publish`](crate::telemetry::Metrics::publish) has to be called. Some gauges are
+    /// the peak since the last publication, so an exporter that publishes whenever it is asked
+    /// should be the only one to do so.
+    #[cfg(feature = "metrics")]
+    pub fn metrics(
+        mut self,
+        metrics: &crate::telemetry::Metrics,
+        interval: Option<std::time::Duration>,
+    ) -> Self {
+        self.registry_link.telemetry = metrics.into();
+        self.publish_interval = interval;
+        self
+    }
+
     /// Sets what `tcp.secure` trusts: the certificates of the machine, by
     /// default.
     #[cfg(feature = "tls")]
@@ -174,6 +194,7 @@ impl Registry {
         if self.arbiter_count > 1 {
             self.start_shards();
         }
+        self.add_gauges();
         self.run()
     }
 
@@ -214,7 +235,9 @@ impl Registry {
                 self.shard_slots.iter().map(|slot| &slot.udp_shard),
                 &self.udp_ids,
             );
-            AppState::new(app_shards, udp_shards, app_listeners)
+            let state = AppState::new(app_shards, udp_shards, app_listeners);
+            state.add_gauges();
+            state
         };
         self.apps.entry(app.clone()).or_insert_with(create)
     }

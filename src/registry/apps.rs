@@ -14,15 +14,27 @@ use crate::registry::state::{AppState, Lifecycle, Registry};
 use crate::supervision::{StableAddr, SupervisedActor, ask_all};
 use crate::tcp::{self, AppShards};
 use crate::tcp_server::{self, ServerSocket};
+use crate::telemetry::Span;
 use crate::udp;
 
 impl Registry {
+    /// Adds the gauges of the registry to its metrics.
+    pub(super) fn add_gauges(&self) {
+        let limiter = Arc::downgrade(&self.limiter);
+        self.registry_link.telemetry.add_source(move |readings| {
+            let limiter = limiter.upgrade();
+            let open = limiter.map(|limiter| limiter.counter().open());
+            open.map(|open| readings.add_connections(open)).is_some()
+        });
+    }
+
     /// The server socket, if it is `app`'s.
     pub(super) fn server(
         &self,
         app: &AppId,
         id: ServerSocketId,
     ) -> Result<&SupervisedActor<ServerSocket>, Error> {
+        Span::current().set_socket(id);
         let state = self.apps.get(app).ok_or(Error::SocketNotFound)?;
         state.app_shards.activity.mark_active();
         state.servers.get(&id).ok_or(Error::SocketNotFound)
@@ -34,6 +46,7 @@ impl Registry {
         app: &AppId,
         id: ServerSocketId,
     ) -> Result<SupervisedActor<ServerSocket>, Error> {
+        Span::current().set_socket(id);
         let state = self.apps.get_mut(app).ok_or(Error::SocketNotFound)?;
         state.servers.remove(&id).ok_or(Error::SocketNotFound)
     }
@@ -63,6 +76,20 @@ impl AppState {
             servers: BTreeMap::new(),
             socket_limit: None,
         }
+    }
+
+    /// Adds the gauges of the app's sockets to the metrics.
+    pub(super) fn add_gauges(&self) {
+        let app_shards = Arc::downgrade(&self.app_shards);
+        let udp = Arc::downgrade(&self.udp);
+        let telemetry = &self.app_shards.activity.registry_link().telemetry;
+        telemetry.add_source(move |readings| {
+            let (app_shards, udp) = (app_shards.upgrade(), udp.upgrade());
+            let is_there = app_shards.is_some() || udp.is_some();
+            app_shards.inspect(|it| it.read_gauges(readings));
+            udp.inspect(|it| it.read_gauges(readings));
+            is_there
+        });
     }
 
     /// Removes a server socket that has closed itself, and ends its actor. The

@@ -16,6 +16,7 @@ use crate::registry::state::{AppState, Registry};
 use crate::supervision::{StableAddr, ask_all};
 use crate::tcp::{self, AppShards};
 use crate::tcp_server::{self, AbortedSetups, ServerSocket};
+use crate::telemetry::DrainEnd;
 
 /// The sockets of a drain.
 struct DrainTarget {
@@ -49,6 +50,8 @@ impl DrainTarget {
                 None => return Err(Error::SocketNotFound),
             },
         };
+        let telemetry = &self.app_shards.activity.registry_link().telemetry;
+        let running = telemetry.begin_drain();
         let counter = draining.counter();
         // Connections that were accepted or requested before this drain count.
         self.app_shards.ask(&tcp::FlushCalls).await;
@@ -88,6 +91,8 @@ impl DrainTarget {
         let (_, finished, _) = progress.now();
         let mut forced = counter.forced_since(progress.forced_before);
         forced.sort_unstable();
+        running.count_ended(DrainEnd::Finished, finished);
+        running.count_ended(DrainEnd::Forced, forced.len());
         Ok(Drained {
             finished,
             forced,

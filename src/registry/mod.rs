@@ -13,6 +13,7 @@ mod permissions;
 mod recovery;
 mod routes;
 mod state;
+mod system_network;
 
 pub use actor::Shutdown;
 pub use arbiters::local_listeners::AddLocalListener;
@@ -27,3 +28,4 @@ pub use limits::{AppLimits, SetAppLimits, SetRegistryLimits};
 pub use permissions::{DenyConnect, SetPermissions};
 pub(crate) use recovery::TrackAddress;
 pub use state::{EventPage, Registry};
+pub use system_network::GetNetworkInterfaces;

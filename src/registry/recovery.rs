@@ -31,6 +31,14 @@ impl Registry {
             Arc::new(restart_counter)
         });
         let restart_counter = restart_counter.clone();
+        #[cfg(feature = "metrics")]
+        if let Some(interval) = self.publish_interval {
+            // The task of an arbiter that has ended is gone.
+            let link = registry_link.clone();
+            registry_link
+                .telemetry
+                .publish_every(interval, move || link.has_ended());
+        }
         let address = supervise(self, Context::new(), restart_counter);
         registry_link.set_registry(&address);
         address

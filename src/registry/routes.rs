@@ -17,6 +17,7 @@ use crate::registry::state::Registry;
 use crate::supervision::{SupervisedActor, ask_all};
 use crate::tcp::{self, ClientSocket, Command, SecureAs, SecureStep, Target};
 use crate::tcp_server::{self, BoundListener, ListenCall, ServerSocket};
+use crate::telemetry::Span;
 
 /// A call that is answered later, by the function that gets its reply.
 pub struct Routed<T>(Box<dyn FnOnce(Reply<T>)>);
@@ -74,6 +75,8 @@ where
 
     fn handle(&mut self, request: Request<M, T>, ctx: &mut Self::Context) {
         let Request { message, reply } = request;
+        // What answers the message finds the span of the call here.
+        let _entered = reply.span().enter();
         let response = Handler::<M>::handle(self, message, ctx);
         response.handle(ctx, reply.into());
         self.stop_if_requested(ctx);
@@ -225,6 +228,7 @@ impl SocketCall for tcp::Create {
         let socket = app_shard.map(|app_shard| {
             let socket = ClientSocket::new(registry.id_table.allocate(), app_shard);
             registry.id_table.insert_created(socket.clone());
+            Span::current().set_socket(socket.id());
             socket
         });
         Routed::passed(socket, |socket, reply| {
@@ -235,6 +239,7 @@ impl SocketCall for tcp::Create {
 
 impl Registry {
     fn client(&self, app: &AppId, id: ClientSocketId) -> Result<ClientSocket, Error> {
+        Span::current().set_socket(id);
         let socket = self.id_table.get(app, id).ok_or(Error::SocketNotFound)?;
         socket.app_shard().activity.mark_active();
         socket.app_shard().mark_called_by_id();
@@ -249,6 +254,7 @@ impl Registry {
         listener: Option<BoundListener>,
     ) -> Result<ServerSocketId, Error> {
         let socket_id = self.server_ids.allocate().into();
+        Span::current().set_socket(socket_id);
         let deps = self.server_deps(&app);
         let server = ServerSocket::start(socket_id, properties, listener, deps)?;
         self.app(&app).servers.insert(socket_id, server);

@@ -73,6 +73,9 @@ pub struct Registry {
     pub(super) shard_slots: Vec<ShardSlot>,
     #[debug(skip)]
     pub(super) registry_link: RegistryLink,
+    /// Of the metrics.
+    #[cfg(feature = "metrics")]
+    pub(super) publish_interval: Option<Duration>,
     #[debug(skip)]
     pub(super) recovery: RecoveryState,
     #[debug(skip)]

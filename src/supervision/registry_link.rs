@@ -10,6 +10,7 @@ use parking_lot::RwLock;
 
 use crate::ids::{AppId, ServerSocketId};
 use crate::supervision::types::{ActorKind, Cause, RestartLimit};
+use crate::telemetry::Telemetry;
 
 /// What the registry's actors and sockets report to it.
 #[derive(Message)]
@@ -65,6 +66,8 @@ pub(crate) struct RegistryLink {
     ended: Arc<AtomicBool>,
     /// How often each actor of this registry may fail.
     pub(crate) limit: RestartLimit,
+    /// What its parts count with.
+    pub(crate) telemetry: Telemetry,
 }
 
 impl RegistryLink {

@@ -71,6 +71,8 @@ impl RestartCounter {
     /// Counts and reports a failure. Returns whether the actor may be restarted.
     pub(crate) fn record_failure(&self, cause: Cause) -> bool {
         let (restarts, gave_up) = self.count();
+        let telemetry = &self.registry_link.telemetry;
+        telemetry.actor_failed(self.actor.label(), cause.label(), !gave_up);
         if gave_up {
             log::error!("{}: {cause}, too often: it ends", self.actor);
         } else if let Cause::Panicked(_) = cause {

@@ -7,6 +7,7 @@ use actix::Message;
 
 use crate::events::Event;
 use crate::ids::{AppId, ClientSocketId, ServerSocketId, UdpSocketId};
+use crate::telemetry::{FailedActor, FailureCause};
 
 /// An actor or task of this crate.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, derive_more::Display)]
@@ -47,6 +48,29 @@ pub enum Cause {
     /// Its arbiter has ended.
     #[display("its arbiter has ended")]
     ArbiterEnded,
+}
+
+impl ActorKind {
+    pub(crate) fn label(self) -> FailedActor {
+        match self {
+            ActorKind::Registry => FailedActor::Registry,
+            ActorKind::ServerSocket(_) => FailedActor::ServerSocket,
+            ActorKind::ClientSockets => FailedActor::ClientSockets,
+            ActorKind::UdpSockets => FailedActor::UdpSockets,
+            ActorKind::UdpSend(_) => FailedActor::UdpSend,
+            ActorKind::Connecting(_) => FailedActor::Connecting,
+        }
+    }
+}
+
+impl Cause {
+    pub(crate) fn label(&self) -> FailureCause {
+        match self {
+            Cause::Panicked(_) => FailureCause::Panic,
+            Cause::Stopped => FailureCause::Stop,
+            Cause::ArbiterEnded => FailureCause::ArbiterEnded,
+        }
+    }
 }
 
 /// Logs that an actor was restarted after a stop or the end of its arbiter. An

@@ -35,6 +35,7 @@ use crate::tcp::handover::PendingHandover;
 use crate::tcp::recovery::{CompletionGuard, RecoveryState};
 use crate::tcp::socket::ClientSocket;
 use crate::tcp::{CreateInfo, Timeouts};
+use crate::telemetry::{ArbiterStats, Outcome};
 use crate::tls;
 
 /// How many sockets the actor polls before listeners and sends have their turn. With all of a
@@ -52,6 +53,7 @@ pub(crate) struct SocketTable {
     dequeues: u64,
     /// The slots of the sockets that are ready.
     ready_slots: VecDeque<u32>,
+    pub(super) stats: Arc<ArbiterStats>,
     pub(super) pool: BufferPool,
     pub(super) network: Arc<dyn Network>,
     pub(super) tls: tls::Client,
@@ -75,6 +77,7 @@ impl SocketTable {
         network: Arc<dyn Network>,
         tls: tls::Client,
         command_queue: Arc<CommandQueue>,
+        stats: Arc<ArbiterStats>,
     ) -> Self {
         SocketTable {
             entries: Slab::new(),
@@ -82,6 +85,7 @@ impl SocketTable {
             calls: VecDeque::new(),
             dequeues: 0,
             ready_slots: VecDeque::new(),
+            stats,
             pool: BufferPool::new(),
             network,
             tls,
@@ -253,6 +257,7 @@ impl SocketTable {
             None => {}
             Some(Entry::Lingering(_)) => self.poll_lingering(slot),
             Some(Entry::Socket(state)) => {
+                let _entered = state.span().enter();
                 state.socket.clear_ready();
                 state.socket.unhandled().begin_poll();
                 state.flush();
@@ -332,8 +337,9 @@ impl SocketTable {
         let Some(state) = self.get(socket) else {
             return reply.send(Err(Error::SocketNotFound));
         };
-        if !target.is_permitted(&socket.app_shard().app_context.permissions()) {
-            return reply.send(Err(Error::PermissionDenied));
+        let permissions = socket.app_shard().app_context.permissions();
+        if let Err(error) = target.check_permitted(&permissions) {
+            return reply.send(Err(error));
         }
         match state.link {
             Link::Connected(_) | Link::Securing(_) => {
@@ -373,15 +379,19 @@ impl SocketTable {
         match std::mem::replace(&mut state.link, Link::None) {
             Link::Connecting(connecting) if connecting.attempt == attempt => match result {
                 Ok(result) => {
-                    state.link =
-                        Link::Connected(Connection::outbound(result, &socket.app_shard().counter));
+                    socket.begin_traffic();
+                    socket.telemetry().connect_ended(Outcome::Success);
+                    state.link = Link::Connected(Connection::outbound(result, socket));
                     state.reset_send_level();
                     state.apply_user_timeout();
                     state.restart_timeouts();
                     connecting.reply.send(Ok(()));
                     socket.make_ready();
                 }
-                Err(error) => connecting.reply.send(Err(error)),
+                Err(error) => {
+                    socket.telemetry().connect_ended(Outcome::Failure);
+                    connecting.reply.send(Err(error));
+                }
             },
             // The attempt was cancelled just before it finished.
             other => state.link = other,
@@ -474,6 +484,8 @@ impl ActorFuture<SocketTable> for Turn {
                 .queue
                 .drain_into(&mut table.calls, &mut table.ready_slots, cx);
             table.dequeues += 1;
+            let (calls, ready) = (table.calls.len(), table.ready_slots.len());
+            table.stats.begin_turn(calls, ready);
         } else {
             // These calls came before those in the command queue.
             cx.waker().wake_by_ref();

@@ -80,6 +80,31 @@ pub(crate) enum Command {
     Recheck,
 }
 
+impl Command {
+    /// The name of the call of a handle that makes this command.
+    #[inline]
+    pub(in crate::tcp) fn call(&self) -> &'static str {
+        match self {
+            Command::Update(..) => "tcp.update",
+            Command::SetPaused(..) => "tcp.setPaused",
+            Command::SetKeepAlive(..) => "tcp.setKeepAlive",
+            Command::SetNoDelay(..) => "tcp.setNoDelay",
+            Command::SetTimeouts(..) => "tcp.setTimeouts",
+            Command::SetListeners(..) => "tcp.setListeners",
+            Command::Connect(..) => "tcp.connect",
+            Command::Secure(..) => "tcp.secure",
+            Command::ShutdownWrite(_) => "tcp.shutdownWrite",
+            Command::Disconnect(_) => "tcp.disconnect",
+            Command::Reset(_) => "tcp.reset",
+            Command::Close(_) => "tcp.close",
+            Command::GetInfo(_) => "tcp.getInfo",
+            Command::IntoStream(_) => "tcp.intoStream",
+            // No handle makes these.
+            _ => "tcp",
+        }
+    }
+}
+
 /// An entry of the command queue. Sends are apart, since they are the most frequent.
 pub(super) enum QueuedCall {
     Send(PendingSend),

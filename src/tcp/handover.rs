@@ -8,6 +8,7 @@ use actix::prelude::*;
 use bytes::Bytes;
 use futures::future::join_all;
 
+use crate::address::Address;
 use crate::answer::{Answer, Reply};
 use crate::connections::{ConnectionCounter, ConnectionGuard};
 use crate::handover_state::{
@@ -28,6 +29,7 @@ use crate::tcp::connection::{
 use crate::tcp::socket::ClientSocket;
 use crate::tcp::stream::end::StreamEnd;
 use crate::tcp::{SocketProperties, Timeouts};
+use crate::telemetry::Span;
 
 /// Persistent sockets raise no events until the handover's outcome is known. Answered when
 /// listeners have handled the events raised before, or after [`PAUSE_GRACE`](crate::PAUSE_GRACE).
@@ -75,7 +77,7 @@ pub(crate) struct InheritedConnection {
 
 fn proxy_record(proxy: &ProxyPeer) -> Option<Box<ProxyRecord>> {
     Some(Box::new(ProxyRecord {
-        address: proxy.address.socket_addr()?,
+        address: (&proxy.address).into(),
         header: proxy.header.to_bytes().ok()?,
     }))
 }
@@ -147,10 +149,13 @@ impl SocketState {
             } = from.record;
             let outbound = dialled.map(|record| {
                 Box::new(Outbound {
-                    local: record.local,
+                    local: record.local.map(Into::into),
                     host: record.host.into(),
                 })
             });
+            let peer = Address::from(peer);
+            let span = Span::connection(state.socket.app(), None, &peer);
+            span.set_socket(state.socket.id());
             let meta = ConnectionMeta {
                 peer,
                 outbound,
@@ -159,8 +164,10 @@ impl SocketState {
                 // Encrypted connections stay in their process.
                 is_encrypted: false,
                 write_met_reset: false,
+                span,
             };
             let mut connection = Connection::new(from.stream, Box::new(meta));
+            state.socket.begin_traffic();
             connection.read_side = match end.and_then(NetError::from_code) {
                 Some(end) if from.is_released => ReadSide::Released(ReadEnd::Error(end)),
                 Some(_) if peer_ended => ReadSide::Ended(ReadEnd::Fin),
@@ -234,9 +241,9 @@ impl SocketState {
                 suspended: self.socket.app_shard().activity.is_suspended(),
                 offered_by: offered_by.map(ServerSocketId::get),
                 connection: connection.map(|connection| ConnectionRecord {
-                    peer: connection.meta.peer,
+                    peer: (&connection.meta.peer).into(),
                     dialled: connection.meta.outbound.as_ref().map(|it| OutboundRecord {
-                        local: it.local,
+                        local: it.local.as_ref().map(Into::into),
                         host: it.host.to_string(),
                     }),
                     write_error: connection.write_error().map(NetError::code),

@@ -20,6 +20,7 @@ use crate::tcp::command_queue::CommandQueue;
 use crate::tcp::connection::state::{SocketState, Transfer};
 use crate::tcp::connection::{Connection, Link};
 use crate::tcp::socket::ClientSocket;
+use crate::telemetry::ArbiterStats;
 use crate::tls;
 
 /// If the actor panics this often in a row while it works on one socket, that socket is taken for
@@ -48,12 +49,13 @@ impl SocketTable {
         network: Arc<dyn Network>,
         tls: tls::Client,
         command_queue: Arc<CommandQueue>,
+        stats: Arc<ArbiterStats>,
         registry_link: RegistryLink,
         arbiter: Option<&ArbiterHandle>,
     ) -> SupervisedActor<Self> {
         let restart_counter = RestartCounter::new(ActorKind::ClientSockets, None, registry_link);
         SupervisedActor::start(restart_counter, arbiter, |restarter| {
-            let mut table = SocketTable::new(network, tls, command_queue);
+            let mut table = SocketTable::new(network, tls, command_queue, stats);
             table.recovery.restarter = restarter;
             table
         })
@@ -222,8 +224,12 @@ impl Drop for SocketTable {
             && let Some(restarter) = self.recovery.restarter.upgrade()
         {
             // `Drop` cannot move the value out, so it leaves one without sockets behind.
-            let mut placeholder =
-                SocketTable::new(self.network.clone(), self.tls.clone(), Arc::default());
+            let mut placeholder = SocketTable::new(
+                self.network.clone(),
+                self.tls.clone(),
+                Arc::default(),
+                Arc::default(),
+            );
             placeholder.recovery.has_ended = true;
             self.recovery.stop_requested = false;
             return restarter.salvage(mem::replace(self, placeholder));

@@ -19,6 +19,9 @@ use crate::tcp::connection::fast_path::InFlightCall;
 use crate::tcp::connection::redelivery::Undelivered;
 use crate::tcp::shards::receive_windows::{SocketWindow, Starving};
 use crate::tcp::shards::shard::AppShard;
+#[cfg(feature = "metrics")]
+use crate::telemetry::Traffic;
+use crate::telemetry::{SocketTraffic, Telemetry};
 
 pub(in crate::tcp) use credit::Credit;
 
@@ -56,6 +59,8 @@ struct Shared {
     unhandled: SocketWindow,
     fast_path: SharedWriter<Arc<dyn Writer>>,
     app_shard: Arc<AppShard>,
+    /// Nothing without the feature `metrics`.
+    traffic: SocketTraffic,
 }
 
 impl ClientSocket {
@@ -69,6 +74,7 @@ impl ClientSocket {
             unhandled: SocketWindow::default(),
             fast_path: SharedWriter::new(),
             app_shard,
+            traffic: SocketTraffic::default(),
         }))
     }
 
@@ -146,6 +152,32 @@ impl ClientSocket {
 
     pub(super) fn waker(&self) -> WakerRef<'_> {
         waker_ref(&self.0)
+    }
+
+    pub(super) fn telemetry(&self) -> &Telemetry {
+        &self.0.app_shard.activity.registry_link().telemetry
+    }
+
+    /// A connection begins.
+    pub(super) fn begin_traffic(&self) {
+        self.0.traffic.begin(&self.0.app_shard.stats);
+    }
+
+    /// The actor has read so many bytes from the OS.
+    #[inline]
+    pub(super) fn count_received(&self, bytes: usize) {
+        self.0.traffic.received(&self.0.app_shard.stats, bytes);
+    }
+
+    /// The OS has accepted so many bytes, from the actor or under the lock of the fast path.
+    #[inline]
+    pub(super) fn count_sent(&self, bytes: usize) {
+        self.0.traffic.sent(&self.0.app_shard.stats, bytes);
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(super) fn traffic(&self) -> Option<Traffic> {
+        self.0.traffic.read(&self.0.app_shard.stats)
     }
 
     /// The window of what listeners have not handled; the socket's actor waits by it.

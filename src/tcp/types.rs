@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::address::Address;
+use crate::address::{Address, PeerCredentials};
 use crate::error::Error;
 use crate::handover_state::{MinimumRateRecord, SendMarksRecord, TimeoutsRecord};
 use crate::ids::ClientSocketId;
@@ -14,6 +14,8 @@ use crate::net_error::NetError;
 #[cfg(feature = "tls")]
 use crate::os::TlsInfo;
 use crate::proxy_protocol::ProxyHeader;
+#[cfg(feature = "metrics")]
+use crate::telemetry::Traffic;
 use crate::tls::{Offer, Versions};
 
 /// The most bytes of one `onReceive` event, if `bufferSize` is not set: 4,096.
@@ -128,7 +130,7 @@ pub struct SocketInfo {
     pub local_address: Option<IpAddr>,
     /// The local port; `None` where the address is.
     pub local_port: Option<u16>,
-    /// The peer's address, while connected.
+    /// The peer's address, while connected; `None` at a Unix socket, see `peer`.
     pub peer_address: Option<IpAddr>,
     /// The peer's port, while connected.
     pub peer_port: Option<u16>,
@@ -138,6 +140,9 @@ pub struct SocketInfo {
     pub local: Option<Address>,
     /// The peer's address, while connected (beyond Chrome).
     pub peer: Option<Address>,
+    /// Who is at the other end of a Unix socket, while connected (beyond Chrome). `None` for other
+    /// connections, and if the OS does not tell it.
+    pub peer_credentials: Option<PeerCredentials>,
     /// What the TLS handshake has agreed on, while connected (beyond Chrome); `None` if the
     /// connection is not encrypted, or if its peer is gone and its descriptor is closed already.
     #[cfg(feature = "tls")]
@@ -162,6 +167,10 @@ pub struct SocketInfo {
     /// How many `onReceiveError` events of the socket were dropped because
     /// [`MAX_PANICS`](crate::MAX_PANICS) listeners had panicked at each (beyond Chrome).
     pub dropped_events: u64,
+    /// What its present connection, or its last one, has transferred (beyond Chrome, with the
+    /// feature `metrics`). `None` before the first.
+    #[cfg(feature = "metrics")]
+    pub traffic: Option<Traffic>,
 }
 
 impl SocketInfo {
@@ -328,7 +337,7 @@ pub struct ConnectOptions {
     pub timeout: Option<Duration>,
     /// The local address of the connection, which has to be one of this machine. With port 0 the OS
     /// chooses the port. Only peers of the same family are tried. Default: the OS chooses address
-    /// and port.
+    /// and port. Not for a Unix socket.
     pub local: Option<SocketAddr>,
     /// A PROXY header, which is sent before everything else, TLS too: this socket is then a proxy
     /// for the client that the header names. The call is answered when the OS has taken the

@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Weak};
 
 use actix::prelude::*;
 
+use crate::address::Address;
 use crate::answer::{Reply, Request};
 use crate::connections::ConnectionCounter;
 use crate::draining::DrainInfo;
@@ -37,6 +37,7 @@ use crate::tcp_server::{
     SetAcceptPolicy, SetLimits, SetPaused, SetProxyProtocol, SetReusePort, SetTimeouts, SocketInfo,
     SocketProperties, Update,
 };
+use crate::telemetry::{ServerStats, Telemetry};
 
 /// What the server sockets of one app share.
 pub(crate) struct AppListeners {
@@ -117,7 +118,7 @@ pub(crate) struct ServerSocket {
     pub(super) proxy: Option<Box<ProxyHeaders>>,
     /// The peer of the connection that is no client socket yet. Set while it is
     /// accepted: if that panics, the connection is reported as lost.
-    pub(super) accepting_from: Option<SocketAddr>,
+    pub(super) accepting_from: Option<Address>,
     /// Clients that no listener has heard of.
     pub(super) undelivered: VecDeque<Arc<PendingAccept>>,
     /// Delays those clients at whose event a listener has panicked.
@@ -135,6 +136,8 @@ pub(crate) struct ServerSocket {
     pub(super) pending_pauses: PendingPauses,
     /// The counts that are not kept elsewhere: see `info.rs`.
     pub(super) counts: AcceptCounts,
+    /// The same for the registry's metrics.
+    pub(super) stats: ServerStats,
     pub(super) restarter: Weak<Restarter<ServerSocket>>,
 }
 
@@ -158,9 +161,9 @@ pub(crate) struct ServerDeps {
 /// A listener and its address.
 pub(crate) struct BoundListener {
     pub(super) listener: Box<dyn os::Listener>,
-    pub(super) address: SocketAddr,
+    pub(super) address: Address,
     /// The local address of every connection, unless it listens on all addresses.
-    pub(super) local_of_clients: Option<SocketAddr>,
+    pub(super) local_of_clients: Option<Address>,
     /// On a shared port: the arbiter that accepted the last connection, which
     /// stays there.
     pub(super) last_arbiter: Option<Arc<AtomicUsize>>,
@@ -169,10 +172,11 @@ pub(crate) struct BoundListener {
 impl BoundListener {
     pub(crate) fn new(listener: Box<dyn os::Listener>) -> io::Result<Self> {
         let address = listener.local_addr()?;
+        let is_of_all = address.ip().is_some_and(|ip| ip.is_unspecified());
         Ok(BoundListener {
             listener,
+            local_of_clients: (!is_of_all).then(|| address.clone()),
             address,
-            local_of_clients: (!address.ip().is_unspecified()).then_some(address),
             last_arbiter: None,
         })
     }
@@ -203,6 +207,12 @@ impl ServerSocket {
     }
 
     pub(super) fn new(id: ServerSocketId, deps: ServerDeps) -> Self {
+        let stats = deps
+            .app_shards
+            .activity
+            .registry_link()
+            .telemetry
+            .new_server();
         ServerSocket {
             id,
             persistent: false,
@@ -229,11 +239,13 @@ impl ServerSocket {
             errors: AcceptErrors::default(),
             pending_pauses: PendingPauses::default(),
             counts: AcceptCounts::default(),
+            stats,
             restarter: Weak::new(),
         }
     }
 
     pub(super) fn start_actor(mut self) -> SupervisedActor<Self> {
+        self.add_gauges();
         let actor = ActorKind::ServerSocket(self.id);
         let registry_link = self.app_shards.activity.registry_link().clone();
         let restart_counter = RestartCounter::new(actor, Some(self.app().clone()), registry_link);
@@ -243,6 +255,10 @@ impl ServerSocket {
         })
     }
 
+    pub(super) fn telemetry(&self) -> &Telemetry {
+        &self.app_shards.activity.registry_link().telemetry
+    }
+
     pub(super) fn app(&self) -> &AppId {
         &self.app_shards.app_context.app
     }
@@ -250,6 +266,7 @@ impl ServerSocket {
     pub(super) fn update(&mut self, properties: SocketProperties) -> Result<(), Error> {
         if let Some(name) = properties.name.map(checked_name).transpose()? {
             self.name = name;
+            self.stats.set_name(self.name.as_deref());
         }
         if let Some(persistent) = properties.persistent {
             self.persistent = persistent;
@@ -368,7 +385,10 @@ answers! {
 #[cfg(feature = "tls")]
 answers! {
     SetTls -> (): |this, call| {
-        this.handshakes.get_or_insert_default().set_server(call.tls);
+        let (stats, telemetry) = (this.stats.clone(), this.telemetry().clone());
+        this.handshakes
+            .get_or_insert_with(|| Box::new(Handshakes::new(stats, telemetry)))
+            .set_server(call.tls);
         Ok(())
     };
 }

@@ -1,6 +1,5 @@
 //! `onAccept` and `onAcceptError`, and the `onAccept` events in flight.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
@@ -9,7 +8,7 @@ use std::time::Duration;
 use actix::Message;
 use parking_lot::Mutex;
 
-use crate::address::Address;
+use crate::address::{Address, PeerCredentials};
 use crate::error::Error;
 use crate::events::redelivery::{self, InFlightEvent};
 use crate::events::{DeliveryProbe, Event, Fate, Listeners, MAX_PANICS};
@@ -66,10 +65,17 @@ impl AcceptInfo {
     }
 
     /// Beyond Chrome: the address of the peer. For an IPv4 client of a `::` socket it
-    /// is IPv4-mapped, as in `getInfo`. If a proxy has named the client, it is the
-    /// address that the proxy has written.
+    /// is IPv4-mapped, as in `getInfo`. The client of a Unix socket rarely has a name. If a
+    /// proxy has named the client, it is the address that the proxy has written.
     pub fn peer(&self) -> Address {
-        self.copy.pending_accept.ends.peer.into()
+        self.copy.pending_accept.ends.peer.clone()
+    }
+
+    /// Beyond Chrome: who the peer at a Unix socket is. `None` for other connections,
+    /// or if the OS does not tell it.
+    pub fn peer_credentials(&self) -> Option<PeerCredentials> {
+        let details = self.copy.pending_accept.ends.details.as_deref();
+        details.and_then(|it| it.credentials)
     }
 
     /// Beyond Chrome: the local address that the peer has connected to; `None` if the
@@ -79,7 +85,7 @@ impl AcceptInfo {
     /// addresses (`0.0.0.0` or `::`) asks the OS when it accepts, which is one short
     /// system call (`getsockname`, well below a microsecond) for each connection.
     pub fn local(&self) -> Option<Address> {
-        self.copy.pending_accept.ends.local.map(Address::from)
+        self.copy.pending_accept.ends.local.clone()
     }
 
     /// Beyond Chrome: what the TLS handshake has agreed on; `None` if the server socket
@@ -224,13 +230,15 @@ impl AcceptsInFlight {
 
 /// What `onAccept` tells about the two ends of a connection.
 pub(super) struct Ends {
-    peer: SocketAddr,
-    local: Option<SocketAddr>,
+    peer: Address,
+    local: Option<Address>,
     details: Option<Box<Details>>,
 }
 
 /// What few connections have.
 struct Details {
+    /// Of a Unix socket.
+    credentials: Option<PeerCredentials>,
     #[cfg(feature = "tls")]
     tls: Option<Arc<TlsInfo>>,
     proxy: Option<Box<ProxyPeer>>,
@@ -241,13 +249,17 @@ impl Ends {
     /// whether the server socket may have encrypted the connection.
     pub(super) fn of(
         stream: &dyn Stream,
-        peer: SocketAddr,
-        local: Option<SocketAddr>,
+        peer: Address,
+        local: Option<Address>,
         may_encrypt: bool,
         proxy: Option<Box<ProxyPeer>>,
     ) -> Self {
-        let details = (may_encrypt || proxy.is_some()).then(|| {
+        // A proxy at a Unix socket names clients of another kind.
+        let real_peer = proxy.as_deref().map_or(&peer, |it| &it.address);
+        let is_unix = real_peer.unix().is_some();
+        let details = (is_unix || may_encrypt || proxy.is_some()).then(|| {
             Box::new(Details {
+                credentials: is_unix.then(|| stream.peer_credentials()).flatten(),
                 #[cfg(feature = "tls")]
                 tls: stream.tls_info(),
                 proxy,

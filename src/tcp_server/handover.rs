@@ -1,23 +1,24 @@
 //! Both ends of a server socket's handover to another process.
 
 use std::io;
-use std::net::SocketAddr;
 
 use actix::prelude::*;
 use actix_rt::time::timeout;
 
+use crate::address::Address;
 use crate::answer::Answer;
+use crate::connections::PeerKey;
 use crate::error::Error;
 use crate::handover_state::{
     self, AnySocketId, HandoverOutcome, NotTransferred, ServerRecord, check_app_id,
 };
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
-use crate::os::Stream;
+use crate::os::{SocketFile, Stream};
 use crate::pending_pauses::PAUSE_GRACE;
 use crate::proxy_protocol::ProxyPeer;
 use crate::supervision::SupervisedActor;
-use crate::tcp::{AcceptNotifier, ClientSocket, ConnectionMeta};
+use crate::tcp::{AcceptNotifier, ClientSocket};
 use crate::tcp_server::SocketProperties;
 use crate::tcp_server::accept::error_state::AfterError;
 use crate::tcp_server::accept::setup_tasks::AcceptedStream;
@@ -55,7 +56,7 @@ pub(crate) struct Inherited {
 /// A client that the previous process accepted and no listener has heard of.
 pub(crate) struct InheritedClient {
     pub(crate) id: ClientSocketId,
-    pub(crate) connection: (Box<dyn Stream>, SocketAddr),
+    pub(crate) connection: (Box<dyn Stream>, Address),
     pub(crate) proxy: Option<Box<ProxyPeer>>,
 }
 
@@ -89,10 +90,18 @@ impl ServerSocket {
             socket.errors.push_paused(error, record.unreported_errno);
         }
         socket.listener = listener;
+        if let Some(bound) = &mut socket.listener {
+            // From the commit of the handover on: until then the file is the other process's.
+            let file = record.file.map(|record| SocketFile::from(*record));
+            bound.listener.set_socket_file(file);
+        }
         if record.encrypts {
             // A handover does not carry certificates and keys.
             log::info!("server socket {}: waits for setTls", socket.id);
-            socket.handshakes = Some(Box::new(Handshakes::awaiting_set_tls()));
+            socket.handshakes = Some(Box::new(Handshakes::awaiting_set_tls(
+                socket.stats.clone(),
+                socket.telemetry().clone(),
+            )));
         }
         for InheritedClient {
             id,
@@ -100,7 +109,8 @@ impl ServerSocket {
             proxy,
         } in undelivered
         {
-            let meta = ConnectionMeta::accepted(peer, socket.admission.admit(Some(peer.ip())));
+            let key = PeerKey::of(&peer, || stream.peer_credentials());
+            let meta = socket.connection_meta(peer, Some(key));
             let accepted = AcceptedStream {
                 stream,
                 meta,
@@ -108,7 +118,7 @@ impl ServerSocket {
             };
             let pending_accept = socket.create_client_with_id(id, accepted, None);
             socket.undelivered.push_back(pending_accept);
-            socket.counts.accepted += 1;
+            socket.count_accepted();
         }
         Ok(socket.start_actor())
     }
@@ -117,6 +127,7 @@ impl ServerSocket {
         check_app_id(self.app())?;
         let bound = self.listener.as_ref();
         let listener = bound.map(|bound| bound.listener.duplicate()).transpose()?;
+        let file = bound.and_then(|bound| bound.listener.socket_file());
         let unreported = self.errors.event_queue.last();
         let proxy_protocol = self.proxy.as_ref().and_then(|it| it.settings());
         let record = ServerRecord {
@@ -129,6 +140,7 @@ impl ServerSocket {
             unreported_error: unreported.map(|error| error.result_code.code()),
             unreported_errno: unreported.and_then(|error| error.errno),
             encrypts: self.uses_tls(),
+            file: file.map(|file| Box::new(file.into())),
             suspended: self.app_shards.activity.is_suspended(),
             timeouts: unless_default(self.accepts_in_flight.timeouts()),
             policy: unless_default(self.errors.policy).map(Box::new),
@@ -171,6 +183,10 @@ impl ServerSocket {
     /// calls in its mailbox, then it stops.
     fn close_transferred(&mut self, ctx: &mut Context<Self>) {
         self.is_closed = true;
+        if let Some(bound) = &mut self.listener {
+            // The other process listens at it.
+            bound.listener.set_socket_file(None);
+        }
         self.listener = None;
         self.handshakes = None;
         self.proxy = None;

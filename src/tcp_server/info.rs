@@ -1,23 +1,40 @@
 //! `getInfo` of a server socket, with its counts and the reasons why it does not accept.
 
+use std::sync::Arc;
+
 use crate::address::Address;
 use crate::tcp_server::actor::ServerSocket;
 use crate::tcp_server::events::UNHANDLED_ACCEPTS;
 use crate::tcp_server::{AcceptCounts, BlockReason, SocketInfo};
 
 impl ServerSocket {
+    /// Adds the gauges of the socket to the metrics. They stay until its last connection has ended.
+    pub(super) fn add_gauges(&self) {
+        let counter = Arc::downgrade(self.counter());
+        let accepts_in_flight = Arc::downgrade(&self.accepts_in_flight);
+        let stats = self.stats.clone();
+        self.telemetry().add_source(move |readings| {
+            let Some(counter) = counter.upgrade() else {
+                return false;
+            };
+            let events = accepts_in_flight.upgrade().map_or(0, |it| it.count());
+            readings.add_server(stats.index(), counter.open(), events);
+            true
+        });
+    }
+
     pub(super) fn info(&self) -> SocketInfo {
         let bound = self.listener.as_ref();
-        let address = bound.map(|bound| bound.address);
+        let address = bound.map(|bound| &bound.address);
         SocketInfo {
             socket_id: self.id,
             persistent: self.persistent,
             reuse_port: self.reuse_port,
             name: self.name.as_deref().map(str::to_owned),
             paused: self.is_paused(),
-            local_address: address.map(|address| address.ip()),
-            local_port: address.map(|address| address.port()),
-            local: address.map(Address::from),
+            local_address: address.and_then(Address::ip),
+            local_port: address.and_then(Address::port),
+            local: address.cloned(),
             blocked_by: self.blocked_by(),
             counts: self.counts(),
             backlog: bound.and_then(|bound| bound.listener.backlog()),

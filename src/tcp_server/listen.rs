@@ -5,14 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use actix::Handler;
 
-use crate::address::{Address, Endpoint, check_scope, split_scope};
+use crate::address::{Address, Endpoint, UnixAddress, check_scope, split_scope};
 use crate::answer::Request;
 use crate::error::Error;
 use crate::invalid_argument::InvalidArgument;
 use crate::manifest::Host;
 use crate::net_error::{self, NetError};
 use crate::os;
-use crate::tcp_server::actor::ServerSocket;
+use crate::tcp_server::actor::{BoundListener, ServerSocket};
 use crate::tcp_server::{DEFAULT_BACKLOG, Listen, ListenCall, ListenOn, ListenOptions};
 
 impl ServerSocket {
@@ -30,41 +30,86 @@ impl ServerSocket {
     }
 
     fn listen_on(&mut self, endpoint: &Endpoint, options: ListenOptions) -> Result<(), Error> {
-        let (host, port) = match endpoint {
+        match endpoint {
             Endpoint::Address(Address::Ip(address)) => {
-                (Some(Host::Address(address.ip())), address.port())
+                self.check_permitted(Some(&Host::Address(address.ip())), address.port())?;
+                self.listen_on_ip(*address, options)
             }
-            Endpoint::Host(text, port) => match split_scope(text) {
-                // Permissions name addresses without a scope.
-                Some((address, _)) => (Some(Host::Address(address.into())), *port),
-                None => (Host::parse(text).ok(), *port),
-            },
-        };
-        let permissions = self.app_shards.app_context.permissions();
-        if !permissions.may_listen_at(host.as_ref(), port.into()) {
-            return Err(Error::PermissionDenied);
+            Endpoint::Address(Address::Unix(address)) => self.listen_unix(address, options),
+            Endpoint::Host(text, port) => {
+                let address = self.address_of(text, *port)?;
+                self.listen_on_ip(address, options)
+            }
         }
-        let address = match endpoint {
-            Endpoint::Address(Address::Ip(address)) => *address,
-            Endpoint::Host(text, port) => match split_scope(text) {
-                Some((address, scope)) => os::scoped(&*self.network, address, scope, *port)
-                    // It is an address of no interface.
-                    .map_err(|_| NetError::ADDRESS_INVALID)?,
-                None => parse_address(text, (*port).into())?,
-            },
+    }
+
+    fn check_permitted(&self, host: Option<&Host>, port: u16) -> Result<(), Error> {
+        let permissions = self.app_shards.app_context.permissions();
+        match permissions.may_listen_at(host, port.into()) {
+            true => Ok(()),
+            false => Err(Error::PermissionDenied),
+        }
+    }
+
+    /// The address of a permitted text.
+    fn address_of(&self, text: &str, port: u16) -> Result<SocketAddr, Error> {
+        let Some((address, scope)) = split_scope(text) else {
+            self.check_permitted(Host::parse(text).ok().as_ref(), port)?;
+            return Ok(parse_address(text, port.into())?);
         };
+        // Permissions name addresses without a scope.
+        self.check_permitted(Some(&Host::Address(address.into())), port)?;
+        let scoped = os::scoped(&*self.network, address, scope, port);
+        // It is an address of no interface.
+        Ok(scoped.map_err(|_| NetError::ADDRESS_INVALID)?)
+    }
+
+    fn listen_on_ip(&mut self, address: SocketAddr, options: ListenOptions) -> Result<(), Error> {
         if options.ipv6_only && address.is_ipv4() {
             return Err(InvalidArgument::Ipv6OnlyForIpv4.into());
+        }
+        if options.mode.is_some() {
+            return Err(InvalidArgument::ModeWithoutFile.into());
         }
         self.listen_at(address, options)
     }
 
+    fn listen_unix(&mut self, address: &UnixAddress, options: ListenOptions) -> Result<(), Error> {
+        let permissions = self.app_shards.app_context.permissions();
+        if !permissions.may_use_unix_sockets() {
+            return Err(Error::UnixPermissionDenied);
+        }
+        address.check()?;
+        match options.mode {
+            Some(_) if address.as_path().is_none() => {
+                return Err(InvalidArgument::ModeWithoutFile.into());
+            }
+            Some(0o1000..) => return Err(InvalidArgument::ModeOutOfRange.into()),
+            _ => {}
+        }
+        if options.ipv6_only {
+            return Err(InvalidArgument::Ipv6OnlyForUnix.into());
+        }
+        if self.reuse_port {
+            return Err(InvalidArgument::ReusePortForUnix.into());
+        }
+        let backlog = backlog(options)?;
+        self.listen_by(|socket| {
+            let listener = socket.network.listen_unix(address, options.mode, backlog)?;
+            BoundListener::new(listener)
+        })
+    }
+
     fn listen_at(&mut self, address: SocketAddr, options: ListenOptions) -> Result<(), Error> {
-        let backlog = match options.backlog.unwrap_or(DEFAULT_BACKLOG) {
-            backlog @ 1.. => backlog.unsigned_abs(),
-            _ => return Err(InvalidArgument::BacklogBelowOne.into()),
-        };
+        let backlog = backlog(options)?;
         check_scope(address)?;
+        self.listen_by(|socket| socket.bind(address, backlog, options.ipv6_only))
+    }
+
+    fn listen_by(
+        &mut self,
+        bind: impl FnOnce(&Self) -> io::Result<BoundListener>,
+    ) -> Result<(), Error> {
         if self.counter().is_draining() {
             return Err(Error::Draining);
         }
@@ -72,15 +117,11 @@ impl ServerSocket {
             return Err(NetError::SOCKET_IS_CONNECTED.into());
         }
         let bind = || {
-            let mut bound = self.bind(address, backlog, options.ipv6_only)?;
+            let mut bound = bind(self)?;
             bound.apply_policy(&self.errors.policy)?;
             Ok(bound)
         };
-        self.listener = Some(bind().map_err(|error: io::Error| match error.kind() {
-            // The network has no listeners that share a port.
-            io::ErrorKind::Unsupported if self.reuse_port => NetError::NOT_IMPLEMENTED,
-            _ => net_error::listen(&error),
-        })?);
+        self.listener = Some(bind().map_err(|error: io::Error| net_error::listen(&error))?);
         Ok(())
     }
 }
@@ -105,6 +146,13 @@ macro_rules! answers_listen {
 answers_listen! {
     Listen: |socket, call| socket.listen(call);
     ListenOn: |socket, call| socket.listen_on(&call.endpoint, call.options);
+}
+
+fn backlog(options: ListenOptions) -> Result<u32, InvalidArgument> {
+    match options.backlog.unwrap_or(DEFAULT_BACKLOG) {
+        backlog @ 1.. => Ok(backlog.unsigned_abs()),
+        _ => Err(InvalidArgument::BacklogBelowOne),
+    }
 }
 
 /// Parses the address of `listen`, which has to be a canonical IP literal.

@@ -8,6 +8,7 @@ use crate::net_error;
 use crate::supervision::{Recoverable, Terminate};
 use crate::tcp_server::accept::error_state::AfterError;
 use crate::tcp_server::actor::{ServerDeps, ServerSocket};
+use crate::telemetry::ErrorClass;
 
 impl Recoverable for ServerSocket {
     fn thread_changed(&mut self) {
@@ -29,6 +30,7 @@ impl Recoverable for ServerSocket {
             self.listener = None;
             self.errors.after = AfterError::Paused(result_code);
             self.counts.failed += 1;
+            self.stats.accept_error(ErrorClass::Listener);
             self.errors.push_paused(result_code, error.raw_os_error());
         }
     }

@@ -41,6 +41,7 @@ fn proxy_protocol(record: &ProxyProtocolRecord) -> Result<ProxyProtocol, Error> 
     let networks: Result<_, _> = networks.collect();
     let settings = ProxyProtocol {
         networks: networks.unwrap_or_default(),
+        unix_peers: record.unix_peers,
         others: record.others.into(),
         timeout: record.timeout,
         max_pending: record.max_pending,
@@ -53,6 +54,7 @@ impl From<&ProxyProtocol> for ProxyProtocolRecord {
     fn from(settings: &ProxyProtocol) -> Self {
         ProxyProtocolRecord {
             networks: settings.networks.iter().map(ToString::to_string).collect(),
+            unix_peers: settings.unix_peers,
             others: settings.others.into(),
             timeout: settings.timeout,
             max_pending: settings.max_pending,

@@ -35,6 +35,12 @@ pub struct ListenOptions {
     /// `::` takes both. If it is set, another server socket may listen on `0.0.0.0`
     /// and the same port. Not for IPv4 addresses.
     pub ipv6_only: bool,
+    /// The mode of the file of a Unix socket, for instance `0o660`: at most `0o777`.
+    /// Whoever may write to the file may connect, on Linux; other systems may look at
+    /// the folder only. The mode is set before the socket listens, so nobody can
+    /// connect with wider rights. By default the OS sets it by the umask of the
+    /// process. Not for addresses without a file.
+    pub mode: Option<u32>,
 }
 
 /// `tcpServer.CreateInfo`.
@@ -57,7 +63,8 @@ pub struct SocketInfo {
     /// Whether the app or an accept error has paused the socket. Connections then
     /// wait in the backlog.
     pub paused: bool,
-    /// The address it listens on, while it listens.
+    /// The address it listens on, while it listens. `None` for a Unix socket: see
+    /// `local`.
     pub local_address: Option<IpAddr>,
     /// The port it listens on. If `listen` was given 0, the OS has chosen it.
     pub local_port: Option<u16>,

@@ -2,7 +2,6 @@
 
 use std::cell::OnceCell;
 use std::io::{self, IoSlice, Read};
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -14,6 +13,7 @@ use tokio_rustls::TlsStream;
 use tokio_rustls::rustls::{CommonState, Reader};
 
 use super::codes::{handshake_code, with_code};
+use crate::address::{Address, PeerCredentials};
 use crate::net_error::NetError;
 use crate::os::TlsInfo;
 use crate::os::{Stream, retry_if_spurious, try_close_gracefully};
@@ -189,8 +189,12 @@ impl Stream for EncryptedStream {
         self.transport().unacknowledged()
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<Address> {
         self.transport().local_addr()
+    }
+
+    fn peer_credentials(&self) -> Option<PeerCredentials> {
+        self.transport().peer_credentials()
     }
 
     fn tls_info(&self) -> Option<Arc<TlsInfo>> {

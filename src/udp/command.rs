@@ -43,6 +43,28 @@ pub(crate) enum Command {
     Recheck,
 }
 
+impl Command {
+    /// The name of the call of a handle that makes this command.
+    #[inline]
+    pub(super) fn call(&self) -> &'static str {
+        match self {
+            Command::Update(..) => "udp.update",
+            Command::SetPaused(..) => "udp.setPaused",
+            Command::Bind(..) => "udp.bind",
+            Command::JoinGroup(..) => "udp.joinGroup",
+            Command::LeaveGroup(..) => "udp.leaveGroup",
+            Command::GetJoinedGroups(_) => "udp.getJoinedGroups",
+            Command::SetMulticastTimeToLive(..) => "udp.setMulticastTimeToLive",
+            Command::SetMulticastLoopbackMode(..) => "udp.setMulticastLoopbackMode",
+            Command::SetBroadcast(..) => "udp.setBroadcast",
+            Command::Close(_) => "udp.close",
+            Command::GetInfo(_) => "udp.getInfo",
+            // No handle makes these.
+            _ => "udp",
+        }
+    }
+}
+
 /// An entry of the command queue. Sends are apart, since they are the most frequent.
 pub(crate) enum QueuedCall {
     Send(PendingSend),

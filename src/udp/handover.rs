@@ -72,7 +72,10 @@ impl SocketState {
             Binding::new(datagrams)
         });
         match binding.transpose() {
-            Ok(binding) => state.binding = binding,
+            Ok(binding) => {
+                state.binding = binding;
+                state.socket.begin_traffic();
+            }
             Err(error) => {
                 let id = state.socket.id();
                 log::error!("udp socket {id}: it cannot move to another event loop: {error}");

@@ -15,6 +15,7 @@ use crate::events::Listeners;
 use crate::ids::{AppId, IdAllocator, UdpSocketId};
 use crate::supervision::{StableAddr, ask_all};
 use crate::tcp::{AppContext, AppWindow, WINDOW};
+use crate::telemetry::{ArbiterStats, Readings};
 use crate::udp::actor::SocketTable;
 use crate::udp::bulk::{CloseSockets, ListenersChanged};
 use crate::udp::command::CommandQueue;
@@ -32,6 +33,8 @@ pub(crate) struct Shard {
     pub(in crate::udp) command_queue: Arc<CommandQueue>,
     /// Whether it has an arbiter of its own. The registry lives in another one then.
     pub(in crate::udp) is_remote: bool,
+    /// What is counted in this arbiter.
+    pub(in crate::udp) stats: Arc<ArbiterStats>,
     /// How many sockets it has.
     sockets: AtomicUsize,
 }
@@ -41,11 +44,13 @@ impl Shard {
         is_remote: bool,
         socket_table: Arc<StableAddr<SocketTable>>,
         command_queue: Arc<CommandQueue>,
+        stats: Arc<ArbiterStats>,
     ) -> Self {
         Shard {
             socket_table,
             command_queue,
             is_remote,
+            stats,
             sockets: AtomicUsize::new(0),
         }
     }
@@ -100,6 +105,10 @@ impl AppShards {
         let sockets = |app_shard: &&Arc<AppShard>| app_shard.shard.sockets.load(SeqCst);
         let all = self.0.iter();
         all.min_by_key(sockets).unwrap_or(&self.0[0]).clone()
+    }
+
+    pub(crate) fn read_gauges(&self, readings: &mut Readings) {
+        readings.add_udp_sockets(self.len());
     }
 
     /// How many sockets the app has.

@@ -15,6 +15,9 @@ use crate::ids::{AppId, UdpSocketId};
 use crate::os::DatagramSender;
 use crate::sync::{ReadyFlag, SharedWriter};
 use crate::tcp::{EVENT, SocketWindow, Starving};
+#[cfg(feature = "metrics")]
+use crate::telemetry::Traffic;
+use crate::telemetry::{SocketTraffic, Span};
 use crate::udp::binding::destination::Destination;
 use crate::udp::binding::redelivery::Undelivered;
 use crate::udp::binding::write::{InFlightCall, PendingSend};
@@ -49,6 +52,8 @@ struct Shared {
     unhandled: SocketWindow,
     fast_path: SharedWriter<Arc<dyn DatagramSender>>,
     app_shard: Arc<AppShard>,
+    /// Nothing without the feature `metrics`.
+    traffic: SocketTraffic,
 }
 
 impl Socket {
@@ -62,6 +67,7 @@ impl Socket {
             unhandled: SocketWindow::default(),
             fast_path: SharedWriter::new(),
             app_shard,
+            traffic: SocketTraffic::default(),
         }))
     }
 
@@ -127,15 +133,19 @@ impl Socket {
 
     fn send_datagram(&self, data: Bytes, to: Destination) -> Answer<SendInfo> {
         let bytes_sent = data.len();
+        let span = self.call_span(Some("udp.send"));
         let mut answer = Answer::ready(Ok(SendInfo { bytes_sent }));
         let written = self.write(data, to, || {
             let (pending, reply) = Answer::pair();
             answer = pending;
-            reply
+            reply.in_span(&span)
         });
         match written {
             Ok(()) => answer,
-            Err(error) => Answer::ready(Err(error)),
+            Err(error) => {
+                span.set_error(error);
+                Answer::ready(Err(error))
+            }
         }
     }
 
@@ -172,7 +182,7 @@ impl Socket {
     /// `udp.close`.
     pub fn close(&self) -> Answer<()> {
         let (answer, reply) = Answer::pair();
-        self.close_with_reply(reply);
+        self.close_with_reply(reply.in_span(&self.call_span(Some("udp.close"))));
         answer
     }
 
@@ -191,8 +201,18 @@ impl Socket {
             return Answer::ready(Err(Error::SocketNotFound));
         }
         let (answer, reply) = Answer::pair();
-        self.do_send(command(reply));
+        let span = self.call_span(None);
+        let command = command(reply.in_span(&span));
+        span.set_call(command.call());
+        self.do_send(command);
         answer
+    }
+
+    /// The span of a call.
+    fn call_span(&self, call: Option<&str>) -> Span {
+        let span = Span::call(self.app(), call);
+        span.set_socket(self.id());
+        span
     }
 
     /// `udp.close`, for a caller that has a reply already.
@@ -241,6 +261,7 @@ impl Socket {
             // Any error is reported by the actor, which tries again.
             && sender.try_send(&data, address).is_ok()
         {
+            self.count_sent(data.len());
             return Ok(());
         }
         let charge = app_shard.app_context.write_quota.charge(data.len())?;
@@ -273,6 +294,28 @@ impl Socket {
 
     pub(crate) fn app_shard(&self) -> &Arc<AppShard> {
         &self.0.app_shard
+    }
+
+    /// The socket was bound.
+    pub(super) fn begin_traffic(&self) {
+        self.0.traffic.begin(&self.0.app_shard.shard.stats);
+    }
+
+    /// The actor has received a datagram.
+    pub(super) fn count_received(&self, bytes: usize) {
+        let stats = &self.0.app_shard.shard.stats;
+        self.0.traffic.datagram_received(stats, bytes);
+    }
+
+    /// The OS has accepted a datagram, from the actor or under the lock of the fast path.
+    pub(super) fn count_sent(&self, bytes: usize) {
+        let stats = &self.0.app_shard.shard.stats;
+        self.0.traffic.datagram_sent(stats, bytes);
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(super) fn traffic(&self) -> Option<Traffic> {
+        self.0.traffic.read(&self.0.app_shard.shard.stats)
     }
 
     pub(super) fn slot(&self) -> u32 {

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::ids::UdpSocketId;
+#[cfg(feature = "metrics")]
+use crate::telemetry::Traffic;
 
 /// `udp.SocketProperties`. In `update`, `None` leaves a value unchanged; in `create`, it means the
 /// default.
@@ -53,6 +55,10 @@ pub struct SocketInfo {
     /// How many events of the socket were dropped because [`MAX_PANICS`](crate::MAX_PANICS)
     /// listeners had panicked at each (beyond Chrome).
     pub dropped_events: u64,
+    /// What it has transferred since it was bound (beyond Chrome, with the feature `metrics`).
+    /// `None` before.
+    #[cfg(feature = "metrics")]
+    pub traffic: Option<Traffic>,
 }
 
 impl SocketInfo {

@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 
 /// The layers of `src`, lowest first: a file names nothing of a layer after
 /// its own. `lib.rs` stands above them all.
-const LAYERS: [&str; 27] = [
+const LAYERS: [&str; 28] = [
     "sync",
     "ids",
     "net_error",
     "invalid_argument",
     "address",
     "error",
+    "telemetry",
     "answer",
     "name",
     "pending_pauses",

@@ -104,7 +104,7 @@ async fn accept(peer: TcpStream, issued: &Issued) -> std::io::Result<server::Tls
 }
 
 /// A client's handshake with a server socket.
-async fn connect(
+pub async fn connect(
     at: SocketAddr,
     authority: &Authority,
 ) -> std::io::Result<client::TlsStream<TcpStream>> {

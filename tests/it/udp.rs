@@ -7,6 +7,7 @@ mod foreign_peers;
 mod groups;
 mod handover;
 mod lifecycle;
+mod model;
 mod ownership;
 mod pausing;
 mod permissions;

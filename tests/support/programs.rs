@@ -1,6 +1,7 @@
 //! Programs that a test needs and that may not be installed.
 
 use std::io::{Write, stderr};
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
@@ -59,4 +60,34 @@ pub fn has(program: &str, arg: &str, words: &str) -> bool {
         left_out(&format!("this {program} has no {words}"));
     }
     has
+}
+
+/// The versions of Node that the tests run with: the oldest that the JavaScript client supports, and
+/// a newer one.
+pub const NODE_VERSIONS: [u32; 2] = [22, 24];
+
+/// The Node of this version that `npm ci` installs in `js/test/node`. The machine's own node is
+/// never used: it may be too old, and the tests must run with known versions.
+pub fn node(version: u32) -> Option<PathBuf> {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "x64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let node = tests.join(format!(
+        "../js/test/node/node_modules/node-{version}-{arch}/bin/node"
+    ));
+    if !node.exists() {
+        left_out(&format!(
+            "`npm ci` was not run in js/test/node (Node {version})"
+        ));
+        return None;
+    }
+    Some(node)
+}
+
+/// The oldest Node of the tests.
+pub fn oldest_node() -> Option<PathBuf> {
+    node(NODE_VERSIONS[0])
 }

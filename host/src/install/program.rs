@@ -1,4 +1,4 @@
-//! The program that browsers start, and its copy outside a build folder.
+//! The program that browsers start, and its copy outside of folders that tools empty.
 
 use std::env;
 use std::fs::{self, File};
@@ -13,11 +13,14 @@ pub(super) const FILE_NAME: &str = "chrome-sockets";
 /// The file by which cargo and other tools mark folders whose content can be made again.
 const CACHE_TAG: &str = "CACHEDIR.TAG";
 
-/// Whether `cargo clean` would remove the program.
-pub(super) fn is_in_build_folder(program: &Path) -> bool {
-    program
-        .ancestors()
-        .any(|folder| folder.join(CACHE_TAG).is_file())
+/// The folder of npm's packages. `npm install` replaces what is in it, and that of `npx` is a cache.
+const PACKAGES: &str = "node_modules";
+
+/// Whether the next `cargo clean` or `npm install` may remove the program.
+pub(super) fn is_temporary(program: &Path) -> bool {
+    program.ancestors().any(|folder| {
+        folder.file_name().is_some_and(|name| name == PACKAGES) || folder.join(CACHE_TAG).is_file()
+    })
 }
 
 /// The default folder of the copy, in the user's data folder.

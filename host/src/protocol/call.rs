@@ -105,8 +105,21 @@ pub(crate) fn read(message: Message<'_>, data: &mut Data) -> Result<Call, CallEr
         Some(("tcpServer", name)) => read_server(name, arguments),
         Some(("tcp", name)) => read_tcp(name, arguments),
         Some(("udp", name)) => read_udp(name, arguments),
+        Some(("system", "network.getNetworkInterfaces")) => network_interfaces(arguments),
         _ => Err(arguments.unknown_function()),
     }
+}
+
+fn network_interfaces(arguments: Arguments<'_, '_>) -> Result<Call, CallError> {
+    call(arguments, Kind::Info, |app| {
+        let interfaces = app.system_network.get_network_interfaces();
+        value_outcome(interfaces, |interfaces| {
+            let interfaces = interfaces.into_iter().map(|it| {
+                json!({ "name": it.name, "address": it.address, "prefixLength": it.prefix_length })
+            });
+            Outcome::value(interfaces.collect())
+        })
+    })
 }
 
 fn read_server(name: &str, mut arguments: Arguments<'_, '_>) -> Result<Call, CallError> {

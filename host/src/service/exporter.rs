@@ -1,10 +1,12 @@
-//! The numbers of a gateway in the text format of Prometheus. No number belongs to one app or
-//! client, so their count is fixed.
+//! The numbers of a gateway, and those of its registry, in the text format of Prometheus. No number
+//! belongs to one app or client, so their count is bounded.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use chrome_sockets::telemetry::Metrics;
 use metrics::{counter, describe_counter, describe_gauge, gauge, with_local_recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 
@@ -18,8 +20,15 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 /// all the time must not slow down the host.
 const LIFETIME: Duration = Duration::from_millis(100);
 
+/// The upper bounds of the buckets of all histograms, in seconds.
+const BUCKETS: [f64; 12] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
+
 pub(super) struct Exporter {
-    recorder: PrometheusRecorder,
+    recorder: Arc<PrometheusRecorder>,
+    /// Those of the registry.
+    metrics: Metrics,
     last: RefCell<Option<(Instant, Bytes)>>,
 }
 
@@ -33,10 +42,21 @@ pub(super) struct ServiceState {
 
 impl Exporter {
     pub(super) fn new() -> Self {
+        let builder = PrometheusBuilder::new().set_buckets(&BUCKETS);
+        // Only an empty list of buckets is an error.
+        let builder = builder.unwrap_or_default();
+        let recorder = Arc::new(builder.build_recorder());
         Exporter {
-            recorder: PrometheusBuilder::new().build_recorder(),
+            // Apps choose the names of their server sockets.
+            metrics: Metrics::new(recorder.clone()).without_server_names(),
+            recorder,
             last: RefCell::default(),
         }
+    }
+
+    /// For the registry.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The numbers now, or up to 100 ms ago. A gateway that does not run yet has none.
@@ -52,6 +72,7 @@ impl Exporter {
                 record_traffic(gateway);
             }
         });
+        self.metrics.publish();
         let text = Bytes::from(self.recorder.handle().render());
         *last = Some((Instant::now(), text.clone()));
         text

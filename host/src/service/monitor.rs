@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrome_sockets::os::Listener;
+use chrome_sockets::telemetry::Metrics;
 use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
@@ -55,6 +56,11 @@ impl Monitor {
         }
     }
 
+    /// The metrics of the registry, which are shown with those of the host.
+    pub(super) fn metrics(&self) -> &Metrics {
+        self.exporter.metrics()
+    }
+
     /// The gateway accepts clients.
     pub(super) fn set_ready(&self, gateway: Control) {
         // It is the only gateway.
@@ -77,7 +83,7 @@ impl Monitor {
     /// Answers requests until it is dropped.
     pub(super) async fn serve(self: Rc<Self>, mut listener: Box<dyn Listener>) {
         // A page can point its own name to this machine (DNS rebinding).
-        let address = listener.local_addr();
+        let address = listening::local_addr(&*listener);
         let is_local = address.is_ok_and(|address| address.ip().is_loopback());
         let (open, lingering) = (Peers::new(CONNECTIONS), Peers::new(CONNECTIONS));
         let memory = MemoryBudget::new(&Limits::DEFAULT);

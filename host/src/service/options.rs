@@ -104,6 +104,11 @@ pub struct Options {
     #[arg(value_parser = clap::value_parser!(u64).range(0..=3600))]
     pub drain_delay: u64,
 
+    /// Stop, as at Ctrl-C, when standard input ends. For a program that starts the host and keeps
+    /// the other end of the pipe: the host ends with it, even if it is killed.
+    #[arg(long, help_heading = "Service")]
+    pub until_stdin_ends: bool,
+
     /// The format of the log on standard error.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
     #[arg(help_heading = "Service")]

@@ -4,15 +4,21 @@ use std::ffi::OsString;
 use std::future::{Future, pending};
 use std::io::{self, IsTerminal};
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::rc::Rc;
+use std::thread;
 use std::time::Duration;
 
 use actix::Addr;
 use chrome_sockets::draining::DrainAll;
 use chrome_sockets::handover::Inheritance;
 use chrome_sockets::{DenyConnect, Permissions, Registry, Shutdown};
+use futures::future::OptionFuture;
+use rustix::io::Errno;
+use rustix::stdio::stdin;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use crate::access::manifests::FileReader;
 use crate::service::monitor::Monitor;
@@ -34,14 +40,16 @@ pub async fn serve(options: Options, arguments: Vec<OsString>) -> io::Result<()>
     // Before the first output: a program that waits for it may send a signal at once.
     let signals = Signals::new()?;
     let hangup = Hangup::new()?;
-    let registry = registry(options.limits.limits().write_quota);
     let monitor = Rc::new(Monitor::new());
+    let registry = configure(options.limits.limits().write_quota);
+    // Published whenever the metrics are asked for.
+    let registry = registry.metrics(monitor.metrics(), None).start();
     let metrics = match (passed.metrics, options.metrics_listen) {
         (Some(listener), _) => Some(listening::adopt(listener)?),
         (None, Some(address)) => Some(listening::listen(address)?),
         (None, None) => None,
     };
-    let metrics_address = metrics.as_ref().map(|listener| listener.local_addr());
+    let metrics_address = metrics.as_ref().map(|it| listening::local_addr(&**it));
     let metrics_address = metrics_address.transpose()?;
     if let Some((listener, address)) = metrics.zip(metrics_address) {
         registry.do_send(DenyConnect(address));
@@ -49,6 +57,10 @@ pub async fn serve(options: Options, arguments: Vec<OsString>) -> io::Result<()>
     }
     let files = Rc::new(FileReader::new());
     let options = check_manifests(&files, options).await?;
+    let input_end = match options.until_stdin_ends {
+        true => Some(end_of_input()?),
+        false => None,
+    };
     for warning in &options.warnings {
         log::warn!("{warning}");
     }
@@ -87,7 +99,7 @@ pub async fn serve(options: Options, arguments: Vec<OsString>) -> io::Result<()>
         }
     };
     gateway
-        .run_and_drain(service.run(signals, hangup), drained)
+        .run_and_drain(service.run(signals, hangup, input_end), drained)
         .await;
     // An error means that the registry has ended, and its sockets with it.
     let _ = registry.send(Shutdown).await;
@@ -96,12 +108,15 @@ pub async fn serve(options: Options, arguments: Vec<OsString>) -> io::Result<()>
 
 /// A registry in which apps may only do what their manifests permit, with the quota of one client.
 pub fn registry(write_quota: usize) -> Addr<Registry> {
+    configure(write_quota).start()
+}
+
+fn configure(write_quota: usize) -> Registry {
     Registry::new()
         .permissions(Permissions::none())
         // Sessions enforce the quota of their clients. The registry also counts sends of previous
         // clients, so its quota is larger.
         .write_quota(write_quota.saturating_mul(2))
-        .start()
 }
 
 /// Waits until the apps have no connection, or until the deadline ends them.
@@ -167,6 +182,27 @@ impl Hangup {
     }
 }
 
+/// Completes when standard input has ended. What it contains is not used.
+///
+/// # Errors
+/// The OS cannot start a thread.
+fn end_of_input() -> io::Result<oneshot::Receiver<()>> {
+    let (ended, receiver) = oneshot::channel();
+    // A thread, because standard input may be a file, which the event loop cannot wait for.
+    thread::Builder::new().spawn(move || {
+        let mut buffer = [0; 256];
+        loop {
+            match rustix::io::read(stdin(), &mut buffer) {
+                Ok(1..) | Err(Errno::INTR) => {}
+                Ok(0) | Err(_) => break,
+            }
+        }
+        // Fails if the host ends already.
+        let _ = ended.send(());
+    })?;
+    Ok(receiver)
+}
+
 /// Completes at Ctrl-C or SIGTERM.
 ///
 /// # Errors
@@ -216,8 +252,16 @@ struct Service {
 
 impl Service {
     /// Handles signals until one ends the service, and connections need no longer be accepted.
-    async fn run(mut self, mut signals: Signals, mut hangup: Hangup) -> (End, Signals) {
-        let mut end = self.handle_signals(&mut signals, &mut hangup).await;
+    async fn run(
+        mut self,
+        mut signals: Signals,
+        mut hangup: Hangup,
+        input_end: Option<oneshot::Receiver<()>>,
+    ) -> (End, Signals) {
+        let input_end = OptionFuture::from(input_end);
+        let mut end = self
+            .handle_signals(&mut signals, &mut hangup, input_end)
+            .await;
         self.monitor.set_draining();
         notify(&[NotifyState::Stopping]);
         let delay = self.options.drain_delay();
@@ -237,13 +281,20 @@ impl Service {
         (end, signals)
     }
 
-    async fn handle_signals(&mut self, signals: &mut Signals, hangup: &mut Hangup) -> End {
+    async fn handle_signals(
+        &mut self,
+        signals: &mut Signals,
+        hangup: &mut Hangup,
+        input_end: OptionFuture<oneshot::Receiver<()>>,
+    ) -> End {
+        let mut input_end = pin!(input_end);
         loop {
             tokio::select! {
                 Some(()) = signals.interrupt.recv() => return End::Now,
                 Some(()) = signals.terminate.recv() => {
                     return End::Drain(self.options.drain_deadline());
                 }
+                Some(_) = &mut input_end => return End::Now,
                 Some(()) = hangup.signal.recv() => match hangup.lost_terminal() {
                     true => return End::Now,
                     false => self.reload().await,

@@ -99,7 +99,9 @@ impl Gateway {
         settings: Settings,
     ) -> io::Result<Self> {
         let listener = listening::adopt(listener)?;
-        settings.policy.check_address(listener.local_addr()?)?;
+        settings
+            .policy
+            .check_address(listening::local_addr(&*listener)?)?;
         Self::new(listener, registry, settings)
     }
 
@@ -109,7 +111,7 @@ impl Gateway {
         settings: Settings,
     ) -> io::Result<Self> {
         let key = Rc::new(AdminKey::new()?);
-        let address = listener.local_addr()?;
+        let address = listening::local_addr(&*listener)?;
         // Otherwise an app with permission for loopback could become another app.
         registry.do_send(DenyConnect(address));
         Ok(Gateway {

@@ -46,6 +46,16 @@ pub(crate) fn adopt(listener: OwnedFd) -> io::Result<Box<dyn Listener>> {
     })
 }
 
+/// The IP address and port at which it listens.
+///
+/// # Errors
+/// Those of `getsockname`; `InvalidInput` if it is a Unix socket.
+pub(crate) fn local_addr(listener: &dyn Listener) -> io::Result<SocketAddr> {
+    let address = listener.local_addr()?.socket_addr();
+    let other = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a TCP socket");
+    address.ok_or_else(other)
+}
+
 /// Accepts the next connection. Waits after an error, which is logged. Cancel safe.
 pub(crate) async fn accept(
     listener: &mut Box<dyn Listener>,
@@ -61,7 +71,10 @@ pub(crate) async fn accept(
                     log::debug!("cannot set TCP_NODELAY: {error}");
                 }
                 traffic.accepted.add(1);
-                return (stream, peer.ip().to_canonical());
+                // `local_addr` has refused every other kind of listener.
+                if let Some(peer) = peer.ip() {
+                    return (stream, peer.to_canonical());
+                }
             }
             Err(error) => {
                 traffic.accept_errors.add(1);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use support::process::{Program, group};
-use support::programs::{has, left_out};
+use support::programs::{has, left_out, oldest_node};
 
 use super::PROGRAM;
 
@@ -16,9 +16,9 @@ const WHOLE_RUN: Duration = Duration::from_secs(15 * 60);
 fn the_browser_tests_pass() {
     let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".into());
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../js/test/browser");
-    if !has("node", "--help", "--test-concurrency") || !has(&chromium, "--version", "Chrom") {
+    let Some(node) = oldest_node().filter(|_| has(&chromium, "--version", "Chrom")) else {
         return;
-    }
+    };
     if !folder.join("node_modules").exists() {
         left_out("`npm ci` was not run in js/test/browser");
         return;
@@ -30,7 +30,7 @@ fn the_browser_tests_pass() {
         .collect();
     files.sort();
     assert!(!files.is_empty());
-    let mut command = group("node");
+    let mut command = group(node);
     command
         .current_dir(&folder)
         .env("CHROME_SOCKETS_HOST", PROGRAM);
@@ -42,8 +42,11 @@ fn the_browser_tests_pass() {
 }
 
 #[test]
-fn the_lock_file_of_the_browser_tests_names_no_registry() {
-    let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../js/test/browser/package-lock.json");
-    let lock = fs::read_to_string(lock).expect("a lock file");
-    assert!(lock.contains("\"integrity\"") && !lock.contains("\"resolved\""));
+fn the_lock_files_of_the_tests_name_no_registry() {
+    for folder in ["browser", "node"] {
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../js/test");
+        let lock = tests.join(folder).join("package-lock.json");
+        let lock = fs::read_to_string(lock).expect("a lock file");
+        assert!(lock.contains("\"integrity\"") && !lock.contains("\"resolved\""));
+    }
 }

@@ -5,7 +5,7 @@ mod load;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use support::LIMIT;
 use support::process::{Example, Program, binary, group};
-use support::programs::has;
+use support::programs::{has, oldest_node};
 
 use self::load::{Failure, Load, Targets};
 use super::client::all_permissions;
@@ -175,7 +175,7 @@ struct Server {
 impl Server {
     fn start(addresses: Addresses, index: usize) -> Self {
         let host = Self::start_host(addresses, index);
-        let mut app = group("node");
+        let mut app = group(oldest_node().expect("it was there"));
         app.arg(deployed("app.mjs")).args([
             NAMES[index],
             &format!("ws://{}", addresses.server(index, 8787)),
@@ -229,6 +229,17 @@ fn replace<T>(servers: &mut Vec<T>, index: usize, change: impl FnOnce(T) -> T) {
     servers.insert(index, changed);
 }
 
+/// The answer to a request for the page of the gateway by this name.
+fn page_of(gateway: SocketAddr, name: &str) -> String {
+    let mut stream = TcpStream::connect(gateway).expect("it listens");
+    stream.set_read_timeout(Some(LIMIT)).expect("a limit");
+    let request = format!("GET / HTTP/1.1\r\nHost: {name}:8787\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
 const BACKENDS: [&str; 3] = ["web", "apps", "gateway"];
 
 /// What HAProxy counts when a connection was refused or broken.
@@ -237,7 +248,7 @@ const ERRORS: [&str; 4] = ["wretr", "wredis", "econ", "eresp"];
 #[test]
 fn a_rolling_restart_behind_haproxy_fails_no_request() {
     let addresses = Addresses::new(0);
-    if !has("node", "--help", "--test") {
+    if oldest_node().is_none() {
         return;
     }
     let Some(mut haproxy) = HaProxy::start(addresses, |_| true) else {
@@ -245,6 +256,12 @@ fn a_rolling_restart_behind_haproxy_fails_no_request() {
     };
     let mut servers = start_all(addresses);
     haproxy.wait_until_all_up(&BACKENDS);
+    // The gateway has one name, and still rejects those of others.
+    for (name, status) in [("sockets.example", "200"), ("rebound.example", "403")] {
+        let answer = page_of(addresses.haproxy(8787), name);
+        let expected = format!("HTTP/1.1 {status}");
+        assert!(answer.starts_with(&expected), "{name}: {answer}");
+    }
     let load = Load::start(Targets {
         web: Some(addresses.haproxy(8080)),
         apps: addresses.haproxy(7007),
@@ -284,7 +301,7 @@ fn a_rolling_restart_behind_haproxy_fails_no_request() {
 #[test]
 fn a_killed_server_behind_haproxy_ends_only_its_own_connections() {
     let addresses = Addresses::new(1);
-    if !has("node", "--help", "--test") {
+    if oldest_node().is_none() {
         return;
     }
     let Some(mut haproxy) = HaProxy::start(addresses, |_| true) else {

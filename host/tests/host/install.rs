@@ -346,7 +346,7 @@ fn a_program_in_a_build_folder_is_copied() {
     let with = |more: &[&'static str]| [&extension[..], more].concat();
     let here = build.to_string_lossy().into_owned();
     let output = run(&[&extension[..], &["--copy-to", &here]].concat());
-    assert!(output.contains("`cargo clean` breaks"), "{output}");
+    assert!(output.contains("breaks this installation"), "{output}");
     let output = run(&[&extension[..], &["--manifest", &port]].concat());
     assert!(output.contains(COPY), "{output}");
     fs::remove_dir_all(home.0.join("target")).expect("removed");
@@ -425,4 +425,39 @@ fn invalid_extension_ids_are_rejected() {
         );
         assert_eq!(home.files(), [""; 0], "{arguments:?}");
     }
+}
+
+#[test]
+fn a_program_of_an_npm_package_is_copied_and_the_next_install_replaces_the_copy() {
+    let home = Home::new("npm");
+    let package = home
+        .0
+        .join(".npm/_npx/0123/node_modules/chrome-sockets-host-linux-x64/bin");
+    fs::create_dir_all(&package).expect("a folder");
+    let program = package.join("chrome-sockets");
+    fs::copy(PROGRAM, &program).expect("a copy");
+    let stable = home.0.join(COPY);
+    let install = |program: &Path| {
+        let arguments = ["install", "--browser", "chromium", "--extension", EXTENSION];
+        let ended = home.run_program(program, &arguments);
+        let output = String::from_utf8_lossy(&ended.stdout).into_owned();
+        assert!(ended.status.success(), "{output}{}", ended.stderr);
+        output
+    };
+    assert!(install(&program).contains(COPY));
+    // An older version is replaced.
+    fs::write(&stable, "an older version").expect("a written file");
+    assert!(install(&program).contains(COPY));
+    let sizes = [&program, &stable].map(|it| fs::metadata(it).expect("a file").len());
+    assert_eq!(sizes[0], sizes[1]);
+    // The browser finds the copy when npm has cleaned its cache.
+    fs::remove_dir_all(home.0.join(".npm")).expect("removed");
+    let script = home.0.join(CHROMIUM).join("chrome_sockets.sh");
+    let text = fs::read_to_string(&script).expect("a script");
+    assert!(
+        text.contains(COPY) && !text.contains("node_modules"),
+        "{text}"
+    );
+    assert!(Path::new(&stable).is_file());
+    connect_errors(script.to_str().expect("UTF-8"), EXTENSION, &[]);
 }

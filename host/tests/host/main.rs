@@ -20,6 +20,7 @@ mod install;
 mod javascript;
 mod monitoring;
 mod native;
+mod packages;
 mod proxies;
 mod reconnecting;
 mod service;

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::process::Command;
 
+use chrome_sockets::telemetry::METRICS;
 use serde_json::json;
 use support::process::Program;
 use support::programs::has;
@@ -75,8 +76,17 @@ async fn metrics(address: SocketAddr) -> BTreeMap<String, f64> {
             _ => {
                 let (series, value) = line.rsplit_once(' ').expect("a value");
                 let name = series.split('{').next().expect("a name");
+                // A histogram has several series.
+                let parts = ["_bucket", "_sum", "_count"];
+                let histogram = parts.iter().find_map(|part| name.strip_suffix(part));
+                let histogram = histogram.filter(|it| typed.get(it) == Some(&"histogram"));
+                let name = histogram.unwrap_or(name);
                 assert!(helped.contains(name) && typed.contains_key(name), "{line}");
-                assert!(name.starts_with("chrome_sockets_host_"), "{line}");
+                let of_crate = METRICS.iter().any(|metric| metric.name == name);
+                assert!(
+                    of_crate || name.starts_with("chrome_sockets_host_"),
+                    "{line}"
+                );
                 let value = value.parse().expect("a number");
                 assert!(values.insert(series.to_owned(), value).is_none(), "{line}");
             }
@@ -183,7 +193,9 @@ async fn metrics_count_what_the_host_does() {
     wait_for(address, "clients", 0.0).await;
     wait_for(address, "apps{state=\"connected\"}", 0.0).await;
     let after = metrics(address).await;
-    assert_eq!(after.len(), before.len(), "the number of series is fixed");
+    let of_host = |series: &&String| series.starts_with("chrome_sockets_host_");
+    let count = after.keys().filter(of_host).count();
+    assert_eq!(count, before.keys().filter(of_host).count(), "it is fixed");
     assert_eq!(
         after["chrome_sockets_host_app_bytes_total{direction=\"received\"}"],
         5.0
@@ -198,7 +210,7 @@ async fn metrics_count_what_the_host_does() {
 
     let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/host.md");
     let document = std::fs::read_to_string(document).expect("a document");
-    for series in after.keys() {
+    for series in after.keys().filter(of_host) {
         let name = series.split('{').next().expect("a name");
         let name = name.replace("chrome_sockets_host_", "");
         assert!(
@@ -206,6 +218,44 @@ async fn metrics_count_what_the_host_does() {
             "{name} is not documented"
         );
     }
+}
+
+#[actix_rt::test]
+async fn the_metrics_of_the_crate_stand_beside_those_of_the_host_without_names_of_apps() {
+    let (host, address) = monitored(&["--dev"]);
+    let mut client = Client::connect(&host, "a").await;
+    let properties = json!({ "name": "a-secret-name" });
+    let (_, port) = client.listening_server(properties).await;
+    let mut peer = TcpStream::connect(("127.0.0.1", port))
+        .await
+        .expect("a listener");
+    let accepted = client.event("tcpServer.onAccept").await;
+    client
+        .call("tcp.setPaused", json!([accepted[2], false]))
+        .await;
+    peer.write_all(b"hello").await.expect("an open connection");
+    client.event("tcp.onReceive").await;
+    // The clock of the arbiter has ticked since.
+    let lag = "chrome_sockets_loop_lag_seconds_count{arbiter=\"0\"}";
+    within("a tick", async {
+        while metrics(address).await.get(lag).copied().unwrap_or(0.0) == 0.0 {}
+    })
+    .await;
+    let now = metrics(address).await;
+    for (series, value) in [
+        ("connections_accepted_total{server=\"\"}", 1.0),
+        ("server_connections_open{server=\"\"}", 1.0),
+        ("connections_open", 1.0),
+        ("received_bytes_total{arbiter=\"0\"}", 5.0),
+        ("client_sockets{arbiter=\"0\"}", 1.0),
+    ] {
+        assert_eq!(now[&format!("chrome_sockets_{series}")], value, "{series}");
+    }
+    for series in now.keys() {
+        assert!(!series.contains("secret"), "{series}");
+    }
+    client.disconnect();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -330,8 +380,13 @@ async fn prometheus_accepts_the_metrics() {
         return;
     }
     let (host, address) = monitored(&["--dev"]);
-    let client = Client::connect(&host, "a").await;
+    let mut client = Client::connect(&host, "a").await;
+    // With every metric of the crate that a connection can have.
+    let (_, port) = client.listening_server(json!({})).await;
+    let _peer = TcpStream::connect(("127.0.0.1", port)).await;
+    client.event("tcpServer.onAccept").await;
     let (_, text) = get(address, "/metrics").await;
+    assert!(text.contains("chrome_sockets_connections_open 1"), "{text}");
     let mut promtool = Program::start(Command::new("promtool").args(["check", "metrics"]));
     let mut input = promtool.stdin();
     input.write_all(text.as_bytes()).expect("it reads");

@@ -1,6 +1,7 @@
 //! Reloads, drains, and the service manager.
 
 use std::fs;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
@@ -435,4 +436,25 @@ fn a_host_ends_with_its_terminal() {
     let ended = program.ended();
     let stdout = String::from_utf8_lossy(&ended.stdout);
     assert_eq!(stdout, "exit code 0\n", "{}", ended.stderr);
+}
+
+#[test]
+fn a_host_that_is_told_so_ends_with_its_standard_input() {
+    for reads in [true, false] {
+        let mut command = Command::new(PROGRAM);
+        command.args(["serve", "--dev", "--listen", "127.0.0.1:0"]);
+        command.args(reads.then_some("--until-stdin-ends"));
+        let mut program = Program::start(&mut command);
+        let mut input = program.stdin();
+        program.stdout.line("listening on ");
+        // What it contains is not used.
+        input.write_all(b"anything\n").expect("it is read, or fits");
+        drop(input);
+        if !reads {
+            // Ended by the signal only.
+            program.signal(Signal::INT);
+        }
+        let ended = program.ended();
+        assert!(ended.status.success(), "{}", ended.stderr);
+    }
 }

@@ -10,6 +10,7 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{SockRef, Socket};
 use tokio::net::TcpListener;
 
+use crate::address::Address;
 use crate::os::net::stream::{TokioStream, set_defaults};
 use crate::os::net::unregistered::UnregisteredStream;
 use crate::os::{Accepted, Listener};
@@ -60,7 +61,7 @@ impl TokioListener {
     fn unregistered(&mut self, stream: impl Into<Socket>, peer: SocketAddr) -> Accepted {
         let socket = stream.into();
         self.init_accepted(SockRef::from(&socket));
-        (Box::new(UnregisteredStream::new(socket)), peer)
+        (Box::new(UnregisteredStream::new(socket)), peer.into())
     }
 }
 
@@ -68,7 +69,7 @@ impl Listener for TokioListener {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         let (stream, peer) = ready!(self.socket.poll_accept(cx))?;
         self.init_accepted(SockRef::from(&stream));
-        Poll::Ready(Ok((Box::new(TokioStream::new(stream)), peer)))
+        Poll::Ready(Ok((Box::new(TokioStream::new(stream)), peer.into())))
     }
 
     fn poll_accept_unregistered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
@@ -89,8 +90,8 @@ impl Listener for TokioListener {
         }
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+    fn local_addr(&self) -> io::Result<Address> {
+        self.socket.local_addr().map(Address::Ip)
     }
 
     #[cfg(target_os = "linux")]
@@ -109,10 +110,10 @@ impl Listener for TokioListener {
         Ok(())
     }
 
-    fn poll_shed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<SocketAddr>> {
+    fn poll_shed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Address>> {
         self.reserve = None;
         // The connection is dropped here, before the reserve needs its descriptor.
-        let shed = self.socket.poll_accept(cx).map_ok(|(_, peer)| peer);
+        let shed = self.socket.poll_accept(cx).map_ok(|(_, peer)| peer.into());
         // Another thread may have used the descriptor: then the next call tries again.
         let _ = self.set_reserve_fd(true);
         shed

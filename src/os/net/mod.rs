@@ -4,24 +4,31 @@
 mod datagram;
 mod listener;
 #[cfg(target_os = "linux")]
+mod rtnetlink;
+#[cfg(target_os = "linux")]
 mod sock_diag;
 mod stream;
+mod unix;
 mod unregistered;
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::task::spawn_blocking;
 
+use crate::address::{Address, UnixAddress};
+#[cfg(target_os = "linux")]
+use crate::os::NetworkInterface;
 use crate::os::net::datagram::TokioDatagrams;
 use crate::os::net::listener::TokioListener;
-use crate::os::net::stream::{TokioStream, has_defaults, set_defaults};
+use crate::os::net::stream::{Socket as _, TokioStream, has_defaults, set_defaults};
+use crate::os::net::unix::UnixSocketListener;
 use crate::os::{DatagramSocket, Listener, MulticastOptions, Network, Resolving, Stream};
 
 /// The network of this machine.
@@ -57,6 +64,11 @@ impl Network for TokioNetwork {
         });
         ids.find(|id| *id != 0)
             .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn interfaces(&self) -> io::Result<Vec<NetworkInterface>> {
+        rtnetlink::interfaces()
     }
 
     fn resolve(&self, host: &str) -> Resolving {
@@ -110,10 +122,31 @@ impl Network for TokioNetwork {
         .boxed()
     }
 
+    fn listen_unix(
+        &self,
+        address: &UnixAddress,
+        mode: Option<u32>,
+        backlog: u32,
+    ) -> io::Result<Box<dyn Listener>> {
+        Ok(Box::new(UnixSocketListener::listen(
+            address, mode, backlog,
+        )?))
+    }
+
+    fn connect_unix(
+        &self,
+        address: &UnixAddress,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        unix::connect(address.clone()).boxed()
+    }
+
     fn adopt_listener(&self, listener: OwnedFd) -> io::Result<Box<dyn Listener>> {
-        let socket = tcp_socket(listener)?;
+        let (socket, family) = stream_socket(listener)?;
         if !sockopt::socket_acceptconn(&socket)? {
-            return Err(wrong_descriptor("a TCP socket that listens"));
+            return Err(wrong_descriptor("a TCP or Unix socket that listens"));
+        }
+        if let Family::Unix = family {
+            return Ok(Box::new(UnixSocketListener::adopted(socket)?));
         }
         let had_defaults = has_defaults(&SockRef::from(&socket));
         set_defaults(&SockRef::from(&socket));
@@ -134,7 +167,10 @@ impl Network for TokioNetwork {
     }
 
     fn adopt_datagram(&self, socket: OwnedFd) -> io::Result<Box<dyn DatagramSocket>> {
-        let socket = ip_socket(socket, Type::DGRAM, "a UDP socket")?;
+        let expected = "a UDP socket";
+        let (socket, Family::Ip) = adopted_socket(socket, Type::DGRAM, expected)? else {
+            return Err(wrong_descriptor(expected));
+        };
         let is_bound = socket.local_addr()?.as_socket();
         if is_bound.is_none_or(|address| address.port() == 0) {
             return Err(wrong_descriptor("a bound UDP socket"));
@@ -143,14 +179,16 @@ impl Network for TokioNetwork {
     }
 
     fn adopt_stream(&self, stream: OwnedFd) -> io::Result<Box<dyn Stream>> {
-        let socket = tcp_socket(stream)?;
+        let (socket, family) = stream_socket(stream)?;
         // A connection that was reset meanwhile has no peer address, but is accepted here: its
         // first read reports the reset.
         if sockopt::socket_acceptconn(&socket)? {
-            return Err(wrong_descriptor("a TCP connection"));
+            return Err(wrong_descriptor("a connection"));
         }
-        let stream = TokioStream::adopted(TcpStream::from_std(socket.into())?);
-        Ok(Box::new(stream))
+        Ok(match family {
+            Family::Ip => Box::new(TokioStream::adopted(TcpStream::from_fd(socket.into())?)),
+            Family::Unix => Box::new(TokioStream::adopted(UnixStream::from_fd(socket.into())?)),
+        })
     }
 }
 
@@ -179,26 +217,40 @@ fn listen(
     Ok(Box::new(TokioListener::new(socket)?))
 }
 
-/// Prepares a TCP socket of another process for tokio.
-fn tcp_socket(descriptor: OwnedFd) -> io::Result<Socket> {
-    ip_socket(descriptor, Type::STREAM, "a TCP socket")
+/// The kinds of addresses that a socket of another process may have.
+enum Family {
+    Ip,
+    Unix,
 }
 
-/// Prepares an IP socket of another process for tokio, if it is of this kind.
-fn ip_socket(descriptor: OwnedFd, kind: Type, expected: &str) -> io::Result<Socket> {
+/// Prepares a TCP or Unix socket of another process for tokio.
+fn stream_socket(descriptor: OwnedFd) -> io::Result<(Socket, Family)> {
+    adopted_socket(descriptor, Type::STREAM, "a TCP or Unix stream socket")
+}
+
+/// Prepares a socket of another process for tokio, if it is of this type.
+fn adopted_socket(descriptor: OwnedFd, kind: Type, expected: &str) -> io::Result<(Socket, Family)> {
     let socket = Socket::from(descriptor);
-    let is_expected = match socket.r#type() {
-        Ok(own) => own == kind && socket.local_addr()?.as_socket().is_some(),
-        Err(error) if error.raw_os_error() == Some(libc::ENOTSOCK) => false,
+    let family = match socket.r#type() {
+        Ok(own) if own == kind => {
+            let address = socket.local_addr()?;
+            let ip = address.as_socket().map(|_| Family::Ip);
+            ip.or_else(|| address.is_unix().then_some(Family::Unix))
+        }
+        Ok(_) => None,
+        Err(error) if error.raw_os_error() == Some(libc::ENOTSOCK) => None,
         Err(error) => return Err(error),
     };
-    if !is_expected {
-        return Err(wrong_descriptor(expected));
-    }
+    let family = family.ok_or_else(|| wrong_descriptor(expected))?;
     // The process that opened it may have set neither.
     socket.set_cloexec(true)?;
     socket.set_nonblocking(true)?;
-    Ok(socket)
+    Ok((socket, family))
+}
+
+/// The address that a socket of another process is bound to.
+pub(crate) fn local_address_of(socket: impl AsFd) -> Option<Address> {
+    unix::local_address(socket).ok()
 }
 
 /// The address of a connected socket's peer.

@@ -52,6 +52,20 @@ pub(in crate::os) fn dropped(socket: impl AsFd, at: SocketAddr) -> io::Result<u3
     read_dropped(answer).ok_or_else(invalid_answer)
 }
 
+/// How many connections wait in the backlog of a Unix socket that listens.
+///
+/// # Errors
+/// As [`backlog`]. The kernel may be built without `unix_diag`.
+pub(in crate::os) fn unix_backlog(listener: impl AsFd) -> io::Result<u32> {
+    let inode = rustix::fs::fstat(&listener)?.st_ino;
+    let cookie = sockopt::socket_cookie(listener)?;
+    // The kernel knows sockets by the lower half of the number.
+    let request = unix_request(inode as u32, cookie);
+    let mut buffer = [0; 512];
+    let answer = exchange(&request, &mut buffer)?;
+    read_unix_backlog(answer).ok_or_else(invalid_answer)
+}
+
 /// A part of `struct inet_diag_msg`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct SocketInfo {
@@ -98,6 +112,12 @@ const SKMEMINFO: u16 = 7;
 const DROPS: usize = 8;
 /// `TCP_LISTEN`.
 const LISTEN: u8 = 10;
+/// The size of `struct unix_diag_msg`, the position of the state in it, `UDIAG_SHOW_RQLEN`, and
+/// `UNIX_DIAG_RQLEN`.
+const UNIX_INFO: usize = 16;
+const UNIX_STATE: usize = 2;
+const SHOW_RQLEN: u32 = 0x10;
+const RQLEN: u16 = 4;
 
 /// `struct nlmsghdr` and `struct inet_diag_req_v2`.
 fn request(local: SocketAddr, peer: Option<SocketAddr>, cookie: u64) -> Vec<u8> {
@@ -155,24 +175,61 @@ fn udp_request(local: SocketAddr, cookie: u64) -> Vec<u8> {
     request
 }
 
+/// `struct nlmsghdr` and `struct unix_diag_req`.
+fn unix_request(inode: u32, cookie: u64) -> Vec<u8> {
+    const LENGTH: u32 = 40;
+    let mut request = Vec::with_capacity(LENGTH as usize);
+    request.extend(LENGTH.to_ne_bytes());
+    request.extend(BY_FAMILY.to_ne_bytes());
+    request.extend(IS_REQUEST.to_ne_bytes());
+    request.extend([0; 8]);
+    request.extend([AddressFamily::UNIX.as_raw() as u8, 0, 0, 0]);
+    request.extend(u32::MAX.to_ne_bytes());
+    request.extend(inode.to_ne_bytes());
+    request.extend(SHOW_RQLEN.to_ne_bytes());
+    // The lower half is first, on every machine.
+    request.extend((cookie as u32).to_ne_bytes());
+    request.extend(((cookie >> 32) as u32).to_ne_bytes());
+    request
+}
+
+/// Finds the length of a backlog in an answer; `None` if it is an error, is cut off, or is not of a
+/// socket that listens.
+fn read_unix_backlog(answer: &[u8]) -> Option<u32> {
+    let is_listener = *answer.get(HEADER + UNIX_STATE)? == LISTEN;
+    let value = attribute(answer, HEADER + UNIX_INFO, RQLEN)?;
+    let length = u32::from_ne_bytes(value.get(..4)?.try_into().ok()?);
+    (kind(answer)? == BY_FAMILY && is_listener).then_some(length)
+}
+
 /// Finds the number of dropped datagrams in an answer; `None` if it is an error or is cut off.
 fn read_dropped(answer: &[u8]) -> Option<u32> {
-    let half = |at: usize| {
-        let bytes = answer.get(at..at + 2)?;
-        Some(u16::from_ne_bytes(bytes.try_into().ok()?))
-    };
     read(answer)?;
-    let mut at = HEADER + INFO;
+    let value = attribute(answer, HEADER + INFO, SKMEMINFO)?;
+    let bytes = value.get(DROPS * 4..DROPS * 4 + 4)?;
+    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+/// The value of an attribute; the first one is at `at`.
+fn attribute(answer: &[u8], mut at: usize, wanted: u16) -> Option<&[u8]> {
     loop {
-        let (length, kind) = (usize::from(half(at)?), half(at + 2)?);
-        if kind == SKMEMINFO {
-            let value = answer.get(at + 4..at + length)?;
-            let bytes = value.get(DROPS * 4..DROPS * 4 + 4)?;
-            return Some(u32::from_ne_bytes(bytes.try_into().ok()?));
+        let (length, kind) = (usize::from(half(answer, at)?), half(answer, at + 2)?);
+        if kind == wanted {
+            return answer.get(at + 4..at + length);
         }
         // An attribute is at least as long as its header, and begins at a multiple of 4.
         at += length.max(4).next_multiple_of(4);
     }
+}
+
+fn half(answer: &[u8], at: usize) -> Option<u16> {
+    let bytes = answer.get(at..at + 2)?;
+    Some(u16::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+/// The kind of an answer: an error, or what was asked for.
+fn kind(answer: &[u8]) -> Option<u16> {
+    half(answer, 4)
 }
 
 /// Parses a `struct inet_diag_msg`; `None` if the answer is an error or is cut off.
@@ -181,13 +238,12 @@ fn read(answer: &[u8]) -> Option<SocketInfo> {
         let bytes = answer.get(HEADER + at..HEADER + at + 4)?;
         Some(u32::from_ne_bytes(bytes.try_into().ok()?))
     };
-    let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
     let info = SocketInfo {
         state: *answer.get(HEADER + 1)?,
         rqueue: word(56)?,
         wqueue: word(60)?,
     };
-    (kind == BY_FAMILY).then_some(info)
+    (kind(answer)? == BY_FAMILY).then_some(info)
 }
 
 #[cfg(test)]
@@ -320,6 +376,47 @@ mod tests {
             answer[HEADER + INFO + 8..][..2].copy_from_slice(&length.to_ne_bytes());
             assert_eq!(read_dropped(&answer), None, "{length}");
         }
+    }
+
+    #[test]
+    fn the_backlog_of_a_unix_socket_is_counted() {
+        use std::os::linux::net::SocketAddrExt;
+        use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+
+        let name = format!("chrome-sockets-backlog-{}", std::process::id());
+        let at = SocketAddr::from_abstract_name(name).expect("a name");
+        let listener = UnixListener::bind_addr(&at).expect("a socket");
+        let Ok(before) = unix_backlog(&listener) else {
+            // No `unix_diag` here.
+            return;
+        };
+        assert_eq!(before, 0);
+        let peers = [(); 3].map(|()| UnixStream::connect_addr(&at).expect("a listener"));
+        assert_eq!(unix_backlog(&listener).ok(), Some(3));
+        let (_client, _) = listener.accept().expect("a client");
+        assert_eq!(unix_backlog(&listener).ok(), Some(2));
+        assert!(unix_backlog(&peers[0]).is_err(), "it does not listen");
+    }
+
+    #[test]
+    fn an_invalid_answer_has_no_backlog_of_a_unix_socket() {
+        let mut answer = [0; HEADER + UNIX_INFO + 12];
+        answer[4..6].copy_from_slice(&BY_FAMILY.to_ne_bytes());
+        answer[HEADER + UNIX_STATE] = LISTEN;
+        let at = HEADER + UNIX_INFO;
+        answer[at..at + 2].copy_from_slice(&12_u16.to_ne_bytes());
+        answer[at + 2..at + 4].copy_from_slice(&RQLEN.to_ne_bytes());
+        answer[at + 4] = 7;
+        let expected = u32::from_ne_bytes([7, 0, 0, 0]);
+        assert_eq!(read_unix_backlog(&answer), Some(expected));
+        for length in 0..answer.len() {
+            assert_eq!(read_unix_backlog(&answer[..length]), None);
+        }
+        answer[at..at + 2].copy_from_slice(&0_u16.to_ne_bytes());
+        assert_eq!(read_unix_backlog(&answer), None);
+        answer[4..6].copy_from_slice(&2_u16.to_ne_bytes());
+        assert_eq!(read_unix_backlog(&answer), None);
+        assert_eq!(unix_request(1, 7).len(), 40);
     }
 
     #[test]

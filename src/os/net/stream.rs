@@ -1,9 +1,9 @@
-//! A connection of this machine, registered with an event loop.
+//! A connection of this machine, registered with an event loop: of TCP or of a Unix socket.
 #![expect(clippy::disallowed_types, reason = "only `os` opens sockets")]
 
 use std::io;
 use std::io::IoSlice;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, Interest, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpStream, tcp};
 
+use crate::address::{Address, PeerCredentials};
 use crate::os::{DEFAULT_KEEPALIVE, Stream, Writer};
 
 pub(super) fn set_keepalive(socket: &SockRef<'_>, after: Option<Duration>) -> io::Result<()> {
@@ -72,11 +72,148 @@ pub(super) fn unacknowledged(_: &SockRef<'_>) -> Option<usize> {
     None
 }
 
+/// What tells the sockets of TCP and Unix sockets apart. The compiler makes a stream of each, so
+/// that neither asks which one it is.
+pub(super) trait Socket: AsFd + Sized + Send + Sync + 'static {
+    type Reader: AsyncRead + AsRef<Self> + Unpin + Send;
+    type Writer: WriteHalf;
+
+    fn from_fd(socket: OwnedFd) -> io::Result<Self>;
+
+    fn into_split(self) -> (Self::Reader, Self::Writer);
+
+    fn is_connected(&self) -> bool;
+
+    fn local_addr(&self) -> io::Result<Address>;
+
+    fn poll_peek(&self, cx: &mut Context<'_>) -> Poll<io::Result<bool>>;
+
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    fn try_write(&self, data: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    fn unacknowledged(&self) -> Option<usize>;
+
+    fn peer_credentials(&self) -> Option<PeerCredentials>;
+
+    fn set_nodelay(&self, nodelay: bool) -> io::Result<()>;
+
+    fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()>;
+
+    fn set_user_timeout(&self, milliseconds: u32) -> io::Result<()>;
+
+    fn set_reset_on_drop(&self);
+}
+
+/// The half of a socket that writes to it from any thread.
+pub(super) trait WriteHalf: Send + Sync + 'static {
+    fn try_write(&self, data: &[u8]) -> io::Result<usize>;
+
+    /// Waits until the OS reports an error.
+    fn error_reported(&self) -> impl Future<Output = ()> + Send;
+
+    /// Drops it without shutting down the writing side.
+    fn forget(self);
+}
+
+/// The methods that tokio has for both kinds.
+macro_rules! socket_methods {
+    ($($half:ident)::+) => {
+        type Reader = $($half)::+::OwnedReadHalf;
+        type Writer = $($half)::+::OwnedWriteHalf;
+
+        fn into_split(self) -> (Self::Reader, Self::Writer) {
+            self.into_split()
+        }
+
+        fn is_connected(&self) -> bool {
+            self.peer_addr().is_ok()
+        }
+
+        fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.poll_write_ready(cx)
+        }
+
+        fn try_write(&self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+            match data {
+                [one] => self.try_write(one),
+                many => self.try_write_vectored(many),
+            }
+        }
+    };
+}
+pub(super) use socket_methods;
+
+macro_rules! write_half {
+    ($half:ty) => {
+        impl WriteHalf for $half {
+            fn try_write(&self, data: &[u8]) -> io::Result<usize> {
+                self.try_write(data)
+            }
+
+            async fn error_reported(&self) {
+                // It fails only with its runtime.
+                let _ = self.ready(Interest::ERROR).await;
+            }
+
+            fn forget(self) {
+                self.forget();
+            }
+        }
+    };
+}
+pub(super) use write_half;
+
+write_half!(tcp::OwnedWriteHalf);
+
+impl Socket for TcpStream {
+    socket_methods!(tcp);
+
+    fn from_fd(socket: OwnedFd) -> io::Result<Self> {
+        TcpStream::from_std(socket.into())
+    }
+
+    fn local_addr(&self) -> io::Result<Address> {
+        self.local_addr().map(Address::Ip)
+    }
+
+    fn poll_peek(&self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        // Not `poll_read_ready`: its readiness may be left from data that was read since.
+        self.poll_peek(cx, &mut ReadBuf::new(&mut [0]))
+            .map_ok(|bytes| bytes > 0)
+    }
+
+    fn unacknowledged(&self) -> Option<usize> {
+        unacknowledged(&SockRef::from(self))
+    }
+
+    fn peer_credentials(&self) -> Option<PeerCredentials> {
+        None
+    }
+
+    fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.set_nodelay(nodelay)
+    }
+
+    fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()> {
+        set_keepalive(&SockRef::from(self), after)
+    }
+
+    fn set_user_timeout(&self, milliseconds: u32) -> io::Result<()> {
+        set_user_timeout(self, milliseconds)
+    }
+
+    fn set_reset_on_drop(&self) {
+        // If it cannot be set, the drop closes the connection.
+        let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
+    }
+}
+
 /// A connection in two halves: [`TokioWriter`] writes to it from any thread, without its reader.
-pub(super) struct TokioStream {
+pub(super) struct TokioStream<S: Socket = TcpStream> {
     reached_eof: bool,
-    reader: OwnedReadHalf,
-    writer: Arc<TokioWriter>,
+    reader: S::Reader,
+    writer: Arc<TokioWriter<S::Writer>>,
     error: ErrorReadiness,
 }
 
@@ -89,8 +226,8 @@ enum ErrorReadiness {
     Ready,
 }
 
-impl TokioStream {
-    pub(super) fn new(stream: TcpStream) -> Self {
+impl<S: Socket> TokioStream<S> {
+    pub(super) fn new(stream: S) -> Self {
         let (reader, writer) = stream.into_split();
         TokioStream {
             reached_eof: false,
@@ -102,10 +239,10 @@ impl TokioStream {
 
     /// A connection that another event loop or process has used. If it was reset there, its error
     /// may have been reported there, and this event loop will not see it.
-    pub(super) fn adopted(stream: TcpStream) -> Self {
-        let error = match stream.peer_addr() {
-            Ok(_) => ErrorReadiness::NotPolled,
-            Err(_) => ErrorReadiness::Ready,
+    pub(super) fn adopted(stream: S) -> Self {
+        let error = match stream.is_connected() {
+            true => ErrorReadiness::NotPolled,
+            false => ErrorReadiness::Ready,
         };
         TokioStream {
             error,
@@ -119,24 +256,23 @@ impl TokioStream {
         self.error = ErrorReadiness::NotPolled;
     }
 
-    pub(super) fn socket(&self) -> &TcpStream {
+    pub(super) fn socket(&self) -> &S {
         self.reader.as_ref()
     }
 }
 
-struct TokioWriter(Option<OwnedWriteHalf>);
+struct TokioWriter<W: WriteHalf>(Option<W>);
 
-impl TokioWriter {
+impl<W: WriteHalf> TokioWriter<W> {
     /// Waits until the OS reports an error.
     async fn error_reported(self: Arc<Self>) {
         if let Some(half) = &self.0 {
-            // It fails only with its runtime.
-            let _ = half.ready(Interest::ERROR).await;
+            half.error_reported().await;
         }
     }
 }
 
-impl Writer for TokioWriter {
+impl<W: WriteHalf> Writer for TokioWriter<W> {
     fn try_write(&self, data: &[u8]) -> io::Result<usize> {
         match &self.0 {
             Some(half) => half.try_write(data),
@@ -145,7 +281,7 @@ impl Writer for TokioWriter {
     }
 }
 
-impl Drop for TokioWriter {
+impl<W: WriteHalf> Drop for TokioWriter<W> {
     fn drop(&mut self) {
         // Dropping the half would shut down the writing side. The stream decides how it ends: a
         // close with unread input has to be a reset.
@@ -155,7 +291,7 @@ impl Drop for TokioWriter {
     }
 }
 
-impl Stream for TokioStream {
+impl<S: Socket> Stream for TokioStream<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         if let ErrorReadiness::Waiting(_) = self.error {
             self.stop_waiting_for_errors();
@@ -176,10 +312,7 @@ impl Stream for TokioStream {
     }
 
     fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        // Not `poll_read_ready`: its readiness may be left from data that was read since.
-        self.socket()
-            .poll_peek(cx, &mut ReadBuf::new(&mut [0]))
-            .map_ok(|bytes| bytes > 0)
+        self.socket().poll_peek(cx)
     }
 
     fn poll_error_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -201,11 +334,7 @@ impl Stream for TokioStream {
         let socket = self.socket();
         loop {
             ready!(socket.poll_write_ready(cx))?;
-            let written = match data {
-                [one] => socket.try_write(one),
-                many => socket.try_write_vectored(many),
-            };
-            match written {
+            match socket.try_write(data) {
                 // `try_write` has cleared the readiness: the next poll registers the waker.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 written => return Poll::Ready(written),
@@ -214,7 +343,7 @@ impl Stream for TokioStream {
     }
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(SockRef::from(self.socket()).shutdown(Shutdown::Write))
+        Poll::Ready(SockRef::from(&self.socket()).shutdown(Shutdown::Write))
     }
 
     fn reached_eof(&self) -> bool {
@@ -222,15 +351,19 @@ impl Stream for TokioStream {
     }
 
     fn unacknowledged(&self) -> Option<usize> {
-        unacknowledged(&SockRef::from(self.socket()))
+        self.socket().unacknowledged()
     }
 
     fn writer(&self) -> Option<Arc<dyn Writer>> {
         Some(self.writer.clone())
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<Address> {
         self.socket().local_addr()
+    }
+
+    fn peer_credentials(&self) -> Option<PeerCredentials> {
+        self.socket().peer_credentials()
     }
 
     fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
@@ -238,11 +371,11 @@ impl Stream for TokioStream {
     }
 
     fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()> {
-        set_keepalive(&SockRef::from(self.socket()), after)
+        self.socket().set_keepalive(after)
     }
 
     fn set_user_timeout(&self, milliseconds: u32) -> io::Result<()> {
-        set_user_timeout(self.socket(), milliseconds)
+        self.socket().set_user_timeout(milliseconds)
     }
 
     fn duplicate(&self) -> io::Result<OwnedFd> {
@@ -252,7 +385,7 @@ impl Stream for TokioStream {
     fn reregister(&mut self) -> io::Result<()> {
         // The old descriptor is still registered with the event loop that has ended.
         let socket = self.socket().as_fd().try_clone_to_owned()?;
-        let stream = TokioStream::adopted(TcpStream::from_std(socket.into())?);
+        let stream = TokioStream::adopted(S::from_fd(socket)?);
         *self = TokioStream {
             reached_eof: self.reached_eof,
             ..stream
@@ -261,7 +394,6 @@ impl Stream for TokioStream {
     }
 
     fn set_reset_on_drop(&mut self) {
-        // If it cannot be set, the drop closes the connection.
-        let _ = SockRef::from(self.socket()).set_linger(Some(Duration::ZERO));
+        self.socket().set_reset_on_drop();
     }
 }

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::io::{IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,6 +15,7 @@ use std::time::Duration;
 use socket2::{SockRef, Socket};
 use tokio::net::TcpStream;
 
+use crate::address::Address;
 use crate::os::net::stream::{TokioStream, set_keepalive, set_user_timeout, unacknowledged};
 use crate::os::{Stream, Writer};
 
@@ -134,9 +135,9 @@ impl Stream for UnregisteredStream {
         }
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        let address = self.socket()?.local_addr()?;
-        address.as_socket().ok_or_else(not_connected)
+    fn local_addr(&self) -> io::Result<Address> {
+        let address = self.socket()?.local_addr()?.as_socket();
+        address.map(Address::Ip).ok_or_else(not_connected)
     }
 
     fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {

@@ -31,11 +31,13 @@ impl ShardSlot {
     ) -> Self {
         let thread = (index > 0).then(ArbiterThread::start).flatten();
         let arbiter = thread.as_ref().map(|thread| &thread.0);
+        let stats = registry_link.telemetry.new_arbiter(index);
         let command_queue = Arc::new(CommandQueue::default());
         let table = SocketTable::start(
             network.clone(),
             tls.clone(),
             command_queue.clone(),
+            stats.clone(),
             registry_link.clone(),
             arbiter,
         );
@@ -46,12 +48,19 @@ impl ShardSlot {
             registry_link.clone(),
             arbiter,
         );
-        let udp_shard = udp::Shard::new(index > 0, udp_table.stable_addr.clone(), udp_queue);
+        let udp_addr = udp_table.stable_addr.clone();
+        let udp_shard = udp::Shard::new(index > 0, udp_addr, udp_queue, stats.clone());
         let arbiter = arbiter.cloned().unwrap_or_else(Arbiter::current);
         let stable_addr = table.stable_addr.clone();
-        let shard = Shard::new(index, index > 0, stable_addr, command_queue, arbiter);
+        let shard = Shard::new(index, index > 0, stable_addr, command_queue, stats, arbiter);
+        let shard = Arc::new(shard);
+        let gauges = Arc::downgrade(&shard);
+        registry_link.telemetry.add_source(move |readings| {
+            let shard = gauges.upgrade();
+            shard.map(|shard| shard.read_gauges(readings)).is_some()
+        });
         ShardSlot {
-            shard: Arc::new(shard),
+            shard,
             table,
             udp_shard: Arc::new(udp_shard),
             udp_table,

@@ -165,11 +165,11 @@ impl Registry {
                 let header = ProxyHeader::parse(&record.header);
                 let header = header
                     .map_err(|_| ImportError::Inconsistent("the header of a proxy is invalid"))?;
-                Ok::<_, ImportError>(Box::new(ProxyPeer::new(record.address, header)))
+                Ok::<_, ImportError>(Box::new(ProxyPeer::new(record.address.into(), header)))
             });
             accepted.push(InheritedClient {
                 id,
-                connection: (connection.stream, connection.record.peer),
+                connection: (connection.stream, connection.record.peer.into()),
                 proxy: proxy.transpose()?,
             });
         }

@@ -8,6 +8,7 @@ use crate::registry::routes::{Routed, SocketCall};
 use crate::registry::state::Registry;
 use crate::supervision::ask_all;
 use crate::tcp::SendInfo;
+use crate::telemetry::Span;
 use crate::udp::{self, Command, Destination, Socket};
 
 macro_rules! udp_calls {
@@ -78,6 +79,7 @@ impl SocketCall for udp::Create {
 
 impl Registry {
     fn udp_socket(&self, app: &AppId, id: UdpSocketId) -> Result<Socket, Error> {
+        Span::current().set_socket(id);
         let socket = self.udp_ids.get(app, id).ok_or(Error::SocketNotFound)?;
         socket.app_shard().activity.mark_active();
         Ok(socket)

@@ -11,7 +11,7 @@ use std::time::Duration;
 use actix_rt::time::timeout;
 use futures::future::BoxFuture;
 
-use crate::address::{Address, Endpoint, check_scope, split_scope};
+use crate::address::{Address, Endpoint, UnixAddress, check_scope, split_scope};
 use crate::error::Error;
 use crate::invalid_argument::InvalidArgument;
 use crate::manifest::{Host, Permissions};
@@ -24,6 +24,9 @@ use crate::tcp::{ConnectOptions, DnsQueryType};
 /// The longest possible host name (RFC 1035).
 pub(crate) const MAX_HOST_LENGTH: usize = 253;
 
+/// The host of a Unix socket, for which the certificate of its server must be valid.
+const HOST_OF_UNIX: &str = "localhost";
+
 /// The arguments of `connect`.
 pub(crate) struct Target {
     /// The host in the form that permissions are checked against. If it has no such form: as it was
@@ -33,6 +36,8 @@ pub(crate) struct Target {
     options: ConnectOptions,
     /// The interface of a link-local address.
     scope: Scope,
+    /// The Unix socket, in place of a host and a port.
+    unix: Option<UnixAddress>,
 }
 
 enum Scope {
@@ -53,6 +58,7 @@ impl Target {
                 ..ConnectOptions::default()
             },
             scope: Scope::None,
+            unix: None,
         }
     }
 
@@ -67,6 +73,10 @@ impl Target {
                 },
                 host: Ok(Host::Address(address.ip())),
                 ..Target::new("", address.port().into(), dns)
+            },
+            Endpoint::Address(Address::Unix(address)) => Target {
+                unix: Some(address),
+                ..Target::new(HOST_OF_UNIX, 0, dns)
             },
             Endpoint::Host(host, port) => match split_scope(&host) {
                 Some((address, scope)) => Target {
@@ -91,7 +101,13 @@ impl Target {
 
     /// Checks what the arguments show by themselves.
     pub(in crate::tcp) fn check(&self) -> Result<(), Error> {
-        self.port()?;
+        match &self.unix {
+            Some(address) => address.check()?,
+            None => drop(self.port()?),
+        }
+        if self.unix.is_some() && self.options.local.is_some() {
+            return Err(InvalidArgument::LocalForUnix.into());
+        }
         if let Some(Duration::ZERO) = self.options.timeout {
             return Err(InvalidArgument::ConnectTimeoutZero.into());
         }
@@ -105,8 +121,19 @@ impl Target {
         header.map_err(Error::from)
     }
 
-    pub(in crate::tcp) fn is_permitted(&self, permissions: &Permissions) -> bool {
-        permissions.may_reach(self.host.as_ref().ok(), self.port)
+    /// # Errors
+    /// The refusal, if the permissions do not allow to connect.
+    pub(in crate::tcp) fn check_permitted(&self, permissions: &Permissions) -> Result<(), Error> {
+        if self.unix.is_some() {
+            return match permissions.may_use_unix_sockets() {
+                true => Ok(()),
+                false => Err(Error::UnixPermissionDenied),
+            };
+        }
+        match permissions.may_reach(self.host.as_ref().ok(), self.port) {
+            true => Ok(()),
+            false => Err(Error::PermissionDenied),
+        }
     }
 
     /// The host as given, for which the certificate must be valid, whatever its address is.
@@ -116,6 +143,25 @@ impl Target {
             Ok(Host::Name(name)) => name.relative().into(),
             Err(text) => text.as_str().into(),
         }
+    }
+
+    /// A new connection, when it has sent its header.
+    async fn connected(
+        &self,
+        mut stream: Box<dyn Stream>,
+        peer: Address,
+    ) -> Result<Connected, Error> {
+        let local = stream.local_addr().ok();
+        let header = self.proxy_header()?;
+        let sent = write_all(&mut *stream, &header).await;
+        sent.map_err(|error| net_error::write(&error))?;
+        Ok(Connected {
+            local,
+            stream,
+            peer,
+            host: self.host(),
+            has_written: !header.is_empty(),
+        })
     }
 
     /// The addresses to try, in this order.
@@ -200,8 +246,8 @@ pub(crate) fn is_resolvable(text: &str) -> bool {
 /// A connection that `connect` made.
 pub(crate) struct Connected {
     pub(in crate::tcp) stream: Box<dyn Stream>,
-    pub(in crate::tcp) peer: SocketAddr,
-    pub(in crate::tcp) local: Option<SocketAddr>,
+    pub(in crate::tcp) peer: Address,
+    pub(in crate::tcp) local: Option<Address>,
     pub(in crate::tcp) host: Box<str>,
     /// Whether a header was sent.
     pub(in crate::tcp) has_written: bool,
@@ -229,6 +275,13 @@ async fn try_addresses(
     target: &Target,
     socket: &ClientSocket,
 ) -> Result<Connected, Error> {
+    if let Some(address) = &target.unix {
+        let connected = network.connect_unix(address).await;
+        let stream = connected.map_err(|error| net_error::connect(&error))?;
+        return target
+            .connected(stream, Address::Unix(address.clone()))
+            .await;
+    }
     let addresses = target.addresses(network, socket).await?;
     let attempt = |peer| -> BoxFuture<'static, _> {
         match target.options.local {
@@ -236,18 +289,8 @@ async fn try_addresses(
             None => network.connect(peer),
         }
     };
-    let (mut stream, peer) = happy_eyeballs::connect(addresses, attempt).await?;
-    let local = stream.local_addr().ok();
-    let header = target.proxy_header()?;
-    let sent = write_all(&mut *stream, &header).await;
-    sent.map_err(|error| net_error::write(&error))?;
-    Ok(Connected {
-        stream,
-        has_written: !header.is_empty(),
-        peer,
-        local,
-        host: target.host(),
-    })
+    let (stream, peer) = happy_eyeballs::connect(addresses, attempt).await?;
+    target.connected(stream, peer.into()).await
 }
 
 async fn write_all(stream: &mut dyn Stream, mut data: &[u8]) -> io::Result<()> {

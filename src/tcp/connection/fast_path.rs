@@ -75,8 +75,12 @@ pub(in crate::tcp) fn try_write(
         return WriteAttempt::Partial(None);
     }
     match writer.try_write(data) {
-        Ok(written) if written == data.len() => WriteAttempt::Complete,
+        Ok(written) if written == data.len() => {
+            socket.count_sent(written);
+            WriteAttempt::Complete
+        }
         Ok(written) => {
+            socket.count_sent(written);
             data.advance(written);
             WriteAttempt::Partial(None)
         }
@@ -105,7 +109,10 @@ pub(in crate::tcp) fn write_directly(socket: &ClientSocket, data: &[u8]) -> Dire
     };
     match writer.try_write(data) {
         Ok(0) => DirectWrite::Unavailable,
-        Ok(written) => DirectWrite::Written(written),
+        Ok(written) => {
+            socket.count_sent(written);
+            DirectWrite::Written(written)
+        }
         Err(error) if is_final(&error) => DirectWrite::Failed(error),
         Err(_) => DirectWrite::Unavailable,
     }

@@ -13,15 +13,15 @@ pub(super) mod timeouts;
 pub(super) mod write;
 
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use actix_rt::task::JoinHandle;
 
+use crate::address::Address;
 use crate::answer::Reply;
 use crate::app_activity::PendingCall;
-use crate::connections::{ConnectionCounter, ConnectionGuard};
+use crate::connections::{ConnectionGuard, PeerKey};
+use crate::ids::ClientSocketId;
 use crate::net_error::{self, NetError};
 use crate::os::{Stream, retry_if_spurious};
 use crate::tcp::connection::connect::Connected;
@@ -30,6 +30,7 @@ use crate::tcp::connection::secure::Securing;
 use crate::tcp::connection::timeouts::TimeoutState;
 use crate::tcp::connection::write::{PendingSend, WriteQueue};
 use crate::tcp::socket::ClientSocket;
+use crate::telemetry::Span;
 
 pub(in crate::tcp) enum Link {
     None,
@@ -128,7 +129,7 @@ pub(in crate::tcp) enum Peeked {
 }
 
 pub(crate) struct ConnectionMeta {
-    pub(in crate::tcp) peer: SocketAddr,
+    pub(in crate::tcp) peer: Address,
     /// Only if `connect` made the connection; boxed, so that accepted sockets need no room for it.
     pub(in crate::tcp) outbound: Option<Box<Outbound>>,
     /// Counts the connection as open until it is dropped.
@@ -139,6 +140,7 @@ pub(crate) struct ConnectionMeta {
     pub(in crate::tcp) is_encrypted: bool,
     /// Whether a write has failed because the peer has reset the connection.
     pub(in crate::tcp) write_met_reset: bool,
+    pub(in crate::tcp) span: Span,
 }
 
 impl ConnectionMeta {
@@ -151,8 +153,22 @@ impl ConnectionMeta {
         self.pinned_shard.map(usize::from)
     }
 
+    /// The connection has this socket from now on.
+    pub(crate) fn set_socket(&self, id: ClientSocketId) {
+        self.span.set_socket(id);
+    }
+
+    /// The span of the connection.
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
+    }
+
     /// Of an accepted connection.
-    pub(crate) fn accepted(peer: SocketAddr, connection_guard: ConnectionGuard) -> Box<Self> {
+    pub(crate) fn accepted(
+        peer: Address,
+        connection_guard: ConnectionGuard,
+        span: Span,
+    ) -> Box<Self> {
         Box::new(ConnectionMeta {
             peer,
             outbound: None,
@@ -160,6 +176,7 @@ impl ConnectionMeta {
             pinned_shard: None,
             is_encrypted: false,
             write_met_reset: false,
+            span,
         })
     }
 
@@ -168,22 +185,27 @@ impl ConnectionMeta {
         self.is_encrypted = true;
     }
 
-    pub(crate) fn peer(&self) -> SocketAddr {
-        self.peer
+    pub(crate) fn peer(&self) -> &Address {
+        &self.peer
     }
 
     /// A proxy has named the client of this accepted connection. `counted_for_peer` as in
     /// [`ConnectionGuard::accepted`].
-    pub(crate) fn set_client(&mut self, client: SocketAddr, counted_for_peer: [bool; 3]) {
+    pub(crate) fn set_client(
+        &mut self,
+        client: Address,
+        key: PeerKey,
+        counted_for_peer: [bool; 3],
+    ) {
         self.peer = client;
         if let Some(guard) = &mut self.connection_guard {
-            guard.count_for_peer(client.ip(), counted_for_peer);
+            guard.count_for_peer(key, counted_for_peer);
         }
     }
 }
 
 pub(in crate::tcp) struct Outbound {
-    pub(in crate::tcp) local: Option<SocketAddr>,
+    pub(in crate::tcp) local: Option<Address>,
     /// The host that `connect` was given. The certificate must be valid for it.
     pub(in crate::tcp) host: Box<str>,
 }
@@ -327,7 +349,10 @@ impl Connection {
     }
 
     /// A connection that `connect` made.
-    pub(in crate::tcp) fn outbound(connected: Connected, counter: &Arc<ConnectionCounter>) -> Self {
+    pub(in crate::tcp) fn outbound(connected: Connected, socket: &ClientSocket) -> Self {
+        let counter = &socket.app_shard().counter;
+        let span = Span::connection(socket.app(), None, &connected.peer);
+        span.set_socket(socket.id());
         let outbound = Outbound {
             local: connected.local,
             host: connected.host,
@@ -339,6 +364,7 @@ impl Connection {
             pinned_shard: None,
             is_encrypted: false,
             write_met_reset: false,
+            span,
         };
         let mut connection = Connection::new(connected.stream, Box::new(meta));
         connection.maybe_written = connected.has_written;

@@ -17,6 +17,7 @@ use crate::tcp::events::ReceiveInfo;
 use crate::tcp::shards::shard::AppShard;
 use crate::tcp::socket::Credit;
 use crate::tcp::socket_listeners::{DataRoute, Receivers};
+use crate::telemetry::FullWindow;
 
 /// An event takes at least this many bytes of a window, about its size in memory. So tiny events
 /// are bounded too.
@@ -109,7 +110,12 @@ impl SocketState {
             };
             let socket = &self.socket;
             // Both checks register the socket, so that freed room makes it ready.
-            if !socket.unhandled().has_window() || !socket.app_shard().window.may_read(socket) {
+            let has_window = socket.unhandled().has_window();
+            if !has_window || !socket.app_shard().window.may_read(socket) {
+                socket.app_shard().stats.window_full(match has_window {
+                    true => FullWindow::App,
+                    false => FullWindow::Socket,
+                });
                 return self.release_if_gone();
             }
             let waker = socket.waker();
@@ -123,6 +129,7 @@ impl SocketState {
                 }
                 Poll::Ready(Ok(count)) => {
                     self.is_raising = true;
+                    self.socket.count_received(count);
                     if let Some(timeout_state) = &mut self.timeout_state {
                         timeout_state.record_received();
                     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix_rt::task::JoinHandle;
+use actix_rt::time::Instant;
 
 use crate::answer::Reply;
 use crate::app_activity::PendingCall;
@@ -18,6 +19,7 @@ use crate::tcp::connection::{Connection, ConnectionMeta, Link};
 use crate::tcp::recovery::CompletionGuard;
 use crate::tcp::socket::ClientSocket;
 use crate::tcp::{HANDSHAKE_TIMEOUT, SecureOptions};
+use crate::telemetry::{Outcome, Side};
 #[cfg(feature = "tls")]
 use crate::tls;
 use crate::tls::{Client, Offer};
@@ -52,6 +54,8 @@ pub(in crate::tcp) struct Securing {
     /// Sends during the handshake. They must not leave unencrypted.
     queued_sends: WriteQueue,
     timer: JoinHandle<()>,
+    /// When the call was made.
+    began: Instant,
     _pending: PendingCall,
 }
 
@@ -112,6 +116,7 @@ impl SocketTable {
         match std::mem::replace(&mut state.link, Link::None) {
             Link::Securing(securing) if securing.attempt == attempt => match result {
                 Ok(stream) => {
+                    securing.count_ended(Outcome::Success, socket);
                     state.link = securing.into_connected(stream);
                     // It may have been set during the handshake.
                     state.apply_user_timeout();
@@ -120,6 +125,7 @@ impl SocketTable {
                     socket.make_ready();
                 }
                 Err(error) => {
+                    securing.count_ended(Outcome::Failure, socket);
                     state.link = Link::Securing(securing);
                     self.fail_secure(socket, error);
                 }
@@ -177,6 +183,7 @@ impl SocketState {
                     role,
                     stage: Stage::Plain(connection),
                     queued_sends: WriteQueue::default(),
+                    began: Instant::now(),
                     _pending: PendingCall::new(&self.socket.app_shard().activity),
                 };
                 securing.flush_then_handshake(&self.socket);
@@ -188,6 +195,14 @@ impl SocketState {
 }
 
 impl Role {
+    fn side(&self) -> Side {
+        match self {
+            Role::Client(..) => Side::Client,
+            #[cfg(feature = "tls")]
+            Role::Server(_) => Side::Server,
+        }
+    }
+
     /// How long the call may take.
     fn timeout(&self) -> Duration {
         match self {
@@ -199,6 +214,13 @@ impl Role {
 }
 
 impl Securing {
+    fn count_ended(&self, outcome: Outcome, socket: &ClientSocket) {
+        let side = self.role.side();
+        socket
+            .telemetry()
+            .handshake_ended(side, outcome, self.began);
+    }
+
     /// Waits until earlier sends have left, then starts the handshake.
     pub(in crate::tcp) fn flush_then_handshake(&mut self, socket: &ClientSocket) {
         let Stage::Plain(connection) = &mut self.stage else {

@@ -30,6 +30,7 @@ use crate::tcp::socket::ClientSocket;
 use crate::tcp::socket_listeners::OwnListeners;
 use crate::tcp::stream::end::StreamEnd;
 use crate::tcp::{AcceptNotifier, DEFAULT_BUFFER_SIZE, SendMarks, SocketInfo, SocketProperties};
+use crate::telemetry::Span;
 
 pub(in crate::tcp) struct SocketState {
     pub(in crate::tcp) socket: ClientSocket,
@@ -129,6 +130,7 @@ impl SocketState {
         }
         let mut connection = Connection::new(stream, meta);
         connection.maybe_written = false;
+        socket.begin_traffic();
         SocketState {
             paused: true,
             claim: Claim::Offered(notifier),
@@ -194,10 +196,12 @@ impl SocketState {
     pub(in crate::tcp) fn info(&self) -> SocketInfo {
         let meta = self.meta();
         let outbound = meta.and_then(|meta| meta.outbound.as_ref());
-        let local = outbound.and_then(|outbound| outbound.local);
+        let local = outbound.and_then(|outbound| outbound.local.as_ref());
         let accepted = self.connection().filter(|_| outbound.is_none());
         let accepted_at = accepted.and_then(|connection| connection.stream.local_addr().ok());
-        let peer = meta.map(|meta| meta.peer);
+        let peer = meta.map(|meta| &meta.peer);
+        let unix = peer.is_some_and(|peer| peer.unix().is_some());
+        let unix = self.connection().filter(|_| unix);
         SocketInfo {
             socket_id: self.socket.id(),
             persistent: self.persistent,
@@ -205,12 +209,13 @@ impl SocketState {
             buffer_size: self.buffer_size(),
             paused: self.paused,
             connected: meta.is_some(),
-            local_address: local.map(|local| local.ip()),
-            local_port: local.map(|local| local.port()),
-            peer_address: peer.map(|peer| peer.ip()),
-            peer_port: peer.map(|peer| peer.port()),
-            local: local.or(accepted_at).map(Address::from),
-            peer: peer.map(Address::from),
+            local_address: local.and_then(Address::ip),
+            local_port: local.and_then(Address::port),
+            peer_address: peer.and_then(Address::ip),
+            peer_port: peer.and_then(Address::port),
+            local: local.cloned().or(accepted_at),
+            peer: peer.cloned(),
+            peer_credentials: unix.and_then(|it| it.stream.peer_credentials()),
             #[cfg(feature = "tls")]
             tls: self.connection().and_then(|it| it.stream.tls_info()),
             allow_half_open: self.allow_half_open,
@@ -221,6 +226,8 @@ impl SocketState {
             timeouts: self.timeouts(),
             user_timeout: self.user_timeout(),
             dropped_events: self.dropped_events(),
+            #[cfg(feature = "metrics")]
+            traffic: self.socket.traffic(),
         }
     }
 
@@ -240,6 +247,15 @@ impl SocketState {
         match &self.link {
             Link::Connected(connection) => Some(connection),
             _ => None,
+        }
+    }
+
+    /// The span of the connection.
+    #[inline]
+    pub(in crate::tcp) fn span(&self) -> Span {
+        match &self.link {
+            Link::Connected(connection) => connection.meta.span.clone(),
+            _ => Span::default(),
         }
     }
 
@@ -468,10 +484,7 @@ impl SocketState {
         }
         if let Some(connection) = self.connection() {
             let set = connection.stream.set_user_timeout(milliseconds);
-            set.map_err(|error| match error.kind() {
-                io::ErrorKind::Unsupported => NetError::NOT_IMPLEMENTED,
-                _ => net_error::option(&error),
-            })?;
+            set.map_err(|error| net_error::option(&error))?;
         }
         self.user_timeout = milliseconds;
         Ok(())
@@ -509,6 +522,7 @@ mod tests {
         // For each of perhaps a million connections: what few sockets need is boxed.
         assert!(size_of::<SocketState>() <= 256);
         assert!(size_of::<Connection>() <= 88);
-        assert!(size_of::<ConnectionMeta>() <= 72);
+        // Without the feature `tracing`, the span takes nothing.
+        assert!(size_of::<ConnectionMeta>() <= 72 + size_of::<Span>());
     }
 }

@@ -155,6 +155,7 @@ impl PendingSend {
 
     /// The OS has accepted this many bytes more.
     fn advance(&mut self, written: usize) {
+        self.socket().count_sent(written);
         self.data.advance(written);
         // A send that is complete is dropped next, which counts its last bytes off.
         if !self.data.is_empty() {

@@ -22,6 +22,7 @@ use crate::tcp::connection::{ConnectionMeta, Link};
 use crate::tcp::shards::app_context::AppContext;
 use crate::tcp::shards::id_table::IdTable;
 use crate::tcp::shards::shard::AppShard;
+use crate::telemetry::{ArbiterStats, Readings};
 
 /// One arbiter's actor for client sockets; the shards of all apps there share it.
 pub(crate) struct Shard {
@@ -31,6 +32,7 @@ pub(crate) struct Shard {
     pub(crate) is_remote: bool,
     pub(crate) socket_table: Arc<StableAddr<SocketTable>>,
     pub(in crate::tcp) command_queue: Arc<CommandQueue>,
+    pub(in crate::tcp) stats: Arc<ArbiterStats>,
     arbiter: RwLock<ArbiterHandle>,
     /// How many client sockets it has.
     pub(in crate::tcp) sockets: AtomicUsize,
@@ -42,13 +44,16 @@ impl Shard {
         is_remote: bool,
         socket_table: Arc<StableAddr<SocketTable>>,
         command_queue: Arc<CommandQueue>,
+        stats: Arc<ArbiterStats>,
         arbiter: ArbiterHandle,
     ) -> Self {
+        stats.set_arbiter(arbiter.clone());
         Shard {
             index,
             is_remote,
             socket_table,
             command_queue,
+            stats,
             arbiter: RwLock::new(arbiter),
             sockets: AtomicUsize::new(0),
         }
@@ -60,7 +65,12 @@ impl Shard {
     }
 
     pub(crate) fn set_arbiter(&self, arbiter: ArbiterHandle) {
+        self.stats.set_arbiter(arbiter.clone());
         *self.arbiter.write() = arbiter;
+    }
+
+    pub(crate) fn read_gauges(&self, readings: &mut Readings) {
+        readings.add_client_sockets(self.index, self.sockets.load(SeqCst));
     }
 }
 
@@ -136,6 +146,13 @@ impl AppShards {
             // Without reading the counter, which other threads write.
             [one] => one.clone(),
             all => all.iter().min_by_key(sockets).unwrap_or(&all[0]).clone(),
+        }
+    }
+
+    pub(crate) fn read_gauges(&self, readings: &mut Readings) {
+        readings.add_send_queue(self.app_context.write_quota.unsent());
+        for app_shard in self.shards() {
+            readings.add_unhandled(app_shard.shard.index, app_shard.window.unhandled());
         }
     }
 

@@ -116,6 +116,11 @@ impl<S: Starving> AppWindow<S> {
         self.unhandled.load(SeqCst) == 0
     }
 
+    /// The bytes that listeners have not handled, for information.
+    pub(crate) fn unhandled(&self) -> usize {
+        self.unhandled.load(Acquire)
+    }
+
     #[inline]
     pub(crate) fn acquire(&self, bytes: usize) {
         self.unhandled.fetch_add(bytes, SeqCst);

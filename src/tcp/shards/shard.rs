@@ -19,6 +19,7 @@ use crate::tcp::shards::placement::Shard;
 use crate::tcp::shards::receive_windows::AppWindow;
 use crate::tcp::shards::send_limits::SendLimits;
 use crate::tcp::socket::ClientSocket;
+use crate::telemetry::ArbiterStats;
 
 /// The most unhandled bytes of one app; beyond it none of its sockets is read. 64 full windows:
 /// enough that one slow socket never stops the others, and so little that ten thousand fast peers
@@ -43,6 +44,8 @@ pub(crate) struct AppShard {
     pub(crate) shard: Arc<Shard>,
     pub(crate) socket_table: Arc<StableAddr<SocketTable>>,
     pub(in crate::tcp) command_queue: Arc<CommandQueue>,
+    /// What is counted here, of all apps.
+    pub(in crate::tcp) stats: Arc<ArbiterStats>,
     pub(in crate::tcp) id_table: Arc<IdTable>,
     /// Counts the app's open connections.
     pub(crate) counter: Arc<ConnectionCounter>,
@@ -75,6 +78,7 @@ impl AppShard {
             activity,
             socket_table: shard.socket_table.clone(),
             command_queue: shard.command_queue.clone(),
+            stats: shard.stats.clone(),
             shard,
             id_table,
             counter,

@@ -84,6 +84,11 @@ impl WriteQuota {
         Charge(charge)
     }
 
+    /// What is charged, for information.
+    pub(crate) fn unsent(&self) -> usize {
+        self.unsent.load(SeqCst)
+    }
+
     /// Whether a send is in flight.
     pub(crate) fn is_sending(&self) -> bool {
         self.unsent.load(SeqCst) > 0 || self.reserved.load(SeqCst) > 0

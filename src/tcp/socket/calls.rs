@@ -12,6 +12,7 @@ use crate::tcp::{
     ConnectOptions, DnsQueryType, SecureOptions, SocketInfo, SocketListeners, SocketProperties,
     Timeouts,
 };
+use crate::telemetry::Span;
 
 impl ClientSocket {
     /// `tcp.update`: sets the given properties and keeps the others. Legal in every state; the
@@ -278,13 +279,14 @@ impl ClientSocket {
     /// registry has ended.
     pub fn close(&self) -> Answer<()> {
         let (answer, reply) = Answer::pair();
-        self.close_with_reply(reply);
+        self.close_with_reply(reply.in_span(&self.call_span(Some("tcp.close"))));
         answer
     }
 
     /// [`close`](Self::close) without an answer. A socket that is closed already is unchanged.
     pub fn do_close(&self) {
-        self.close_with_reply(Reply::discard());
+        let reply = Reply::discard();
+        self.close_with_reply(reply.in_span(&self.call_span(Some("tcp.close"))));
     }
 
     /// [`disconnect`](Self::disconnect) without an answer. A closed socket is unchanged.
@@ -355,14 +357,29 @@ impl ClientSocket {
         }
         let (answer, reply) = Answer::pair();
         self.0.app_shard.activity.mark_active();
-        self.do_send(command(reply));
+        self.push_call(command, reply);
         answer
+    }
+
+    /// Queues a call in a span of its own.
+    fn push_call<T>(&self, command: impl FnOnce(Reply<T>) -> Command, reply: Reply<T>) {
+        let span = self.call_span(None);
+        let command = command(reply.in_span(&span));
+        span.set_call(command.call());
+        self.do_send(command);
+    }
+
+    /// The span of a call.
+    pub(super) fn call_span(&self, call: Option<&str>) -> Span {
+        let span = Span::call(self.app(), call);
+        span.set_socket(self.id());
+        span
     }
 
     fn do_call(&self, command: impl FnOnce(Reply<()>) -> Command) {
         if !self.is_closed() {
             self.0.app_shard.activity.mark_active();
-            self.do_send(command(Reply::discard()));
+            self.push_call(command, Reply::discard());
         }
     }
 

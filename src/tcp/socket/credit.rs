@@ -17,6 +17,7 @@ impl Credit {
         let amount = EVENT + bytes as u64;
         socket.0.unhandled.acquire(amount);
         socket.0.app_shard.acquire(bytes);
+        socket.0.app_shard.stats.events_raised(1);
         Credit {
             socket: socket.clone(),
             amount,
@@ -50,6 +51,7 @@ impl Credit {
             self.amount -= EVENT;
             self.release(EVENT);
             self.socket.0.app_shard.release(self.amount as usize);
+            self.socket.0.app_shard.stats.events_handled(1);
         }
     }
 
@@ -70,10 +72,9 @@ impl Credit {
     fn give_back(&self) {
         self.release(self.amount);
         if self.amount >= EVENT {
-            self.socket
-                .0
-                .app_shard
-                .release((self.amount % EVENT) as usize);
+            let app_shard = &self.socket.0.app_shard;
+            app_shard.release((self.amount % EVENT) as usize);
+            app_shard.stats.events_handled(1);
         }
     }
 }
@@ -84,6 +85,7 @@ impl Clone for Credit {
         shared.unhandled.acquire(self.amount);
         if self.amount >= EVENT {
             shared.app_shard.acquire((self.amount % EVENT) as usize);
+            shared.app_shard.stats.events_raised(1);
         }
         Credit {
             socket: self.socket.clone(),
@@ -110,6 +112,7 @@ impl ClientSocket {
         let amount = EVENT + bytes as u64;
         self.0.unhandled.acquire(amount);
         self.0.app_shard.acquire(bytes);
+        self.0.app_shard.stats.events_raised(1);
         amount
     }
 
@@ -120,5 +123,7 @@ impl ClientSocket {
             self.make_ready();
         }
         self.0.app_shard.release((amount % EVENT) as usize);
+        let events = (amount / EVENT) as usize;
+        self.0.app_shard.stats.events_handled(events);
     }
 }

@@ -50,16 +50,20 @@ impl ClientSocket {
     ///   come.
     pub fn send(&self, data: impl Into<Bytes>) -> Answer<SendInfo> {
         let data = data.into();
+        let span = self.call_span(Some("tcp.send"));
         let admitted = match self.admit(data.len()) {
             Ok(admitted) => admitted,
-            Err(error) => return Answer::ready(Err(error)),
+            Err(error) => {
+                span.set_error(error);
+                return Answer::ready(Err(error));
+            }
         };
         let bytes_sent = data.len();
         let mut answer = Answer::ready(Ok(SendInfo { bytes_sent }));
         let make_reply = || {
             let (pending, reply) = Answer::pair();
             answer = pending;
-            reply
+            reply.in_span(&span)
         };
         self.write(admitted, data, || None, make_reply);
         answer
@@ -81,8 +85,10 @@ impl ClientSocket {
     ///   the registry has ended.
     pub fn try_send(&self, data: impl Into<Bytes>) -> Result<(), Error> {
         let data = data.into();
-        let admitted = self.admit(data.len())?;
-        self.write(admitted, data, || None, Reply::discard);
+        let span = self.call_span(Some("tcp.send"));
+        let admitted = self.admit(data.len());
+        let admitted = admitted.inspect_err(|error| span.set_error(error))?;
+        self.write(admitted, data, || None, || Reply::discard().in_span(&span));
         Ok(())
     }
 
@@ -105,8 +111,11 @@ impl ClientSocket {
     pub fn forward(&self, mut info: ReceiveInfo) -> Result<(), Error> {
         let data = std::mem::take(&mut info.data);
         // Forwarded data is charged only if it has to wait, so only a full quota refuses it.
-        let admitted = self.admit_by(data.len(), |quota| quota.may_send().then(Charge::default))?;
-        self.write(admitted, data, || Some(info.credit.take()), Reply::discard);
+        let span = self.call_span(Some("tcp.forward"));
+        let admitted = self.admit_by(data.len(), |quota| quota.may_send().then(Charge::default));
+        let admitted = admitted.inspect_err(|error| span.set_error(error))?;
+        let credit = || Some(info.credit.take());
+        self.write(admitted, data, credit, || Reply::discard().in_span(&span));
         Ok(())
     }
 

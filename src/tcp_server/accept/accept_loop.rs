@@ -1,6 +1,5 @@
 //! The accept loop: takes connections from the listener and raises `onAccept` for them.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -9,6 +8,8 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
+use crate::address::Address;
+use crate::connections::PeerKey;
 use crate::ids::ClientSocketId;
 #[cfg(feature = "testing")]
 use crate::os::Checkpoint;
@@ -19,6 +20,7 @@ use crate::tcp_server::actor::ServerSocket;
 use crate::tcp_server::events::{Ends, PendingAccept};
 use crate::tcp_server::proxy::setup::refuse;
 use crate::tcp_server::{LimitKind, RefusedInfo};
+use crate::telemetry::Span;
 
 /// How many clients are accepted and raised before other actors have their turn.
 const MAX_CLIENTS_PER_TURN: usize = 64;
@@ -283,26 +285,27 @@ impl ServerSocket {
             Err(error) => return self.accept_failed(&error, cx).map(|()| None),
         };
         let arbiter = bound.last_arbiter.as_ref().map(|it| it.load(SeqCst));
-        let local = bound.local_of_clients;
-        self.accepting_from = Some(peer);
+        let local = bound.local_of_clients.clone();
+        let key = PeerKey::of(&peer, || stream.peer_credentials());
+        self.accepting_from = Some(peer.clone());
         self.errors.attempt = 0;
-        self.counts.accepted += 1;
+        self.count_accepted();
         let proxy = self.proxy.as_mut();
-        let rule = proxy.map_or(HeaderRule::None, |it| it.rule(peer.ip()));
+        let rule = proxy.map_or(HeaderRule::None, |it| it.rule(&peer));
         if rule == HeaderRule::Refuse {
             self.refuse_other(stream, peer, cx);
             self.accepting_from = None;
             return Poll::Ready(None);
         }
         // A header names the client.
-        let client = (rule == HeaderRule::None).then_some(peer.ip());
+        let client = (rule == HeaderRule::None).then_some(key);
         if let Some((limit, then)) = self.admission.refusal(client) {
             refuse(stream, then);
             self.record_refusal(peer, limit);
             self.accepting_from = None;
             return Poll::Ready(None);
         }
-        let mut meta = ConnectionMeta::accepted(peer, self.admission.admit(client));
+        let mut meta = self.connection_meta(peer, client);
         meta.pin_to(arbiter);
         let accepted = AcceptedStream {
             stream,
@@ -324,6 +327,23 @@ impl ServerSocket {
         })
     }
 
+    /// Of a connection that was accepted from this peer, which counts in limits from now on.
+    /// `client` as in [`Admission::refusal`](crate::tcp_server::limits::admission::Admission).
+    pub(in crate::tcp_server) fn connection_meta(
+        &mut self,
+        peer: Address,
+        client: Option<PeerKey>,
+    ) -> Box<ConnectionMeta> {
+        let guard = self.admission.admit(client);
+        let span = Span::connection(self.app(), Some(self.id), &peer);
+        ConnectionMeta::accepted(peer, guard, span)
+    }
+
+    pub(in crate::tcp_server) fn count_accepted(&mut self) {
+        self.counts.accepted += 1;
+        self.stats.accepted();
+    }
+
     /// Whether accepted connections are encrypted.
     pub(in crate::tcp_server) fn uses_tls(&self) -> bool {
         self.handshakes.as_ref().is_some_and(|it| it.uses_tls())
@@ -337,7 +357,7 @@ impl ServerSocket {
     pub(in crate::tcp_server) fn create_client(
         &mut self,
         accepted: AcceptedStream,
-        local: Option<SocketAddr>,
+        local: Option<Address>,
     ) -> Arc<PendingAccept> {
         let pending_accept = self.create_client_with_id(self.table.allocate(), accepted, local);
         self.accepting_from = None;
@@ -350,17 +370,18 @@ impl ServerSocket {
         &self,
         id: ClientSocketId,
         accepted: AcceptedStream,
-        local: Option<SocketAddr>,
+        local: Option<Address>,
     ) -> Arc<PendingAccept> {
         let AcceptedStream {
             stream,
             meta,
             proxy,
         } = accepted;
+        meta.set_socket(id);
         let client = ClientSocket::new(id, self.app_shards.pick_shard(&meta));
         let ends = Ends::of(
             &*stream,
-            meta.peer(),
+            meta.peer().clone(),
             local,
             self.handshakes.is_some(),
             proxy,
@@ -373,17 +394,17 @@ impl ServerSocket {
         pending_accept
     }
 
-    pub(in crate::tcp_server) fn record_refusal(&mut self, peer: SocketAddr, limit: LimitKind) {
+    pub(in crate::tcp_server) fn record_refusal(&mut self, peer: Address, limit: LimitKind) {
         self.counts.refused += 1;
+        self.stats.refused(limit.label());
         self.admission.record_refusal(self.id, peer, limit);
     }
 
     fn raise_refusals(&mut self, cx: &mut TaskContext<'_>) {
         let socket_id = self.id;
-        let event = |(peer, limit): (SocketAddr, _), missed, _token| RefusedInfo {
+        let event = |(peer, limit): (Address, _), missed, _token| RefusedInfo {
             socket_id,
-            peer_address: peer.ip(),
-            peer_port: peer.port(),
+            peer,
             limit,
             missed,
             _token,

@@ -14,6 +14,7 @@ use crate::tcp_server::accept::policy::back_off;
 use crate::tcp_server::actor::ServerSocket;
 use crate::tcp_server::events::AcceptErrorInfo;
 use crate::tcp_server::{AcceptAction, AcceptPolicy, LimitKind};
+use crate::telemetry::LostBy;
 
 /// What is done instead of `Shed` when no connection could be shed.
 const SHED_BACK_OFF: AcceptAction = AcceptAction::BackOff {
@@ -28,6 +29,7 @@ impl ServerSocket {
         if let Some(peer) = self.accepting_from.take() {
             log::error!("server socket {}: lost a connection from {peer}", self.id);
             self.counts.failed += 1;
+            self.stats.failed(LostBy::Panic);
             self.errors.push_connection_lost();
         }
     }
@@ -65,7 +67,7 @@ impl ServerSocket {
             match bound.listener.poll_shed(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(peer)) => {
-                    self.counts.accepted += 1;
+                    self.count_accepted();
                     self.record_refusal(peer, LimitKind::Descriptors);
                 }
                 // Memory is used up, or another thread took the descriptor.
@@ -73,6 +75,7 @@ impl ServerSocket {
             }
         }
         self.counts.failed += 1;
+        self.stats.accept_error(class.into());
         self.errors.attempt = self.errors.attempt.saturating_add(1);
         let mut failure = Failure {
             result_code,

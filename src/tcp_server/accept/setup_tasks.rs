@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -11,12 +10,14 @@ use std::time::Duration;
 use actix_rt::time::{Instant, Sleep, sleep_until, timeout};
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::address::Address;
 use crate::answer::Reply;
 use crate::events::redelivery::EventQueue;
 use crate::net_error::NetError;
 use crate::os::Stream;
 use crate::proxy_protocol::ProxyPeer;
 use crate::tcp::ConnectionMeta;
+use crate::telemetry::{LostBy, Outcome, ServerStats, Side, Telemetry};
 
 /// At the limit of its tasks, a server socket aborts the oldest for a newer one, but none that is
 /// younger than this: an honest client needs a few round trips.
@@ -43,11 +44,14 @@ pub(in crate::tcp_server) struct SetupTasks<E> {
     /// Connections whose task has succeeded, which are no clients yet.
     finished: VecDeque<AcceptedStream>,
     /// Why tasks have failed, for events that are not raised yet.
-    pub(in crate::tcp_server) event_queue: EventQueue<(SocketAddr, E)>,
+    pub(in crate::tcp_server) event_queue: EventQueue<(Address, E)>,
     /// How many tasks have failed, reported or not.
     pub(in crate::tcp_server) failures: u64,
     /// Calls that wait until nothing is running, waiting or finished.
     idle_replies: Vec<Reply<()>>,
+    lost_by: LostBy,
+    stats: ServerStats,
+    telemetry: Telemetry,
 }
 
 /// The number of a task, and its result.
@@ -55,7 +59,7 @@ type TaskResult<E> = (u64, Result<AcceptedStream, E>);
 
 struct Running {
     started_at: Instant,
-    peer: SocketAddr,
+    peer: Address,
     task: AbortHandle,
 }
 
@@ -68,11 +72,16 @@ pub(crate) struct AbortedSetups {
     pub(crate) undelivered: usize,
 }
 
-impl<E> Default for SetupTasks<E>
+impl<E> SetupTasks<E>
 where
     E: Copy + From<NetError> + Send + 'static,
 {
-    fn default() -> Self {
+    /// `lost_by` is what connections are lost by if their task fails.
+    pub(in crate::tcp_server) fn new(
+        lost_by: LostBy,
+        stats: ServerStats,
+        telemetry: Telemetry,
+    ) -> Self {
         SetupTasks {
             running: BTreeMap::new(),
             tasks: JoinSet::new(),
@@ -83,14 +92,12 @@ where
             event_queue: EventQueue::default(),
             failures: 0,
             idle_replies: Vec::new(),
+            lost_by,
+            stats,
+            telemetry,
         }
     }
-}
 
-impl<E> SetupTasks<E>
-where
-    E: Copy + From<NetError> + Send + 'static,
-{
     /// Replies when no task is running or waiting, and every finished connection was taken.
     pub(in crate::tcp_server) fn reply_when_idle(&mut self, reply: Reply<()>) {
         self.idle_replies.push(reply);
@@ -122,19 +129,34 @@ where
         self.waiting.is_none() && self.finished.len() < most
     }
 
-    pub(in crate::tcp_server) fn record_failure(&mut self, peer: SocketAddr, error: E) {
+    pub(in crate::tcp_server) fn record_failure(&mut self, peer: Address, error: E) {
         self.failures += 1;
+        self.stats.failed(self.lost_by);
         self.event_queue.push((peer, error));
+    }
+
+    /// Counts and reports a task that has failed.
+    fn fail(&mut self, running: Running, error: E) {
+        self.count_end(Outcome::Failure, running.started_at);
+        self.record_failure(running.peer, error);
+    }
+
+    fn count_end(&self, outcome: Outcome, began: Instant) {
+        if self.lost_by == LostBy::Handshake {
+            self.telemetry.handshake_ended(Side::Server, outcome, began);
+        }
     }
 
     /// Fails every connection whose task is not finished, and closes those whose task is.
     pub(in crate::tcp_server) fn abort_all(&mut self) -> AbortedSetups {
         self.tasks.abort_all();
-        let running = mem::take(&mut self.running).into_values();
-        let waiting = self.waiting.take().map(|it| it.meta.peer());
         let mut unfinished = 0;
-        for peer in running.map(|it| it.peer).chain(waiting) {
-            self.record_failure(peer, NetError::ABORTED.into());
+        for running in mem::take(&mut self.running).into_values() {
+            self.fail(running, NetError::ABORTED.into());
+            unfinished += 1;
+        }
+        if let Some(waiting) = self.waiting.take() {
+            self.record_failure(waiting.meta.peer().clone(), NetError::ABORTED.into());
             unfinished += 1;
         }
         AbortedSetups {
@@ -150,13 +172,13 @@ where
         self.event_queue.reset_hold_back();
         self.tasks = JoinSet::new();
         for lost in mem::take(&mut self.running).into_values() {
-            self.record_failure(lost.peer, NetError::FAILED.into());
+            self.fail(lost, NetError::FAILED.into());
         }
         let mut lost = Vec::new();
         let mut reregister = |it: &mut AcceptedStream| {
             let is_registered = it.stream.reregister().is_ok();
             if !is_registered {
-                lost.push(it.meta.peer());
+                lost.push(it.meta.peer().clone());
             }
             is_registered
         };
@@ -187,10 +209,13 @@ where
             };
             // A task that was aborted just when it finished is not in the map, and its failure
             // is already reported.
-            if let Some(Running { peer, .. }) = self.running.remove(&number) {
+            if let Some(running) = self.running.remove(&number) {
                 match result {
-                    Ok(accepted) => self.finished.extend(admit(accepted)),
-                    Err(error) => self.record_failure(peer, error),
+                    Ok(accepted) => {
+                        self.count_end(Outcome::Success, running.started_at);
+                        self.finished.extend(admit(accepted));
+                    }
+                    Err(error) => self.fail(running, error),
                 }
             }
         }
@@ -244,13 +269,14 @@ where
         };
         self.last_number += 1;
         let number = self.last_number;
-        let peer = accepted.meta.peer();
+        let peer = accepted.meta.peer().clone();
+        let span = accepted.meta.span().clone();
         let task = task(accepted);
-        let task = self.tasks.spawn(async move {
+        let task = self.tasks.spawn(span.around(async move {
             let result = timeout(limit, task).await;
             let result = result.unwrap_or_else(|_| Err(NetError::TIMED_OUT.into()));
             (number, result)
-        });
+        }));
         let running = Running {
             started_at: Instant::now(),
             peer,
@@ -272,9 +298,9 @@ where
         };
         let due = oldest.get().started_at + GRACE;
         if due <= Instant::now() {
-            let Running { peer, task, .. } = oldest.remove();
-            task.abort();
-            self.record_failure(peer, NetError::INSUFFICIENT_RESOURCES.into());
+            let running = oldest.remove();
+            running.task.abort();
+            self.fail(running, NetError::INSUFFICIENT_RESOURCES.into());
             return true;
         }
         let mut timer = Box::pin(sleep_until(due));

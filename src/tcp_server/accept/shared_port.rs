@@ -16,6 +16,7 @@ use std::task::{Context, Poll, ready};
 
 use parking_lot::Mutex;
 
+use crate::address::Address;
 use crate::error::Error;
 use crate::net_error::{self, AcceptErrorClass, NetError};
 use crate::os::{Listener, Network, Stream};
@@ -27,7 +28,7 @@ use crate::tcp_server::actor::{BoundListener, ServerSocket};
 /// thread has to be woken for them: a wake-up for several costs as much as for one.
 const MAX_AHEAD: usize = 16;
 
-type Accepted = (Box<dyn Stream>, SocketAddr);
+type Accepted = (Box<dyn Stream>, Address);
 
 /// One listener per arbiter, all on the same port.
 struct SharedPort {
@@ -57,7 +58,9 @@ impl SharedPort {
         for app_shard in app_shards.shards() {
             let listener = listen_shared(network, address, backlog, ipv6_only)?;
             // If the OS chooses the port, it does so for the first listener only.
-            address = listener.local_addr()?;
+            if let Address::Ip(bound) = listener.local_addr()? {
+                address = bound;
+            }
             let listener = ArbiterListener {
                 listener: Mutex::new(Some(listener)),
                 ahead: AheadQueue::new(),
@@ -151,13 +154,13 @@ impl Listener for SharedPort {
         Poll::Pending
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<Address> {
         let addresses = self.map_all(|listener| listener.local_addr())?;
-        let first = addresses.first().copied();
+        let first = addresses.into_iter().next();
         first.ok_or(io::ErrorKind::NotConnected.into())
     }
 
-    fn poll_shed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<SocketAddr>> {
+    fn poll_shed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Address>> {
         // What was accepted ahead has a descriptor already.
         if let Some(Ok((_, peer))) = self.pop() {
             return Poll::Ready(Ok(peer));

@@ -1,22 +1,19 @@
 //! Admission of connections: the limits of the server socket, of its app and of the registry.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use actix_rt::time::{Instant, Sleep, sleep_until};
 
-use crate::connections::{ConnectionCounter, ConnectionGuard};
+use crate::address::Address;
+use crate::connections::{ConnectionCounter, ConnectionGuard, PeerKey};
 use crate::events::redelivery::EventQueue;
 use crate::ids::ServerSocketId;
 use crate::invalid_argument::InvalidArgument;
 use crate::sync::AtomicWaker;
 use crate::tcp_server::limits::limiter::{Limiter, Reached};
 use crate::tcp_server::{AtLimit, LimitKind, LimitScope, Limits};
-
-/// Counted for no peer.
-const UNKNOWN_CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Decides whether a server socket may accept a connection, and waits for its
 /// turn if connections have to queue.
@@ -36,7 +33,7 @@ pub(in crate::tcp_server) struct Admission {
     /// Wakes the server socket when a rate limit allows one more connection.
     rate_timer: Option<Pin<Box<Sleep>>>,
     /// `onRefused` events.
-    pub(in crate::tcp_server) event_queue: EventQueue<(SocketAddr, LimitKind)>,
+    pub(in crate::tcp_server) event_queue: EventQueue<(Address, LimitKind)>,
 }
 
 impl Admission {
@@ -190,7 +187,7 @@ impl Admission {
     /// peer, unless a PROXY header will name the client.
     pub(in crate::tcp_server) fn refusal(
         &self,
-        client: Option<IpAddr>,
+        client: Option<PeerKey>,
     ) -> Option<(LimitKind, AtLimit)> {
         match self.reached().next() {
             Some(it) if it.then != AtLimit::Queue => Some((it.limit, it.then)),
@@ -202,7 +199,7 @@ impl Admission {
     /// Why a connection of this client is refused, whatever other clients have.
     pub(in crate::tcp_server) fn refusal_of_client(
         &self,
-        client: IpAddr,
+        client: PeerKey,
     ) -> Option<(LimitKind, AtLimit)> {
         self.limiters.iter().find_map(|it| it.reached_by(client))
     }
@@ -210,7 +207,7 @@ impl Admission {
     pub(in crate::tcp_server) fn record_refusal(
         &mut self,
         socket: ServerSocketId,
-        peer: SocketAddr,
+        peer: Address,
         limit: LimitKind,
     ) {
         log::debug!("server socket {socket}: refused {peer}: {limit:?}");
@@ -224,12 +221,12 @@ impl Admission {
 
     /// Counts a connection that was accepted and not refused. `client` as in
     /// [`refusal`](Self::refusal).
-    pub(in crate::tcp_server) fn admit(&mut self, client: Option<IpAddr>) -> ConnectionGuard {
+    pub(in crate::tcp_server) fn admit(&mut self, client: Option<PeerKey>) -> ConnectionGuard {
         let counted_for_peer = self.limiters.each_ref().map(|it| it.count_accepted());
         let counter = self.counter().clone();
         let guard = match client {
             Some(client) => ConnectionGuard::accepted(counter, client, counted_for_peer),
-            None => ConnectionGuard::accepted(counter, UNKNOWN_CLIENT, [false; 3]),
+            None => ConnectionGuard::accepted(counter, PeerKey::NONE, [false; 3]),
         };
         // The other server sockets in the queues come before the next connection.
         self.yield_turn(None);
@@ -251,7 +248,7 @@ mod tests {
     use crate::sync::tests::WakeCounter;
     use crate::tcp_server::{Limit, RateLimit};
 
-    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const PEER: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     /// A server socket of which only the admission exists.
     struct TestSocket {
@@ -269,7 +266,7 @@ mod tests {
             self.wakes.clone().with(|cx| {
                 let mut guards = Vec::new();
                 while guards.len() < waiting && self.admission.poll_capacity(cx).is_ready() {
-                    guards.push(self.admission.admit(Some(PEER)));
+                    guards.push(self.admission.admit(Some(PEER.into())));
                 }
                 self.admission.end_turn(cx);
                 guards

@@ -1,6 +1,5 @@
 //! The limits of one scope: of a server socket, an app or a registry.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
@@ -8,7 +7,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use actix_rt::time::Instant;
 use parking_lot::Mutex;
 
-use crate::connections::ConnectionCounter;
+use crate::connections::{ConnectionCounter, PeerKey};
 use crate::invalid_argument::InvalidArgument;
 use crate::tcp_server::{AtLimit, LimitKind, LimitScope, Limits, RateLimit};
 
@@ -119,7 +118,7 @@ impl Limiter {
     }
 
     /// The limit per peer, if this peer has reached it.
-    pub(in crate::tcp_server) fn reached_by(&self, peer: IpAddr) -> Option<(LimitKind, AtLimit)> {
+    pub(in crate::tcp_server) fn reached_by(&self, peer: PeerKey) -> Option<(LimitKind, AtLimit)> {
         if !self.is_limited.load(SeqCst) {
             return None;
         }

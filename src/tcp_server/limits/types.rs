@@ -1,14 +1,16 @@
 //! Limits on accepted connections, and `onRefused`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix::Message;
 
+use crate::address::Address;
 use crate::events::Event;
 use crate::events::redelivery::{self, InFlightEvent};
 use crate::ids::ServerSocketId;
 use crate::invalid_argument::InvalidArgument;
+use crate::telemetry::RefusedBy;
 
 /// How many connections are accepted (beyond Chrome): by one server socket
 /// ([`set_limits`](crate::TcpServer::set_limits)), by all server sockets of an app
@@ -30,7 +32,8 @@ pub struct Limits {
     /// How many connections may be open at once.
     pub connections: Option<Limit>,
     /// How many connections of one peer may be open at once. A peer is an IPv4
-    /// address, or the /64 network of an IPv6 address. Connections that were
+    /// address, or the /64 network of an IPv6 address; at a Unix socket it is a user
+    /// (the effective uid; all of whom the OS tells none are one). Connections that were
     /// accepted before this was first set, or by another process, do not count. It
     /// cannot be [`Queue`](AtLimit::Queue): the peer is only known once the
     /// connection is accepted, and other peers would wait behind it.
@@ -100,6 +103,17 @@ pub enum LimitKind {
     Descriptors,
 }
 
+impl LimitKind {
+    pub(in crate::tcp_server) fn label(self) -> RefusedBy {
+        match self {
+            LimitKind::Connections(_) => RefusedBy::Connections,
+            LimitKind::PerPeer(_) => RefusedBy::PerPeer,
+            LimitKind::Rate(_) => RefusedBy::Rate,
+            LimitKind::Descriptors => RefusedBy::Descriptors,
+        }
+    }
+}
+
 /// `onRefused` (beyond Chrome): a connection was accepted, and closed or reset
 /// because of a limit. A suspended app is not loaded for it. A paused socket raises
 /// it when it is resumed.
@@ -110,22 +124,20 @@ pub struct RefusedInfo {
     /// The server socket.
     pub socket_id: ServerSocketId,
     /// The peer's address.
-    pub peer_address: IpAddr,
-    /// The peer's port.
-    pub peer_port: u16,
+    pub peer: Address,
     /// The limit that was reached.
     pub limit: LimitKind,
     /// How many refusals before this one raised no event, because listeners had
     /// [`UNHANDLED_REFUSALS`] events to handle.
     pub missed: u64,
     #[debug(skip)]
-    pub(in crate::tcp_server) _token: InFlightEvent<RefusedInfo, (SocketAddr, LimitKind)>,
+    pub(in crate::tcp_server) _token: InFlightEvent<RefusedInfo, (Address, LimitKind)>,
 }
 
 impl RefusedInfo {
-    /// `peer_address` and `peer_port` as one address.
-    pub fn peer_addr(&self) -> SocketAddr {
-        (self.peer_address, self.peer_port).into()
+    /// `peer` as an IP address with its port; `None` at a Unix socket.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer.socket_addr()
     }
 }
 

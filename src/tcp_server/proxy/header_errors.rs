@@ -1,10 +1,11 @@
 //! `onProxyError`, and raising these events.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::task::Context;
 
 use actix::Message;
 
+use crate::address::Address;
 use crate::events::redelivery::{self, EventQueue, InFlightEvent};
 use crate::events::{Event, Listeners};
 use crate::ids::ServerSocketId;
@@ -23,22 +24,20 @@ pub struct ProxyErrorInfo {
     /// The server socket.
     pub socket_id: ServerSocketId,
     /// The address of the real peer: the proxy, if it is one.
-    pub peer_address: IpAddr,
-    /// The port of the real peer.
-    pub peer_port: u16,
+    pub peer: Address,
     /// What is wrong.
     pub error: ProxyError,
     /// How many errors before this one raised no event, because listeners had
     /// [`UNHANDLED_PROXY_ERRORS`] events to handle.
     pub missed: u64,
     #[debug(skip)]
-    _token: InFlightEvent<ProxyErrorInfo, (SocketAddr, ProxyError)>,
+    _token: InFlightEvent<ProxyErrorInfo, (Address, ProxyError)>,
 }
 
 impl ProxyErrorInfo {
-    /// `peer_address` and `peer_port` as one address.
-    pub fn peer_addr(&self) -> SocketAddr {
-        (self.peer_address, self.peer_port).into()
+    /// `peer` as an IP address with its port; `None` at a Unix socket.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer.socket_addr()
     }
 }
 
@@ -46,17 +45,16 @@ impl Event for ProxyErrorInfo {}
 
 /// Raises as many events as listeners have room for. `cx` is woken when more may be raised.
 pub(super) fn raise(
-    queue: &mut EventQueue<(SocketAddr, ProxyError)>,
+    queue: &mut EventQueue<(Address, ProxyError)>,
     socket_id: ServerSocketId,
     listeners: &Listeners<ProxyErrorInfo>,
     cx: &mut Context<'_>,
 ) {
-    let event = |(peer, error): (SocketAddr, _), missed, _token| {
+    let event = |(peer, error): (Address, _), missed, _token| {
         log::debug!("server socket {socket_id}: connection from {peer} refused: {error}");
         ProxyErrorInfo {
             socket_id,
-            peer_address: peer.ip(),
-            peer_port: peer.port(),
+            peer,
             error,
             missed,
             _token,

@@ -1,12 +1,12 @@
 //! Connections that owe their PROXY header, each with a task that reads it.
 
-use std::net::IpAddr;
 use std::task::Context;
 
+use crate::address::Address;
 use crate::proxy_protocol::{HeaderRule, ProxyError, ProxyPeer, ProxyProtocol, read_header};
 use crate::tcp_server::accept::setup_tasks::{AcceptedStream, SetupTasks};
+use crate::telemetry::{LostBy, ServerStats, Telemetry};
 
-#[derive(Default)]
 pub(in crate::tcp_server) struct ProxyHeaders {
     /// For connections that are accepted from now on; `None`: they have no header.
     settings: Option<ProxyProtocol>,
@@ -14,6 +14,13 @@ pub(in crate::tcp_server) struct ProxyHeaders {
 }
 
 impl ProxyHeaders {
+    pub(in crate::tcp_server) fn new(stats: ServerStats, telemetry: Telemetry) -> Self {
+        ProxyHeaders {
+            settings: None,
+            tasks: SetupTasks::new(LostBy::ProxyHeader, stats, telemetry),
+        }
+    }
+
     pub(in crate::tcp_server) fn set(&mut self, settings: Option<ProxyProtocol>) {
         self.settings = settings;
     }
@@ -23,7 +30,7 @@ impl ProxyHeaders {
     }
 
     /// What becomes of a connection of this peer.
-    pub(in crate::tcp_server) fn rule(&self, peer: IpAddr) -> HeaderRule {
+    pub(in crate::tcp_server) fn rule(&self, peer: &Address) -> HeaderRule {
         let settings = self.settings.as_ref();
         settings.map_or(HeaderRule::None, |it| it.rule(peer))
     }
@@ -64,7 +71,7 @@ impl ProxyHeaders {
         let (most, limit) = (settings.max_pending, settings.timeout);
         let read = |mut accepted: AcceptedStream| async move {
             let header = read_header(&mut *accepted.stream).await?;
-            let proxy = ProxyPeer::new(accepted.meta.peer(), header);
+            let proxy = ProxyPeer::new(accepted.meta.peer().clone(), header);
             accepted.proxy = Some(Box::new(proxy));
             Ok(accepted)
         };

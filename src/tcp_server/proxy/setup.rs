@@ -1,17 +1,19 @@
 //! What a server socket does with connections before they are clients: first the PROXY header,
 //! then the limits for the client that it names, then TLS.
 
-use std::net::SocketAddr;
 use std::task::Context as TaskContext;
 
+use crate::address::Address;
 use crate::answer::{Answer, Reply};
+use crate::connections::PeerKey;
 use crate::error::Error;
 use crate::os::{Stream, try_close_gracefully};
-use crate::proxy_protocol::{ProxyError, ProxyPeer, ProxyProtocol};
+use crate::proxy_protocol::{ProxyError, ProxyProtocol};
 use crate::tcp_server::AtLimit;
 use crate::tcp_server::accept::setup_tasks::{AbortedSetups, AcceptedStream};
 use crate::tcp_server::actor::ServerSocket;
 use crate::tcp_server::proxy::header_errors;
+use crate::tcp_server::proxy::headers::ProxyHeaders;
 use crate::tcp_server::tls::handshake_errors;
 
 impl ServerSocket {
@@ -21,7 +23,9 @@ impl ServerSocket {
     ) -> Result<(), Error> {
         settings.as_ref().map_or(Ok(()), ProxyProtocol::check)?;
         if settings.is_some() || self.proxy.is_some() {
-            self.proxy.get_or_insert_default().set(settings);
+            let (stats, telemetry) = (self.stats.clone(), self.telemetry().clone());
+            let headers = || Box::new(ProxyHeaders::new(stats, telemetry));
+            self.proxy.get_or_insert_with(headers).set(settings);
         }
         Ok(())
     }
@@ -37,26 +41,24 @@ impl ServerSocket {
     }
 
     fn poll_headers(&mut self, cx: &mut TaskContext<'_>) {
-        let (id, admission, counts) = (self.id, &mut self.admission, &mut self.counts);
+        let (id, admission) = (self.id, &mut self.admission);
+        let (counts, stats) = (&mut self.counts, &self.stats);
         if let Some(proxy) = &mut self.proxy {
             // At once, because an app is not loaded for a client that is refused.
             proxy.poll(cx, |mut accepted| {
-                let client = accepted.proxy.as_deref().and_then(ProxyPeer::client);
-                let client = client.unwrap_or_else(|| accepted.meta.peer());
-                match admission.refusal_of_client(client.ip()) {
-                    Some((limit, then)) => {
-                        refuse(accepted.stream, then);
-                        admission.record_refusal(id, client, limit);
-                        counts.refused += 1;
-                        None
-                    }
-                    None => {
-                        accepted
-                            .meta
-                            .set_client(client, admission.counts_per_peer());
-                        Some(accepted)
-                    }
+                let client = accepted.proxy.as_deref().and_then(|it| it.header.source());
+                let client = client.map_or_else(|| accepted.meta.peer().clone(), Address::from);
+                let key = PeerKey::of(&client, || accepted.stream.peer_credentials());
+                if let Some((limit, then)) = admission.refusal_of_client(key) {
+                    refuse(accepted.stream, then);
+                    admission.record_refusal(id, client, limit);
+                    counts.refused += 1;
+                    stats.refused(limit.label());
+                    return None;
                 }
+                let counted = admission.counts_per_peer();
+                accepted.meta.set_client(client, key, counted);
+                Some(accepted)
             });
         }
         if self.uses_tls() {
@@ -108,7 +110,7 @@ impl ServerSocket {
     pub(in crate::tcp_server) fn refuse_other(
         &mut self,
         stream: Box<dyn Stream>,
-        peer: SocketAddr,
+        peer: Address,
         cx: &TaskContext<'_>,
     ) {
         refuse(stream, AtLimit::Close);

@@ -1,10 +1,11 @@
 //! `onHandshakeError`, and the queue of these events.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::task::Context;
 
 use actix::Message;
 
+use crate::address::Address;
 use crate::events::redelivery::{self, EventQueue, InFlightEvent};
 use crate::events::{Event, Listeners};
 use crate::ids::ServerSocketId;
@@ -25,9 +26,7 @@ pub struct HandshakeErrorInfo {
     /// The server socket.
     pub socket_id: ServerSocketId,
     /// The peer's address.
-    pub peer_address: IpAddr,
-    /// The peer's port.
-    pub peer_port: u16,
+    pub peer: Address,
     /// Why the handshake failed, for instance:
     /// - [`SSL_PROTOCOL_ERROR`](NetError::SSL_PROTOCOL_ERROR): the peer does not
     ///   speak TLS;
@@ -46,13 +45,13 @@ pub struct HandshakeErrorInfo {
     /// [`UNHANDLED_HANDSHAKE_ERRORS`] events to handle.
     pub missed: u64,
     #[debug(skip)]
-    _token: InFlightEvent<HandshakeErrorInfo, (SocketAddr, NetError)>,
+    _token: InFlightEvent<HandshakeErrorInfo, (Address, NetError)>,
 }
 
 impl HandshakeErrorInfo {
-    /// `peer_address` and `peer_port` as one address.
-    pub fn peer_addr(&self) -> SocketAddr {
-        (self.peer_address, self.peer_port).into()
+    /// `peer` as an IP address with its port; `None` at a Unix socket.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer.socket_addr()
     }
 }
 
@@ -61,17 +60,16 @@ impl Event for HandshakeErrorInfo {}
 /// Raises as many events as listeners have room for. `cx` is woken when more may
 /// be raised.
 pub(in crate::tcp_server) fn raise(
-    queue: &mut EventQueue<(SocketAddr, NetError)>,
+    queue: &mut EventQueue<(Address, NetError)>,
     socket_id: ServerSocketId,
     listeners: &Listeners<HandshakeErrorInfo>,
     cx: &mut Context<'_>,
 ) {
-    let event = |(peer, result_code): (SocketAddr, _), missed, _token| {
+    let event = |(peer, result_code): (Address, _), missed, _token| {
         log::debug!("server socket {socket_id}: TLS handshake with {peer} failed: {result_code}");
         HandshakeErrorInfo {
             socket_id,
-            peer_address: peer.ip(),
-            peer_port: peer.port(),
+            peer,
             result_code,
             missed,
             _token,
@@ -112,13 +110,13 @@ mod tests {
         let listeners = Listeners::default();
         listeners.add(collector.recipient());
         let mut errors = EventQueue::default();
-        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let peer = Address::from(SocketAddr::from(([127, 0, 0, 1], 1)));
         let most = UNHANDLED_HANDSHAKE_ERRORS;
         let wakes = WakeCounter::new();
         let waker = Waker::from(wakes.clone());
         let mut cx = Context::from_waker(&waker);
         for _ in 0..3 * most {
-            errors.push((peer, NetError::SSL_PROTOCOL_ERROR));
+            errors.push((peer.clone(), NetError::SSL_PROTOCOL_ERROR));
             raise(&mut errors, 1.into(), &listeners, &mut cx);
         }
         let mut held = Vec::new();
@@ -135,11 +133,11 @@ mod tests {
             let info = kept.recv().await.expect("the collector runs");
             assert_eq!(info.missed, 0);
         }
-        errors.push((peer, NetError::TIMED_OUT));
+        errors.push((peer.clone(), NetError::TIMED_OUT));
         raise(&mut errors, 1.into(), &listeners, &mut cx);
         let info = kept.recv().await.expect("the collector runs");
         assert_eq!(info.missed, most as u64);
-        assert_eq!(info.peer_addr(), peer);
+        assert_eq!(info.peer, peer);
         assert_eq!(info.result_code, NetError::TIMED_OUT);
     }
 }

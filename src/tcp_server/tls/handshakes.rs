@@ -4,9 +4,9 @@ use std::task::Context;
 
 use crate::net_error::NetError;
 use crate::tcp_server::accept::setup_tasks::{AcceptedStream, SetupTasks};
+use crate::telemetry::{LostBy, ServerStats, Telemetry};
 use crate::tls::Server;
 
-#[derive(Default)]
 pub(in crate::tcp_server) struct Handshakes {
     /// How connections that are accepted from now on are encrypted; `None`: they
     /// are not.
@@ -19,10 +19,21 @@ pub(in crate::tcp_server) struct Handshakes {
 
 impl Handshakes {
     /// For a server socket whose connections the previous process encrypted.
-    pub(in crate::tcp_server) fn awaiting_set_tls() -> Self {
+    pub(in crate::tcp_server) fn awaiting_set_tls(
+        stats: ServerStats,
+        telemetry: Telemetry,
+    ) -> Self {
         Handshakes {
             awaits_set_tls: true,
-            ..Handshakes::default()
+            ..Handshakes::new(stats, telemetry)
+        }
+    }
+
+    pub(in crate::tcp_server) fn new(stats: ServerStats, telemetry: Telemetry) -> Self {
+        Handshakes {
+            server: None,
+            awaits_set_tls: false,
+            tasks: SetupTasks::new(LostBy::Handshake, stats, telemetry),
         }
     }
 

@@ -1,12 +1,12 @@
 //! A listener whose accepts fail by rules.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::os::{Accepted, Listener};
+use crate::address::Address;
+use crate::os::{Accepted, Listener, SocketFile};
 use crate::testing::faulty::errno::Errno;
 use crate::testing::faulty::rule::{CallSite, Fault, Operation};
 use crate::testing::faulty::rule_set::RuleSet;
@@ -24,7 +24,7 @@ pub(super) struct FaultyListener {
 impl FaultyListener {
     pub(super) fn new(inner: Box<dyn Listener>, rules: Arc<RuleSet>) -> Self {
         let site = CallSite {
-            listener: inner.local_addr().ok(),
+            listener: inner.local_addr().ok().and_then(|at| at.socket_addr()),
             ..Operation::Accept.into()
         };
         FaultyListener {
@@ -58,7 +58,12 @@ impl FaultyListener {
             stream.reset();
             return Poll::Ready(Err(Errno::ECONNABORTED.into()));
         }
-        let stream = FaultyStream::new(stream, self.rules.clone(), self.site.listener, Some(peer));
+        let stream = FaultyStream::new(
+            stream,
+            self.rules.clone(),
+            self.site.listener,
+            peer.socket_addr(),
+        );
         Poll::Ready(Ok((Box::new(stream), peer)))
     }
 }
@@ -75,8 +80,16 @@ impl Listener for FaultyListener {
         self.poll_accept_by(cx, |inner, cx| inner.poll_accept_unregistered(cx))
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<Address> {
         self.inner.local_addr()
+    }
+
+    fn socket_file(&self) -> Option<SocketFile> {
+        self.inner.socket_file()
+    }
+
+    fn set_socket_file(&mut self, file: Option<SocketFile>) {
+        self.inner.set_socket_file(file);
     }
 
     fn backlog(&self) -> Option<u32> {

@@ -9,8 +9,10 @@ use actix::prelude::*;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use crate::address::UnixAddress;
 use crate::os::{
-    self, Checkpoint, DatagramSocket, Listener, MulticastOptions, Network, Resolving, Stream,
+    self, Checkpoint, DatagramSocket, Listener, MulticastOptions, Network, NetworkInterface,
+    Resolving, Stream,
 };
 use crate::testing::faulty::datagram::FaultyDatagrams;
 use crate::testing::faulty::listener::FaultyListener;
@@ -161,11 +163,11 @@ impl FaultyNetwork {
 
     fn listen_with(
         &self,
-        address: SocketAddr,
+        address: Option<SocketAddr>,
         listen: impl FnOnce(&dyn Network) -> io::Result<Box<dyn Listener>>,
     ) -> io::Result<Box<dyn Listener>> {
         let site = CallSite {
-            listener: Some(address),
+            listener: address,
             ..Operation::Listen.into()
         };
         if let Some(Effect::Fail(Fault::Error(errno))) =
@@ -179,20 +181,20 @@ impl FaultyNetwork {
 
     fn connect_by(
         &self,
-        address: SocketAddr,
+        peer: Option<SocketAddr>,
         connect: impl FnOnce(&dyn Network) -> BoxFuture<'static, io::Result<Box<dyn Stream>>>
         + Send
         + 'static,
     ) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
         let site = CallSite {
-            peer: Some(address),
+            peer,
             ..Operation::Connect.into()
         };
         let FaultyNetwork { network, rules } = self.clone();
         async move {
             Self::apply_rules(&rules, site).await?;
             let stream = connect(&*network).await?;
-            let stream = FaultyStream::new(stream, rules, None, Some(address));
+            let stream = FaultyStream::new(stream, rules, None, peer);
             Ok(Box::new(stream) as Box<dyn Stream>)
         }
         .boxed()
@@ -224,11 +226,13 @@ impl fmt::Debug for FaultyNetwork {
 
 impl Network for FaultyNetwork {
     fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
-        self.listen_with(address, |network| network.listen(address, backlog))
+        self.listen_with(Some(address), |network| network.listen(address, backlog))
     }
 
     fn listen_shared(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
-        self.listen_with(address, |network| network.listen_shared(address, backlog))
+        self.listen_with(Some(address), |network| {
+            network.listen_shared(address, backlog)
+        })
     }
 
     fn listen_ipv6_only(
@@ -237,13 +241,17 @@ impl Network for FaultyNetwork {
         backlog: u32,
         shared: bool,
     ) -> io::Result<Box<dyn Listener>> {
-        self.listen_with(address, |network| {
+        self.listen_with(Some(address), |network| {
             network.listen_ipv6_only(address, backlog, shared)
         })
     }
 
     fn scope_id(&self, interface: &str) -> io::Result<u32> {
         self.network.scope_id(interface)
+    }
+
+    fn interfaces(&self) -> io::Result<Vec<NetworkInterface>> {
+        self.network.interfaces()
     }
 
     fn resolve(&self, host: &str) -> Resolving {
@@ -261,7 +269,7 @@ impl Network for FaultyNetwork {
     }
 
     fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
-        self.connect_by(address, move |network| network.connect(address))
+        self.connect_by(Some(address), move |network| network.connect(address))
     }
 
     fn connect_from(
@@ -269,7 +277,27 @@ impl Network for FaultyNetwork {
         local: SocketAddr,
         address: SocketAddr,
     ) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
-        self.connect_by(address, move |network| network.connect_from(local, address))
+        self.connect_by(Some(address), move |network| {
+            network.connect_from(local, address)
+        })
+    }
+
+    // Rules for an address are for IP addresses.
+    fn listen_unix(
+        &self,
+        address: &UnixAddress,
+        mode: Option<u32>,
+        backlog: u32,
+    ) -> io::Result<Box<dyn Listener>> {
+        self.listen_with(None, |network| network.listen_unix(address, mode, backlog))
+    }
+
+    fn connect_unix(
+        &self,
+        address: &UnixAddress,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        let address = address.clone();
+        self.connect_by(None, move |network| network.connect_unix(&address))
     }
 
     fn bind_datagram(

@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use crate::address::{Address, PeerCredentials};
 use crate::os::Stream;
 use crate::testing::faulty::errno::Errno;
 use crate::testing::faulty::rule::{CallSite, Fault, Operation};
@@ -50,7 +51,7 @@ pub(super) struct FaultyStream {
     /// `None` after a reset.
     inner: Option<Box<dyn Stream>>,
     /// The local address of a stream that was reset.
-    local: Option<SocketAddr>,
+    local: Option<Address>,
     rules: Arc<RuleSet>,
     reading: Half,
     writing: Half,
@@ -316,11 +317,15 @@ impl Stream for FaultyStream {
         self.inner.as_ref()?.unacknowledged()
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<Address> {
         match &self.inner {
             Some(inner) => inner.local_addr(),
-            None => self.local.ok_or_else(|| Errno::ENOTCONN.into()),
+            None => self.local.clone().ok_or_else(|| Errno::ENOTCONN.into()),
         }
+    }
+
+    fn peer_credentials(&self) -> Option<PeerCredentials> {
+        self.inner.as_ref()?.peer_credentials()
     }
 
     fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::task::{Context, Poll, Waker};
 
+use crate::address::Address;
 use crate::testing::scripted::connection::{Endpoint, os_error};
 
 /// The results of one listener's next accepts.
@@ -18,7 +18,7 @@ pub(super) struct Backlog {
 
 #[derive(Debug)]
 enum Entry {
-    Client(Endpoint, SocketAddr),
+    Client(Endpoint, Address),
     Error(i32),
 }
 
@@ -41,7 +41,7 @@ impl Backlog {
     }
 
     #[must_use = "the waker is woken when the network is unlocked"]
-    pub(super) fn push_client(&mut self, client: Endpoint, from: SocketAddr) -> Option<Waker> {
+    pub(super) fn push_client(&mut self, client: Endpoint, from: Address) -> Option<Waker> {
         self.entries.push_back(Entry::Client(client, from));
         self.acceptor.take()
     }
@@ -55,7 +55,7 @@ impl Backlog {
     pub(super) fn poll_accept(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Endpoint, SocketAddr)>> {
+    ) -> Poll<io::Result<(Endpoint, Address)>> {
         match self.entries.pop_front() {
             Some(Entry::Client(client, from)) => Poll::Ready(Ok((client, from))),
             Some(Entry::Error(errno)) => Poll::Ready(Err(os_error(errno))),

@@ -1,10 +1,10 @@
 //! Calls that stay pending until the test releases them.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
 use futures::future::{Either, ready};
 
+use crate::address::Address;
 use crate::testing::latch::{Latch, WeakLatch};
 
 /// Keeps `resolve` or `connect` calls pending: see
@@ -29,7 +29,7 @@ impl BlockGuard {
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) enum Blockable {
     Resolve(String),
-    Connect(SocketAddr),
+    Connect(Address),
 }
 
 #[derive(Debug, Default)]

@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::io;
 use std::io::IoSlice;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::address::{Address, PeerCredentials};
 use crate::os::{Stream, Writer};
 
 /// One end of a connection: the [`Stream`] of the app, or the end that a
@@ -28,7 +28,8 @@ struct EndpointHandle {
 /// What one end is going to see, and what it did so far.
 #[derive(Debug)]
 pub(super) struct EndpointState {
-    pub(super) address: SocketAddr,
+    pub(super) address: Address,
+    pub(super) peer_credentials: Option<PeerCredentials>,
     incoming: VecDeque<Incoming>,
     pub(super) write_errors: VecDeque<i32>,
     pub(super) option_errors: VecDeque<i32>,
@@ -65,7 +66,7 @@ enum Incoming {
 }
 
 /// The two ends of a new connection, by their addresses.
-pub(super) fn pair(first: SocketAddr, second: SocketAddr) -> (Endpoint, Endpoint) {
+pub(super) fn pair(first: Address, second: Address) -> (Endpoint, Endpoint) {
     let ends = [first, second].map(EndpointState::new);
     let connection = Arc::new(Mutex::new(ends));
     let [first, second] = [0, 1].map(|index| {
@@ -206,8 +207,12 @@ impl Stream for Endpoint {
         Some(Arc::new(self.0.clone()))
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.with(|near, _| near.address))
+    fn local_addr(&self) -> io::Result<Address> {
+        Ok(self.with(|near, _| near.address.clone()))
+    }
+
+    fn peer_credentials(&self) -> Option<PeerCredentials> {
+        self.with(|near, _| near.peer_credentials)
     }
 
     fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
@@ -230,9 +235,10 @@ impl Incoming {
 }
 
 impl EndpointState {
-    fn new(address: SocketAddr) -> Self {
+    fn new(address: Address) -> Self {
         EndpointState {
             address,
+            peer_credentials: None,
             incoming: VecDeque::new(),
             write_errors: VecDeque::new(),
             option_errors: VecDeque::new(),

@@ -10,6 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
+use crate::address::{Address, UnixAddress};
 use crate::os::{DatagramSocket, Listener, MulticastOptions, Network, Resolving, Stream};
 use crate::testing::scripted::backlog::Sharing;
 use crate::testing::scripted::block::{BlockGuard, Blockable};
@@ -41,6 +42,7 @@ use crate::testing::scripted::state::{Call, NetworkState, local_address};
 ///   is none or its backlog is full. Then both ends belong to the code under test.
 ///   [`connect_from`](Network::connect_from) takes any local address, also one that
 ///   another connection has; port 0 becomes a port of 32768 and above.
+/// - A Unix socket has a name, and no file: a name is in use while a listener has it.
 /// - There are no network interfaces: no name of one has a scope id.
 ///
 /// ```
@@ -55,7 +57,7 @@ use crate::testing::scripted::state::{Call, NetworkState, local_address};
 ///
 /// // What the code under test does.
 /// let mut listener = net.listen("127.0.0.1:0".parse().expect("an address"), 8)?;
-/// let address = listener.local_addr()?;
+/// let address = listener.local_addr()?.socket_addr().expect("an IP address");
 ///
 /// // What the test does: the process has no free descriptor when a client comes.
 /// net.accept_error(address, EMFILE)?;
@@ -95,17 +97,24 @@ impl ScriptedNetwork {
         self.state.lock().listen_errors.push_back(errno);
     }
 
-    /// The addresses of all listeners, in order.
+    /// The IP addresses of all listeners, in order.
     pub fn listening(&self) -> Vec<SocketAddr> {
-        self.state.lock().listeners.keys().copied().collect()
+        let state = self.state.lock();
+        let addresses = state.listeners.keys();
+        addresses.filter_map(Address::socket_addr).collect()
+    }
+
+    /// The names of all Unix sockets that listen, in order.
+    pub fn listening_unix(&self) -> Vec<UnixAddress> {
+        let state = self.state.lock();
+        let addresses = state.listeners.keys();
+        addresses.filter_map(Address::unix).cloned().collect()
     }
 
     /// How many clients wait to be accepted at this address; 0 where there is no
     /// listener.
     pub fn waiting(&self, address: SocketAddr) -> usize {
-        let mut state = self.state.lock();
-        let listeners = state.listeners_at(address);
-        listeners.map_or(0, |listeners| listeners.clients())
+        self.waiting_at(&address.into())
     }
 
     /// Connects to a listener as a client that the test plays. The client waits
@@ -115,7 +124,8 @@ impl ScriptedNetwork {
     /// # Errors
     /// `ECONNREFUSED` if there is no listener, or every backlog is full.
     pub fn client(&self, address: SocketAddr) -> io::Result<Peer> {
-        self.connect_to_listener(address, None).map(Peer::new)
+        self.connect_to_listener(address.into(), None)
+            .map(Peer::new)
     }
 
     /// Puts an error into the backlog: the `accept` that finds it there fails with
@@ -124,12 +134,7 @@ impl ScriptedNetwork {
     /// # Errors
     /// `ECONNREFUSED` if there is no listener.
     pub fn accept_error(&self, address: SocketAddr, errno: i32) -> io::Result<()> {
-        let waker = match self.state.lock().listeners_at(address) {
-            Some(listeners) => listeners.next().push_error(errno),
-            None => return Err(os_error(libc::ECONNREFUSED)),
-        };
-        wake(waker);
-        Ok(())
+        self.accept_error_at(&address.into(), errno)
     }
 
     /// The next `resolve` of this name has this result.
@@ -147,15 +152,12 @@ impl ScriptedNetwork {
     /// Dropping it closes the connection, also before the app connects.
     #[must_use = "a server that is dropped closes the connection"]
     pub fn server(&self, address: SocketAddr) -> Peer {
-        let mut state = self.state.lock();
-        let (far, near) = connection::pair(address, state.client_address(address.ip()));
-        state.script_connect(address, Ok(near));
-        Peer::new(far)
+        self.server_at(address.into())
     }
 
     /// The next `connect` to this address fails with this errno.
     pub fn connect_error(&self, address: SocketAddr, errno: i32) {
-        self.state.lock().script_connect(address, Err(errno));
+        self.state.lock().script_connect(address.into(), Err(errno));
     }
 
     /// Every `resolve` of this name that begins while the [`BlockGuard`] lives
@@ -167,11 +169,73 @@ impl ScriptedNetwork {
     /// Every `connect` to this address that begins while the [`BlockGuard`] lives
     /// stays pending. Its result is decided when it is released.
     pub fn block_connect(&self, address: SocketAddr) -> BlockGuard {
-        self.block(Blockable::Connect(address))
+        self.block(Blockable::Connect(address.into()))
     }
 
     fn block(&self, call: Blockable) -> BlockGuard {
         self.state.lock().blocks.block(call)
+    }
+
+    /// As [`waiting`](Self::waiting), at a Unix socket.
+    pub fn waiting_unix(&self, address: impl Into<UnixAddress>) -> usize {
+        self.waiting_at(&address.into().into())
+    }
+
+    /// As [`client`](Self::client), at a Unix socket. The client has no name.
+    ///
+    /// # Errors
+    /// As [`client`](Self::client).
+    pub fn client_unix(&self, address: impl Into<UnixAddress>) -> io::Result<Peer> {
+        let connected = self.connect_to_listener(address.into().into(), None);
+        connected.map(Peer::new)
+    }
+
+    /// As [`accept_error`](Self::accept_error), at a Unix socket.
+    ///
+    /// # Errors
+    /// As [`accept_error`](Self::accept_error).
+    pub fn accept_error_unix(&self, address: impl Into<UnixAddress>, errno: i32) -> io::Result<()> {
+        self.accept_error_at(&address.into().into(), errno)
+    }
+
+    /// As [`server`](Self::server), at a Unix socket.
+    #[must_use = "a server that is dropped closes the connection"]
+    pub fn server_unix(&self, address: impl Into<UnixAddress>) -> Peer {
+        self.server_at(address.into().into())
+    }
+
+    /// As [`connect_error`](Self::connect_error), at a Unix socket.
+    pub fn connect_error_unix(&self, address: impl Into<UnixAddress>, errno: i32) {
+        let address = Address::Unix(address.into());
+        self.state.lock().script_connect(address, Err(errno));
+    }
+
+    /// As [`block_connect`](Self::block_connect), at a Unix socket.
+    pub fn block_connect_unix(&self, address: impl Into<UnixAddress>) -> BlockGuard {
+        self.block(Blockable::Connect(address.into().into()))
+    }
+
+    fn waiting_at(&self, address: &Address) -> usize {
+        let mut state = self.state.lock();
+        let listeners = state.listeners_at(address);
+        listeners.map_or(0, |listeners| listeners.clients())
+    }
+
+    fn accept_error_at(&self, address: &Address, errno: i32) -> io::Result<()> {
+        let waker = match self.state.lock().listeners_at(address) {
+            Some(listeners) => listeners.next().push_error(errno),
+            None => return Err(os_error(libc::ECONNREFUSED)),
+        };
+        wake(waker);
+        Ok(())
+    }
+
+    fn server_at(&self, address: Address) -> Peer {
+        let mut state = self.state.lock();
+        let local = state.client_address(&address);
+        let (far, near) = connection::pair(address.clone(), local);
+        state.script_connect(address, Ok(near));
+        Peer::new(far)
     }
 
     /// The next `bind` of a datagram socket fails with this errno.
@@ -244,16 +308,20 @@ impl ScriptedNetwork {
         sharing: Sharing,
     ) -> io::Result<Box<dyn Listener>> {
         let (address, id) = self.state.lock().listen(address, backlog, sharing)?;
-        Ok(Box::new(ScriptedListener {
+        Ok(self.listener(address.into(), id))
+    }
+
+    fn listener(&self, address: Address, id: u64) -> Box<dyn Listener> {
+        Box::new(ScriptedListener {
             network: self.state.clone(),
             address,
             id,
-        }))
+        })
     }
 
     fn connect_to_listener(
         &self,
-        address: SocketAddr,
+        address: Address,
         local: Option<SocketAddr>,
     ) -> io::Result<Endpoint> {
         let (client, waker) = self.state.lock().connect_to_listener(address, local)?;
@@ -270,14 +338,12 @@ impl ScriptedNetwork {
         })
     }
 
-    fn connect_now(&self, address: SocketAddr, local: Option<SocketAddr>) -> io::Result<Endpoint> {
-        let scripted = self.state.lock().scripted_connect(address);
+    fn connect_now(&self, address: Address, local: Option<SocketAddr>) -> io::Result<Endpoint> {
+        let scripted = self.state.lock().scripted_connect(&address);
         match scripted {
             Some(result) => {
                 let near = result.map_err(os_error)?;
-                if let Some(local) = local {
-                    near.with(|near, _| near.address = local_address(local, near.address));
-                }
+                near.with(|near, _| near.address = local_address(local, near.address.clone()));
                 Ok(near)
             }
             None => self.connect_to_listener(address, local),
@@ -286,13 +352,14 @@ impl ScriptedNetwork {
 
     fn connect_by(
         &self,
-        address: SocketAddr,
+        call: Call,
+        address: Address,
         local: Option<SocketAddr>,
     ) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
         let network = self.clone();
         let mut state = self.state.lock();
-        state.calls.push(Call::Connect { address });
-        let released = state.blocks.released(Blockable::Connect(address));
+        state.calls.push(call);
+        let released = state.blocks.released(Blockable::Connect(address.clone()));
         async move {
             released.await;
             let stream = network.connect_now(address, local)?;
@@ -328,6 +395,27 @@ impl Network for ScriptedNetwork {
         self.listen_with(address, backlog, sharing)
     }
 
+    fn listen_unix(
+        &self,
+        address: &UnixAddress,
+        mode: Option<u32>,
+        backlog: u32,
+    ) -> io::Result<Box<dyn Listener>> {
+        let id = self.state.lock().listen_unix(address, mode, backlog)?;
+        Ok(self.listener(Address::Unix(address.clone()), id))
+    }
+
+    fn connect_unix(
+        &self,
+        address: &UnixAddress,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        let address = address.clone();
+        let call = Call::ConnectUnix {
+            address: address.clone(),
+        };
+        self.connect_by(call, address.into(), None)
+    }
+
     fn bind_datagram(
         &self,
         address: SocketAddr,
@@ -352,7 +440,7 @@ impl Network for ScriptedNetwork {
     }
 
     fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
-        self.connect_by(address, None)
+        self.connect_by(Call::Connect { address }, address.into(), None)
     }
 
     fn connect_from(
@@ -360,6 +448,6 @@ impl Network for ScriptedNetwork {
         local: SocketAddr,
         address: SocketAddr,
     ) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
-        self.connect_by(address, Some(local))
+        self.connect_by(Call::Connect { address }, address.into(), Some(local))
     }
 }

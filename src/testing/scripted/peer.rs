@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::address::{Address, PeerCredentials};
 use crate::testing::scripted::connection::{Endpoint, EndpointState, wake};
 
 /// The far end of one of the app's connections: scripts what the app's stream
@@ -21,13 +22,30 @@ impl Peer {
     }
 
     /// The address of this end, the peer address of the app's stream.
+    pub fn address(&self) -> Address {
+        self.endpoint.with(|near, _| near.address.clone())
+    }
+
+    /// [`address`](Self::address) as an IP address with its port.
+    ///
+    /// # Panics
+    /// It is a Unix socket's.
     pub fn addr(&self) -> SocketAddr {
-        self.endpoint.with(|near, _| near.address)
+        ip(&self.address())
     }
 
     /// The local address of the app's stream.
+    ///
+    /// # Panics
+    /// It is a Unix socket's.
     pub fn stream_addr(&self) -> SocketAddr {
-        self.with_stream(|stream| stream.address)
+        self.with_stream(|stream| ip(&stream.address))
+    }
+
+    /// Who this end is at a Unix socket. By default the OS does not tell the app.
+    pub fn set_credentials(&self, pid: Option<u32>, uid: u32, gid: u32) {
+        let credentials = PeerCredentials::new(pid, uid, gid);
+        self.with_stream(|stream| stream.peer_credentials = Some(credentials));
     }
 
     /// Sends data. The app may read it together with earlier data. Ignored after
@@ -151,4 +169,8 @@ impl Peer {
             stream.writer.take()
         }));
     }
+}
+
+fn ip(address: &Address) -> SocketAddr {
+    address.socket_addr().expect("an IP address")
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::Waker;
 
+use crate::address::{Address, UnixAddress};
 use crate::testing::scripted::backlog::{Backlog, ListenerGroup, Sharing};
 use crate::testing::scripted::block::Blocks;
 use crate::testing::scripted::connection::{self, Endpoint, os_error};
@@ -34,16 +35,30 @@ pub enum Call {
         /// The address.
         address: SocketAddr,
     },
+    /// `listen_unix`, whatever its result.
+    ListenUnix {
+        /// The name.
+        address: UnixAddress,
+        /// The mode of the file.
+        mode: Option<u32>,
+        /// How many clients may wait.
+        backlog: u32,
+    },
+    /// `connect_unix`, whatever its result.
+    ConnectUnix {
+        /// The name.
+        address: UnixAddress,
+    },
 }
 
 #[derive(Debug, Default)]
 pub(super) struct NetworkState {
     pub(super) listen_errors: VecDeque<i32>,
     pub(super) resolves: HashMap<String, VecDeque<io::Result<Vec<IpAddr>>>>,
-    connects: HashMap<SocketAddr, VecDeque<Result<Endpoint, i32>>>,
+    connects: HashMap<Address, VecDeque<Result<Endpoint, i32>>>,
     pub(super) blocks: Blocks,
     pub(super) calls: Vec<Call>,
-    pub(super) listeners: BTreeMap<SocketAddr, ListenerGroup>,
+    pub(super) listeners: BTreeMap<Address, ListenerGroup>,
     last_listener: u64,
     listening_ports_used: u16,
     client_ports_used: u16,
@@ -67,17 +82,47 @@ impl NetworkState {
         } else if self.is_in_use(address, sharing) {
             return Err(in_use());
         }
+        let id = self.add_listener(address.into(), backlog, sharing);
+        Ok((address, id))
+    }
+
+    /// Returns the id of the listener.
+    pub(super) fn listen_unix(
+        &mut self,
+        address: &UnixAddress,
+        mode: Option<u32>,
+        backlog: u32,
+    ) -> io::Result<u64> {
+        self.calls.push(Call::ListenUnix {
+            address: address.clone(),
+            mode,
+            backlog,
+        });
+        if let Some(errno) = self.listen_errors.pop_front() {
+            return Err(os_error(errno));
+        }
+        let address = Address::Unix(address.clone());
+        if self.listeners.contains_key(&address) {
+            return Err(os_error(libc::EADDRINUSE));
+        }
+        Ok(self.add_listener(address, backlog, Sharing::default()))
+    }
+
+    fn add_listener(&mut self, address: Address, backlog: u32, sharing: Sharing) -> u64 {
         self.last_listener += 1;
         let group = self.listeners.entry(address);
         let group = group.or_insert_with(|| ListenerGroup::new(sharing));
         group.add(self.last_listener, backlog);
-        Ok((address, self.last_listener))
+        self.last_listener
     }
 
     /// Whether a listener prevents another one on this address. As on the real network, listeners
     /// that all share the address do not conflict.
     fn is_in_use(&self, address: SocketAddr, sharing: Sharing) -> bool {
-        self.listeners.iter().any(|(&other, group)| {
+        let listeners = self.listeners.iter();
+        let mut listeners =
+            listeners.filter_map(|(other, group)| Some((other.socket_addr()?, group)));
+        listeners.any(|(other, group)| {
             let of_other = group.sharing();
             let overlap = covers(other, of_other.ipv6_only, address)
                 || covers(address, sharing.ipv6_only, other);
@@ -88,24 +133,16 @@ impl NetworkState {
         })
     }
 
-    pub(super) fn backlog_mut(
-        &mut self,
-        address: SocketAddr,
-        listener: u64,
-    ) -> Option<&mut Backlog> {
-        self.listeners.get_mut(&address)?.get_mut(listener)
+    pub(super) fn backlog_mut(&mut self, address: &Address, listener: u64) -> Option<&mut Backlog> {
+        self.listeners.get_mut(address)?.get_mut(listener)
     }
 
     /// Removes a listener, and returns its backlog.
-    pub(super) fn remove_listener(
-        &mut self,
-        address: SocketAddr,
-        listener: u64,
-    ) -> Option<Backlog> {
-        let group = self.listeners.get_mut(&address)?;
+    pub(super) fn remove_listener(&mut self, address: &Address, listener: u64) -> Option<Backlog> {
+        let group = self.listeners.get_mut(address)?;
         let backlog = group.remove(listener);
         if group.is_empty() {
-            self.listeners.remove(&address);
+            self.listeners.remove(address);
         }
         backlog
     }
@@ -125,16 +162,21 @@ impl NetworkState {
     }
 
     /// A new local address for a connection to `to`.
-    pub(super) fn client_address(&mut self, to: IpAddr) -> SocketAddr {
-        let port = CLIENT_PORTS.next(&mut self.client_ports_used);
-        (loopback(to), port).into()
+    pub(super) fn client_address(&mut self, to: &Address) -> Address {
+        match to {
+            Address::Ip(to) => {
+                let port = CLIENT_PORTS.next(&mut self.client_ports_used);
+                SocketAddr::new(loopback(to.ip()), port).into()
+            }
+            Address::Unix(_) => UnixAddress::Unnamed.into(),
+        }
     }
 
     /// The listeners that a connection to this address reaches.
-    pub(super) fn listeners_at(&mut self, address: SocketAddr) -> Option<&mut ListenerGroup> {
+    pub(super) fn listeners_at(&mut self, address: &Address) -> Option<&mut ListenerGroup> {
         let mut listeners = self.listeners.iter_mut();
         let (_, group) = listeners
-            .find(|(listener, group)| covers(**listener, group.sharing().ipv6_only, address))?;
+            .find(|(listener, group)| reaches(listener, group.sharing().ipv6_only, address))?;
         Some(group)
     }
 
@@ -142,40 +184,52 @@ impl NetworkState {
     /// waker of the listener.
     pub(super) fn connect_to_listener(
         &mut self,
-        to: SocketAddr,
+        to: Address,
         local: Option<SocketAddr>,
     ) -> io::Result<(Endpoint, Option<Waker>)> {
-        let chosen = self.client_address(to.ip());
-        let from = local.map_or(chosen, |local| local_address(local, chosen));
-        let group = self.listeners_at(to);
+        let chosen = self.client_address(&to);
+        let from = local_address(local, chosen);
+        let group = self.listeners_at(&to);
         let backlog = group.and_then(ListenerGroup::next_with_room);
         let backlog = backlog.ok_or_else(|| os_error(libc::ECONNREFUSED))?;
-        let reached = match to.ip() {
-            ip if ip.is_unspecified() => (loopback(ip), to.port()).into(),
-            _ => to,
+        let reached = match to {
+            Address::Ip(to) if to.ip().is_unspecified() => {
+                SocketAddr::new(loopback(to.ip()), to.port()).into()
+            }
+            to => to,
         };
-        let (client, accepted) = connection::pair(from, reached);
+        let (client, accepted) = connection::pair(from.clone(), reached);
         Ok((client, backlog.push_client(accepted, from)))
     }
 
-    pub(super) fn script_connect(&mut self, address: SocketAddr, result: Result<Endpoint, i32>) {
+    pub(super) fn script_connect(&mut self, address: Address, result: Result<Endpoint, i32>) {
         self.connects.entry(address).or_default().push_back(result);
     }
 
-    pub(super) fn scripted_connect(
-        &mut self,
-        address: SocketAddr,
-    ) -> Option<Result<Endpoint, i32>> {
-        self.connects.get_mut(&address)?.pop_front()
+    pub(super) fn scripted_connect(&mut self, address: &Address) -> Option<Result<Endpoint, i32>> {
+        self.connects.get_mut(address)?.pop_front()
     }
 }
 
 /// The local address of a connection from `local`, which has the port of `chosen` if its own is 0.
-pub(super) fn local_address(mut local: SocketAddr, chosen: SocketAddr) -> SocketAddr {
-    if local.port() == 0 {
-        local.set_port(chosen.port());
+pub(super) fn local_address(local: Option<SocketAddr>, chosen: Address) -> Address {
+    match (local, chosen) {
+        (Some(mut local), Address::Ip(chosen)) => {
+            if local.port() == 0 {
+                local.set_port(chosen.port());
+            }
+            local.into()
+        }
+        (_, chosen) => chosen,
     }
-    local
+}
+
+/// Whether a listener on `listener` is reached at `address`.
+fn reaches(listener: &Address, ipv6_only: bool, address: &Address) -> bool {
+    match (listener, address) {
+        (Address::Ip(listener), Address::Ip(address)) => covers(*listener, ipv6_only, *address),
+        _ => listener == address,
+    }
 }
 
 /// Whether a listener on `listener` is reached at `address`. As on the real network, `::` takes

@@ -65,6 +65,7 @@ impl SocketState {
                     return self.receiving_failed(NetError::MSG_TOO_BIG);
                 }
                 Poll::Ready(Ok((length, from))) => {
+                    socket.count_received(length);
                     let data = Bytes::copy_from_slice(&buffer[..length]);
                     self.raise(data, from, 0, &cached.listeners);
                 }

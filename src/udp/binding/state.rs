@@ -110,6 +110,8 @@ impl SocketState {
             local_port: binding.map(|binding| binding.local.port()),
             dropped_datagrams: binding.and_then(|binding| binding.datagrams.dropped()),
             dropped_events: self.dropped_events + self.errors.dropped(),
+            #[cfg(feature = "metrics")]
+            traffic: self.socket.traffic(),
         }
     }
 
@@ -138,6 +140,7 @@ impl SocketState {
         let bound = network.bind_datagram((address, port).into(), self.options);
         let bound = bound.and_then(Binding::new);
         self.binding = Some(bound.map_err(|error| net_error::listen(&error))?);
+        self.socket.begin_traffic();
         self.socket.make_ready();
         Ok(())
     }

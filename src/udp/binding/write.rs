@@ -195,7 +195,10 @@ impl Binding {
                 return;
             };
             match sent {
-                Ok(()) => pending.succeed(),
+                Ok(()) => {
+                    socket.count_sent(pending.data.len());
+                    pending.succeed();
+                }
                 Err(error) => pending.fail(net_error::datagram(&error).into()),
             }
         }

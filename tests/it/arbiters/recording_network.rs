@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::thread::ThreadId;
 use std::time::Duration;
 
+use chrome_sockets::Address;
 use chrome_sockets::os::{Listener, Network, Stream, TokioNetwork};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -132,24 +133,28 @@ struct RecordingListener {
     network_log: RecordingNetwork,
 }
 
-type Accepted = (Box<dyn Stream>, SocketAddr);
+type Accepted = (Box<dyn Stream>, Address);
+
+fn ip(address: &Address) -> SocketAddr {
+    address.socket_addr().expect("an IP address")
+}
 
 impl Listener for RecordingListener {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         let (stream, peer) = ready!(self.inner.poll_accept(cx))?;
         let here = std::thread::current().id();
-        self.network_log.touched(peer, here);
+        self.network_log.touched(ip(&peer), here);
         self.network_log
-            .touched(peer, self.registered_thread.unwrap_or(here));
-        Poll::Ready(Ok((self.network_log.stream(stream, peer), peer)))
+            .touched(ip(&peer), self.registered_thread.unwrap_or(here));
+        Poll::Ready(Ok((self.network_log.stream(stream, ip(&peer)), peer)))
     }
 
     fn poll_accept_unregistered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         let (stream, peer) = ready!(self.inner.poll_accept_unregistered(cx))?;
-        Poll::Ready(Ok((self.network_log.stream(stream, peer), peer)))
+        Poll::Ready(Ok((self.network_log.stream(stream, ip(&peer)), peer)))
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<Address> {
         self.inner.local_addr()
     }
 
@@ -206,7 +211,7 @@ impl Stream for RecordingStream {
         self.inner.poll_write(cx, data)
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<Address> {
         self.inner.local_addr()
     }
 

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use chrome_sockets::os::TokioNetwork;
 use chrome_sockets::tcp_server::{AtLimit, BlockReason, Limit, Limits};
 use chrome_sockets::testing::FaultyNetwork;
-use chrome_sockets::{NetError, ServerSocketId};
-use support::ListenerEvent;
+use chrome_sockets::{NetError, ServerSocketId, Shutdown};
+use support::{ListenerEvent, until};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::recording_network::RecordingNetwork;
@@ -244,5 +244,45 @@ async fn reuse_port_is_refused_while_listening_and_by_networks_without_it() {
         server.set_reuse_port(id, true).await.expect("it is set");
         let listening = server.listen(id, "127.0.0.1", 0, None).await;
         assert_eq!(listening, Err(NetError::NOT_IMPLEMENTED.into()));
+    }
+}
+
+#[actix_rt::test]
+async fn registries_with_one_arbiter_each_can_share_a_port() {
+    let mut one = TestApp::at(Registry::new().start()).await;
+    let mut other = TestApp::at(Registry::new().start()).await;
+    let (_, at) = listen(&one).await;
+    let server = &other.app.tcp_server;
+    let created = server.create(Default::default()).await;
+    let id = created.expect("create").socket_id;
+    server.set_reuse_port(id, true).await.expect("it is set");
+    let listening = server.listen(id, "127.0.0.1", at.port().into(), None).await;
+    listening.expect("it shares the port");
+    let mut peers = dial_many(at, 64).await;
+    let mut accepted = [0, 0];
+    until("all connections", || {
+        for (test, count) in [&mut one, &mut other].into_iter().zip(&mut accepted) {
+            while let Some(event) = test.try_next() {
+                match event {
+                    ListenerEvent::Accept(_, client) => client.do_set_paused(false),
+                    event => panic!("expected onAccept, not {event:?}"),
+                }
+                *count += 1;
+            }
+        }
+        accepted[0] + accepted[1] == peers.len()
+    })
+    .await;
+    assert!(accepted[0] > 0 && accepted[1] > 0, "{accepted:?}");
+    // When one has closed its listener, the other accepts all.
+    let ended = within("the end", one.registry.send(Shutdown)).await;
+    ended.expect("it runs").expect("it ends");
+    let mut peers = dial_many(at, 16).await;
+    for _ in &peers {
+        let client = other.accepted().await;
+        client.send("hello").await.expect("an open connection");
+    }
+    for peer in &mut peers {
+        assert_eq!(read(peer, 5).await, b"hello");
     }
 }

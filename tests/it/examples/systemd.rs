@@ -268,6 +268,6 @@ fn a_descriptor_that_is_not_a_listener_is_an_error() {
         .arg(binary("persistent_server"));
     let ended = Program::start(command.env("LISTEN_FDS", "1")).ended();
     assert!(!ended.status.success());
-    let words = "the descriptor is not a TCP socket";
+    let words = "the descriptor is not a TCP or Unix stream socket";
     assert!(ended.stderr.contains(words), "{}", ended.stderr);
 }

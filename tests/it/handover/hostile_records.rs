@@ -178,7 +178,11 @@ async fn unexpected_descriptors_are_closed() {
         (&server, &[file.as_fd()], not),
         (&server, &[one.as_fd()], not),
         (&server, &[udp.as_fd()], not),
-        (&server, &[stream.as_fd()], "not a TCP socket that listens"),
+        (
+            &server,
+            &[stream.as_fd()],
+            "not a TCP or Unix socket that listens",
+        ),
         (
             &server,
             &[listener.as_fd(), one.as_fd()],
@@ -190,7 +194,7 @@ async fn unexpected_descriptors_are_closed() {
             &[listener.as_fd()],
             "1 of 0 descriptors",
         ),
-        (&client, &[listener.as_fd()], "not a TCP connection"),
+        (&client, &[listener.as_fd()], "not a connection"),
         (&client, &[file.as_fd()], not),
     ];
     for (bytes, descriptors, reason) in cases {

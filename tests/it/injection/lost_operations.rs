@@ -4,6 +4,7 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use chrome_sockets::Address;
 use chrome_sockets::os::{Listener as OsListener, Network, Stream};
 use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};
 use chrome_sockets::testing::ScriptedNetwork;
@@ -50,7 +51,7 @@ impl OsListener for MisbehavingListener {
     fn poll_accept(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
+    ) -> Poll<io::Result<(Box<dyn Stream>, Address)>> {
         let how = self.1;
         self.0.poll_accept(cx).map_ok(|(inner, peer)| {
             let stream: Box<dyn Stream> = Box::new(MisbehavingStream(inner, how));
@@ -58,7 +59,7 @@ impl OsListener for MisbehavingListener {
         })
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<Address> {
         self.0.local_addr()
     }
 }
@@ -90,7 +91,7 @@ impl Stream for MisbehavingStream {
         self.0.poll_write(cx, data)
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<Address> {
         self.0.local_addr()
     }
 

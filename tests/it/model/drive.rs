@@ -296,7 +296,11 @@ impl Harness {
                     None => ((right(), waiting, ipv6_only), Ok(at)),
                     Some((arguments, error)) => (arguments, Err(error)),
                 };
-                let options = ListenOptions { backlog, ipv6_only };
+                let options = ListenOptions {
+                    backlog,
+                    ipv6_only,
+                    ..ListenOptions::default()
+                };
                 let call = self.call(|_| api.listen_on(id, endpoint, options), done);
                 (call, answer)
             }

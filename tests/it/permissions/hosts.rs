@@ -121,7 +121,7 @@ fn assert_only(calls: &[Call], names: &[&str], addresses: &[&str]) {
                     |ip: &&str| SocketAddr::new(ip.parse().expect("an IP"), 80) == *address;
                 assert!(addresses.iter().any(expected), "{address} was reached");
             }
-            Call::Listen { address, .. } => panic!("{address} is listened on"),
+            other => panic!("{other:?}"),
         }
     }
     assert_eq!(resolved > 0, !names.is_empty(), "{calls:?}");

@@ -14,7 +14,7 @@ fn texts(patterns: &[Pattern]) -> Vec<String> {
 #[test]
 fn each_operation_takes_one_pattern_or_a_list() {
     let manifest = r#"{
-        "name": "Server", "manifest_version": 3, "icons": {"16": "a.png"}, "permissions": [[], 1.5e3],
+        "name": "Server", "manifest_version": 3, "icons": {"16": "a.png"}, "unknown": [[], 1.5e3],
         "sockets": {
             "udp": {"send": "", "bind": ["*", ":1"], "multicastMembership": [""]},
             "tcp": {"connect": ["example.com:80", "[::1]"]},
@@ -80,8 +80,8 @@ fn an_error_in_a_manifest_names_the_place_and_the_expected_value() {
         ("", "EOF while parsing a value at line 1 column 0"),
         (
             "[]",
-            "invalid type: sequence, expected an object with the optional keys sockets at line 1 \
-             column 0",
+            "invalid type: sequence, expected an object with the optional keys sockets, \
+             permissions at line 1 column 0",
         ),
         ("{} {}", "trailing characters at line 1 column 4"),
         (

@@ -108,7 +108,7 @@ async fn above_the_limit_connections_are_closed_counted_and_reported() {
     let second = fixture.peer();
     let info = next_refusal(&mut refusals).await;
     assert_eq!(info.socket_id, fixture.id);
-    assert_eq!(info.peer_addr(), second.addr());
+    assert_eq!(info.peer, second.addr());
     assert_eq!(
         (info.limit, info.missed),
         (LimitKind::Connections(LimitScope::Socket), 0)
@@ -264,7 +264,7 @@ async fn a_peer_above_its_limit_is_reset_and_another_is_served() {
     let mut third = dial_from([127, 0, 0, 1], at);
     let info = next_refusal(&mut refusals).await;
     assert_eq!(info.limit, LimitKind::PerPeer(LimitScope::Socket));
-    assert_eq!(info.peer_address, IpAddr::from([127, 0, 0, 1]));
+    assert_eq!(info.peer.ip(), Some(IpAddr::from([127, 0, 0, 1])));
     let end = third.read(&mut [0]).map_err(|error| error.kind());
     assert_eq!(end, Err(ErrorKind::ConnectionReset));
 

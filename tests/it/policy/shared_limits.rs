@@ -299,7 +299,7 @@ async fn the_narrowest_limit_applies_and_is_named() {
     apps.limit_app(Limits::default()).await;
     let info = next_refusal(&mut refusals).await;
     assert_eq!(info.limit, LimitKind::Connections(LimitScope::Registry));
-    assert_eq!(info.peer_addr(), waiting_peer.addr());
+    assert_eq!(info.peer, waiting_peer.addr());
     assert!(waiting_peer.is_closed());
     let info = app.tcp_server.get_info(other_id).await;
     assert_eq!(info.expect("it is open").counts.refused, 1);

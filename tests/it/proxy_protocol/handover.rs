@@ -121,7 +121,7 @@ async fn a_client_that_no_listener_has_heard_of_keeps_its_proxy_and_its_place_in
     write(&mut second, HEADER).await;
     let info = next_refusal(&mut refusals).await;
     assert_eq!(info.limit, LimitKind::PerPeer(LimitScope::Socket));
-    assert_eq!(info.peer_addr().to_string(), CLIENT);
+    assert_eq!(info.peer.to_string(), CLIENT);
 }
 
 #[actix_rt::test]

@@ -108,7 +108,7 @@ async fn the_deadline_of_a_drain_ends_connections_that_owe_their_header() {
     assert_eq!(drained.unfinished_handshakes, 1);
     let info = fixture.error().await;
     assert_eq!(info.error, failed(NetError::ABORTED));
-    assert_eq!(info.peer_addr(), silent.addr());
+    assert_eq!(info.peer, silent.addr());
 }
 
 #[actix_rt::test]

@@ -54,7 +54,7 @@ async fn a_limit_per_peer_counts_clients_and_not_their_proxy() {
         }
         let third = connect(&network, &fixture, 2);
         let info = next_refusal(&mut refusals).await;
-        assert_eq!(info.peer_addr().to_string(), "203.0.113.2:80");
+        assert_eq!(info.peer.to_string(), "203.0.113.2:80");
         assert_eq!(info.limit, LimitKind::PerPeer(LimitScope::Socket));
         settle().await;
         assert_eq!(third.is_reset(), then == AtLimit::Reset);
@@ -156,7 +156,7 @@ async fn a_check_by_the_proxy_itself_counts_for_the_proxy() {
     assert_eq!(info.peer().socket_addr(), Some(first.addr()));
     let second = local(&fixture);
     let info = next_refusal(&mut refusals).await;
-    assert_eq!(info.peer_addr(), second.addr());
+    assert_eq!(info.peer, second.addr());
     let _client = connect(&network, &fixture, 1);
     fixture.accepted().await;
 }
@@ -202,7 +202,7 @@ async fn at_the_limit_of_pending_headers_the_oldest_is_closed_after_a_second() {
     for peer in &silent[..2] {
         let info = fixture.error().await;
         assert_eq!(info.error, failed(NetError::INSUFFICIENT_RESOURCES));
-        assert_eq!(info.peer_addr(), peer.addr());
+        assert_eq!(info.peer, peer.addr());
     }
     settle().await;
     assert!(silent[0].is_closed() && !silent[2].is_closed());

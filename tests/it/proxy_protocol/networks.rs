@@ -1,9 +1,13 @@
 //! Which connections have headers, and the networks of tests.
 
+use std::io::Write;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixSocketAddr, UnixStream};
+
 use chrome_sockets::os::TokioNetwork;
 use chrome_sockets::proxy_protocol::{MAX_NETWORKS, OtherPeers, ProxyError, ProxyProtocol};
 use chrome_sockets::testing::{FaultyNetwork, Rule};
-use chrome_sockets::{InvalidArgument, NetError, Registry};
+use chrome_sockets::{InvalidArgument, NetError, Registry, UnixAddress};
 
 use super::{Fixture, dial, expect_end, failed, trusting, write};
 
@@ -35,7 +39,7 @@ async fn connections_from_elsewhere_are_refused_if_the_settings_say_so() {
     expect_end(&mut peer).await;
     let info = fixture.error().await;
     assert_eq!(info.error, ProxyError::NotTrusted);
-    assert_eq!(info.peer_addr(), peer.local_addr().expect("its address"));
+    assert_eq!(info.peer, peer.local_addr().expect("its address"));
     let counts = fixture.info().await.counts;
     assert_eq!((counts.accepted, counts.failed), (1, 1));
     // From a trusted network the same is accepted.
@@ -141,4 +145,43 @@ async fn a_panic_of_the_server_socket_loses_no_connection_that_owes_its_header()
     assert_eq!(info.peer().to_string(), "192.0.2.1:56789");
     fixture.test.accepted().await;
     fixture.assert_serves().await;
+}
+
+#[actix_rt::test]
+async fn peers_at_a_unix_socket_are_proxies_if_the_settings_say_so() {
+    let settings = ProxyProtocol {
+        unix_peers: true,
+        ..ProxyProtocol::default()
+    };
+    let mut fixture = Fixture::on(Registry::new(), settings.clone()).await;
+    let server = fixture.test.app.tcp_server.clone();
+    let created = server.create(Default::default()).await.expect("create");
+    let id = created.socket_id;
+    let set = server.set_proxy_protocol(id, settings.clone());
+    set.await.expect("the settings are valid");
+    let name = format!("chrome-sockets-proxy-{}", std::process::id());
+    let address = UnixAddress::from_abstract(name.as_bytes());
+    let listening = server.listen_unix(id, address, None, None);
+    listening.await.expect("listen");
+    let address = UnixSocketAddr::from_abstract_name(name).expect("a name");
+    let connect = || UnixStream::connect_addr(&address).expect("connect");
+    let mut proxy = connect();
+    proxy.write_all(HEADER).expect("write");
+    let info = fixture.accepted().await;
+    assert_eq!(info.peer().to_string(), "192.0.2.1:56789");
+    assert!(info.peer_credentials().is_some(), "the proxy's");
+    let proxy_peer = info.proxy_peer().expect("it has one");
+    assert!(proxy_peer.address.unix().is_some());
+    drop(proxy);
+    let mut other = connect();
+    other.write_all(b"garbage").expect("write");
+    let info = fixture.error().await;
+    assert_eq!(info.error, ProxyError::NoHeader);
+    assert!(info.peer.unix().is_some() && info.peer_addr().is_none());
+    // Without the setting, a peer there is none.
+    let set = server.set_proxy_protocol(id, trusting(&["0.0.0.0/0", "::/0"]));
+    set.await.expect("the settings are valid");
+    let _plain = connect();
+    let info = fixture.accepted().await;
+    assert!(info.proxy_peer().is_none() && info.peer().unix().is_some());
 }

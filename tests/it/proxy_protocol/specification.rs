@@ -105,7 +105,7 @@ async fn a_connection_that_ends_in_its_header_is_reported_wherever_it_ends() {
             let info = fixture.error().await;
             let closed = failed(NetError::CONNECTION_CLOSED);
             assert_eq!(info.error, closed, "{} at {at}", valid.what);
-            assert_eq!(info.peer_addr(), proxy.addr());
+            assert_eq!(info.peer, proxy.addr());
             count += 1;
         }
     }
@@ -201,7 +201,7 @@ async fn an_invalid_header_closes_its_connection_and_is_reported() {
         let text = String::from_utf8_lossy(bytes);
         assert_eq!(info.error, *error, "{text:?}");
         assert_eq!(info.socket_id, fixture.id);
-        assert_eq!(info.peer_addr(), proxy.local_addr().expect("its address"));
+        assert_eq!(info.peer, proxy.local_addr().expect("its address"));
         expect_end(&mut proxy).await;
         assert!(ProxyHeader::parse(bytes).is_err(), "{text:?}");
     }
@@ -273,7 +273,7 @@ async fn an_unclosed_connection_without_a_whole_header_times_out() {
     for peer in [&silent, &slow] {
         let info = fixture.error().await;
         assert_eq!(info.error, failed(NetError::TIMED_OUT));
-        assert_eq!(info.peer_addr(), peer.addr());
+        assert_eq!(info.peer, peer.addr());
         assert!(peer.is_closed());
     }
     let took = begun.elapsed().as_millis();

@@ -72,7 +72,7 @@ async fn a_handshake_that_fails_is_reported_for_the_client() {
     .await;
     let info = within("onHandshakeError", failures.recv()).await;
     let info = info.expect("the listener runs");
-    assert_eq!(info.peer_addr().to_string(), "192.0.2.1:56789");
+    assert_eq!(info.peer.to_string(), "192.0.2.1:56789");
     // Without a header there is no handshake.
     let mut other = dial(fixture.at).await;
     write(&mut other, &[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]).await;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use chrome_sockets::Address;
 use chrome_sockets::os::{Listener, Network, Stream, TokioNetwork};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -152,7 +153,7 @@ impl Stream for OptionRecordingStream {
         self.real.poll_write(cx, data)
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<Address> {
         self.real.local_addr()
     }
 

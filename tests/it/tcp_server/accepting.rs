@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
+use chrome_sockets::Address;
 use chrome_sockets::os::{Listener, Network, Stream, TokioNetwork};
 use chrome_sockets::tcp_server::SocketProperties;
 use futures::future::BoxFuture;
@@ -171,7 +172,7 @@ impl Listener for FailingListener {
     fn poll_accept(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
+    ) -> Poll<io::Result<(Box<dyn Stream>, Address)>> {
         match self
             .errors
             .lock()
@@ -183,7 +184,7 @@ impl Listener for FailingListener {
         }
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<Address> {
         self.real.local_addr()
     }
 }

@@ -13,6 +13,7 @@ use super::*;
 const IPV6_ONLY: ListenOptions = ListenOptions {
     backlog: None,
     ipv6_only: true,
+    mode: None,
 };
 
 async fn listen_on(

@@ -151,13 +151,13 @@ async fn at_the_limit_the_oldest_handshake_is_dropped_after_a_second() {
     tokio::time::advance(Duration::from_millis(501)).await;
     let info = fixture.failures.next().await;
     assert_eq!(info.result_code.code(), -12);
-    assert_eq!(info.peer_addr(), first.addr());
+    assert_eq!(info.peer, first.addr());
     fixture.settle().await;
     assert!(first.is_closed() && !second.is_closed());
     fixture.failures.expect_none();
 
     tokio::time::advance(Duration::from_millis(500)).await;
-    assert_eq!(fixture.failures.next().await.peer_addr(), second.addr());
+    assert_eq!(fixture.failures.next().await.peer, second.addr());
     fixture.settle().await;
     assert_eq!(fixture.network.waiting(fixture.at), 0);
     // The remaining ones have all of their time.
@@ -165,7 +165,7 @@ async fn at_the_limit_the_oldest_handshake_is_dropped_after_a_second() {
     for peer in [&third, &fourth] {
         let info = fixture.failures.next().await;
         assert_eq!(info.result_code.code(), -7);
-        assert_eq!(info.peer_addr(), peer.addr());
+        assert_eq!(info.peer, peer.addr());
     }
     let waited = began.elapsed();
     assert!(waited > tls::DEFAULT_TIMEOUT / 2, "{waited:?}");
@@ -178,11 +178,11 @@ async fn at_the_limit_a_handshake_that_ends_makes_room_at_once() {
     let (first, _second, third) = (fixture.dial(), fixture.dial(), fixture.dial());
     fixture.settle().await;
     first.shutdown();
-    assert_eq!(fixture.failures.next().await.peer_addr(), first.addr());
+    assert_eq!(fixture.failures.next().await.peer, first.addr());
     fixture.settle().await;
     third.send("garbage");
     let info = fixture.failures.next().await;
-    assert_eq!(info.peer_addr(), third.addr());
+    assert_eq!(info.peer, third.addr());
     assert_eq!(info.result_code.code(), -107);
 }
 

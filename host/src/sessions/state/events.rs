@@ -56,7 +56,7 @@ impl SessionState {
     /// Reports a failed handshake to a client that listens. If it does not, the log is the only
     /// place that has the reason.
     pub(crate) fn on_handshake_error(&mut self, info: HandshakeErrorInfo) {
-        let (server, peer, code) = (info.socket_id, info.peer_addr(), info.result_code);
+        let (server, peer, code) = (info.socket_id, &info.peer, info.result_code);
         if !self.subscriptions.handshake_error {
             if self.context.log_limiter.allows() {
                 let app = self.context.app.id();
@@ -68,7 +68,7 @@ impl SessionState {
             "tcpServer.onHandshakeError",
             server.get(),
             code.code(),
-            peer.ip().to_string(),
+            peer.ip().map(|ip| ip.to_string()),
             peer.port(),
             info.missed,
         ]);
@@ -77,8 +77,10 @@ impl SessionState {
     }
 
     pub(crate) fn log_proxy_error(&self, info: &ProxyErrorInfo) {
-        let peer = info.peer_address.to_canonical();
-        if self.context.log_limiter.for_peer(peer).allows() {
+        let limiter = &self.context.log_limiter;
+        let ip = info.peer.ip().map(|ip| ip.to_canonical());
+        if ip.map_or_else(|| limiter.allows(), |ip| limiter.for_peer(ip).allows()) {
+            let peer = ip.map_or_else(|| info.peer.to_string(), |ip| ip.to_string());
             let (app, server, error) = (self.context.app.id(), info.socket_id, info.error);
             log::warn!("app {app}: server socket {server}: connection of {peer} rejected: {error}");
         }

@@ -1,8 +1,8 @@
 // The types of this package agree with @types/chrome-apps, apart from the differences below.
 
 import type {
-  AcceptInfo, CreateInfo, DatagramInfo, DnsQueryType, ErrorInfo, Event, HandshakeErrorInfo, ReceiveInfo, SecureOptions, SendInfo,
-  ServerSocketInfo, ServerSocketProperties, SocketInfo, SocketProperties, Tcp, TcpServer, TlsOptions, Udp, UdpSocketInfo,
+  AcceptInfo, CreateInfo, DatagramInfo, DnsQueryType, ErrorInfo, Event, HandshakeErrorInfo, NetworkInterface, ReceiveInfo, SecureOptions, SendInfo,
+  ServerSocketInfo, ServerSocketProperties, SocketInfo, SocketProperties, Sockets, Tcp, TcpServer, TlsOptions, Udp, UdpSocketInfo,
   UdpSocketProperties,
 } from 'chrome-sockets';
 import { sockets as installed } from 'chrome-sockets/extension';
@@ -146,3 +146,9 @@ udp.send(1, new ArrayBuffer(1), '127.0.0.1', 7);
 udp.joinGroup(1, '224.0.0.251');
 // @ts-expect-error: @types/chrome-apps has this callback as optional, and Chrome requires it
 udp.setBroadcast(1, true);
+
+// 5. Beyond @types/chrome-apps getNetworkInterfaces returns a promise without a callback.
+holds<Same<NetworkInterface, chrome.system.network.NetworkInterface>>();
+declare const { system }: Sockets;
+const listed: Promise<chrome.system.network.NetworkInterface[]> = system.network.getNetworkInterfaces();
+system.network.getNetworkInterfaces((found: chrome.system.network.NetworkInterface[]) => found);

@@ -12,3 +12,6 @@ chrome.alarms.create({ periodInMinutes: 1 });
 chrome.sockets.tcp.listen;
 // @ts-expect-error: the id must be a number
 chrome.sockets.tcpServer.listen(`${socketId}`, '127.0.0.1', 80, () => {});
+const [{ name, address, prefixLength }] = await chrome.system.network.getNetworkInterfaces();
+const shown: string = `${name} ${address}/${prefixLength.toFixed()}`;
+chrome.system.network.getNetworkInterfaces(([first]) => console.log(first?.address === shown));

@@ -1,6 +1,7 @@
 //! Runs every order of four steps on one connection: calls, network events and a handover.
 
 use std::io::IoSlice;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use crate::tcp::connection::buffer_pool::BufferPool;
 use crate::tcp::connection::ending::CallsAhead;
 use crate::tcp::connection::read::ListenerCache;
 use crate::tcp::shards::write_quota::Charge;
+use crate::telemetry::Span;
 
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -148,7 +150,7 @@ impl Stream for Scripted {
         Some(Arc::new(NoWriter))
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<Address> {
         Err(io::ErrorKind::NotConnected.into())
     }
 
@@ -184,11 +186,11 @@ pub(super) struct Fixture {
 impl Fixture {
     pub(super) fn new(socket: &ClientSocket) -> Self {
         let script = Arc::<Mutex<Script>>::default();
-        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
         let guard = ConnectionGuard::opened(Arc::default(), true);
         let stream = Box::new(Scripted(script.clone()));
         let mut state = SocketState::new(socket.clone());
-        let meta = ConnectionMeta::accepted(peer, guard);
+        let meta = ConnectionMeta::accepted(peer.into(), guard, Span::default());
         state.link = Link::Connected(Connection::new(stream, meta));
         state.claim = Claim::Offered(Arc::new(NoAccept));
         Fixture {

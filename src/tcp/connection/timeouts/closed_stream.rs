@@ -1,10 +1,10 @@
 //! A stream that is closed already.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::address::Address;
 use crate::os::Stream;
 
 /// Stands in for a stream that was closed. Its end is known already.
@@ -35,7 +35,7 @@ impl Stream for ClosedStream {
         true
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<Address> {
         Err(io::ErrorKind::NotConnected.into())
     }
 

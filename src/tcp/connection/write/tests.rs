@@ -1,6 +1,5 @@
 //! The write queue: quota, memory and panics.
 
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
@@ -9,6 +8,7 @@ use std::time::Duration;
 use actix_rt::Arbiter;
 
 use super::*;
+use crate::address::Address;
 use crate::app_activity::AppActivity;
 use crate::ids::ClientSocketId;
 use crate::manifest::Permissions;
@@ -44,7 +44,7 @@ impl Stream for Sink {
         }
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<Address> {
         Err(io::ErrorKind::NotConnected.into())
     }
 
@@ -70,6 +70,7 @@ pub(in crate::tcp) fn socket() -> (
         network,
         tls::Client::default(),
         command_queue.clone(),
+        Arc::default(),
         RegistryLink::default(),
         None,
     );
@@ -79,6 +80,7 @@ pub(in crate::tcp) fn socket() -> (
         false,
         table.stable_addr.clone(),
         command_queue.clone(),
+        Arc::default(),
         here,
     );
     let permissions = Arc::new(Permissions::all());

@@ -33,8 +33,9 @@ impl Fixture {
         let listener = net
             .listen(([127, 0, 0, 1], 0).into(), 8)
             .expect("a listener");
+        let at = listener.local_addr().expect("a listener");
         Fixture {
-            at: listener.local_addr().expect("a listener"),
+            at: at.socket_addr().expect("an IP address"),
             scripted,
             net,
             listener,
@@ -340,7 +341,7 @@ fn a_fault_that_breaks_the_connection_stays_and_wakes_the_other_direction() {
         }
         assert!(fixture.poll(|cx| stream.poll_peek(cx)).is_ready());
         assert_eq!(peer.is_closed(), peer_sees_reset, "{text}");
-        assert_eq!(stream.local_addr().ok(), Some(fixture.at), "{text}");
+        assert_eq!(stream.local_addr().ok(), Some(fixture.at.into()), "{text}");
         assert_eq!(fixture.net.injected_faults().len(), 1, "{text}");
     }
 }

@@ -37,7 +37,7 @@ fn connects_have_the_scripted_results_in_order() {
     assert_eq!(connect_errno(&net, to), libc::ETIMEDOUT);
     let mut stream = connect(&net, to);
     assert_eq!(server.addr(), to);
-    assert_eq!(stream.local_addr().ok(), Some(server.stream_addr()));
+    assert_eq!(stream.local_addr().ok(), Some(server.stream_addr().into()));
     assert_eq!(read_now(&mut *stream), b"early");
     assert_eq!(errno(stream.set_nodelay(true)), libc::EINVAL);
 
@@ -57,8 +57,9 @@ fn a_connection_comes_from_the_local_address_of_its_call() {
     let chosen = server.stream_addr();
     let stream = connect_from("127.0.0.9:0", to);
     let local = stream.local_addr().expect("a local address");
-    assert_eq!(local, (address("127.0.0.9:0").ip(), chosen.port()).into());
-    assert_eq!(server.stream_addr(), local);
+    let expected = SocketAddr::new(address("127.0.0.9:0").ip(), chosen.port());
+    assert_eq!(local, expected);
+    assert_eq!(server.stream_addr(), expected);
 
     let (mut listener, at) = listener(&net);
     let _stream = connect_from("127.0.0.9:5000", at);

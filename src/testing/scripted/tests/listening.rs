@@ -88,7 +88,7 @@ fn clients_are_accepted_in_the_order_they_came() {
     for client in &clients {
         let (stream, from) = accept(&mut *listener);
         assert_eq!(from, client.addr());
-        assert_eq!(stream.local_addr().ok(), Some(at));
+        assert_eq!(stream.local_addr().ok(), Some(at.into()));
         assert_eq!(client.stream_addr(), at);
         drop(stream);
         assert!(client.is_closed());
@@ -152,7 +152,7 @@ fn a_listener_on_all_addresses_is_reached_at_each() {
     ] {
         let _client = net.client(address(to)).expect("a listener");
         let (stream, _) = accept(&mut *listener);
-        assert_eq!(stream.local_addr().ok(), Some(address(reached)));
+        assert_eq!(stream.local_addr().ok(), Some(address(reached).into()));
     }
     assert_eq!(
         errno(net.client(address("127.0.0.1:81"))),

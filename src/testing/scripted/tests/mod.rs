@@ -68,6 +68,7 @@ fn address(text: &str) -> SocketAddr {
 fn listener(net: &ScriptedNetwork) -> (Box<dyn Listener>, SocketAddr) {
     let listener = net.listen(address("127.0.0.1:0"), 8).expect("a listener");
     let address = listener.local_addr().expect("a local address");
+    let address = address.socket_addr().expect("an IP address");
     (listener, address)
 }
 
@@ -78,7 +79,8 @@ fn push_error(net: &ScriptedNetwork, at: SocketAddr, errno: i32) {
 
 #[track_caller]
 fn accept(listener: &mut dyn Listener) -> (Box<dyn Stream>, SocketAddr) {
-    ready(|cx| listener.poll_accept(cx)).expect("a waiting client")
+    let (stream, peer) = ready(|cx| listener.poll_accept(cx)).expect("a waiting client");
+    (stream, peer.socket_addr().expect("an IP address"))
 }
 
 #[track_caller]

@@ -1,22 +1,28 @@
 //! [`Address`] of one end of a connection, and [`Endpoint`], what a call may name instead.
 
+mod unix;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use derive_more::{Display, From};
 
+pub use crate::address::unix::{PeerCredentials, UnixAddress};
 use crate::invalid_argument::InvalidArgument;
 
 /// The address of one end of a connection (beyond Chrome, whose sockets have an IP address and a
 /// port as separate fields).
 ///
-/// Today every address is an IP address with a port. More kinds may be added: match with a
-/// wildcard arm, or use [`socket_addr`](Self::socket_addr).
+/// It is an IP address with a port, or the name of a Unix socket. More kinds may be added: match
+/// with a wildcard arm, or use [`socket_addr`](Self::socket_addr) and [`unix`](Self::unix).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Display, From)]
 #[non_exhaustive]
 pub enum Address {
     /// An IP address and a port. A link-local IPv6 address has the scope id of its interface.
     #[display("{_0}")]
     Ip(SocketAddr),
+    /// The name of a Unix socket.
+    #[display("{_0}")]
+    Unix(UnixAddress),
 }
 
 impl Address {
@@ -24,6 +30,15 @@ impl Address {
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         match self {
             Address::Ip(address) => Some(*address),
+            Address::Unix(_) => None,
+        }
+    }
+
+    /// The name of the Unix socket; `None` if the address is of another kind.
+    pub fn unix(&self) -> Option<&UnixAddress> {
+        match self {
+            Address::Ip(_) => None,
+            Address::Unix(address) => Some(address),
         }
     }
 
@@ -38,9 +53,16 @@ impl Address {
     }
 }
 
+/// For comparisons with an IP address and its port.
+impl PartialEq<SocketAddr> for Address {
+    fn eq(&self, other: &SocketAddr) -> bool {
+        self.socket_addr() == Some(*other)
+    }
+}
+
 /// Where to listen or to connect to: an [`Address`], or a host and a port (beyond Chrome).
 ///
-/// It is made from a [`SocketAddr`], an [`Address`], and the pairs `(host, port)`, where the host is
+/// It is made from a [`SocketAddr`], a [`UnixAddress`], an [`Address`], and the pairs `(host, port)`, where the host is
 /// a text or an IP address. An IPv6 address in a text may name its interface or scope id behind a
 /// `%` (RFC 4007, 11): `fe80::1%eth0`, `fe80::1%2`.
 ///
@@ -61,6 +83,12 @@ pub enum Endpoint {
     Address(Address),
     /// A host name or an IP address as text, and a port.
     Host(String, u16),
+}
+
+impl From<UnixAddress> for Endpoint {
+    fn from(address: UnixAddress) -> Self {
+        Endpoint::Address(address.into())
+    }
 }
 
 impl From<SocketAddr> for Endpoint {
@@ -161,5 +189,12 @@ mod tests {
             (wrapped.ip(), wrapped.port()),
             (Some(address.ip()), Some(80))
         );
+    }
+
+    #[test]
+    fn an_address_of_any_kind_takes_no_more_memory_than_a_socket_address() {
+        // Each connection has the address of its peer.
+        assert_eq!(size_of::<Address>(), size_of::<SocketAddr>());
+        assert_eq!(size_of::<Option<Address>>(), size_of::<SocketAddr>());
     }
 }
