@@ -2,7 +2,7 @@
  * Chrome's deprecated `chrome.socket` on top of `chrome.sockets`.
  */
 
-import type { Tcp, TcpServer, Runtime } from './index.js';
+import type { Sockets } from './index.js';
 
 export interface ReadInfo {
   /** The number of bytes; 0 at the end of the connection; else a net error code. */
@@ -80,6 +80,6 @@ export interface Socket {
 
 /**
  * Makes `chrome.socket` on `chrome.sockets`. The ids are its own. UDP needs `sockets.udp`, and `getNetworkList` needs
- * `sockets.system.network`.
+ * `sockets.system` and the permission `system.network`.
  */
-export function makeSocket(sockets: { tcp: Tcp; tcpServer: TcpServer; runtime: Runtime; udp?: any; system?: any }): Socket;
+export function makeSocket(sockets: Pick<Sockets, 'tcp' | 'tcpServer' | 'runtime'> & Partial<Pick<Sockets, 'udp' | 'system'>>): Socket;

@@ -88,6 +88,38 @@ left=$(find "$root" -path "$root/var/lib/dpkg" -prune -o -name '*chrome-sockets*
 dpkg_in_root --install "$deb"
 dpkg_in_root --purge chrome-sockets
 
+if [ -n "${CHROOT:-}" ]; then
+    step "the Debian package in a Debian of its own"
+    # CHROOT is a Debian, or 1 to download one. As root.
+    debian=$CHROOT
+    if [ ! -d "$debian" ]; then
+        debian=$work/debian
+        debootstrap --variant=minbase "$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)" "$debian" >/dev/null
+    fi
+    in_debian() { chroot "$debian" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
+    if in_debian sh -c 'command -v cargo || command -v rustc'; then fail "this Debian has Rust"; fi
+    find "$debian" -xdev -not -path '*/var/*' | sort >"$work/before"
+    cp "$deb" "$debian/package.deb"
+    in_debian dpkg --install /package.deb
+    in_debian chrome-sockets serve --config /etc/chrome-sockets/host.toml --check-config
+    # Not by the function, whose process would be another one.
+    chroot "$debian" /usr/bin/chrome-sockets serve --config /etc/chrome-sockets/host.toml --listen 127.0.0.1:0 >"$work/in-debian" &
+    host=$!
+    for _ in $(seq 100); do
+        grep -q '^listening on ' "$work/in-debian" && break
+        sleep 0.1
+    done
+    page=$(sed -n 's/^Admin page: \(.*\)#.*/\1/p' "$work/in-debian")
+    [ "$(curl --noproxy '*' -s -o /dev/null -w '%{http_code}' "$page")" = 200 ] || fail "the host does not answer"
+    kill -TERM "$host"
+    wait "$host"
+    host=
+    in_debian dpkg --purge chrome-sockets
+    rm "$debian/package.deb"
+    find "$debian" -xdev -not -path '*/var/*' | sort >"$work/after"
+    diff "$work/before" "$work/after" || fail "the purge leaves something"
+fi
+
 step "cargo install"
 CARGO_TARGET_DIR=$target_folder cargo install --locked --quiet --path host --root "$work/cargo"
 "$work/cargo/bin/chrome-sockets" --version

@@ -169,6 +169,9 @@
 //!
 //! - `tls` adds TLS: [`Tcp::secure`], and server sockets that encrypt their
 //!   connections. Building it needs a C compiler.
+//! - `metrics` adds [`telemetry`]: counters, gauges and histograms for an exporter, and what each
+//!   socket has transferred, in `getInfo`.
+//! - `tracing` adds a span for each connection and each call. Log lines go to `log` either way.
 //! - `testing` adds a scripted network, which a test controls completely, and a
 //!   network of real sockets that fail by rules.
 //!

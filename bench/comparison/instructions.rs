@@ -9,9 +9,10 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
@@ -32,6 +33,7 @@ const MESSAGE: [u8; 64] = [7; 64];
 /// A hot path: what one round of clients does, and how many operations that is.
 struct HotPath {
     name: &'static str,
+    peer: &'static str,
     /// What the server does.
     mode: &'static str,
     connections: usize,
@@ -39,9 +41,10 @@ struct HotPath {
     rounds: [u64; 2],
 }
 
-const PATHS: [HotPath; 4] = [
+const PATHS: [HotPath; 6] = [
     HotPath {
         name: "echo-64",
+        peer: "chrome-sockets",
         mode: "echo",
         connections: 64,
         reconnects: false,
@@ -49,6 +52,7 @@ const PATHS: [HotPath; 4] = [
     },
     HotPath {
         name: "echo-1",
+        peer: "chrome-sockets",
         mode: "echo",
         connections: 1,
         reconnects: false,
@@ -56,6 +60,7 @@ const PATHS: [HotPath; 4] = [
     },
     HotPath {
         name: "accept-echo-close",
+        peer: "chrome-sockets",
         mode: "echo",
         connections: 1,
         reconnects: true,
@@ -63,28 +68,49 @@ const PATHS: [HotPath; 4] = [
     },
     HotPath {
         name: "stream-64",
+        peer: "chrome-sockets",
         mode: "stream",
+        connections: 64,
+        reconnects: false,
+        rounds: [100, 600],
+    },
+    HotPath {
+        name: "udp-64",
+        peer: "chrome-sockets",
+        mode: "udp",
+        connections: 64,
+        reconnects: false,
+        rounds: [100, 600],
+    },
+    HotPath {
+        name: "udp-64 of tokio",
+        peer: "tokio",
+        mode: "udp",
         connections: 64,
         reconnects: false,
         rounds: [100, 600],
     },
 ];
 
-/// Counts every path and compares it with its budget.
+/// Counts every path whose name begins with `prefix`, and compares it with its budget.
 ///
 /// # Errors
 /// A path is above its budget or has none, or valgrind is missing.
-pub fn check() -> Result<()> {
+pub fn check(prefix: &str) -> Result<()> {
     let text = fs::read_to_string(BUDGET)?;
     let budget = budget(&text)?;
     let mut too_many = Vec::new();
-    for path in &PATHS {
-        let allowed = budget.iter().find(|(name, _)| *name == path.name);
-        let Some((_, allowed)) = allowed else {
-            return Err(format!("{BUDGET} has no line for {}", path.name).into());
-        };
+    for path in PATHS.iter().filter(|path| path.name.starts_with(prefix)) {
         let counts: Vec<u64> = (0..COUNTS).map(|_| path.count()).collect::<Result<_>>()?;
         let count = counts.into_iter().min().unwrap_or(u64::MAX);
+        if path.peer != "chrome-sockets" {
+            println!("{:<20}{count:>7} instructions, to compare", path.name);
+            continue;
+        }
+        let allowed = budget.iter().find(|(name, _)| *name == path.name);
+        let Some((_, allowed)) = allowed else {
+            return Err(format!("{BUDGET} has no line for {}: {count}", path.name).into());
+        };
         let change = (count as f64 / *allowed as f64 - 1.0) * 100.0;
         println!(
             "{:<20}{count:>7} instructions, budget {allowed} ({change:+.1} %)",
@@ -139,7 +165,7 @@ impl HotPath {
         let mut server = Command::new("valgrind")
             .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
             .arg(Path::new(&this))
-            .args(["server", "chrome-sockets", "none", self.mode])
+            .args(["server", self.peer, "none", self.mode])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -170,6 +196,9 @@ impl HotPath {
             };
             (0..self.connections).map(one).collect()
         };
+        if self.mode == "udp" {
+            return self.serve_datagrams(server, port, rounds);
+        }
         let mut clients = connect()?;
         for round in 0..rounds {
             // With one message at a time there is nothing to batch.
@@ -190,6 +219,35 @@ impl HotPath {
                 let mut echo = [0; MESSAGE.len()];
                 client.read_exact(&mut echo)?;
                 if echo != MESSAGE {
+                    return Err("wrong echo".into());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl HotPath {
+    /// A datagram of each client waits when the server continues.
+    fn serve_datagrams(&self, server: Pid, port: u16, rounds: u64) -> Result<()> {
+        let client = |_| -> Result<UdpSocket> {
+            let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+            client.connect((Ipv4Addr::LOCALHOST, port))?;
+            // A datagram that was lost would end the count.
+            client.set_read_timeout(Some(Duration::from_secs(10)))?;
+            Ok(client)
+        };
+        let clients = (0..self.connections).map(client);
+        let clients = clients.collect::<Result<Vec<_>>>()?;
+        for _ in 0..rounds {
+            stop(server)?;
+            for client in &clients {
+                client.send(&MESSAGE)?;
+            }
+            kill_process(server, Signal::CONT)?;
+            for client in &clients {
+                let mut echo = [0; MESSAGE.len()];
+                if client.recv(&mut echo)? != MESSAGE.len() || echo != MESSAGE {
                     return Err("wrong echo".into());
                 }
             }

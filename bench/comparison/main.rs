@@ -6,6 +6,7 @@
 //! cargo bench -p chrome-sockets-bench -- --only echo-64-1000 --peers chrome-sockets,tokio
 //! cargo bench -p chrome-sockets-bench -- --help
 //! cargo bench -p chrome-sockets-bench --profile release -- --instructions    # hot paths, counted by callgrind
+//! cargo bench -p chrome-sockets-bench --profile release -- --instructions udp    # those of this prefix
 //! ```
 //!
 //! Times on a shared machine are noisy, so only servers of the same run are compared. All
@@ -58,7 +59,8 @@ fn main() -> ExitCode {
             );
             Ok(())
         }
-        _ if words.contains(&"--instructions") => instructions::check(),
+        [.., "--instructions", path] if !path.starts_with("--") => instructions::check(path),
+        _ if words.contains(&"--instructions") => instructions::check(""),
         _ => Options::read(&arguments)
             .map_err(Into::into)
             .and_then(|options| run(&options)),

@@ -238,6 +238,15 @@ test('options, and what TCP sockets do not have', async (t) => {
   assert.deepEqual((await call('recvFrom', id))[0].resultCode, -1);
 });
 
+test('the list of network interfaces', async (t) => {
+  const { call, sockets } = await made(t, { manifest: { sockets: {}, permissions: ['system.network'] } });
+  const [list, lastError] = await call('getNetworkList');
+  assert.equal(lastError, undefined);
+  assert.deepEqual(list, await sockets.system.network.getNetworkInterfaces());
+  const denied = await made(t);
+  assert.deepEqual(await denied.call('getNetworkList'), [undefined, 'Network lookup failed or unsupported']);
+});
+
 test('wrong arguments throw', async (t) => {
   const { socket } = await made(t);
   assert.throws(() => socket.create('sctp', () => {}), new TypeError(

@@ -294,6 +294,7 @@ mod tests {
                 },
                 "listener": "Escalate",
             },
+            "file": {"path": b"/run/\xff", "device": 1, "inode": u64::MAX},
             "app_limits": {
                 "accepted": {"per_peer": {"most": usize::MAX, "then": "Reset"}},
                 "sockets": 0,
@@ -303,7 +304,10 @@ mod tests {
             "app": "", "id": 9, "buffer_size": 1,
             "paused": false, "never_resumed": true, "suspended": true,
             "timeouts": {"claim": Duration::MAX, "send": Duration::from_nanos(1)},
-            "connection": {"peer": "[::1]:7"},
+            "connection": {
+                "peer": {"Path": b"/\xff"},
+                "dialled": {"local": "Unnamed", "host": "localhost"},
+            },
         });
         let udp = json!({
             "app": "u", "id": 2, "name": "", "paused": true, "suspended": true,

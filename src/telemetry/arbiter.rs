@@ -13,7 +13,7 @@ use parking_lot::RwLock;
 use crate::telemetry::labels::FullWindow;
 
 /// The time between two ticks of a running clock.
-pub(super) const TICK: Duration = Duration::from_millis(100);
+pub(super) const TICK: Duration = Duration::from_millis(500);
 
 /// The clock does not run.
 const STOPPED: u32 = u32::MAX;
@@ -211,8 +211,11 @@ impl ArbiterStats {
     /// The exact time in [`TICK`]s.
     pub(super) fn exact_now(&self) -> u32 {
         let elapsed = self.clock.0.started_at.elapsed();
-        let ticks = elapsed.as_millis() / TICK.as_millis();
-        u32::try_from(ticks).unwrap_or(STOPPED).min(STOPPED - 1)
+        // Not by milliseconds as `u128`, whose division is slow.
+        let per_second = 1000 / TICK.subsec_millis();
+        let ticks = elapsed.as_secs() * u64::from(per_second)
+            + u64::from(elapsed.subsec_millis() / TICK.subsec_millis());
+        u32::try_from(ticks).map_or(STOPPED - 1, |ticks| ticks.min(STOPPED - 1))
     }
 
     /// A time of this clock, by the system's clock.

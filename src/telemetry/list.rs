@@ -81,7 +81,7 @@ metrics! {
     CLIENT_SOCKETS: Gauge, "chrome_sockets_client_sockets", "count", ["arbiter"],
         "Client sockets, connected or not.";
     LAG: Histogram, "chrome_sockets_loop_lag_seconds", "seconds", ["arbiter"],
-        "How late a timer of 0.1 s fires in an arbiter that transfers data; the timer itself is up to 2 ms late.";
+        "How late a timer of 0.5 s fires in an arbiter that transfers data; the timer itself is up to 2 ms late.";
     HANDSHAKES: Counter, "chrome_sockets_tls_handshakes_total", "count", ["side", "outcome"],
         "TLS handshakes that have ended.";
     HANDSHAKE: Histogram, "chrome_sockets_tls_handshake_seconds", "seconds", ["side"],

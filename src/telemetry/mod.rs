@@ -3,7 +3,7 @@
 //! Sockets and actors count in fields of their own. [`Metrics::publish`] copies the counts to a
 //! recorder of the facade [`metrics`](https://docs.rs/metrics), which belongs to one exporter: no
 //! event, send or accept calls the facade, and publishing takes no lock that one of them takes. Only
-//! a TLS handshake and, ten times a second, a busy arbiter record a duration directly.
+//! a TLS handshake and, twice a second, a busy arbiter record a duration directly.
 //!
 //! [`METRICS`] lists the metrics; `docs/metrics.md` in the repository is the same list as a page.
 //!

@@ -24,7 +24,7 @@ pub struct Traffic {
     /// When the connection was made, or the UDP socket was bound. It does not follow a system clock
     /// that is set while the registry runs.
     pub since: SystemTime,
-    /// When something was received or sent last, or `since`. It is up to 0.2 seconds early.
+    /// When something was received or sent last, or `since`. It is up to a second early.
     pub last_activity: SystemTime,
 }
 

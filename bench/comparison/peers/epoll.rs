@@ -152,7 +152,9 @@ impl Server {
                 }
                 return Ok(true);
             }
-            Mode::Accept | Mode::Stream | Mode::Subscribers => return Err(not_compared(self.mode)),
+            Mode::Accept | Mode::Stream | Mode::Subscribers | Mode::Udp => {
+                return Err(not_compared(self.mode));
+            }
         }
         // Directly from the buffer; only what cannot be sent at once is copied.
         let sent = match send(

@@ -10,6 +10,7 @@ mod chrome_sockets;
 mod epoll;
 mod node;
 mod tokio_tasks;
+mod udp;
 
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener};
@@ -47,6 +48,9 @@ pub fn run(peer: &str, core: &str, mode: &str) -> Result<()> {
         let _ = std::io::stdin().read(&mut [0]);
         std::process::exit(0);
     });
+    if mode == Mode::Udp {
+        return run_udp(peer);
+    }
     match peer {
         Peer::ChromeSockets => chrome_sockets::run(mode, 1),
         Peer::ChromeSockets2 => chrome_sockets::run(mode, 2),
@@ -55,6 +59,17 @@ pub fn run(peer: &str, core: &str, mode: &str) -> Result<()> {
         Peer::ActixActors => actix_actors::run(mode),
         Peer::Epoll => epoll::run(mode),
         Peer::Node => Ok(()),
+    }
+}
+
+fn run_udp(peer: Peer) -> Result<()> {
+    match peer {
+        Peer::ChromeSockets => actix::System::new().block_on(udp::chrome_sockets()),
+        Peer::Tokio => {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            runtime.enable_all().build()?.block_on(udp::tokio())
+        }
+        _ => Err(not_compared(Mode::Udp)),
     }
 }
 

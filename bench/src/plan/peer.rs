@@ -85,6 +85,8 @@ pub enum Mode {
     Echo { listeners: usize },
     /// Echoes by a task for each connection, on a stream.
     Stream,
+    /// An echo of datagrams, for the instruction budget.
+    Udp,
     /// Answers each MiB with one byte.
     Receive,
     /// Answers each byte with one MiB.
@@ -124,6 +126,7 @@ impl Mode {
             Mode::Echo { listeners: 1 } => "echo".to_owned(),
             Mode::Echo { listeners } => format!("echo:{listeners}"),
             Mode::Stream => "stream".to_owned(),
+            Mode::Udp => "udp".to_owned(),
             Mode::Receive => "receive".to_owned(),
             Mode::Send => "send".to_owned(),
             Mode::Accept => "accept".to_owned(),
@@ -137,6 +140,7 @@ impl Mode {
         Some(match name {
             "echo" => Mode::Echo { listeners: 1 },
             "stream" => Mode::Stream,
+            "udp" => Mode::Udp,
             "receive" => Mode::Receive,
             "send" => Mode::Send,
             "accept" => Mode::Accept,

@@ -339,10 +339,12 @@ fn a_killed_server_behind_haproxy_ends_only_its_own_connections() {
     let mut ended = Vec::new();
     for failure in &result.failures {
         match failure {
-            Failure::Ended { client, server, .. } => {
-                assert_eq!(server.as_deref(), Some("two"), "{failure:?}");
-                ended.push(*client);
-            }
+            Failure::Ended { client, server, .. } => match server.as_deref() {
+                Some("two") => ended.push(*client),
+                // It came back so soon that the dying process had not closed its listener yet.
+                None => assert!(killed.contains(client), "{failure:?}"),
+                Some(_) => panic!("{failure:?}"),
+            },
             // HAProxy must not repeat a request with effects. All others it has repeated.
             Failure::NoAnswer { method, .. } => assert_eq!(*method, "POST", "{failure:?}"),
             Failure::Wrong(what) => panic!("{what}"),

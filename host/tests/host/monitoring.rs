@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use chrome_sockets::telemetry::METRICS;
 use serde_json::json;
@@ -254,6 +255,39 @@ async fn the_metrics_of_the_crate_stand_beside_those_of_the_host_without_names_o
     for series in now.keys() {
         assert!(!series.contains("secret"), "{series}");
     }
+    client.disconnect();
+    host.expect_success();
+}
+
+/// With `HOST_BENCHMARK` set (see `bounds.rs`) there are ten thousand connections. The host counts its
+/// sockets for each text, so this is about that too.
+#[actix_rt::test]
+async fn a_scrape_is_quick_however_many_connections_there_are() {
+    let connections = match std::env::var_os("HOST_BENCHMARK") {
+        Some(_) => 10_000,
+        None => 500,
+    };
+    let (host, address) = monitored(&["--dev", "--max-sockets", "20000"]);
+    let mut client = Client::connect(&host, "a").await;
+    let (_, port) = client.listening_server(json!({})).await;
+    let mut peers = Vec::new();
+    for _ in 0..connections {
+        let peer = within("a connection", TcpStream::connect(("127.0.0.1", port))).await;
+        peers.push(peer.expect("a listener"));
+        client.event("tcpServer.onAccept").await;
+    }
+    let open = "chrome_sockets_connections_open";
+    assert_eq!(metrics(address).await[open], f64::from(connections));
+    let mut slowest = Duration::ZERO;
+    for _ in 0..10 {
+        // A text is valid for 100 ms.
+        actix_rt::time::sleep(Duration::from_millis(150)).await;
+        let asked_at = Instant::now();
+        assert_eq!(get(address, "/metrics").await.0, 200);
+        slowest = slowest.max(asked_at.elapsed());
+    }
+    println!("{connections} connections: the slowest of ten scrapes took {slowest:?}");
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
     client.disconnect();
     host.expect_success();
 }

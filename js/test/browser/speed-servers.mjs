@@ -64,10 +64,25 @@ async function serve({ tcpServer, tcp }, kind, options) {
   return { localPort, end };
 }
 
+/** Sends datagrams back. Returns its port and a function that stops it. */
+async function sendBack({ udp }) {
+  const receive = ({ socketId, data, remoteAddress, remotePort }) => udp.send(socketId, data, remoteAddress, remotePort, () => {});
+  udp.onReceive.addListener(receive);
+  const { socketId } = await udp.create();
+  const result = await new Promise((resolve) => udp.bind(socketId, '127.0.0.1', 0, resolve));
+  if (result !== 0) throw new Error(`bind: ${result}`);
+  const { localPort } = await udp.getInfo(socketId);
+  const end = async () => {
+    await udp.close(socketId);
+    udp.onReceive.removeListener(receive);
+  };
+  return { localPort, end };
+}
+
 let served;
 
 globalThis.start = async (sockets, kind, options) => {
-  served = await serve(sockets, kind, options);
+  served = await (kind === 'datagrams' ? sendBack(sockets) : serve(sockets, kind, options));
   return served.localPort;
 };
 

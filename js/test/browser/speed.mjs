@@ -1,6 +1,7 @@
 // Compares the speed of Chromium's own chrome.sockets and ours in one browser. After `cargo build --release -p
 // chrome-sockets-host` and `npm ci`, run `node speed.mjs [ROUNDS]`. It prints a Markdown table; a round takes half a minute.
 
+import dgram from 'node:dgram';
 import { once } from 'node:events';
 import net from 'node:net';
 import { join } from 'node:path';
@@ -34,6 +35,11 @@ const MEASURED = [
     server: 'send',
     options: { size: 32 * MIB, chunk: chunk * KIB },
     client: (port) => drain(port, 32 * MIB),
+  })),
+  ...[1, 64].map((inFlight) => ({
+    name: `datagrams echoed/s, ${inFlight} in flight`,
+    server: 'datagrams',
+    client: (port) => exchange(port, inFlight),
   })),
 ];
 
@@ -131,6 +137,26 @@ async function drain(port, size) {
     await peer.has(size);
   });
   peer.socket.destroy();
+  return rate;
+}
+
+/** Datagrams of 64 bytes, each of which is followed by another when it comes back. Few wait at a time, so none is lost. */
+async function exchange(port, inFlight) {
+  const socket = dgram.createSocket('udp4');
+  const message = Buffer.alloc(64, 'x');
+  const start = performance.now();
+  let count = 0;
+  const over = new Promise((resolve) => {
+    socket.on('message', () => {
+      count += 1;
+      if (performance.now() - start >= REPEAT_TIME) resolve();
+      else socket.send(message, port, '127.0.0.1');
+    });
+  });
+  for (let sent = 0; sent < inFlight; sent += 1) socket.send(message, port, '127.0.0.1');
+  await over;
+  const rate = (count * 1000) / (performance.now() - start);
+  socket.close();
   return rate;
 }
 

@@ -258,7 +258,7 @@ async fn registries_with_one_arbiter_each_can_share_a_port() {
     server.set_reuse_port(id, true).await.expect("it is set");
     let listening = server.listen(id, "127.0.0.1", at.port().into(), None).await;
     listening.expect("it shares the port");
-    let mut peers = dial_many(at, 64).await;
+    let peers = dial_many(at, 64).await;
     let mut accepted = [0, 0];
     until("all connections", || {
         for (test, count) in [&mut one, &mut other].into_iter().zip(&mut accepted) {

@@ -12,7 +12,7 @@ use super::Fixture;
 use crate::tcp_server::dial;
 
 /// The coarse clock is up to two ticks late.
-const CLOCK: Duration = Duration::from_millis(300);
+const CLOCK: Duration = Duration::from_millis(1100);
 
 async fn traffic(test: &TestApp, id: ClientSocketId) -> Option<Traffic> {
     let info = test.app.tcp.get_info(id).await;
@@ -39,7 +39,7 @@ async fn get_info_tells_what_a_socket_has_transferred_since_when_and_when_last()
     let received = traffic(&test, client.id()).await.expect("a connection");
     assert_eq!((received.bytes_received, received.bytes_sent), (5, 0));
     let age = received.last_activity.duration_since(received.since);
-    assert!(age.is_ok_and(|age| age >= CLOCK), "{received:?}");
+    assert!(age.is_ok_and(|age| age >= CLOCK / 2), "{received:?}");
     // A send in the caller's thread, long after the last turn of the actor.
     let rested = SystemTime::now();
     until("time", || rested.elapsed().is_ok_and(|age| age > 2 * CLOCK)).await;
@@ -47,7 +47,10 @@ async fn get_info_tells_what_a_socket_has_transferred_since_when_and_when_last()
     let sent = traffic(&test, client.id()).await.expect("a connection");
     assert_eq!((sent.bytes_received, sent.bytes_sent), (5, 3));
     let age = sent.last_activity.duration_since(received.last_activity);
-    assert!(age.is_ok_and(|age| age >= CLOCK), "{received:?} {sent:?}");
+    assert!(
+        age.is_ok_and(|age| age >= CLOCK / 2),
+        "{received:?} {sent:?}"
+    );
     let mut data = [0; 3];
     within("hi!", peer.read_exact(&mut data))
         .await

@@ -1,10 +1,12 @@
 //! Programs at the other end: socat, curl, nc and Python, as clients and as servers.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use chrome_sockets::tcp::SocketProperties;
+use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};
 use support::process::Program;
-use support::programs::has;
+use support::programs::{has, left_out};
 use support::{ListenerEvent, until};
 
 use super::*;
@@ -178,4 +180,98 @@ peer.close()
     }
     expect_capitals(|path| Program::start(Command::new("python3").args(["-c", SERVER]).arg(path)))
         .await;
+}
+
+/// Connects as another user, waits for the end, and prints what it has met.
+const OTHER_USER: &str = r#"
+import os, socket, sys
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+peer = socket.socket(socket.AF_UNIX)
+peer.settimeout(20)
+try:
+    peer.connect(sys.argv[1])
+    print("connected", flush=True)
+    peer.recv(1)
+    print("ended", flush=True)
+except PermissionError:
+    print("denied", flush=True)
+"#;
+
+#[actix_rt::test]
+async fn another_user_needs_rights_of_the_file_and_counts_as_another_peer() {
+    if !has("python3", "--help", "usage") {
+        return;
+    }
+    if !rustix::process::getuid().is_root() {
+        return left_out("only root can be another user");
+    }
+    let folder = Folder::new();
+    let path = folder.path();
+    let all = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(folder.0.path(), all).expect("set");
+    let start = || {
+        let mut command = Command::new("python3");
+        Program::start(command.args(["-c", OTHER_USER]).arg(&path))
+    };
+    let mut test = TestApp::new().await;
+    let server = test.app.tcp_server.clone();
+    let id = create(&test).await;
+    server
+        .listen_unix(id, &path, Some(0o600), None)
+        .await
+        .expect("listen");
+    assert_eq!(output(start()).await, b"denied\n");
+    server.disconnect(id).await.expect("disconnect");
+
+    let limits = Limits {
+        per_peer: Some(Limit {
+            most: 1,
+            then: AtLimit::Close,
+        }),
+        ..Limits::default()
+    };
+    server.set_limits(id, limits).await.expect("set");
+    server
+        .listen_unix(id, &path, Some(0o666), None)
+        .await
+        .expect("listen");
+    let (_root, _peer) = pair(&mut test, &path).await;
+    let other = start();
+    let client = test.accepted().await;
+    let credentials = client.get_info().await.expect("info").peer_credentials;
+    let credentials = credentials.expect("Linux tells them");
+    assert_eq!((credentials.uid, credentials.gid), (65534, 65534));
+    assert_eq!(credentials.pid, Some(other.id()));
+    // A second one of that user is one too many.
+    assert_eq!(output(start()).await, b"connected\nended\n");
+    client.close().await.expect("close");
+    assert_eq!(output(other).await, b"connected\nended\n");
+}
+
+#[actix_rt::test]
+async fn a_process_that_is_killed_leaves_a_file_that_the_next_one_replaces() {
+    const SERVER: &str = r#"
+import socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+server.listen()
+print("listening", flush=True)
+sys.stdin.read()
+"#;
+    if !has("python3", "--help", "usage") {
+        return;
+    }
+    let folder = Folder::new();
+    let mut test = TestApp::new().await;
+    let mut command = Command::new("python3");
+    let mut program = Program::start(command.args(["-c", SERVER]).arg(folder.path()));
+    program.stdout.line("listening");
+    assert_in_use(&test, folder.path()).await;
+    program.signal(rustix::process::Signal::KILL);
+    program.ended();
+    assert_eq!(folder.names(), ["s"]);
+    listen(&test, folder.path()).await;
+    expect_service(&mut test, &folder.path()).await;
 }

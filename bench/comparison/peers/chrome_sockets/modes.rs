@@ -122,7 +122,9 @@ impl Server {
                     other.try_send(data.clone())?;
                 }
             }
-            Mode::Echo { .. } | Mode::Stream | Mode::Accept => return Err(not_compared(self.mode)),
+            Mode::Echo { .. } | Mode::Stream | Mode::Accept | Mode::Udp => {
+                return Err(not_compared(self.mode));
+            }
         }
         Ok(())
     }
