@@ -191,12 +191,7 @@ fn end_of_input() -> io::Result<oneshot::Receiver<()>> {
     // A thread, because standard input may be a file, which the event loop cannot wait for.
     thread::Builder::new().spawn(move || {
         let mut buffer = [0; 256];
-        loop {
-            match rustix::io::read(stdin(), &mut buffer) {
-                Ok(1..) | Err(Errno::INTR) => {}
-                Ok(0) | Err(_) => break,
-            }
-        }
+        while let Ok(1..) | Err(Errno::INTR) = rustix::io::read(stdin(), &mut buffer) {}
         // Fails if the host ends already.
         let _ = ended.send(());
     })?;
