@@ -51,8 +51,8 @@ pub struct Drained {
     /// most [`MAX_NEVER_ACCEPTED`] per server socket are counted; the OS resets
     /// the rest.
     pub never_accepted: usize,
-    /// How many TLS handshakes were unfinished at the deadline and were ended.
-    /// Each is reported by `onHandshakeError`
+    /// How many TLS handshakes and PROXY headers were unfinished at the deadline and
+    /// were ended. Each is reported by `onHandshakeError` or `onProxyError`
     /// ([`ABORTED`](crate::NetError::ABORTED)).
     pub unfinished_handshakes: usize,
     /// How many connections had completed their handshake but reached no

@@ -58,3 +58,8 @@ pub fn faults(bytes: &[u8]) {
     let rule = |text: &str| text.parse::<Rule>().ok();
     check_round_trip(rule, |it| Some(it.to_string()), text);
 }
+
+/// A PROXY header, with data behind it.
+pub fn proxy(bytes: &[u8]) {
+    crate::proxy_protocol::fuzzing::header(bytes);
+}

@@ -98,9 +98,30 @@ pub(crate) struct ServerRecord {
     /// The limits of its app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) app_limits: Option<Box<AppLimitsRecord>>,
+    /// Which connections begin with a PROXY header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) proxy_protocol: Option<Box<ProxyProtocolRecord>>,
     /// The file that is removed when the socket closes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) file: Option<Box<SocketFileRecord>>,
+}
+
+/// Which connections begin with a PROXY header.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProxyProtocolRecord {
+    pub(crate) networks: Vec<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unix_peers: bool,
+    pub(crate) others: OtherPeersRecord,
+    pub(crate) timeout: Duration,
+    pub(crate) max_pending: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum OtherPeersRecord {
+    Accept,
+    Refuse,
 }
 
 /// The file of a Unix socket.
@@ -313,6 +334,18 @@ pub(crate) struct ConnectionRecord {
     /// Whether the app has shut the write side: the end follows the unsent data.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) write_shut: bool,
+    /// The proxy that has made the connection, if no listener has heard of it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) proxy: Option<Box<ProxyRecord>>,
+}
+
+/// The proxy of a connection.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProxyRecord {
+    pub(crate) address: AddressRecord,
+    /// The PROXY header.
+    pub(crate) header: Vec<u8>,
 }
 
 /// The state of a connection that `connect` made.

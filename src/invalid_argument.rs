@@ -96,6 +96,13 @@ invalid_arguments! {
     RatePeriodZero: "rate.per", "zero";
     RatePeriodTooLong: "rate.per", "longer than a day";
 
+    ProxyNetworksEmpty: "networks", "empty; no connection would have a header";
+    ProxyNetworksTooMany: "networks", "more than 1,024";
+    ProxyTimeoutZero: "timeout", "zero; a header could not arrive";
+    ProxyMaxPendingZero: "max_pending", "zero; no connection could send its header";
+    ProxyHeaderTooLong: "proxy_header", "longer than 4,096 bytes";
+    ProxyHeaderNotV1: "proxy_header", "TLVs, Unix addresses or LOCAL, which version 1 does not have";
+
     ShedForConnection: "connection", "`Shed`, which is allowed for `resources` only";
     ShedForListener: "listener", "`Shed`, which is allowed for `resources` only";
     ContinueForResources: "resources", "`Continue`, which is allowed for `connection` only";

@@ -212,6 +212,8 @@ pub mod tls;
 #[cfg(not(feature = "tls"))]
 mod tls;
 
+pub mod proxy_protocol;
+
 mod events;
 mod handover_state;
 

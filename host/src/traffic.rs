@@ -16,6 +16,8 @@ pub(crate) struct Traffic {
     pub(crate) frames_sent: Counter,
     /// Requests that were neither for a file nor a valid handshake.
     pub(crate) bad_requests: Counter,
+    /// Connections of proxies without a valid PROXY header.
+    pub(crate) proxy_errors: Counter,
     /// Clients that left by themselves.
     pub(crate) left: Counter,
     /// Connections that did not become clients, by [`Code`].

@@ -12,14 +12,15 @@ use crate::app::caller::Caller;
 use crate::app::event::OnEvent;
 use crate::draining::Drained;
 use crate::ids::ServerSocketId;
+use crate::proxy_protocol::ProxyProtocol;
 use crate::tcp::{ClientSocket, ReceiveErrorInfo, ReceiveInfo, Timeouts};
 #[cfg(feature = "tls")]
 use crate::tcp_server::SetTls;
 use crate::tcp_server::{
     AcceptErrorInfo, AcceptInfo, AcceptPolicy, Close, Create, CreateInfo, Disconnect, Drain,
     GetInfo, GetSockets, HandlerFactory, HandshakeErrorInfo, Limits, Listen, ListenOn,
-    ListenOptions, RefusedInfo, Serve, SetAcceptPolicy, SetLimits, SetPaused, SetReusePort,
-    SetTimeouts, SocketInfo, SocketProperties, Update,
+    ListenOptions, ProxyErrorInfo, RefusedInfo, Serve, SetAcceptPolicy, SetLimits, SetPaused,
+    SetProxyProtocol, SetReusePort, SetTimeouts, SocketInfo, SocketProperties, Update,
 };
 #[cfg(feature = "tls")]
 use crate::tls;
@@ -41,6 +42,9 @@ pub struct TcpServer {
     /// `onHandshakeError` (beyond Chrome): the TLS handshake of a connection
     /// failed (see `set_tls`), and the connection is closed.
     pub on_handshake_error: OnEvent<HandshakeErrorInfo>,
+    /// `onProxyError` (beyond Chrome): a connection had no valid PROXY header (see
+    /// [`set_proxy_protocol`](Self::set_proxy_protocol)), and is closed.
+    pub on_proxy_error: OnEvent<ProxyErrorInfo>,
     /// `onRefused` (beyond Chrome): a connection was closed at a limit.
     pub on_refused: OnEvent<RefusedInfo>,
     caller: Caller,
@@ -52,6 +56,7 @@ impl TcpServer {
             on_accept: OnEvent::new(caller.clone()),
             on_accept_error: OnEvent::new(caller.clone()),
             on_handshake_error: OnEvent::new(caller.clone()),
+            on_proxy_error: OnEvent::new(caller.clone()),
             on_refused: OnEvent::new(caller.clone()),
             caller,
         }
@@ -164,6 +169,61 @@ impl TcpServer {
     pub fn set_reuse_port(&self, socket_id: ServerSocketId, reuse_port: bool) -> Answer<()> {
         self.caller
             .call(|app| SetReusePort::new(app, socket_id, reuse_port))
+    }
+
+    /// Beyond Chrome: sets which connections begin with a PROXY header, in which a proxy
+    /// or load balancer names the client that it connects for; `None`, the default: none.
+    /// Versions 1 and 2 are read, whichever a proxy sends.
+    ///
+    /// The header comes before everything else, TLS too, and `onAccept` is raised when it
+    /// is complete. If it names a client by IP address, that is the client's
+    /// [`peer`](AcceptInfo::peer), `peer_address` in `getInfo`, and what
+    /// [`Limits::per_peer`] counts. If it does not (`LOCAL`, `UNKNOWN`, an unspecified
+    /// address, a Unix socket), the real peer is all that. In both cases
+    /// [`proxy_peer`](AcceptInfo::proxy_peer) has the proxy's address and the header with its
+    /// TLVs. What the client sends behind the header is its data, whole.
+    ///
+    /// The limits on connections and rate apply when the connection is accepted, and
+    /// [`Limits::per_peer`] when its client is known. A client that one of these refuses
+    /// is closed or reset, and reported by [`on_refused`](Self::on_refused).
+    ///
+    /// Headers arrive concurrently, so a slow proxy delays no other, and are read while the
+    /// socket is paused too. A connection without a valid header within
+    /// [`timeout`](ProxyProtocol::timeout) is closed, counted
+    /// ([`AcceptCounts::failed`](crate::tcp_server::AcceptCounts::failed)) and reported by
+    /// [`on_proxy_error`](Self::on_proxy_error).
+    ///
+    /// Legal at any time, for connections that are accepted from then on; the setting survives
+    /// `disconnect`, and is kept in a [handover](crate::handover). A connection whose header is
+    /// not complete within [`PAUSE_GRACE`](crate::PAUSE_GRACE) of a handover is closed.
+    ///
+    /// ```
+    /// use chrome_sockets::proxy_protocol::ProxyProtocol;
+    /// use chrome_sockets::{App, Registry};
+    ///
+    /// # actix_rt::System::new().block_on(async {
+    /// let app = App::new("my-app", &Registry::new().start());
+    /// let server = app.tcp_server.create(Default::default()).await?.socket_id;
+    /// let settings = ProxyProtocol {
+    ///     networks: vec!["10.1.0.0/16".parse().expect("a network")],
+    ///     ..ProxyProtocol::default()
+    /// };
+    /// app.tcp_server.set_proxy_protocol(server, settings).await?;
+    /// # Ok::<_, chrome_sockets::Error>(())
+    /// # }).expect("every call succeeds");
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::Error::InvalidArgument) for values that the documentation of
+    /// [`ProxyProtocol`] excludes; nothing changes then.
+    pub fn set_proxy_protocol(
+        &self,
+        socket_id: ServerSocketId,
+        settings: impl Into<Option<ProxyProtocol>>,
+    ) -> Answer<()> {
+        let settings = settings.into();
+        self.caller
+            .call(|app| SetProxyProtocol::new(app, socket_id, settings))
     }
 
     /// Beyond Chrome: sets the [`Timeouts`] of every client that is accepted from
@@ -355,7 +415,8 @@ impl TcpServer {
     /// `endpoint` is a `SocketAddr`, or a pair of an IP address and a port. The IP
     /// address may be a text, which may name the interface of a link-local address:
     /// `("fe80::1%eth0", 80)` or `("fe80::1%2", 80)`. A link-local `SocketAddrV6` needs
-    /// its scope id. Permissions name addresses without scopes.
+    /// its scope id. Permissions name addresses without scopes. It may also be a
+    /// [`UnixAddress`](crate::UnixAddress), as for [`listen_unix`](Self::listen_unix).
     ///
     /// With [`ipv6_only`](ListenOptions::ipv6_only), `::` and `0.0.0.0` can have a
     /// server socket each, on the same port.

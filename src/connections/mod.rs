@@ -152,6 +152,18 @@ impl ConnectionGuard {
         }
     }
 
+    /// Counts an accepted connection for its client, which a proxy has named. It was
+    /// counted for no peer before.
+    pub(crate) fn count_for_peer(&mut self, peer: PeerKey, counted_for_peer: [bool; 3]) {
+        self.peer = peer;
+        self.counted_for_peer = counted_for_peer;
+        for (each, is_counted) in self.counter.self_and_parents().zip(counted_for_peer) {
+            if is_counted {
+                *each.peers.lock().entry(self.peer).or_default() += 1;
+            }
+        }
+    }
+
     /// Counts a connection that no server socket of this process accepted. If
     /// one of another process did, it counts for the limits of its app.
     pub(crate) fn opened(counter: Arc<ConnectionCounter>, was_accepted: bool) -> Self {
@@ -235,7 +247,7 @@ impl PeerKey {
     const IPV4: u64 = 1 << 32;
     const USER: u64 = 2 << 32;
     /// For a connection that is not counted for its peer.
-    const NONE: Self = PeerKey(0);
+    pub(crate) const NONE: Self = PeerKey(0);
 
     /// `credentials` is asked for the peer of a Unix socket only.
     pub(crate) fn of(

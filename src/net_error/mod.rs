@@ -10,9 +10,9 @@ mod table;
 use std::fmt;
 
 pub use os_errors::AcceptErrorClass;
-#[cfg(feature = "tls")]
-pub(crate) use os_errors::handshake;
-pub(crate) use os_errors::{accept, connect, datagram, listen, option, read, resolve, write};
+pub(crate) use os_errors::{
+    accept, connect, datagram, handshake, listen, option, read, resolve, write,
+};
 
 /// Why a network call failed: one of Chromium's `net::ERR_…` codes.
 ///

@@ -98,8 +98,7 @@ pub(crate) fn datagram(error: &io::Error) -> NetError {
     map(error)
 }
 
-/// A read or write of a TLS handshake.
-#[cfg(feature = "tls")]
+/// A read or write of a TLS handshake, or of a PROXY header.
 pub(crate) fn handshake(error: &io::Error) -> NetError {
     map(error)
 }

@@ -108,6 +108,7 @@ impl AppState {
         self.app_listeners.on_accept.clear();
         self.app_listeners.on_accept_error.clear();
         self.app_listeners.on_handshake_error.clear();
+        self.app_listeners.on_proxy_error.clear();
         self.app_listeners.on_refused.clear();
         self.app_listeners.on_drain.clear();
         for app_shard in self.app_shards.shards() {

@@ -15,7 +15,7 @@ use crate::ids::ServerSocketId;
 use crate::registry::state::{AppState, Registry};
 use crate::supervision::{StableAddr, ask_all};
 use crate::tcp::{self, AppShards};
-use crate::tcp_server::{self, AbortedHandshakes, ServerSocket};
+use crate::tcp_server::{self, AbortedSetups, ServerSocket};
 use crate::telemetry::DrainEnd;
 
 /// The sockets of a drain.
@@ -58,7 +58,7 @@ impl DrainTarget {
         let never_accepted = stopped.iter().map(|it| it.never_accepted).sum();
         let mut progress = DrainProgress::new(&self, counter.clone());
 
-        let settled = stopped.iter_mut().map(|it| &mut it.handshakes_done);
+        let settled = stopped.iter_mut().map(|it| &mut it.setups_done);
         let settled = join_all(settled.collect::<Vec<_>>());
         let mut all_ended = pin!(async {
             // Handshakes may still become connections.
@@ -66,7 +66,7 @@ impl DrainTarget {
             self.app_shards.ask(&tcp::FlushCalls).await;
             counter.wait_until_none().await;
         });
-        let mut ended_handshakes = AbortedHandshakes::default();
+        let mut aborted = AbortedSetups::default();
         loop {
             progress.report_if_changed();
             match timeout(
@@ -77,7 +77,7 @@ impl DrainTarget {
             {
                 Ok(Either::Left(_)) => break,
                 Ok(Either::Right(_)) => {
-                    ended_handshakes = self.end_connections(counter).await;
+                    aborted = self.end_connections(counter).await;
                     break;
                 }
                 Err(_) => {}
@@ -97,15 +97,15 @@ impl DrainTarget {
             finished,
             forced,
             never_accepted,
-            unfinished_handshakes: ended_handshakes.unfinished,
-            undelivered: ended_handshakes.undelivered,
+            unfinished_handshakes: aborted.unfinished,
+            undelivered: aborted.undelivered,
         })
     }
 
     /// Ends the open connections and unfinished handshakes. Returns how many
     /// connections no `onAccept` listener had heard of.
-    async fn end_connections(&self, counter: &Arc<ConnectionCounter>) -> AbortedHandshakes {
-        let ended = ask_all(&self.servers, &tcp_server::AbortHandshakes).await;
+    async fn end_connections(&self, counter: &Arc<ConnectionCounter>) -> AbortedSetups {
+        let ended = ask_all(&self.servers, &tcp_server::AbortSetups).await;
         // A connection that is being handed over cannot be ended: its handover
         // ends soon, and then it is gone or can be.
         while !self
@@ -117,7 +117,7 @@ impl DrainTarget {
                 .await
                 .is_err()
         {}
-        let mut all = AbortedHandshakes::default();
+        let mut all = AbortedSetups::default();
         for one in ended {
             all.unfinished += one.unfinished;
             all.undelivered += one.undelivered;

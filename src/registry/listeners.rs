@@ -11,7 +11,9 @@ use crate::events::{AddListener, Event, HasListener, Listeners, RemoveListener};
 use crate::registry::state::{AppState, Registry};
 use crate::supervision::RestartInfo;
 use crate::tcp::{self, ReceiveErrorInfo, ReceiveInfo, SendQueueInfo};
-use crate::tcp_server::{self, AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo, RefusedInfo};
+use crate::tcp_server::{
+    self, AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo, ProxyErrorInfo, RefusedInfo,
+};
 use crate::udp;
 
 /// An event of an app.
@@ -50,6 +52,7 @@ app_events! {
     AcceptInfo, ServerSockets: |app| once(&app.app_listeners.on_accept);
     AcceptErrorInfo, ServerSockets: |app| once(&app.app_listeners.on_accept_error);
     HandshakeErrorInfo, ServerSockets: |app| once(&app.app_listeners.on_handshake_error);
+    ProxyErrorInfo, ServerSockets: |app| once(&app.app_listeners.on_proxy_error);
     RefusedInfo, ServerSockets: |app| once(&app.app_listeners.on_refused);
     ReceiveInfo, ClientSockets: |app| app.app_shards.shards().map(|shard| &shard.on_receive);
     ReceiveErrorInfo, ClientSockets: |app| {

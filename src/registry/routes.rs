@@ -115,6 +115,7 @@ server_calls! {
     SetPaused -> ();
     SetAcceptPolicy -> ();
     SetLimits -> ();
+    SetProxyProtocol -> ();
     SetReusePort -> ();
     Serve -> ();
     SetTimeouts -> ();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::answer::Reply;
 use crate::error::Error;
 use crate::os::Stream;
+use crate::proxy_protocol::ProxyPeer;
 use crate::tcp::connection::ConnectionMeta;
 use crate::tcp::connection::connect::{Connected, Target};
 use crate::tcp::connection::fast_path::InFlightCall;
@@ -28,6 +29,9 @@ pub(crate) trait AcceptNotifier: Send + Sync {
 
     /// The timeouts of its clients, until the app sets others.
     fn timeouts(&self) -> Timeouts;
+
+    /// The proxy that has made the connection.
+    fn proxy_peer(&self) -> Option<&ProxyPeer>;
 }
 
 /// One call on one socket. A call of the app has a reply; the others come from tasks, timers and

@@ -13,11 +13,12 @@ use crate::answer::{Answer, Reply};
 use crate::connections::{ConnectionCounter, ConnectionGuard};
 use crate::handover_state::{
     AnySocketId, ClientRecord, ConnectionRecord, HandoverOutcome, MAX_UNSENT, NotTransferred,
-    OutboundRecord, TransferredClient, check_app_id,
+    OutboundRecord, ProxyRecord, TransferredClient, check_app_id,
 };
 use crate::ids::{ClientSocketId, ServerSocketId};
 use crate::net_error::NetError;
 use crate::os::Stream;
+use crate::proxy_protocol::ProxyPeer;
 use crate::tcp::actor::{Entry, SocketTable};
 use crate::tcp::command::QueuedCall;
 use crate::tcp::connection::state::{Claim, SocketState, Transfer};
@@ -72,6 +73,13 @@ pub(crate) struct InheritedConnection {
     pub(crate) is_released: bool,
     /// Counts the connection from the import on.
     pub(crate) connection_guard: Option<ConnectionGuard>,
+}
+
+fn proxy_record(proxy: &ProxyPeer) -> Option<Box<ProxyRecord>> {
+    Some(Box::new(ProxyRecord {
+        address: (&proxy.address).into(),
+        header: proxy.header.to_bytes().ok()?,
+    }))
 }
 
 impl Inherited {
@@ -137,6 +145,7 @@ impl SocketState {
                 end,
                 peer_ended,
                 write_shut,
+                proxy: _,
             } = from.record;
             let outbound = dialled.map(|record| {
                 Box::new(Outbound {
@@ -244,6 +253,10 @@ impl SocketState {
                         ReadSide::Ended(ReadEnd::Fin) | ReadSide::HalfClosed
                     ),
                     write_shut: matches!(connection.write_side, WriteSide::Shut),
+                    proxy: match &self.claim {
+                        Claim::Offered(notifier) => notifier.proxy_peer().and_then(proxy_record),
+                        Claim::Paused | Claim::Resumed => None,
+                    },
                 }),
             },
         };

@@ -13,6 +13,7 @@ use crate::invalid_argument::InvalidArgument;
 use crate::net_error::NetError;
 #[cfg(feature = "tls")]
 use crate::os::TlsInfo;
+use crate::proxy_protocol::ProxyHeader;
 #[cfg(feature = "metrics")]
 use crate::telemetry::Traffic;
 use crate::tls::{Offer, Versions};
@@ -325,7 +326,7 @@ pub enum DnsQueryType {
 }
 
 /// How [`connect_to`](crate::Tcp::connect_to) connects (beyond Chrome).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ConnectOptions {
     /// Which addresses of a host name are tried. Default: all.
     pub dns_query_type: DnsQueryType,
@@ -338,6 +339,10 @@ pub struct ConnectOptions {
     /// chooses the port. Only peers of the same family are tried. Default: the OS chooses address
     /// and port. Not for a Unix socket.
     pub local: Option<SocketAddr>,
+    /// A PROXY header, which is sent before everything else, TLS too: this socket is then a proxy
+    /// for the client that the header names. The call is answered when the OS has taken the
+    /// header, and fails as a send would. Default: none.
+    pub proxy_header: Option<ProxyHeader>,
 }
 
 /// `tcp.SecureOptions`.

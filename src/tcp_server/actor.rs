@@ -27,13 +27,15 @@ use crate::tcp_server::accept::escalation::EscalationTarget;
 use crate::tcp_server::events::{AcceptErrorInfo, AcceptInfo, AcceptsInFlight, PendingAccept};
 use crate::tcp_server::limits::admission::Admission;
 use crate::tcp_server::limits::limiter::Limiter;
+use crate::tcp_server::proxy::header_errors::ProxyErrorInfo;
+use crate::tcp_server::proxy::headers::ProxyHeaders;
 use crate::tcp_server::serve::serving::Serving;
 use crate::tcp_server::tls::handshake_errors::HandshakeErrorInfo;
 use crate::tcp_server::tls::handshakes::Handshakes;
 use crate::tcp_server::{
     AcceptCounts, AcceptPolicy, Close, Disconnect, GetInfo, LimitScope, RefusedInfo,
-    SetAcceptPolicy, SetLimits, SetPaused, SetReusePort, SetTimeouts, SocketInfo, SocketProperties,
-    Update,
+    SetAcceptPolicy, SetLimits, SetPaused, SetProxyProtocol, SetReusePort, SetTimeouts, SocketInfo,
+    SocketProperties, Update,
 };
 use crate::telemetry::{ServerStats, Telemetry};
 
@@ -42,6 +44,7 @@ pub(crate) struct AppListeners {
     pub(crate) on_accept: Listeners<AcceptInfo>,
     pub(crate) on_accept_error: Listeners<AcceptErrorInfo>,
     pub(crate) on_handshake_error: Listeners<HandshakeErrorInfo>,
+    pub(crate) on_proxy_error: Listeners<ProxyErrorInfo>,
     pub(crate) on_refused: Listeners<RefusedInfo>,
     pub(crate) on_drain: Listeners<DrainInfo>,
     /// The app's and the registry's.
@@ -61,6 +64,7 @@ impl AppListeners {
             on_accept: Listeners::default(),
             on_accept_error: Listeners::default(),
             on_handshake_error: Listeners::default(),
+            on_proxy_error: Listeners::default(),
             on_refused: Listeners::default(),
             on_drain: Listeners::default(),
             limits: [app, registry],
@@ -110,6 +114,8 @@ pub(crate) struct ServerSocket {
     pub(super) accepts_in_flight: Arc<AcceptsInFlight>,
     /// `Some` after the first `setTls`, or if the previous process used TLS.
     pub(super) handshakes: Option<Box<Handshakes>>,
+    /// `Some` after the first `setProxyProtocol` with settings.
+    pub(super) proxy: Option<Box<ProxyHeaders>>,
     /// The peer of the connection that is no client socket yet. Set while it is
     /// accepted: if that panics, the connection is reported as lost.
     pub(super) accepting_from: Option<Address>,
@@ -224,6 +230,7 @@ impl ServerSocket {
             table: deps.table,
             serving: None,
             handshakes: None,
+            proxy: None,
             undelivered: VecDeque::new(),
             hold_back: HoldBack::default(),
             listener_deaths: 0,
@@ -282,6 +289,7 @@ impl ServerSocket {
         let answer = are_handled.then_some(()).ok_or(Error::EventsInFlight);
         self.pending_pauses.answer_all(answer);
         self.handshakes = None;
+        self.proxy = None;
         self.serving = None;
         for pending_accept in self.undelivered.drain(..) {
             pending_accept.discard();
@@ -367,6 +375,7 @@ answers! {
     Update -> (): |this, call| this.update(call.properties);
     SetAcceptPolicy -> (): |this, call| this.set_accept_policy(call.policy);
     SetLimits -> (): |this, call| this.admission.set(call.limits).map_err(Error::from);
+    SetProxyProtocol -> (): |this, call| this.set_proxy_protocol(call.settings);
     SetReusePort -> (): |this, call| this.set_reuse_port(call.reuse_port);
     SetTimeouts -> (): |this, call| this.accepts_in_flight.set_timeouts(call.timeouts);
     Disconnect -> (): |this, _call| { this.disconnect(); Ok(()) };

@@ -8,8 +8,8 @@ use actix::prelude::*;
 use crate::answer::Answer;
 use crate::connections::{ConnectionCounter, DrainGuard};
 use crate::draining::MAX_NEVER_ACCEPTED;
+use crate::tcp_server::accept::setup_tasks::AbortedSetups;
 use crate::tcp_server::actor::ServerSocket;
-use crate::tcp_server::tls::handshakes::AbortedHandshakes;
 
 /// Stops listening. `listen` fails until this drain is over.
 #[derive(Clone, Message)]
@@ -20,30 +20,19 @@ pub(crate) struct Stopped {
     /// How many connections of the backlog were closed.
     pub(crate) never_accepted: usize,
     pub(crate) draining: DrainGuard,
-    /// Resolves when no handshake is running.
-    pub(crate) handshakes_done: Answer<()>,
+    /// Resolves when every accepted connection has become a client, or has failed.
+    pub(crate) setups_done: Answer<()>,
 }
 
-/// The deadline of a drain: aborts handshakes, and closes connections whose
-/// handshake is finished and that no listener has heard of.
+/// The deadline of a drain: closes connections that wait for their PROXY header or
+/// handshake, or had it and are no clients yet.
 #[derive(Clone, Message)]
-#[rtype(result = "AbortedHandshakes")]
-pub(crate) struct AbortHandshakes;
+#[rtype(result = "AbortedSetups")]
+pub(crate) struct AbortSetups;
 
 impl ServerSocket {
     pub(super) fn counter(&self) -> &Arc<ConnectionCounter> {
         self.admission.counter()
-    }
-
-    /// Resolves when every accepted connection has finished its handshake and has
-    /// become a client, or has failed.
-    pub(super) fn handshakes_done(&mut self) -> Answer<()> {
-        let (done, reply) = Answer::pair();
-        match &mut self.handshakes {
-            Some(handshakes) => handshakes.reply_when_idle(reply),
-            None => reply.send(Ok(())),
-        }
-        done
     }
 
     /// Closes the listener and the connections in its backlog. Returns how many
@@ -79,16 +68,15 @@ impl Handler<StopListening> for ServerSocket {
         MessageResult(Some(Stopped {
             never_accepted: self.close_backlog(),
             draining: DrainGuard::new(self.counter().clone()),
-            handshakes_done: self.handshakes_done(),
+            setups_done: self.setups_done(),
         }))
     }
 }
 
-impl Handler<AbortHandshakes> for ServerSocket {
-    type Result = MessageResult<AbortHandshakes>;
+impl Handler<AbortSetups> for ServerSocket {
+    type Result = MessageResult<AbortSetups>;
 
-    fn handle(&mut self, _: AbortHandshakes, _: &mut Self::Context) -> Self::Result {
-        let handshakes = self.handshakes.as_mut();
-        MessageResult(handshakes.map_or_else(Default::default, |it| it.abort_all()))
+    fn handle(&mut self, _: AbortSetups, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.abort_setups())
     }
 }

@@ -17,6 +17,7 @@ use crate::net_error::{AcceptErrorClass, NetError};
 use crate::os::Stream;
 #[cfg(feature = "tls")]
 use crate::os::TlsInfo;
+use crate::proxy_protocol::ProxyPeer;
 use crate::sync::InFlight;
 use crate::tcp::{AcceptNotifier, ClientSocket, Timeouts};
 use crate::tcp_server::AcceptAction;
@@ -64,7 +65,8 @@ impl AcceptInfo {
     }
 
     /// Beyond Chrome: the address of the peer. For an IPv4 client of a `::` socket it
-    /// is IPv4-mapped, as in `getInfo`. The client of a Unix socket rarely has a name.
+    /// is IPv4-mapped, as in `getInfo`. The client of a Unix socket rarely has a name. If a
+    /// proxy has named the client, it is the address that the proxy has written.
     pub fn peer(&self) -> Address {
         self.copy.pending_accept.ends.peer.clone()
     }
@@ -72,12 +74,8 @@ impl AcceptInfo {
     /// Beyond Chrome: who the peer at a Unix socket is. `None` for other connections,
     /// or if the OS does not tell it.
     pub fn peer_credentials(&self) -> Option<PeerCredentials> {
-        self.copy
-            .pending_accept
-            .ends
-            .credentials
-            .as_deref()
-            .copied()
+        let details = self.copy.pending_accept.ends.details.as_deref();
+        details.and_then(|it| it.credentials)
     }
 
     /// Beyond Chrome: the local address that the peer has connected to; `None` if the
@@ -94,7 +92,16 @@ impl AcceptInfo {
     /// did not encrypt the connection.
     #[cfg(feature = "tls")]
     pub fn tls(&self) -> Option<&TlsInfo> {
-        self.copy.pending_accept.ends.tls.as_deref()
+        let details = self.copy.pending_accept.ends.details.as_deref();
+        details.and_then(|it| it.tls.as_deref())
+    }
+
+    /// Beyond Chrome: the proxy that has made the connection, and its header; `None` if the
+    /// server socket expected no header of this peer
+    /// ([`set_proxy_protocol`](crate::TcpServer::set_proxy_protocol)). If the header names a
+    /// client, that is [`peer`](Self::peer).
+    pub fn proxy_peer(&self) -> Option<&ProxyPeer> {
+        self.copy.pending_accept.ends.proxy()
     }
 }
 
@@ -225,10 +232,16 @@ impl AcceptsInFlight {
 pub(super) struct Ends {
     peer: Address,
     local: Option<Address>,
+    details: Option<Box<Details>>,
+}
+
+/// What few connections have.
+struct Details {
     /// Of a Unix socket.
-    credentials: Option<Box<PeerCredentials>>,
+    credentials: Option<PeerCredentials>,
     #[cfg(feature = "tls")]
     tls: Option<Arc<TlsInfo>>,
+    proxy: Option<Box<ProxyPeer>>,
 }
 
 impl Ends {
@@ -238,19 +251,29 @@ impl Ends {
         stream: &dyn Stream,
         peer: Address,
         local: Option<Address>,
-        #[cfg_attr(not(feature = "tls"), expect(unused_variables))] may_encrypt: bool,
+        may_encrypt: bool,
+        proxy: Option<Box<ProxyPeer>>,
     ) -> Self {
-        let credentials = match &peer {
-            Address::Ip(_) => None,
-            Address::Unix(_) => stream.peer_credentials().map(Box::new),
-        };
+        // A proxy at a Unix socket names clients of another kind.
+        let real_peer = proxy.as_deref().map_or(&peer, |it| &it.address);
+        let is_unix = real_peer.unix().is_some();
+        let details = (is_unix || may_encrypt || proxy.is_some()).then(|| {
+            Box::new(Details {
+                credentials: is_unix.then(|| stream.peer_credentials()).flatten(),
+                #[cfg(feature = "tls")]
+                tls: stream.tls_info(),
+                proxy,
+            })
+        });
         Ends {
             peer,
             local: local.or_else(|| stream.local_addr().ok()),
-            credentials,
-            #[cfg(feature = "tls")]
-            tls: may_encrypt.then(|| stream.tls_info()).flatten(),
+            details,
         }
+    }
+
+    fn proxy(&self) -> Option<&ProxyPeer> {
+        self.details.as_ref()?.proxy.as_deref()
     }
 }
 
@@ -397,6 +420,10 @@ impl AcceptNotifier for PendingAccept {
 
     fn timeouts(&self) -> Timeouts {
         self.accepts_in_flight.timeouts()
+    }
+
+    fn proxy_peer(&self) -> Option<&ProxyPeer> {
+        self.ends.proxy()
     }
 }
 

@@ -16,10 +16,12 @@ use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
 use crate::os::{SocketFile, Stream};
 use crate::pending_pauses::PAUSE_GRACE;
+use crate::proxy_protocol::ProxyPeer;
 use crate::supervision::SupervisedActor;
 use crate::tcp::{AcceptNotifier, ClientSocket};
 use crate::tcp_server::SocketProperties;
 use crate::tcp_server::accept::error_state::AfterError;
+use crate::tcp_server::accept::setup_tasks::AcceptedStream;
 use crate::tcp_server::actor::{BoundListener, ServerDeps, ServerSocket, Stop, Transfer};
 use crate::tcp_server::settings_record::{Settings, unless_default};
 use crate::tcp_server::tls::handshakes::Handshakes;
@@ -55,6 +57,7 @@ pub(crate) struct Inherited {
 pub(crate) struct InheritedClient {
     pub(crate) id: ClientSocketId,
     pub(crate) connection: (Box<dyn Stream>, Address),
+    pub(crate) proxy: Option<Box<ProxyPeer>>,
 }
 
 impl ServerSocket {
@@ -79,6 +82,7 @@ impl ServerSocket {
         socket.accepts_in_flight.set_timeouts(settings.timeouts)?;
         socket.set_accept_policy(settings.policy)?;
         socket.admission.set(settings.limits)?;
+        socket.set_proxy_protocol(settings.proxy_protocol)?;
         if let Some(error) = record.accept_error.and_then(NetError::from_code) {
             socket.errors.after = AfterError::Paused(error);
         }
@@ -99,11 +103,20 @@ impl ServerSocket {
                 socket.telemetry().clone(),
             )));
         }
-        for InheritedClient { id, connection } in undelivered {
-            let (stream, peer) = connection;
+        for InheritedClient {
+            id,
+            connection: (stream, peer),
+            proxy,
+        } in undelivered
+        {
             let key = PeerKey::of(&peer, || stream.peer_credentials());
-            let meta = socket.connection_meta(peer, key);
-            let pending_accept = socket.create_client_with_id(id, (stream, meta), None);
+            let meta = socket.connection_meta(peer, Some(key));
+            let accepted = AcceptedStream {
+                stream,
+                meta,
+                proxy,
+            };
+            let pending_accept = socket.create_client_with_id(id, accepted, None);
             socket.undelivered.push_back(pending_accept);
             socket.count_accepted();
         }
@@ -116,6 +129,7 @@ impl ServerSocket {
         let listener = bound.map(|bound| bound.listener.duplicate()).transpose()?;
         let file = bound.and_then(|bound| bound.listener.socket_file());
         let unreported = self.errors.event_queue.last();
+        let proxy_protocol = self.proxy.as_ref().and_then(|it| it.settings());
         let record = ServerRecord {
             app: self.app().as_str().to_owned(),
             id: self.id.get(),
@@ -133,6 +147,7 @@ impl ServerSocket {
             limits: unless_default(self.admission.limits()).map(Box::new),
             // Added by the registry.
             app_limits: None,
+            proxy_protocol: proxy_protocol.map(|it| Box::new(it.into())),
         };
         self.finish_returns();
         let undelivered = self.undelivered.iter().filter(|it| it.is_open());
@@ -174,6 +189,7 @@ impl ServerSocket {
         }
         self.listener = None;
         self.handshakes = None;
+        self.proxy = None;
         // Clients that could not be transferred: no listener will hear of them here.
         self.undelivered.drain(..).for_each(|it| it.discard());
         self.pending_pauses.answer_all(Ok(()));
@@ -192,9 +208,10 @@ impl Handler<Quiesce> for ServerSocket {
         self.transfer = Some(Transfer { outcome, is_frozen });
         self.await_outcome(ctx);
         // TLS connections cannot be transferred. They get the time to become clients
-        // of this process.
-        let handshakes_done = timeout(PAUSE_GRACE, self.handshakes_done()).into_actor(self);
-        Box::pin(handshakes_done.then(|_, this, ctx| {
+        // of this process. Neither can those with a part of a PROXY header: they get
+        // the time to send the rest.
+        let setups_done = timeout(PAUSE_GRACE, self.setups_done()).into_actor(self);
+        Box::pin(setups_done.then(|_, this, ctx| {
             let (handled, reply) = Answer::pair();
             this.reply_when_handled(reply, ctx);
             // An error means that the grace is over. The handover goes on: the events

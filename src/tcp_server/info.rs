@@ -41,6 +41,7 @@ impl ServerSocket {
             accept_policy: self.errors.policy,
             limits: self.admission.limits(),
             timeouts: self.accepts_in_flight.timeouts(),
+            proxy_protocol: self.proxy.as_ref().and_then(|it| it.settings()).cloned(),
         }
     }
 
@@ -71,14 +72,18 @@ impl ServerSocket {
     }
 
     fn counts(&self) -> AcceptCounts {
-        let handshakes = self.handshakes.as_ref().map(|it| &it.errors);
+        let handshakes = self.handshakes.as_ref().map(|it| &it.tasks);
+        let headers = self.proxy.as_ref().map(|it| &it.tasks);
         AcceptCounts {
             delivered: self.accepts_in_flight.delivered(),
-            failed: self.counts.failed + handshakes.map_or(0, |it| it.total),
+            failed: self.counts.failed
+                + handshakes.map_or(0, |it| it.failures)
+                + headers.map_or(0, |it| it.failures),
             dropped_events: self.accepts_in_flight.dropped()
                 + self.errors.event_queue.dropped()
                 + self.admission.event_queue.dropped()
-                + handshakes.map_or(0, |it| it.event_queue.dropped()),
+                + handshakes.map_or(0, |it| it.event_queue.dropped())
+                + headers.map_or(0, |it| it.event_queue.dropped()),
             ..self.counts
         }
     }

@@ -10,6 +10,7 @@ use crate::answer::{Reply, messages};
 use crate::draining::Drained;
 use crate::error::Error;
 use crate::ids::{AppId, ServerSocketId};
+use crate::proxy_protocol::ProxyProtocol;
 use crate::tcp::Timeouts;
 use crate::tcp_server::{
     AcceptPolicy, CreateInfo, HandlerFactory, Limits, ListenOptions, SocketInfo, SocketProperties,
@@ -68,6 +69,14 @@ messages! {
         socket_id: ServerSocketId,
         /// The timeouts of clients that are accepted from now on.
         timeouts: Timeouts,
+    } -> ();
+
+    /// `setProxyProtocol` (beyond Chrome).
+    SetProxyProtocol {
+        /// The socket.
+        socket_id: ServerSocketId,
+        /// Which connections begin with a PROXY header; `None`: no connection.
+        settings: Option<ProxyProtocol>,
     } -> ();
 
     /// `setReusePort` (beyond Chrome).

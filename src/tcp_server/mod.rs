@@ -9,6 +9,7 @@ mod info;
 mod limits;
 mod listen;
 mod messages;
+mod proxy;
 mod recovery;
 mod serve;
 mod settings_record;
@@ -19,11 +20,12 @@ pub use crate::net_error::AcceptErrorClass;
 pub use crate::tcp_server::accept::escalation::Escalation;
 pub(crate) use crate::tcp_server::accept::escalation::EscalationTarget;
 pub use crate::tcp_server::accept::policy::{AcceptAction, AcceptPolicy, MAX_CONNECTION_ERRORS};
+pub(crate) use crate::tcp_server::accept::setup_tasks::AbortedSetups;
 pub(crate) use crate::tcp_server::actor::{
     AppListeners, BoundListener, CloseUnlessPersistent, ListenersChanged, ServerDeps, ServerSocket,
     Stop,
 };
-pub(crate) use crate::tcp_server::draining::{AbortHandshakes, StopListening};
+pub(crate) use crate::tcp_server::draining::{AbortSetups, StopListening};
 pub use crate::tcp_server::events::{
     AcceptErrorInfo, AcceptInfo, UNHANDLED_ACCEPT_ERRORS, UNHANDLED_ACCEPTS,
 };
@@ -39,14 +41,14 @@ pub(crate) use crate::tcp_server::messages::ListenCall;
 pub use crate::tcp_server::messages::SetTls;
 pub use crate::tcp_server::messages::{
     Close, Create, Disconnect, Drain, GetInfo, GetSockets, Listen, ListenOn, Serve,
-    SetAcceptPolicy, SetLimits, SetPaused, SetReusePort, SetTimeouts, Update,
+    SetAcceptPolicy, SetLimits, SetPaused, SetProxyProtocol, SetReusePort, SetTimeouts, Update,
 };
+pub use crate::tcp_server::proxy::header_errors::{ProxyErrorInfo, UNHANDLED_PROXY_ERRORS};
 pub use crate::tcp_server::serve::factory::HandlerFactory;
 pub(crate) use crate::tcp_server::settings_record::{Settings, unless_default};
 pub use crate::tcp_server::tls::handshake_errors::{
     HandshakeErrorInfo, UNHANDLED_HANDSHAKE_ERRORS,
 };
-pub(crate) use crate::tcp_server::tls::handshakes::AbortedHandshakes;
 pub use crate::tcp_server::types::{
     AcceptCounts, BlockReason, CreateInfo, DEFAULT_BACKLOG, ListenOptions, SocketInfo,
     SocketProperties,

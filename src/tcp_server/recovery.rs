@@ -17,7 +17,10 @@ impl Recoverable for ServerSocket {
         self.restart_serving();
         self.admission.reset_timers();
         if let Some(handshakes) = &mut self.handshakes {
-            handshakes.reregister();
+            handshakes.tasks.reregister();
+        }
+        if let Some(proxy) = &mut self.proxy {
+            proxy.tasks.reregister();
         }
         let reregister = self.listener.as_mut().map(|it| it.listener.reregister());
         if let Some(Err(error)) = reregister {

@@ -2,8 +2,10 @@
 
 use crate::error::Error;
 use crate::handover_state::{
-    ActionRecord, AtLimitRecord, LimitRecord, LimitsRecord, PolicyRecord, RateRecord, ServerRecord,
+    ActionRecord, AtLimitRecord, LimitRecord, LimitsRecord, OtherPeersRecord, PolicyRecord,
+    ProxyProtocolRecord, RateRecord, ServerRecord,
 };
+use crate::proxy_protocol::{OtherPeers, ProxyProtocol};
 use crate::tcp::Timeouts;
 use crate::tcp_server::{AcceptAction, AcceptPolicy, AtLimit, Limit, Limits, RateLimit};
 
@@ -12,21 +14,51 @@ pub(crate) struct Settings {
     pub(crate) policy: AcceptPolicy,
     pub(super) limits: Limits,
     pub(super) timeouts: Timeouts,
+    pub(super) proxy_protocol: Option<ProxyProtocol>,
 }
 
 impl Settings {
     /// # Errors
-    /// Those of `setAcceptPolicy`, `setLimits` and `setTimeouts`.
+    /// Those of `setAcceptPolicy`, `setLimits`, `setTimeouts` and `setProxyProtocol`.
     pub(crate) fn read(record: &ServerRecord) -> Result<Self, Error> {
         let policy = or_default(record.policy.as_deref().copied(), AcceptPolicy::from);
         let limits = or_default(record.limits.as_deref().copied(), Limits::from);
         policy.check()?;
         limits.check()?;
+        let proxy_protocol = record.proxy_protocol.as_deref().map(proxy_protocol);
         Ok(Settings {
+            proxy_protocol: proxy_protocol.transpose()?,
             policy,
             limits,
             timeouts: or_default(record.timeouts, Timeouts::from).checked()?,
         })
+    }
+}
+
+fn proxy_protocol(record: &ProxyProtocolRecord) -> Result<ProxyProtocol, Error> {
+    let networks = record.networks.iter().map(|text| text.parse());
+    // A text that is no network leaves too few.
+    let networks: Result<_, _> = networks.collect();
+    let settings = ProxyProtocol {
+        networks: networks.unwrap_or_default(),
+        unix_peers: record.unix_peers,
+        others: record.others.into(),
+        timeout: record.timeout,
+        max_pending: record.max_pending,
+    };
+    settings.check()?;
+    Ok(settings)
+}
+
+impl From<&ProxyProtocol> for ProxyProtocolRecord {
+    fn from(settings: &ProxyProtocol) -> Self {
+        ProxyProtocolRecord {
+            networks: settings.networks.iter().map(ToString::to_string).collect(),
+            unix_peers: settings.unix_peers,
+            others: settings.others.into(),
+            timeout: settings.timeout,
+            max_pending: settings.max_pending,
+        }
     }
 }
 
@@ -78,6 +110,7 @@ macro_rules! same_as_record {
 same_as_record!(struct AcceptPolicy = PolicyRecord { connection, resources, listener });
 same_as_record!(struct Limit = LimitRecord { most, then });
 same_as_record!(struct RateLimit = RateRecord { most, per, then });
+same_as_record!(enum OtherPeers = OtherPeersRecord { Accept, Refuse });
 same_as_record!(enum AtLimit = AtLimitRecord { Queue, Close, Reset });
 same_as_record!(
     enum AcceptAction = ActionRecord { Pause, BackOff { first, last }, Shed, Continue, Escalate, Close }
@@ -127,6 +160,12 @@ mod tests {
     #[test]
     fn invalid_settings_are_not_taken_over() {
         let zero = r#"{"secs":0,"nanos":0}"#;
+        let proxy = |networks, secs| {
+            format!(
+                r#","proxy_protocol":{{"networks":[{networks}],"others":"Refuse",
+                "timeout":{{"secs":{secs},"nanos":0}},"max_pending":1}}"#
+            )
+        };
         for bad in [
             r#","policy":{"connection":"Shed","resources":"Pause","listener":"Pause"}"#,
             r#","policy":{"connection":"Pause","resources":"Continue","listener":"Pause"}"#,
@@ -134,6 +173,9 @@ mod tests {
             r#","limits":{"per_peer":{"most":1,"then":"Queue"}}"#,
             &format!(r#","limits":{{"rate":{{"most":1,"per":{zero},"then":"Close"}}}}"#),
             &format!(r#","timeouts":{{"claim":{zero}}}"#),
+            &proxy(r#""10.0.0.1/8""#, 3),
+            &proxy("", 3),
+            &proxy(r#""::1""#, 0),
         ] {
             assert!(read(bad).is_err(), "{bad}");
         }
@@ -142,5 +184,9 @@ mod tests {
             read(good).map(|it| it.limits.connections.is_some()),
             Ok(true)
         );
+        let good = read(&proxy(r#""10.0.0.0/8","::1""#, 3)).expect("a valid record");
+        let proxy_protocol = good.proxy_protocol.expect("it is set");
+        assert_eq!(proxy_protocol.networks.len(), 2);
+        assert_eq!(proxy_protocol.others, OtherPeers::Refuse);
     }
 }

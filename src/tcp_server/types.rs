@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::address::Address;
 use crate::ids::ServerSocketId;
 use crate::net_error::NetError;
+use crate::proxy_protocol::ProxyProtocol;
 use crate::tcp::Timeouts;
 use crate::tcp_server::{AcceptPolicy, LimitKind, Limits};
 
@@ -88,6 +89,8 @@ pub struct SocketInfo {
     pub limits: Limits,
     /// Beyond Chrome: the timeouts of the clients that it accepts.
     pub timeouts: Timeouts,
+    /// Beyond Chrome: which of its connections begin with a PROXY header.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// A reason why a server socket accepts nothing (beyond Chrome). There may be several
@@ -135,12 +138,13 @@ pub struct AcceptCounts {
     pub delivered: u64,
     /// Connections that were closed or reset at a limit.
     pub refused: u64,
-    /// Accept errors, failed TLS handshakes, and connections that were lost because
-    /// the actor of the socket panicked.
+    /// Accept errors, failed TLS handshakes, connections without their PROXY header or
+    /// from elsewhere than a proxy, and connections that were lost because the actor of
+    /// the socket panicked.
     pub failed: u64,
     /// Events that were dropped because [`MAX_PANICS`](crate::MAX_PANICS) listeners
     /// panicked at each: `onAccept`, whose client is then closed, `onAcceptError`,
-    /// `onRefused` and `onHandshakeError`.
+    /// `onRefused`, `onHandshakeError` and `onProxyError`.
     pub dropped_events: u64,
 }
 

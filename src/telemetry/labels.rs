@@ -30,6 +30,7 @@ labels! {
     /// Why an accepted connection became no client.
     LostBy {
         Handshake = "handshake",
+        ProxyHeader = "proxy_header",
         Panic = "panic",
     }
 

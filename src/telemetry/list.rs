@@ -55,7 +55,7 @@ metrics! {
     REFUSED: Counter, "chrome_sockets_connections_refused_total", "count", ["server", "limit"],
         "Accepted connections that were closed or reset at a limit.";
     FAILED: Counter, "chrome_sockets_connections_failed_total", "count", ["server", "reason"],
-        "Accepted connections that became no client: their handshake failed, or a panic lost them.";
+        "Accepted connections that became no client: their handshake or PROXY header failed, or a panic lost them.";
     ACCEPT_ERRORS: Counter, "chrome_sockets_accept_errors_total", "count", ["server", "class"],
         "Errors of accepting or listening, by what they affect.";
     ACCEPT_EVENTS: Gauge, "chrome_sockets_accept_events_waiting", "count", ["server"],

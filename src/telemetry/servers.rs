@@ -39,7 +39,7 @@ pub(super) struct ServerCounts {
     /// By [`RefusedBy`].
     pub(super) refused: [AtomicU64; 4],
     /// By [`LostBy`].
-    pub(super) failed: [AtomicU64; 2],
+    pub(super) failed: [AtomicU64; 3],
     /// By [`ErrorClass`].
     pub(super) accept_errors: [AtomicU64; 3],
 }

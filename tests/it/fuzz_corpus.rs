@@ -11,6 +11,7 @@ fn corpus_inputs_are_parsed_or_refused() {
         let run = match target {
             "handover" => fuzzing::handover,
             "manifest" => fuzzing::manifest,
+            "proxy" => fuzzing::proxy,
             _ => fuzzing::faults,
         };
         corpus::replay(target, run);

@@ -6,7 +6,7 @@ mod backlog;
 mod block_reasons;
 mod errors;
 mod escalation;
-mod limits;
+pub mod limits;
 mod shared_limits;
 
 use std::net::SocketAddr;

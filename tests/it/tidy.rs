@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers of `src`, lowest first: a file names nothing of a layer after
 /// its own. `lib.rs` stands above them all.
-const LAYERS: [&str; 27] = [
+const LAYERS: [&str; 28] = [
     "sync",
     "ids",
     "net_error",
@@ -24,6 +24,7 @@ const LAYERS: [&str; 27] = [
     "manifest",
     "os",
     "tls",
+    "proxy_protocol",
     "handover_state",
     "events",
     "supervision",

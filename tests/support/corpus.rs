@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crate's targets.
-pub const CRATE: [&str; 3] = ["handover", "manifest", "faults"];
+pub const CRATE: [&str; 4] = ["handover", "manifest", "faults", "proxy"];
 
 /// The host's targets.
 pub const HOST: [&str; 2] = ["host", "head"];

@@ -246,6 +246,11 @@ fn record_traffic(gateway: &Control) {
             "Requests that were neither for a file nor a valid WebSocket handshake.",
             &traffic.bad_requests,
         ),
+        (
+            "chrome_sockets_host_proxy_errors_total",
+            "Connections of proxies (--proxy-from) without a valid PROXY header.",
+            &traffic.proxy_errors,
+        ),
     ] {
         set_counter(name, help, &[], value.get());
     }

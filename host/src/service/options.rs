@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
 
+use chrome_sockets::proxy_protocol::{IpNetwork, MAX_NETWORKS};
 use clap::builder::NonEmptyStringValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -113,6 +114,17 @@ pub struct Options {
     #[arg(help_heading = "Service")]
     pub log_format: LogFormat,
 
+    /// A network of proxies in front of the gateway, such as 10.0.0.0/8 or ::1. Connections from
+    /// it must begin with a PROXY header (version 1 or 2), and the client that it names counts for
+    /// limits and stands in the log. Can be repeated.
+    #[arg(long, value_name = "NETWORK", help_heading = "Proxies")]
+    pub proxy_from: Vec<IpNetwork>,
+
+    /// The same for the server sockets of apps: connections from this network must begin with a
+    /// PROXY header, and apps see the client that it names. Can be repeated.
+    #[arg(long, value_name = "NETWORK", help_heading = "Proxies")]
+    pub apps_proxy_from: Vec<IpNetwork>,
+
     /// The limits on clients.
     #[command(flatten)]
     pub limits: LimitOptions,
@@ -213,6 +225,14 @@ impl Options {
         if self.any_origin && self.token.is_none() {
             return Err("any-origin needs a token, which pages must show".to_owned());
         }
+        for (name, networks) in [
+            ("proxy-from", &self.proxy_from),
+            ("apps-proxy-from", &self.apps_proxy_from),
+        ] {
+            if networks.len() > MAX_NETWORKS {
+                return Err(format!("{name} has more than {MAX_NETWORKS} networks"));
+            }
+        }
         let (clients, connections) = (self.limits.max_clients, self.limits.max_connections);
         if clients > connections {
             return Err(format!(
@@ -240,6 +260,8 @@ impl Options {
             },
             origins,
             limits: self.limits.limits(),
+            proxies: self.proxy_from.clone(),
+            app_proxies: self.apps_proxy_from.clone(),
         }
     }
 }

@@ -211,6 +211,7 @@ impl SessionDirectory {
                 memory: self.0.memory.clone(),
                 send_budget: self.0.send_budget.clone(),
                 log_limiter: log_limiter.clone(),
+                proxy_protocol: settings.app_proxy_protocol(),
             })
             .await
         };

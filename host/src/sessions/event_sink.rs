@@ -7,7 +7,7 @@ use std::sync::Arc;
 use actix::WeakAddr;
 use actix::prelude::*;
 use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
-use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo};
+use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo, ProxyErrorInfo};
 use chrome_sockets::udp;
 use futures::task::ArcWake;
 use tokio::sync::{Notify, oneshot};
@@ -84,6 +84,15 @@ impl Handler<HandshakeErrorInfo> for EventSink {
 
     fn handle(&mut self, info: HandshakeErrorInfo, _: &mut Self::Context) {
         self.update(|state| state.on_handshake_error(info));
+    }
+}
+
+/// For the log only: an app cannot change what a proxy sends.
+impl Handler<ProxyErrorInfo> for EventSink {
+    type Result = ();
+
+    fn handle(&mut self, info: ProxyErrorInfo, _: &mut Self::Context) {
+        self.state.borrow().log_proxy_error(&info);
     }
 }
 

@@ -26,7 +26,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Starts a session. At first it listens only for failed handshakes, to log them.
+    /// Starts a session. At first it listens only for failed handshakes and PROXY headers, to log
+    /// them.
     ///
     /// # Errors
     /// The registry has ended.
@@ -47,6 +48,8 @@ impl Session {
         app.tcp_server
             .on_handshake_error
             .do_add_listener(handshake_errors);
+        let proxy_errors = sink.clone().recipient();
+        app.tcp_server.on_proxy_error.do_add_listener(proxy_errors);
         Ok(Session {
             state,
             output,

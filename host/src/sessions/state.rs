@@ -8,6 +8,7 @@ use std::task::{Context as TaskContext, Poll, Waker};
 
 use actix::prelude::*;
 use bytes::Bytes;
+use chrome_sockets::proxy_protocol::ProxyProtocol;
 use chrome_sockets::{App, Error, NetError};
 use futures::task::waker;
 
@@ -47,6 +48,8 @@ pub(crate) struct SessionContext {
     pub(crate) memory: MemoryBudget,
     pub(crate) send_budget: SendBudget,
     pub(crate) log_limiter: LogLimiter,
+    /// For the server sockets that the client creates.
+    pub(crate) proxy_protocol: Option<ProxyProtocol>,
 }
 
 pub(crate) struct SessionState {
@@ -399,6 +402,7 @@ impl SessionState {
                 self.pending_creates.cost -= stats::cost(namespace, name);
                 if let Some(socket) = outcome.created {
                     socket_stats.create(namespace, socket, name, size);
+                    self.context.set_proxy_protocol(namespace, socket);
                 }
             }
             Kind::Update(namespace, socket, name, size) if succeeded => {
@@ -454,6 +458,15 @@ impl SessionState {
 }
 
 impl SessionContext {
+    /// Has a new server socket expect PROXY headers, if the owner of the host says so. The client
+    /// does not know the socket yet, so nothing of it comes before.
+    fn set_proxy_protocol(&self, namespace: Namespace, socket: u64) {
+        if let (Namespace::Server, Some(settings)) = (namespace, &self.proxy_protocol) {
+            let server = &self.app.tcp_server;
+            drop(server.set_proxy_protocol(socket.into(), settings.clone()));
+        }
+    }
+
     fn log_denial(&self, function: &str, address: &str, port: i32, reason: &str) {
         if self.log_limiter.allows() {
             let (app, address) = (self.app.id(), for_answer(address));

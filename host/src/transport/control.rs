@@ -15,6 +15,8 @@ pub struct Control {
     pub(super) connections: Peers,
     pub(super) rejections: Peers,
     pub(super) lingering: Peers,
+    /// Those that owe their PROXY header.
+    pub(super) headers: Peers,
 }
 
 /// The numbers of a gateway that go up and down, and the totals of its apps.
@@ -43,6 +45,7 @@ impl Control {
         let limits = settings.limits;
         self.connections.set_max(limits.connections);
         self.lingering.set_max(limits.connections);
+        self.headers.set_max(limits.connections);
         self.directory.reload(settings).await;
     }
 

@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use actix::Addr;
 use bytes::Bytes;
-use chrome_sockets::os::Listener;
-use chrome_sockets::{AppId, DenyConnect, Registry};
+use chrome_sockets::os::{Listener, Stream};
+use chrome_sockets::proxy_protocol::{DEFAULT_TIMEOUT, read_header};
+use chrome_sockets::{AppId, DenyConnect, NetError, Registry};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
 
 use crate::access::admin_key::AdminKey;
 use crate::access::peers::{PeerSlot, Peers};
@@ -58,6 +60,8 @@ struct Shared {
     rejections: Peers,
     /// Closed connections whose output is not acknowledged.
     lingering: Peers,
+    /// Connections of proxies that owe their PROXY header.
+    headers: Peers,
     wrong_tokens: Rc<WrongTokens>,
     key: Rc<AdminKey>,
     address: SocketAddr,
@@ -118,6 +122,7 @@ impl Gateway {
                 connections: Peers::new(settings.limits.connections),
                 rejections: Peers::new(REJECTIONS),
                 lingering: Peers::new(settings.limits.connections),
+                headers: Peers::new(settings.limits.connections),
                 directory: SessionDirectory::new(registry.clone(), settings),
                 wrong_tokens: Rc::default(),
                 key,
@@ -165,6 +170,7 @@ impl Gateway {
             connections: self.shared.connections.clone(),
             rejections: self.shared.rejections.clone(),
             lingering: self.shared.lingering.clone(),
+            headers: self.shared.headers.clone(),
         }
     }
 
@@ -190,12 +196,10 @@ impl Gateway {
                 ended = &mut end => break ended,
                 accepted = listening::accept(&mut self.listener, &traffic) => accepted,
             };
-            let directory = &self.shared.directory;
-            let limits = directory.settings().limits;
-            let budget = ReceiveBudget::new(directory.memory(), limits);
-            let lingering = self.shared.lingering.clone();
-            let io = Io::new(stream, budget, peer, lingering, traffic.clone());
-            self.shared.serve_http(io, peer);
+            match self.shared.is_proxy(peer) {
+                true => self.shared.read_header(stream, peer),
+                false => self.shared.serve_stream(stream, peer),
+            }
         };
         drop(self.listener);
         drain(ended).await;
@@ -219,6 +223,47 @@ enum ConnectionSlot {
 }
 
 impl Shared {
+    fn is_proxy(&self, peer: IpAddr) -> bool {
+        let settings = self.directory.settings();
+        settings.proxies.iter().any(|it| it.contains(peer))
+    }
+
+    /// Serves the connection of a proxy for the client that its header names.
+    fn read_header(&self, mut stream: Box<dyn Stream>, proxy: IpAddr) {
+        // For the proxy as a whole, because all its clients share its address.
+        let Some(slot) = self.headers.reserve(None, None) else {
+            self.directory.traffic().count_refused(Code::Busy);
+            return;
+        };
+        let shared = self.clone();
+        actix_rt::spawn(async move {
+            let header = read_header(&mut *stream);
+            let header = timeout(DEFAULT_TIMEOUT, header).await;
+            drop(slot);
+            match header.unwrap_or(Err(NetError::TIMED_OUT.into())) {
+                Ok(header) => {
+                    let client = header.source().map(|it| it.ip().to_canonical());
+                    shared.serve_stream(stream, client.unwrap_or(proxy));
+                }
+                Err(error) => {
+                    shared.directory.traffic().proxy_errors.add(1);
+                    if shared.directory.log_limiter().for_peer(proxy).allows() {
+                        log::warn!("{proxy}: connection rejected: {error}");
+                    }
+                }
+            }
+        });
+    }
+
+    fn serve_stream(&self, stream: Box<dyn Stream>, peer: IpAddr) {
+        let directory = &self.directory;
+        let limits = directory.settings().limits;
+        let budget = ReceiveBudget::new(directory.memory(), limits);
+        let traffic = directory.traffic().clone();
+        let io = Io::new(stream, budget, peer, self.lingering.clone(), traffic);
+        self.serve_http(io, peer);
+    }
+
     /// Serves the first request of a connection.
     fn serve_http(&self, io: Io, peer: IpAddr) {
         let slot = match self.connections.reserve(Some(peer), None) {

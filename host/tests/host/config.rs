@@ -83,6 +83,7 @@ fn every_flag_can_stand_in_the_file() {
             "manifest" => format!("{:?}", manifest.path()),
             "dev" | "any-origin" => "true".to_owned(),
             "origin" => r#"["https://a.example", "https://b.example=app-a,app-b"]"#.to_owned(),
+            "proxy-from" | "apps-proxy-from" => r#"["10.0.0.0/8", "::1"]"#.to_owned(),
             "token" => r#""a \"secret\" = --token""#.to_owned(),
             "log-format" => r#""json""#.to_owned(),
             "metrics-listen" => "9787".to_owned(),

@@ -21,6 +21,7 @@ mod javascript;
 mod monitoring;
 mod native;
 mod packages;
+mod proxies;
 mod reconnecting;
 mod service;
 mod set_tls;

@@ -15,6 +15,7 @@ use crate::handover_state::{
 use crate::ids::{AppId, ClientSocketId, MAX_ID, ServerSocketId, UdpSocketId};
 use crate::name::checked_name;
 use crate::os::Stream;
+use crate::proxy_protocol::{ProxyHeader, ProxyPeer};
 use crate::registry::handover::types::{HandoverToken, PreparedImport};
 use crate::registry::limits::AppLimits;
 use crate::registry::state::{AppState, Registry};
@@ -160,9 +161,16 @@ impl Registry {
             if *owner != app {
                 return Err(ImportError::Inconsistent("a client is another app's"));
             }
+            let proxy = connection.record.proxy.map(|record| {
+                let header = ProxyHeader::parse(&record.header);
+                let header = header
+                    .map_err(|_| ImportError::Inconsistent("the header of a proxy is invalid"))?;
+                Ok::<_, ImportError>(Box::new(ProxyPeer::new(record.address.into(), header)))
+            });
             accepted.push(InheritedClient {
                 id,
                 connection: (connection.stream, connection.record.peer.into()),
+                proxy: proxy.transpose()?,
             });
         }
         Ok(undelivered)

@@ -2,6 +2,8 @@
 
 mod happy_eyeballs;
 
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,7 @@ use crate::invalid_argument::InvalidArgument;
 use crate::manifest::{Host, Permissions};
 use crate::net_error::{self, NetError};
 use crate::os::{self, Network, Stream};
+use crate::proxy_protocol::ProxyHeader;
 use crate::tcp::socket::ClientSocket;
 use crate::tcp::{ConnectOptions, DnsQueryType};
 
@@ -105,10 +108,17 @@ impl Target {
         if self.unix.is_some() && self.options.local.is_some() {
             return Err(InvalidArgument::LocalForUnix.into());
         }
-        match self.options.timeout {
-            Some(Duration::ZERO) => Err(InvalidArgument::ConnectTimeoutZero.into()),
-            _ => Ok(()),
+        if let Some(Duration::ZERO) = self.options.timeout {
+            return Err(InvalidArgument::ConnectTimeoutZero.into());
         }
+        self.proxy_header().map(drop)
+    }
+
+    /// What is sent before everything else.
+    fn proxy_header(&self) -> Result<Vec<u8>, Error> {
+        let header = self.options.proxy_header.as_ref();
+        let header = header.map_or(Ok(Vec::new()), ProxyHeader::to_bytes);
+        header.map_err(Error::from)
     }
 
     /// # Errors
@@ -135,13 +145,23 @@ impl Target {
         }
     }
 
-    fn connected(&self, stream: Box<dyn Stream>, peer: Address) -> Connected {
-        Connected {
-            local: stream.local_addr().ok(),
+    /// A new connection, when it has sent its header.
+    async fn connected(
+        &self,
+        mut stream: Box<dyn Stream>,
+        peer: Address,
+    ) -> Result<Connected, Error> {
+        let local = stream.local_addr().ok();
+        let header = self.proxy_header()?;
+        let sent = write_all(&mut *stream, &header).await;
+        sent.map_err(|error| net_error::write(&error))?;
+        Ok(Connected {
+            local,
             stream,
             peer,
             host: self.host(),
-        }
+            has_written: !header.is_empty(),
+        })
     }
 
     /// The addresses to try, in this order.
@@ -229,6 +249,8 @@ pub(crate) struct Connected {
     pub(in crate::tcp) peer: Address,
     pub(in crate::tcp) local: Option<Address>,
     pub(in crate::tcp) host: Box<str>,
+    /// Whether a header was sent.
+    pub(in crate::tcp) has_written: bool,
 }
 
 /// Connects to the first address of the target that answers. If none does, returns the error of the
@@ -256,7 +278,9 @@ async fn try_addresses(
     if let Some(address) = &target.unix {
         let connected = network.connect_unix(address).await;
         let stream = connected.map_err(|error| net_error::connect(&error))?;
-        return Ok(target.connected(stream, Address::Unix(address.clone())));
+        return target
+            .connected(stream, Address::Unix(address.clone()))
+            .await;
     }
     let addresses = target.addresses(network, socket).await?;
     let attempt = |peer| -> BoxFuture<'static, _> {
@@ -266,7 +290,19 @@ async fn try_addresses(
         }
     };
     let (stream, peer) = happy_eyeballs::connect(addresses, attempt).await?;
-    Ok(target.connected(stream, peer.into()))
+    target.connected(stream, peer.into()).await
+}
+
+async fn write_all(stream: &mut dyn Stream, mut data: &[u8]) -> io::Result<()> {
+    while !data.is_empty() {
+        let write =
+            poll_fn(|cx| os::retry_if_spurious(stream.poll_write(cx, &[IoSlice::new(data)]), cx));
+        match write.await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            count => data = data.get(count..).unwrap_or_default(),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use actix_rt::task::JoinHandle;
 use crate::address::Address;
 use crate::answer::Reply;
 use crate::app_activity::PendingCall;
-use crate::connections::ConnectionGuard;
+use crate::connections::{ConnectionGuard, PeerKey};
 use crate::ids::ClientSocketId;
 use crate::net_error::{self, NetError};
 use crate::os::{Stream, retry_if_spurious};
@@ -188,6 +188,20 @@ impl ConnectionMeta {
     pub(crate) fn peer(&self) -> &Address {
         &self.peer
     }
+
+    /// A proxy has named the client of this accepted connection. `counted_for_peer` as in
+    /// [`ConnectionGuard::accepted`].
+    pub(crate) fn set_client(
+        &mut self,
+        client: Address,
+        key: PeerKey,
+        counted_for_peer: [bool; 3],
+    ) {
+        self.peer = client;
+        if let Some(guard) = &mut self.connection_guard {
+            guard.count_for_peer(key, counted_for_peer);
+        }
+    }
 }
 
 pub(in crate::tcp) struct Outbound {
@@ -353,7 +367,7 @@ impl Connection {
             span,
         };
         let mut connection = Connection::new(connected.stream, Box::new(meta));
-        connection.maybe_written = false;
+        connection.maybe_written = connected.has_written;
         connection
     }
 }

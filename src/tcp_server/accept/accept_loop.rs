@@ -13,12 +13,13 @@ use crate::connections::PeerKey;
 use crate::ids::ClientSocketId;
 #[cfg(feature = "testing")]
 use crate::os::Checkpoint;
-use crate::os::try_close_gracefully;
+use crate::proxy_protocol::HeaderRule;
 use crate::tcp::{AcceptNotifier, ClientSocket, Command, ConnectionMeta};
+use crate::tcp_server::accept::setup_tasks::AcceptedStream;
 use crate::tcp_server::actor::ServerSocket;
 use crate::tcp_server::events::{Ends, PendingAccept};
-use crate::tcp_server::tls::handshakes::AcceptedStream;
-use crate::tcp_server::{AtLimit, LimitKind, RefusedInfo};
+use crate::tcp_server::proxy::setup::refuse;
+use crate::tcp_server::{LimitKind, RefusedInfo};
 use crate::telemetry::Span;
 
 /// How many clients are accepted and raised before other actors have their turn.
@@ -135,9 +136,7 @@ impl ServerSocket {
         self.report_lost();
         self.requeue_returned();
         self.poll_decision(cx);
-        if let Some(handshakes) = &mut self.handshakes {
-            handshakes.poll(cx);
-        }
+        self.poll_setups(cx);
         if self.app_shards.activity.is_suspended() {
             // During a handover the backlog belongs to the next process, which
             // loads the app itself.
@@ -147,11 +146,8 @@ impl ServerSocket {
             return;
         }
         self.raise_accept_errors(cx);
-        if !self.is_paused()
-            && let Some(handshakes) = &mut self.handshakes
-        {
-            let listeners = &self.app_listeners.on_handshake_error;
-            handshakes.errors.raise(self.id, listeners, cx);
+        if !self.is_paused() {
+            self.raise_setup_errors(cx);
         }
         for _ in 0..MAX_CLIENTS_PER_TURN {
             if self.poll_client(cx).is_pending() {
@@ -191,7 +187,7 @@ impl ServerSocket {
         }
         if let Some(handshakes) = &mut self.handshakes {
             // During a handover too: see above.
-            if let Some(finished) = handshakes.pop_finished(cx) {
+            if let Some(finished) = handshakes.tasks.pop_finished(cx) {
                 // The socket may listen elsewhere by now, so the OS is asked.
                 let pending_accept = self.create_client(finished, None);
                 pending_accept.dispatch(self.id, self.on_accept());
@@ -199,6 +195,19 @@ impl ServerSocket {
             }
             // Without room for a handshake, connections wait in the backlog.
             if !handshakes.has_room(cx) {
+                return Poll::Pending;
+            }
+        }
+        if self.proxy.is_some() {
+            // With TLS, the handshake comes first.
+            if !self.uses_tls()
+                && let Some(accepted) = self.pop_proxied(cx)
+            {
+                let pending_accept = self.create_client(accepted, None);
+                pending_accept.dispatch(self.id, self.on_accept());
+                return Poll::Ready(());
+            }
+            if !self.has_room_for_header(cx) {
                 return Poll::Pending;
             }
         }
@@ -235,6 +244,8 @@ impl ServerSocket {
         if !is_paused
             && self.undelivered.is_empty()
             && handshakes.is_none_or(|it| !it.needs_app() && it.has_room(cx))
+            && !self.has_proxied_client()
+            && self.has_room_for_header(cx)
         {
             match self.poll_accept(cx) {
                 Poll::Pending => {}
@@ -244,16 +255,17 @@ impl ServerSocket {
             }
         }
         let handshakes = self.handshakes.as_ref();
-        let has_client =
-            handshakes.is_some_and(|it| it.needs_app()) || !self.undelivered.is_empty();
+        let has_client = handshakes.is_some_and(|it| it.needs_app())
+            || !self.undelivered.is_empty()
+            || self.has_proxied_client();
         // Accept errors are reported by a paused socket too.
         if !self.errors.event_queue.is_empty() || (!self.is_paused() && has_client) {
             self.app_shards.activity.request_load();
         }
     }
 
-    /// Accepts one connection. `None`: it was refused, or its handshake comes
-    /// first, or accepting failed and may be tried again.
+    /// Accepts one connection. `None`: it was refused, or its PROXY header or its
+    /// handshake comes first, or accepting failed and may be tried again.
     fn poll_accept(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Arc<PendingAccept>>> {
         if self.errors.is_backing_off(cx) {
             return Poll::Pending;
@@ -268,7 +280,7 @@ impl ServerSocket {
             true => bound.listener.poll_accept_unregistered(cx),
             false => bound.listener.poll_accept(cx),
         };
-        let (mut stream, peer) = match ready!(accepted) {
+        let (stream, peer) = match ready!(accepted) {
             Ok(accepted) => accepted,
             Err(error) => return self.accept_failed(&error, cx).map(|()| None),
         };
@@ -278,36 +290,51 @@ impl ServerSocket {
         self.accepting_from = Some(peer.clone());
         self.errors.attempt = 0;
         self.count_accepted();
-        if let Some((limit, then)) = self.admission.refusal(key) {
-            match then {
-                AtLimit::Reset => stream.reset(),
-                _ => {
-                    try_close_gracefully(&mut *stream);
-                }
-            }
+        let proxy = self.proxy.as_mut();
+        let rule = proxy.map_or(HeaderRule::None, |it| it.rule(&peer));
+        if rule == HeaderRule::Refuse {
+            self.refuse_other(stream, peer, cx);
+            self.accepting_from = None;
+            return Poll::Ready(None);
+        }
+        // A header names the client.
+        let client = (rule == HeaderRule::None).then_some(key);
+        if let Some((limit, then)) = self.admission.refusal(client) {
+            refuse(stream, then);
             self.record_refusal(peer, limit);
             self.accepting_from = None;
             return Poll::Ready(None);
         }
-        let mut meta = self.connection_meta(peer, key);
+        let mut meta = self.connection_meta(peer, client);
         meta.pin_to(arbiter);
+        let accepted = AcceptedStream {
+            stream,
+            meta,
+            proxy: None,
+        };
+        if let (HeaderRule::Expect, Some(proxy)) = (rule, &mut self.proxy) {
+            proxy.push(accepted, cx);
+            self.accepting_from = None;
+            return Poll::Ready(None);
+        }
         Poll::Ready(match &mut self.handshakes {
             Some(handshakes) if handshakes.uses_tls() => {
-                handshakes.push((stream, meta), cx);
+                handshakes.push(accepted, cx);
                 self.accepting_from = None;
                 None
             }
-            _ => Some(self.create_client((stream, meta), local)),
+            _ => Some(self.create_client(accepted, local)),
         })
     }
 
     /// Of a connection that was accepted from this peer, which counts in limits from now on.
+    /// `client` as in [`Admission::refusal`](crate::tcp_server::limits::admission::Admission).
     pub(in crate::tcp_server) fn connection_meta(
         &mut self,
         peer: Address,
-        key: PeerKey,
+        client: Option<PeerKey>,
     ) -> Box<ConnectionMeta> {
-        let guard = self.admission.admit(key);
+        let guard = self.admission.admit(client);
         let span = Span::connection(self.app(), Some(self.id), &peer);
         ConnectionMeta::accepted(peer, guard, span)
     }
@@ -327,7 +354,7 @@ impl ServerSocket {
         handshakes.is_some_and(|it| it.awaits_set_tls())
     }
 
-    fn create_client(
+    pub(in crate::tcp_server) fn create_client(
         &mut self,
         accepted: AcceptedStream,
         local: Option<Address>,
@@ -342,9 +369,14 @@ impl ServerSocket {
     pub(in crate::tcp_server) fn create_client_with_id(
         &self,
         id: ClientSocketId,
-        (stream, meta): AcceptedStream,
+        accepted: AcceptedStream,
         local: Option<Address>,
     ) -> Arc<PendingAccept> {
+        let AcceptedStream {
+            stream,
+            meta,
+            proxy,
+        } = accepted;
         meta.set_socket(id);
         let client = ClientSocket::new(id, self.app_shards.pick_shard(&meta));
         let ends = Ends::of(
@@ -352,6 +384,7 @@ impl ServerSocket {
             meta.peer().clone(),
             local,
             self.handshakes.is_some(),
+            proxy,
         );
         let in_flight = self.accepts_in_flight.clone();
         let pending_accept = PendingAccept::new(client.clone(), ends, in_flight);
@@ -362,10 +395,9 @@ impl ServerSocket {
     }
 
     pub(in crate::tcp_server) fn record_refusal(&mut self, peer: Address, limit: LimitKind) {
-        log::debug!("server socket {}: refused {peer}: {limit:?}", self.id);
         self.counts.refused += 1;
         self.stats.refused(limit.label());
-        self.admission.event_queue.push((peer, limit));
+        self.admission.record_refusal(self.id, peer, limit);
     }
 
     fn raise_refusals(&mut self, cx: &mut TaskContext<'_>) {

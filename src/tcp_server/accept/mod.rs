@@ -7,4 +7,5 @@ pub(super) mod error_state;
 pub(super) mod escalation;
 pub(super) mod failure;
 pub(super) mod policy;
+pub(super) mod setup_tasks;
 pub(super) mod shared_port;

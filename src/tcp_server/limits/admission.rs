@@ -9,6 +9,7 @@ use actix_rt::time::{Instant, Sleep, sleep_until};
 use crate::address::Address;
 use crate::connections::{ConnectionCounter, ConnectionGuard, PeerKey};
 use crate::events::redelivery::EventQueue;
+use crate::ids::ServerSocketId;
 use crate::invalid_argument::InvalidArgument;
 use crate::sync::AtomicWaker;
 use crate::tcp_server::limits::limiter::{Limiter, Reached};
@@ -182,19 +183,51 @@ impl Admission {
         }
     }
 
-    /// Why a connection that was just accepted is refused, if it is.
-    pub(in crate::tcp_server) fn refusal(&self, peer: PeerKey) -> Option<(LimitKind, AtLimit)> {
+    /// Why a connection that was just accepted is refused, if it is. `client`: its
+    /// peer, unless a PROXY header will name the client.
+    pub(in crate::tcp_server) fn refusal(
+        &self,
+        client: Option<PeerKey>,
+    ) -> Option<(LimitKind, AtLimit)> {
         match self.reached().next() {
             Some(it) if it.then != AtLimit::Queue => Some((it.limit, it.then)),
             // An accepted connection can no longer wait in the backlog.
-            _ => self.limiters.iter().find_map(|it| it.reached_by(peer)),
+            _ => self.refusal_of_client(client?),
         }
     }
 
-    /// Counts a connection that was accepted and not refused.
-    pub(in crate::tcp_server) fn admit(&mut self, peer: PeerKey) -> ConnectionGuard {
+    /// Why a connection of this client is refused, whatever other clients have.
+    pub(in crate::tcp_server) fn refusal_of_client(
+        &self,
+        client: PeerKey,
+    ) -> Option<(LimitKind, AtLimit)> {
+        self.limiters.iter().find_map(|it| it.reached_by(client))
+    }
+
+    pub(in crate::tcp_server) fn record_refusal(
+        &mut self,
+        socket: ServerSocketId,
+        peer: Address,
+        limit: LimitKind,
+    ) {
+        log::debug!("server socket {socket}: refused {peer}: {limit:?}");
+        self.event_queue.push((peer, limit));
+    }
+
+    /// Which limiters have to count a connection for its client.
+    pub(in crate::tcp_server) fn counts_per_peer(&self) -> [bool; 3] {
+        self.limiters.each_ref().map(|it| it.counts_per_peer())
+    }
+
+    /// Counts a connection that was accepted and not refused. `client` as in
+    /// [`refusal`](Self::refusal).
+    pub(in crate::tcp_server) fn admit(&mut self, client: Option<PeerKey>) -> ConnectionGuard {
         let counted_for_peer = self.limiters.each_ref().map(|it| it.count_accepted());
-        let guard = ConnectionGuard::accepted(self.counter().clone(), peer, counted_for_peer);
+        let counter = self.counter().clone();
+        let guard = match client {
+            Some(client) => ConnectionGuard::accepted(counter, client, counted_for_peer),
+            None => ConnectionGuard::accepted(counter, PeerKey::NONE, [false; 3]),
+        };
         // The other server sockets in the queues come before the next connection.
         self.yield_turn(None);
         guard
@@ -233,7 +266,7 @@ mod tests {
             self.wakes.clone().with(|cx| {
                 let mut guards = Vec::new();
                 while guards.len() < waiting && self.admission.poll_capacity(cx).is_ready() {
-                    guards.push(self.admission.admit(PEER.into()));
+                    guards.push(self.admission.admit(Some(PEER.into())));
                 }
                 self.admission.end_turn(cx);
                 guards

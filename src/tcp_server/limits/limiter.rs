@@ -143,4 +143,9 @@ impl Limiter {
         }
         state.limits.per_peer.is_some()
     }
+
+    /// Whether connections have to be counted for their peers.
+    pub(in crate::tcp_server) fn counts_per_peer(&self) -> bool {
+        self.is_limited.load(SeqCst) && self.limits().per_peer.is_some()
+    }
 }

@@ -33,7 +33,8 @@ pub struct Limits {
     pub connections: Option<Limit>,
     /// How many connections of one peer may be open at once. A peer is an IPv4
     /// address, or the /64 network of an IPv6 address; at a Unix socket it is a user
-    /// (the effective uid; all of whom the OS tells none are one). Connections that were
+    /// (the effective uid; all of whom the OS tells none are one); behind a proxy it is
+    /// the client that the PROXY header names. Connections that were
     /// accepted before this was first set, or by another process, do not count. It
     /// cannot be [`Queue`](AtLimit::Queue): the peer is only known once the
     /// connection is accepted, and other peers would wait behind it.

@@ -10,7 +10,6 @@ use crate::events::redelivery::{self, EventQueue, InFlightEvent};
 use crate::events::{Event, Listeners};
 use crate::ids::ServerSocketId;
 use crate::net_error::NetError;
-use crate::telemetry::{LostBy, ServerStats};
 
 /// How many `onHandshakeError` events of one server socket may be unhandled by
 /// listeners, and how many more may be queued. Failures beyond that are only
@@ -58,45 +57,25 @@ impl HandshakeErrorInfo {
 
 impl Event for HandshakeErrorInfo {}
 
-/// The failed handshakes of one server socket, with the events that are not
-/// raised yet.
-#[derive(Default)]
-pub(in crate::tcp_server) struct HandshakeErrors {
-    pub(super) stats: ServerStats,
-    pub(in crate::tcp_server) event_queue: EventQueue<(Address, NetError)>,
-    /// How many handshakes have failed, reported or not.
-    pub(in crate::tcp_server) total: u64,
-}
-
-impl HandshakeErrors {
-    pub(in crate::tcp_server) fn push(&mut self, peer: Address, error: NetError) {
-        self.total += 1;
-        self.stats.failed(LostBy::Handshake);
-        self.event_queue.push((peer, error));
-    }
-
-    /// Raises as many events as listeners have room for. `cx` is woken when more
-    /// may be raised.
-    pub(in crate::tcp_server) fn raise(
-        &mut self,
-        socket_id: ServerSocketId,
-        listeners: &Listeners<HandshakeErrorInfo>,
-        cx: &mut Context<'_>,
-    ) {
-        let event = |(peer, result_code): (Address, _), missed, _token| {
-            log::debug!(
-                "server socket {socket_id}: TLS handshake with {peer} failed: {result_code}"
-            );
-            HandshakeErrorInfo {
-                socket_id,
-                peer,
-                result_code,
-                missed,
-                _token,
-            }
-        };
-        self.event_queue.raise(listeners, cx, event);
-    }
+/// Raises as many events as listeners have room for. `cx` is woken when more may
+/// be raised.
+pub(in crate::tcp_server) fn raise(
+    queue: &mut EventQueue<(Address, NetError)>,
+    socket_id: ServerSocketId,
+    listeners: &Listeners<HandshakeErrorInfo>,
+    cx: &mut Context<'_>,
+) {
+    let event = |(peer, result_code): (Address, _), missed, _token| {
+        log::debug!("server socket {socket_id}: TLS handshake with {peer} failed: {result_code}");
+        HandshakeErrorInfo {
+            socket_id,
+            peer,
+            result_code,
+            missed,
+            _token,
+        }
+    };
+    queue.raise(listeners, cx, event);
 }
 
 #[cfg(test)]
@@ -130,32 +109,32 @@ mod tests {
         let collector = Collector(sender).start();
         let listeners = Listeners::default();
         listeners.add(collector.recipient());
-        let mut errors = HandshakeErrors::default();
+        let mut errors = EventQueue::default();
         let peer = Address::from(SocketAddr::from(([127, 0, 0, 1], 1)));
         let most = UNHANDLED_HANDSHAKE_ERRORS;
         let wakes = WakeCounter::new();
         let waker = Waker::from(wakes.clone());
         let mut cx = Context::from_waker(&waker);
         for _ in 0..3 * most {
-            errors.push(peer.clone(), NetError::SSL_PROTOCOL_ERROR);
-            errors.raise(1.into(), &listeners, &mut cx);
+            errors.push((peer.clone(), NetError::SSL_PROTOCOL_ERROR));
+            raise(&mut errors, 1.into(), &listeners, &mut cx);
         }
         let mut held = Vec::new();
         for _ in 0..most {
             held.push(kept.recv().await.expect("the collector runs"));
         }
         assert_eq!(wakes.count(), 0, "no more events may be raised yet");
-        errors.raise(1.into(), &listeners, &mut cx);
+        raise(&mut errors, 1.into(), &listeners, &mut cx);
         assert!(kept.try_recv().is_err(), "one more event was raised");
         held.clear();
         assert_eq!(wakes.count(), 1, "the other events may be raised");
-        errors.raise(1.into(), &listeners, &mut cx);
+        raise(&mut errors, 1.into(), &listeners, &mut cx);
         for _ in 0..most {
             let info = kept.recv().await.expect("the collector runs");
             assert_eq!(info.missed, 0);
         }
-        errors.push(peer.clone(), NetError::TIMED_OUT);
-        errors.raise(1.into(), &listeners, &mut cx);
+        errors.push((peer.clone(), NetError::TIMED_OUT));
+        raise(&mut errors, 1.into(), &listeners, &mut cx);
         let info = kept.recv().await.expect("the collector runs");
         assert_eq!(info.missed, most as u64);
         assert_eq!(info.peer, peer);

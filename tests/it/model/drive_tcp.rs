@@ -336,6 +336,7 @@ impl Harness {
                     dns_query_type: dns,
                     timeout: options.timeout,
                     local: options.local,
+                    ..Default::default()
                 };
                 self.call(|_| by!(api, connect_to(endpoint, options)), done)
             }

@@ -15,6 +15,7 @@ const ANY: ConnectOptions = ConnectOptions {
     dns_query_type: DnsQueryType::Any,
     timeout: None,
     local: None,
+    proxy_header: None,
 };
 
 fn from(local: SocketAddr) -> ConnectOptions {
@@ -180,7 +181,7 @@ async fn only_addresses_of_the_family_of_the_local_address_are_tried() {
     let id = test.create().await;
     let options = from(address("127.0.80.4", 0));
     let endpoint = ("two.example", at.port());
-    let connected = test.app.tcp.connect_to(id, endpoint, options);
+    let connected = test.app.tcp.connect_to(id, endpoint, options.clone());
     assert_eq!(connected.await, Ok(()));
     let info = test.app.tcp.get_info(id).await.expect("it exists");
     assert_eq!(info.peer_addr(), Some(at));

@@ -2,7 +2,7 @@
 
 use actix::prelude::*;
 use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
-use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo};
+use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo, ProxyErrorInfo};
 use chrome_sockets::{App, NetError, udp};
 use serde_json::json;
 
@@ -74,6 +74,16 @@ impl SessionState {
         ]);
         self.outbox
             .push_retaining(&event.to_string(), RetainedEvent::HandshakeError(info));
+    }
+
+    pub(crate) fn log_proxy_error(&self, info: &ProxyErrorInfo) {
+        let limiter = &self.context.log_limiter;
+        let ip = info.peer.ip().map(|ip| ip.to_canonical());
+        if ip.map_or_else(|| limiter.allows(), |ip| limiter.for_peer(ip).allows()) {
+            let peer = ip.map_or_else(|| info.peer.to_string(), |ip| ip.to_string());
+            let (app, server, error) = (self.context.app.id(), info.socket_id, info.error);
+            log::warn!("app {app}: server socket {server}: connection of {peer} rejected: {error}");
+        }
     }
 
     pub(crate) fn on_receive(&mut self, mut info: ReceiveInfo, sink: &Addr<EventSink>) {

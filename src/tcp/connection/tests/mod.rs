@@ -406,6 +406,10 @@ impl crate::tcp::AcceptNotifier for NoAccept {
     fn timeouts(&self) -> crate::tcp::Timeouts {
         crate::tcp::Timeouts::default()
     }
+
+    fn proxy_peer(&self) -> Option<&crate::proxy_protocol::ProxyPeer> {
+        None
+    }
 }
 
 #[actix_rt::test]
