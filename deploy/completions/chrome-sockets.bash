@@ -211,7 +211,7 @@ _chrome__sockets() {
             return 0
             ;;
         chrome__sockets__subcmd__serve)
-            opts="-h --config --check-config --listen --manifest --dev --origin --any-origin --token --metrics-listen --drain-deadline --drain-delay --until-stdin-ends --log-format --max-connections --max-clients --max-frame --frames-in-flight --window --write-quota --send-budget --shared-memory --max-calls --max-sockets --handshake-timeout --idle-timeout --help"
+            opts="-h --config --check-config --listen --manifest --dev --origin --any-origin --token --metrics-listen --drain-deadline --drain-delay --until-stdin-ends --log-format --proxy-from --apps-proxy-from --max-connections --max-clients --max-frame --frames-in-flight --window --write-quota --send-budget --shared-memory --max-calls --max-sockets --handshake-timeout --idle-timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -259,6 +259,14 @@ _chrome__sockets() {
                     ;;
                 --log-format)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --proxy-from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --apps-proxy-from)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --max-connections)
