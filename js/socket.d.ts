@@ -60,6 +60,7 @@ export interface Socket {
   write(socketId: number, data: Data, callback: (writeInfo: WriteInfo) => void): void;
   recvFrom(socketId: number, callback: (recvFromInfo: RecvFromInfo) => void): void;
   recvFrom(socketId: number, bufferSize: number | null | undefined, callback: (recvFromInfo: RecvFromInfo) => void): void;
+  /** As in Chrome, an error before the data is sent answers a number instead, with `lastError`. */
   sendTo(socketId: number, data: Data, address: string, port: number, callback: (writeInfo: WriteInfo) => void): void;
   listen(socketId: number, address: string, port: number, callback: Result): void;
   listen(socketId: number, address: string, port: number, backlog: number | null | undefined, callback: Result): void;

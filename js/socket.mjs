@@ -15,6 +15,7 @@ const IS_CONNECTED = -23;
 const CLOSED = -100;
 const CONNECTION_FAILED = -104;
 const NAME_NOT_RESOLVED = -105;
+const MESSAGE_TOO_BIG = -142;
 
 const NOT_FOUND = 'Socket not found';
 const NO_PERMISSION = 'App does not have permission';
@@ -175,8 +176,9 @@ class Sockets {
 
   sendTo(id, data, address, port, done) {
     if (!isPort(port)) return queueMicrotask(() => done(undefined, BAD_PORT));
-    this.#with(id, done, { bytesWritten: -1 }, (socket, later) => {
-      socket.sendTo(data, address, port, (bytesWritten, error) => later({ bytesWritten }, error));
+    // As in Chrome, what fails before it is sent answers a number.
+    this.#with(id, done, -1, (socket, later) => {
+      socket.sendTo(data, address, port, (bytesWritten, error) => later(error === undefined ? { bytesWritten } : bytesWritten, error));
     });
   }
 
@@ -364,7 +366,8 @@ class Tcp {
     if (size < 1) return done(INVALID_ARGUMENT);
     this.#reader = { size, done };
     if (this.#chunks.length === 0 && !this.#hasEnded) {
-      if (size !== this.#bufferSize) this.#call('update', [{ bufferSize: this.#bufferSize = size }]);
+      // It only grows: a small read must not cut the data of the next one.
+      if (size > this.#bufferSize) this.#call('update', [{ bufferSize: this.#bufferSize = size }]);
       this.#setPaused(false);
     }
     this.#deliver();
@@ -387,14 +390,19 @@ class Tcp {
     if (!this.#reader || (this.#chunks.length === 0 && !this.#hasEnded)) return;
     const { size, done } = this.#reader;
     this.#reader = undefined;
-    const chunk = this.#chunks.shift();
-    if (!chunk) {
+    if (this.#chunks.length === 0) {
       // The end, clean or not: as in Chrome the socket is then not connected.
       this.disconnect();
       return done(0);
     }
-    const data = chunk.slice(0, size);
-    if (chunk.length > size) this.#chunks.unshift(chunk.subarray(size));
+    const data = new Uint8Array(Math.min(size, this.#chunks.reduce((sum, chunk) => sum + chunk.length, 0)));
+    for (let at = 0; at < data.length;) {
+      const chunk = this.#chunks.shift();
+      const part = chunk.subarray(0, data.length - at);
+      data.set(part, at);
+      at += part.length;
+      if (part.length < chunk.length) this.#chunks.unshift(chunk.subarray(part.length));
+    }
     done(data.length, data.buffer);
   }
 
@@ -438,7 +446,8 @@ class Tcp {
     this.#open(() => {
       this.#call('listen', [address, port, backlog], (code, error) => {
         if (code === undefined) finish(-1, error === 'Does not have permission' ? NO_PERMISSION : error);
-        else if (code === INVALID_ARGUMENT || code === 0) finish(code);
+        else if (code === 0) finish(code);
+        else if (code === INVALID_ARGUMENT) finish(code, 'Unknown error.');
         else finish(code, 'Could not listen on the specified port.');
       });
     }, finish);
@@ -632,9 +641,11 @@ class Udp {
 
   #deliver() {
     if (!this.#receiver || this.#datagrams.length === 0) return;
-    const { done } = this.#receiver;
+    const { size, done } = this.#receiver;
     this.#receiver = undefined;
     const { data, remoteAddress, remotePort } = this.#datagrams.shift();
+    // It came before the pause, into the larger buffer of an earlier call.
+    if (size > 0 && data.byteLength > size) return done(MESSAGE_TOO_BIG);
     done(data.byteLength, data, remoteAddress, remotePort);
   }
 
@@ -650,12 +661,12 @@ class Udp {
   }
 
   sendTo(data, address, port, done) {
-    if (!this.#isBound && !this.#peer) return done(NOT_CONNECTED);
-    this.#call('send', [data, address, port], (info, error) => {
+    // The socket below answers -15 if it is not bound, after it has checked the permission.
+    this.#open(() => this.#call('send', [data, address, port], (info, error) => {
       if (info === undefined) return done(-1, error);
       if (info.resultCode === NAME_NOT_RESOLVED) return done(NAME_NOT_RESOLVED, 'DNS resolution failed');
       done(info.resultCode === 0 ? info.bytesSent : info.resultCode);
-    });
+    }), done);
   }
 
   listen(address, port, backlog, done) {

@@ -1,5 +1,5 @@
-// A web server on chrome.sockets for the trial in README.md: it answers each request with its name, the method, the path
-// and the body. When its host has restarted, it listens again.
+// A web server on chrome.sockets for the trial in README.md: it answers each request with its name, the address of the
+// client, the method, the path and the body. When its host has restarted, it listens again.
 //
 //     node app.mjs NAME GATEWAY ADDRESS:PORT      node app.mjs one ws://127.0.0.1:8787 127.0.0.1:7007
 
@@ -23,22 +23,29 @@ const { tcpServer, tcp, host } = await connect(gateway, {
   manifest: process.env.MANIFEST && JSON.parse(process.env.MANIFEST),
 });
 
-/** The unanswered input of each client. */
+/** The address and the unanswered input of each client. */
 const clients = new Map();
 
-tcpServer.onAccept.addListener(({ clientSocketId }) => {
-  clients.set(clientSocketId, Buffer.alloc(0));
-  tcp.setPaused(clientSocketId, false);
+tcpServer.onAccept.addListener(async ({ clientSocketId }) => {
+  try {
+    // With PROXY headers it is not the balancer's.
+    const { peerAddress } = await tcp.getInfo(clientSocketId);
+    clients.set(clientSocketId, { peerAddress, input: Buffer.alloc(0) });
+    await tcp.setPaused(clientSocketId, false);
+  } catch {
+    // The host has gone.
+    close(clientSocketId);
+  }
 });
 
 tcp.onReceive.addListener(({ socketId, data }) => {
-  let input = Buffer.concat([clients.get(socketId), Buffer.from(data)]);
-  for (let request; clients.has(socketId) && (request = parse(input)); input = input.subarray(request.length)) {
-    answer(socketId, request);
+  const client = clients.get(socketId);
+  client.input = Buffer.concat([client.input, Buffer.from(data)]);
+  for (let request; clients.has(socketId) && (request = parse(client.input)); ) {
+    client.input = client.input.subarray(request.length);
+    answer(socketId, client, request);
   }
-  if (!clients.has(socketId)) return;
-  if (input.length > MAX_REQUEST) close(socketId);
-  else clients.set(socketId, input);
+  if (client.input.length > MAX_REQUEST) close(socketId);
 });
 
 tcp.onReceiveError.addListener(({ socketId }) => close(socketId));
@@ -83,15 +90,15 @@ function parse(input) {
   return { method, path, body: input.subarray(end + 4, length), length, isLast };
 }
 
-function answer(client, { method, path, body, isLast }) {
-  const text = Buffer.concat([Buffer.from(`${name} ${method} ${path} `), body]);
+function answer(socketId, { peerAddress }, { method, path, body, isLast }) {
+  const text = Buffer.concat([Buffer.from(`${name} ${peerAddress} ${method} ${path} `), body]);
   const head = `HTTP/1.1 200 OK\r\nContent-Length: ${text.length}\r\nConnection: ${isLast ? 'close' : 'keep-alive'}\r\n\r\n`;
-  tcp.send(client, Buffer.concat([Buffer.from(head), text]), () => {});
+  tcp.send(socketId, Buffer.concat([Buffer.from(head), text]), () => {});
   // What was sent before is delivered.
-  if (isLast) close(client);
+  if (isLast) close(socketId);
 }
 
-function close(client) {
-  clients.delete(client);
-  tcp.close(client).catch(() => {});
+function close(socketId) {
+  clients.delete(socketId);
+  tcp.close(socketId).catch(() => {});
 }

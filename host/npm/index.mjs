@@ -25,6 +25,9 @@ export function program() {
 /** The signals that end the program, which decides how. */
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
+/** How often the command of `npx` looks for its parent, in milliseconds. */
+const PARENT_INTERVAL = 500;
+
 /** Runs the program with these arguments in the place of this process. */
 export function run(args) {
   let path;
@@ -39,11 +42,20 @@ export function run(args) {
   // A terminal sends Ctrl-C to both processes, and a second one ends a drain. So it is passed on only where there is no terminal.
   const isInTerminal = process.stdin.isTTY;
   for (const signal of SIGNALS) process.on(signal, () => (signal === 'SIGINT' && isInTerminal) || child.kill(signal));
+  // npx runs a shell that runs this. A signal to npx ends the shell, and reaches nobody else.
+  const { ppid } = process;
+  const watch = process.env.npm_command === 'exec' && setInterval(() => {
+    if (process.ppid === ppid) return;
+    clearInterval(watch);
+    child.kill('SIGTERM');
+  }, PARENT_INTERVAL);
   child.on('error', (error) => {
+    clearInterval(watch);
     console.error(`chrome-sockets: ${path}: ${error.message}`);
     process.exitCode = 1;
   });
   child.on('exit', (code, signal) => {
+    clearInterval(watch);
     for (const name of SIGNALS) process.removeAllListeners(name);
     if (signal) process.kill(process.pid, signal);
     else process.exitCode = code;

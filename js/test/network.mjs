@@ -21,7 +21,7 @@ export const cannot = process.getuid?.() !== 0 || !existsSync('/usr/bin/unshare'
 export async function runInside(file) {
   // Without the variable by which this process is a child of the test runner.
   const { NODE_TEST_CONTEXT, ...env } = process.env;
-  const child = spawn('unshare', ['--net', process.execPath, '--test', file], { env: { ...env, [INSIDE]: '1' }, stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn('unshare', ['--net', process.execPath, '--test', '--test-reporter=tap', file], { env: { ...env, [INSIDE]: '1' }, stdio: ['ignore', 'pipe', 'inherit'] });
   let output = '';
   child.stdout.setEncoding('utf8').on('data', (text) => { output += text; });
   const code = await within('the end of the tests inside', new Promise((resolve) => child.once('close', resolve)), 180_000);

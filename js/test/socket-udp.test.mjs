@@ -112,7 +112,7 @@ test('groups and options', async (t) => {
   assert.deepEqual(await call('accept', id), [{ resultCode: -2 }, undefined]);
   assert.deepEqual(await call('listen', id, LOOPBACK, 0), [-2, 'Socket type does not support this API']);
   assert.deepEqual(await call('secure', id), [-4, 'Only TCP sockets are supported for TLS.']);
-  assert.deepEqual(await call('sendTo', id, bytes('x'), 'no.such.name.invalid', 1), [{ bytesWritten: -105 }, 'DNS resolution failed']);
+  assert.deepEqual(await call('sendTo', id, bytes('x'), 'no.such.name.invalid', 1), [-105, 'DNS resolution failed']);
 });
 
 test('an app without permission', async (t) => {
@@ -121,6 +121,6 @@ test('an app without permission', async (t) => {
   assert.deepEqual(await call('bind', await create(), '0.0.0.0', 0), [-1, NO]);
   const id = await create();
   await call('bind', id, LOOPBACK, 0);
-  assert.deepEqual(await call('sendTo', id, bytes('x'), LOOPBACK, 1), [{ bytesWritten: -1 }, NO]);
+  assert.deepEqual(await call('sendTo', id, bytes('x'), LOOPBACK, 1), [-1, NO]);
   assert.deepEqual(await call('joinGroup', id, '224.0.0.200'), [-1, NO]);
 });

@@ -216,7 +216,9 @@ impl Tcp {
     /// `endpoint` is a `SocketAddr`, or a pair of a host and a port. The host is a name
     /// or an IP address, which may name the interface of a link-local address:
     /// `("fe80::1%eth0", 80)` or `("fe80::1%2", 80)`. Permissions name addresses
-    /// without scopes, and do not concern the local address.
+    /// without scopes, and do not concern the local address. It may also be a
+    /// [`UnixAddress`](crate::UnixAddress), with the errors of
+    /// [`connect_unix`](Self::connect_unix).
     ///
     /// # Errors
     /// As [`connect`](Self::connect), and:

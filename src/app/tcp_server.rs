@@ -415,7 +415,8 @@ impl TcpServer {
     /// `endpoint` is a `SocketAddr`, or a pair of an IP address and a port. The IP
     /// address may be a text, which may name the interface of a link-local address:
     /// `("fe80::1%eth0", 80)` or `("fe80::1%2", 80)`. A link-local `SocketAddrV6` needs
-    /// its scope id. Permissions name addresses without scopes.
+    /// its scope id. Permissions name addresses without scopes. It may also be a
+    /// [`UnixAddress`](crate::UnixAddress), as for [`listen_unix`](Self::listen_unix).
     ///
     /// With [`ipv6_only`](ListenOptions::ipv6_only), `::` and `0.0.0.0` can have a
     /// server socket each, on the same port.

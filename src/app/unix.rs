@@ -21,8 +21,8 @@ impl TcpServer {
     /// socket at which nothing listens, because its process was killed, it is replaced;
     /// a server that lives finds a connection that ends at once. Any other file stays,
     /// and the call answers [`ADDRESS_IN_USE`](crate::NetError::ADDRESS_IN_USE). While
-    /// this runs, the file `PATH.lock` keeps other processes that use this crate from
-    /// the same name; it is removed if it was not there before. The folder must not be
+    /// this runs, a locked file `.NAME.chrome-sockets` in the same folder keeps other
+    /// processes that use this crate from the same name. The folder must not be
     /// writable for users that are not trusted, unless it has the sticky bit, as `/tmp`.
     ///
     /// The file is removed when the socket stops listening, unless another one has

@@ -39,6 +39,11 @@ impl Folder {
         self.0.path().join("s")
     }
 
+    /// The lock of that path.
+    fn lock(&self) -> PathBuf {
+        self.0.path().join(".s.chrome-sockets")
+    }
+
     /// The names in it.
     fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.0.path()).expect("the folder");

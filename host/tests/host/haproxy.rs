@@ -47,6 +47,11 @@ impl Addresses {
         (self.ip(server as u8 + 1), port).into()
     }
 
+    /// The address of the load's clients.
+    fn clients(self) -> Ipv4Addr {
+        self.ip(9)
+    }
+
     fn ip(self, last: u8) -> Ipv4Addr {
         let Addresses([a, b, c]) = self;
         Ipv4Addr::new(127, a, b, c + last)
@@ -91,6 +96,7 @@ impl HaProxy {
         };
         replace("/run/haproxy/admin.sock", socket.to_str().expect("UTF-8"));
         replace("bind 127.0.0.1:", &format!("bind {}:", addresses.ip(0)));
+        replace("source 192.0.2.10", &format!("source {}", addresses.ip(0)));
         for server in 0..NAMES.len() {
             let address = format!(" 192.0.2.{}:", server + 1);
             replace(&address, &format!(" {}:", addresses.ip(server as u8 + 1)));
@@ -199,6 +205,8 @@ impl Server {
         let gateway = addresses.server(index, 8787).to_string();
         let metrics = addresses.server(index, 9787).to_string();
         command.args(["--listen", &gateway, "--metrics-listen", &metrics]);
+        let haproxy = addresses.ip(0).to_string();
+        command.args(["--proxy-from", &haproxy, "--apps-proxy-from", &haproxy]);
         Host(Example::listening(Program::start(&mut command)))
     }
 
@@ -266,8 +274,18 @@ fn a_rolling_restart_behind_haproxy_fails_no_request() {
         web: Some(addresses.haproxy(8080)),
         apps: addresses.haproxy(7007),
         gateway: Some(addresses.haproxy(8787)),
+        clients: addresses.clients(),
     });
     load.wait_for_answers_of(&NAMES);
+    let knows_client = || {
+        let mut hosts = servers.iter_mut().map(|server| &mut server.host.0.program);
+        let line = "app page connected from 127.0.0.1";
+        hosts.any(|host| host.stderr.so_far().contains(line))
+    };
+    assert!(
+        poll(knows_client),
+        "a host should know its client's address"
+    );
     for round in 1..=2 {
         for index in 0..servers.len() {
             replace(&mut servers, index, |server| {
@@ -313,6 +331,7 @@ fn a_killed_server_behind_haproxy_ends_only_its_own_connections() {
         web: Some(addresses.haproxy(8080)),
         apps: addresses.haproxy(7007),
         gateway: None,
+        clients: addresses.clients(),
     });
     load.wait_for_answers_of(&NAMES);
     // From now on no connection ends by itself, so each has a known server.
@@ -403,8 +422,10 @@ impl PersistentServer {
 #[test]
 fn handovers_behind_haproxy_fail_no_request_and_are_not_seen() {
     let addresses = Addresses::new(2);
-    // Without a host there is no /readyz: HAProxy looks whether the port is open.
-    let keep = |line: &str| !line.contains("http-check") && !line.contains("httpchk");
+    // Without a host there is no /readyz: HAProxy looks whether the port is open. The example reads
+    // no PROXY headers.
+    let left_out = ["http-check", "httpchk", "send-proxy"];
+    let keep = |line: &str| !left_out.iter().any(|it| line.contains(it));
     let Some(mut haproxy) = HaProxy::start(addresses, keep) else {
         return;
     };
@@ -417,6 +438,7 @@ fn handovers_behind_haproxy_fail_no_request_and_are_not_seen() {
         web: None,
         apps: addresses.haproxy(7007),
         gateway: None,
+        clients: addresses.clients(),
     });
     load.wait_for_answers_of(&[load::ECHO]);
     let downs = haproxy.sum("apps", "chkdown");

@@ -1,7 +1,8 @@
 //! A datagram socket of this machine, registered with an event loop.
 //!
-//! A system call for each datagram: `rustix` has `sendmmsg` but no `recvmmsg`, whose other wrappers
-//! need `unsafe` here or bring options (`quinn-udp` forbids fragments) that Chrome does not set.
+//! A system call for each datagram. Measured: reading up to 15 at once by `nix`'s `recvmmsg` costs 9 %
+//! more instructions and saves no CPU time, whether one waits or 64 do. Other wrappers need `unsafe`
+//! here or bring options (`quinn-udp` forbids fragments) that Chrome does not set.
 #![expect(clippy::disallowed_types, reason = "only `os` opens sockets")]
 
 use std::io;

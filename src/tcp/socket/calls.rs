@@ -133,7 +133,9 @@ impl ClientSocket {
     }
 
     /// Connects to an address or a host (beyond Chrome), with a time limit, a local address or the
-    /// scope of a link-local address: `socket_addr`, `("host", 80)`, `("fe80::1%eth0", 80)`.
+    /// scope of a link-local address: `socket_addr`, `("host", 80)`, `("fe80::1%eth0", 80)`; or to a
+    /// Unix socket, by its [`UnixAddress`](crate::UnixAddress), with the errors of
+    /// [`connect_unix`](crate::Tcp::connect_unix).
     ///
     /// # Errors
     /// The socket stays usable after all of them, and may connect again. They are those of

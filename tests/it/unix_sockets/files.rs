@@ -195,14 +195,20 @@ async fn a_file_that_another_program_has_put_there_stays() {
 }
 
 #[actix_rt::test]
-async fn a_lock_of_another_program_is_not_removed() {
+async fn a_lock_that_a_killed_process_has_left_is_removed_and_no_link_is_followed() {
     let folder = Folder::new();
     let mut test = TestApp::new().await;
-    let lock = folder.0.path().join("s.lock");
-    fs::write(&lock, "1234\n").expect("a file");
-    listen(&test, folder.path()).await;
+    fs::write(folder.lock(), "").expect("a file");
+    let id = listen(&test, folder.path()).await;
     expect_service(&mut test, &folder.path()).await;
-    assert_eq!(fs::read(&lock).expect("it is there"), b"1234\n");
+    assert_eq!(folder.names(), ["s"]);
+    test.app.tcp_server.close(id).await.expect("close");
+
+    let other = folder.0.path().join("other");
+    fs::write(&other, "data").expect("a file");
+    symlink(&other, folder.lock()).expect("a link");
+    listen_error(&test, folder.path()).await;
+    assert_eq!(fs::read(&other).expect("it is there"), b"data");
 }
 
 #[actix_rt::test]
@@ -282,8 +288,8 @@ async fn a_failure_after_bind_leaves_no_file() {
     fs::set_permissions(folder.0.path(), fs::Permissions::from_mode(0o700)).expect("set");
     let _ = fs::remove_file(folder.0.path().join("probe"));
     // A folder in the place of the lock.
-    fs::create_dir(folder.0.path().join("s.lock")).expect("a folder");
+    fs::create_dir(folder.lock()).expect("a folder");
     let error = listen_error(&test, folder.path()).await;
     assert_eq!(error, NetError::ACCESS_DENIED.into());
-    assert_eq!(folder.names(), ["s.lock"]);
+    assert_eq!(folder.names(), [".s.chrome-sockets"]);
 }

@@ -50,7 +50,7 @@ async fn of_many_that_replace_a_stale_file_at_once_one_listens() {
 async fn while_another_process_is_about_to_listen_the_name_is_in_use() {
     let folder = Folder::new();
     let mut test = TestApp::new().await;
-    let lock = std::fs::File::create(folder.0.path().join("s.lock")).expect("a file");
+    let lock = std::fs::File::create(folder.lock()).expect("a file");
     flock(&lock, FlockOperation::LockExclusive).expect("locked");
     assert_in_use(&test, folder.path()).await;
     // A process that is killed leaves the file, without the lock.
@@ -65,7 +65,7 @@ async fn a_socket_that_does_not_listen_yet_keeps_its_file_under_the_lock() {
     let folder = Folder::new();
     let path = folder.path();
     let test = TestApp::new().await;
-    let lock = std::fs::File::create(folder.0.path().join("s.lock")).expect("a file");
+    let lock = std::fs::File::create(folder.lock()).expect("a file");
     flock(&lock, FlockOperation::LockExclusive).expect("locked");
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None);
     let socket = socket.expect("a socket");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::json;
 use support::LIMIT;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::super::client::{Client, all_permissions, next, request};
@@ -39,6 +39,8 @@ pub struct Targets {
     pub apps: SocketAddr,
     /// A balancer of gateways.
     pub gateway: Option<SocketAddr>,
+    /// The address of the clients, which the servers must know.
+    pub clients: Ipv4Addr,
 }
 
 /// What went wrong.
@@ -255,7 +257,9 @@ async fn requests(
     is_web: bool,
     server: &mut Option<String>,
 ) -> io::Result<()> {
-    let stream = timeout(LIMIT, TcpStream::connect(target)).await??;
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((shared.targets.clients, 0).into())?;
+    let stream = timeout(LIMIT, socket.connect(target)).await??;
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
     for sent in 0.. {
@@ -339,8 +343,9 @@ async fn http(
     stream.read_exact(&mut answer).await?;
     let answer = String::from_utf8_lossy(&answer);
     let (name, rest) = answer.split_once(' ').unwrap_or_default();
-    if rest != format!("{method} {path} {body}") {
-        let what = format!("the answer to {method} {path} {body}: {answer}");
+    let client = shared.targets.clients;
+    if rest != format!("{client} {method} {path} {body}") {
+        let what = format!("the answer to {method} {path} {body} of {client}: {answer}");
         shared.fail(Failure::Wrong(what));
         return Ok(None);
     }

@@ -27,67 +27,55 @@ use crate::os::net::unix::names::new_socket;
 /// How often a lock is opened again that was removed just after it was opened.
 const ATTEMPTS: usize = 16;
 
-/// Excludes other processes from binding to one path: a locked file beside it, `PATH.lock`.
+/// Excludes other processes from binding to one path: a locked file beside it, `.NAME.chrome-sockets`.
 pub(super) struct Lock {
     path: PathBuf,
     _locked: File,
-    /// A file that was there before belongs to another program.
-    is_own: bool,
 }
 
 impl Lock {
     /// # Errors
     /// `EADDRINUSE` if another process is about to listen here; those of `open` and `flock`.
     pub(super) fn acquire(path: &Path) -> io::Result<Self> {
-        let mut name = OsString::from(std::path::absolute(path)?);
-        name.push(".lock");
-        let path = PathBuf::from(name);
+        let path = std::path::absolute(path)?;
+        // A path that ends with `..` is a folder.
+        let socket = path.file_name().ok_or(Errno::ADDRINUSE)?;
+        let mut name = OsString::from(".");
+        name.push(socket);
+        name.push(".chrome-sockets");
+        let path = path.with_file_name(name);
         for _ in 0..ATTEMPTS {
-            let (file, is_own) = match open(&path, true) {
-                Ok(file) => (file, true),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    match open(&path, false) {
-                        Ok(file) => (file, false),
-                        Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                        Err(error) => return Err(error),
-                    }
-                }
-                Err(error) => return Err(error),
-            };
+            let file = open(&path)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Err(Errno::WOULDBLOCK) => return Err(Errno::ADDRINUSE.into()),
                 locked => locked?,
             }
-            // Its owner may have removed it meanwhile: then others lock another file.
+            // Who had locked it may have removed it since: then others lock another file.
             let locked = file.metadata()?;
             let is_same =
                 |found: fs::Metadata| (found.dev(), found.ino()) == (locked.dev(), locked.ino());
             if fs::symlink_metadata(&path).is_ok_and(is_same) {
-                return Ok(Lock {
-                    path,
-                    _locked: file,
-                    is_own,
-                });
+                let _locked = file;
+                return Ok(Lock { path, _locked });
             }
         }
         Err(Errno::ADDRINUSE.into())
     }
 }
 
-fn open(path: &Path, create: bool) -> io::Result<File> {
+fn open(path: &Path) -> io::Result<File> {
     // Neither a symbolic link nor a pipe in its place may lead elsewhere, or block.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let mut options = OpenOptions::new();
-    let options = options.read(true).write(true).create_new(create);
+    let options = options.read(true).write(true).create(true).truncate(false);
     options.mode(0o600).custom_flags(flags).open(path)
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // While it is locked: who opens it after this creates another one.
-        if self.is_own {
-            let _ = fs::remove_file(&self.path);
-        }
+        // While it is locked: who opens it after this creates another one. A file of a process that
+        // was killed goes with the next lock.
+        let _ = fs::remove_file(&self.path);
     }
 }
 
