@@ -81,7 +81,7 @@ fn every_flag_can_stand_in_the_file() {
             "config" | "check-config" | "help" => continue,
             "listen" => r#""127.0.0.1:0""#.to_owned(),
             "manifest" => format!("{:?}", manifest.path()),
-            "dev" | "any-origin" => "true".to_owned(),
+            "dev" | "any-origin" | "until-stdin-ends" => "true".to_owned(),
             "origin" => r#"["https://a.example", "https://b.example=app-a,app-b"]"#.to_owned(),
             "proxy-from" | "apps-proxy-from" => r#"["10.0.0.0/8", "::1"]"#.to_owned(),
             "token" => r#""a \"secret\" = --token""#.to_owned(),
