@@ -37,11 +37,11 @@ pub(super) struct ServerCounts {
     name: OnceLock<Box<str>>,
     pub(super) accepted: AtomicU64,
     /// By [`RefusedBy`].
-    pub(super) refused: [AtomicU64; 4],
+    pub(super) refused: [AtomicU64; RefusedBy::VALUES.len()],
     /// By [`LostBy`].
-    pub(super) failed: [AtomicU64; 3],
+    pub(super) failed: [AtomicU64; LostBy::VALUES.len()],
     /// By [`ErrorClass`].
-    pub(super) accept_errors: [AtomicU64; 3],
+    pub(super) accept_errors: [AtomicU64; ErrorClass::VALUES.len()],
 }
 
 impl ServerCounts {
