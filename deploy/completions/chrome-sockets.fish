@@ -43,6 +43,8 @@ complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -l 
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -l metrics-listen -d 'Answer /healthz, /readyz and /metrics (for Prometheus) at this address; a port alone means 127.0.0.1, and no value means 127.0.0.1:9787' -r
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -l drain-deadline -d 'How long SIGTERM waits for the connections of apps to end, in seconds. Then they are ended. A second SIGTERM, or Ctrl-C, ends them at once. 0 to 86400' -r
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -l drain-delay -d 'How long the host goes on accepting after SIGTERM, in seconds. /readyz answers 503 meanwhile, so that a load balancer stops sending connections before they are refused. 0 to 3600' -r
+complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -l until-stdin-ends -d 'Stop, as at Ctrl-C, when standard input ends. For a program that starts the host and keeps the other end of the pipe: the host ends with it, even if it is killed' -r -f -a "true\t''
+false\t''"
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -l log-format -d 'The format of the log on standard error' -r -f -a "text\t'A line for people'
 json\t'A JSON object a line, with time, level, target and message'"
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -l proxy-from -d 'A network of proxies in front of the gateway, such as 10.0.0.0/8 or ::1. Connections from it must begin with a PROXY header (version 1 or 2), and the client that it names counts for limits and stands in the log. Can be repeated' -r
@@ -60,7 +62,6 @@ complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -l 
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -l handshake-timeout -d 'How long a request and the first frame of a client may take, in seconds. 1 to 600' -r
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -l idle-timeout -d 'How long a client may send nothing, and may take to read one frame, in seconds. The host sends a ping every third of it. 3 to 86400' -r
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -l check-config -d 'Check the command line, the configuration file and all manifests, and exit: with 0 if they are valid, else with 1 and what is wrong'
-complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -l until-stdin-ends -d 'Stop, as at Ctrl-C, when standard input ends. For a program that starts the host and keeps the other end of the pipe: the host ends with it, even if it is killed'
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand native-host" -l manifest -d 'What the extension may do: a manifest.json, or a folder with EXTENSION.json for each. Without it the extension may neither listen nor connect' -r -F
 complete -c chrome-sockets -n "__fish_chrome_sockets_using_subcommand native-host" -l installed -d 'The file with the permissions that install wrote, instead of --manifest and --dev' -r -F

@@ -106,7 +106,15 @@ pub struct Options {
 
     /// Stop, as at Ctrl-C, when standard input ends. For a program that starts the host and keeps
     /// the other end of the pipe: the host ends with it, even if it is killed.
-    #[arg(long, help_heading = "Service")]
+    #[arg(
+        long,
+        help_heading = "Service",
+        value_name = "BOOL",
+        default_value_t = false,
+        default_missing_value = "true"
+    )]
+    #[arg(num_args = 0..=1, require_equals = true, hide_default_value = true)]
+    #[arg(hide_possible_values = true, action = clap::ArgAction::Set)]
     pub until_stdin_ends: bool,
 
     /// The format of the log on standard error.
