@@ -3,9 +3,8 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::invalid_argument::InvalidArgument;
-use crate::proxy_protocol::crc32c::crc32c;
 use crate::proxy_protocol::header::{
-    Addresses, MAX_HEADER, ProxyHeader, V2_FIXED, V2_SIGNATURE, Version, tlv,
+    Addresses, CRC32C, MAX_HEADER, ProxyHeader, V2_FIXED, V2_SIGNATURE, Version, tlv,
 };
 use crate::proxy_protocol::parse::checksum_at;
 
@@ -91,7 +90,7 @@ impl ProxyHeader {
         {
             let checksum = tlvs_at + at..tlvs_at + at + 4;
             bytes[checksum.clone()].fill(0);
-            let crc = crc32c(&bytes);
+            let crc = CRC32C.checksum(&bytes);
             bytes[checksum].copy_from_slice(&crc.to_be_bytes());
         }
         Ok(bytes)

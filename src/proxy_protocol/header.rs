@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
+use crc::{CRC_32_ISCSI, Crc};
 use ppp::v2::TypeLengthValues;
 
 use crate::address::Address;
@@ -13,6 +14,9 @@ pub const MAX_HEADER: usize = 4096;
 
 /// The longest header of version 1, with the end of its line.
 pub(super) const MAX_V1_HEADER: usize = 107;
+
+/// The checksum of headers of version 2 (Castagnoli).
+pub(super) const CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 /// What a header of version 2 begins with.
 pub(super) const V2_SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";

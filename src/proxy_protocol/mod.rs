@@ -6,7 +6,6 @@
 //! expect headers; [`ConnectOptions::proxy_header`](crate::tcp::ConnectOptions::proxy_header) has
 //! `connect_to` send one. [`read_header`] is for programs with a listener of their own.
 
-mod crc32c;
 mod encode;
 mod error;
 #[cfg(feature = "fuzzing")]

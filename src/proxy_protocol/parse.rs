@@ -5,9 +5,8 @@ use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use ppp::{v1, v2};
 
 use crate::proxy_protocol::ProxyError;
-use crate::proxy_protocol::crc32c::crc32c;
 use crate::proxy_protocol::header::{
-    Addresses, MAX_HEADER, MAX_V1_HEADER, ProxyHeader, V2_FIXED, V2_SIGNATURE, Version, tlv,
+    Addresses, CRC32C, MAX_HEADER, MAX_V1_HEADER, ProxyHeader, V2_FIXED, V2_SIGNATURE, Version, tlv,
 };
 
 /// The beginnings of headers. None is longer than the shortest header, so they can be read whole.
@@ -246,7 +245,7 @@ fn with_tlvs(
         // The checksum is that of the header with zeros in its place.
         let mut zeroed = bytes.to_vec();
         zeroed[tlvs_at + at..][..4].fill(0);
-        if crc32c(&zeroed).to_be_bytes() != value {
+        if CRC32C.checksum(&zeroed).to_be_bytes() != value {
             return Err(ProxyError::WrongChecksum);
         }
     }
