@@ -5,6 +5,7 @@
 //! feature adds a network that returns what a test scripts, and one that injects
 //! faults into another network.
 
+mod budget;
 mod datagram;
 mod denying;
 pub(crate) mod fd_passing;
@@ -14,12 +15,10 @@ mod socket_file;
 #[cfg(feature = "tls")]
 pub(crate) mod tls_info;
 
-use std::future::Future;
 use std::io;
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::OwnedFd;
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -27,9 +26,9 @@ use std::time::Duration;
 pub(crate) use denying::{DeniedAddresses, DenyingNetwork};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::task::unconstrained;
 
 use crate::address::{Address, PeerCredentials, UnixAddress};
+pub(crate) use crate::os::budget::without_budget;
 pub use crate::os::datagram::{DatagramSender, DatagramSocket, MulticastOptions};
 pub use crate::os::interfaces::{MAX_INTERFACES, NetworkInterface};
 pub use crate::os::net::TokioNetwork;
@@ -501,16 +500,15 @@ pub(crate) fn try_close_gracefully(stream: &mut dyn Stream) -> bool {
     if stream.reached_eof() {
         return true;
     }
-    // tokio's cooperative budget of the task may be used up; the poll below must not depend on it.
-    let close = unconstrained(std::future::poll_fn(|cx| {
-        let _ = stream.poll_shutdown(cx);
+    // tokio's cooperative budget of the task may be used up; these polls must not depend on it.
+    let is_empty = without_budget(|| {
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = stream.poll_shutdown(&mut cx);
         let mut buffer = [0; DISCARD_BUFFER];
-        let mut reads = (0..MAX_DISCARD_READS).map(|_| stream.poll_discard(cx, &mut buffer));
-        let is_empty = |read| !matches!(read, Poll::Ready(Ok(1..)));
-        Poll::Ready(reads.any(is_empty))
-    }));
-    let mut cx = Context::from_waker(Waker::noop());
-    pin!(close).poll(&mut cx) == Poll::Ready(true)
+        let mut reads = (0..MAX_DISCARD_READS).map(|_| stream.poll_discard(&mut cx, &mut buffer));
+        reads.any(|read| !matches!(read, Poll::Ready(Ok(1..))))
+    });
+    is_empty == Some(true)
 }
 
 fn unsupported() -> io::Error {

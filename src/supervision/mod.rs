@@ -6,10 +6,12 @@
 //! such failure is reported ([`RestartInfo`]). An actor that fails too often in
 //! too short a time ends ([`RestartLimit`]).
 
+mod recovery_state;
 mod registry_link;
 mod restarter;
 mod types;
 
+pub(crate) use recovery_state::{RecoveryState, SlotPanic};
 pub(crate) use registry_link::{ActorFailed, MailboxBarrier, RegistryLink, RegistryMessage};
 pub(crate) use restarter::{
     Recoverable, RestartCounter, Restarter, StableAddr, SupervisedActor, Terminate, ask_all,

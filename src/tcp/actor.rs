@@ -4,7 +4,7 @@
 //! slots of sockets into it that are ready.
 
 use std::collections::VecDeque;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
@@ -12,13 +12,13 @@ use std::time::Duration;
 use actix::prelude::*;
 use futures::FutureExt;
 use slab::Slab;
-use tokio::task::unconstrained;
 
 use crate::answer::Reply;
 use crate::app_activity::PendingCall;
 use crate::error::Error;
 use crate::net_error::NetError;
-use crate::os::Network;
+use crate::os::{Network, without_budget};
+use crate::supervision::RecoveryState;
 use crate::tcp::command::{Command, QueuedCall};
 use crate::tcp::command_queue::CommandQueue;
 use crate::tcp::connection::buffer_pool::BufferPool;
@@ -32,7 +32,7 @@ use crate::tcp::connection::timeouts::TimerQueue;
 use crate::tcp::connection::write::PendingSend;
 use crate::tcp::connection::{Connecting, Connection, Link};
 use crate::tcp::handover::PendingHandover;
-use crate::tcp::recovery::{CompletionGuard, RecoveryState};
+use crate::tcp::recovery::CompletionGuard;
 use crate::tcp::socket::ClientSocket;
 use crate::tcp::{CreateInfo, Timeouts};
 use crate::telemetry::{ArbiterStats, Outcome};
@@ -63,7 +63,7 @@ pub(crate) struct SocketTable {
     pub(super) lingering: LingerCount,
     /// The handover that is in progress, and the calls that wait for its end.
     pub(super) handover: Option<PendingHandover>,
-    pub(super) recovery: RecoveryState,
+    pub(super) recovery: RecoveryState<SocketTable>,
 }
 
 pub(super) enum Entry {
@@ -111,7 +111,7 @@ impl SocketTable {
                 }
                 None => {}
             }
-            self.clear_suspect(slot);
+            self.recovery.clear_suspect(slot);
         }
         self.recovery.slot = None;
     }
@@ -498,7 +498,7 @@ impl ActorFuture<SocketTable> for Turn {
                     return;
                 };
                 table.poll_slot(slot, &mut listeners);
-                table.clear_suspect(slot);
+                table.recovery.clear_suspect(slot);
             }
         });
         table.recovery.slot = None;
@@ -514,20 +514,6 @@ impl ActorFuture<SocketTable> for Turn {
         }
         Poll::Pending
     }
-}
-
-/// Runs `turn` outside tokio's budget of 128 operations a task. This task does the work of all
-/// connections, so the budget would put most of them off. Each socket has a bound of its own.
-fn without_budget(turn: impl FnOnce()) {
-    let mut turn = Some(turn);
-    let once = unconstrained(std::future::poll_fn(|_| {
-        if let Some(turn) = turn.take() {
-            turn();
-        }
-        Poll::Ready(())
-    }));
-    let mut cx = TaskContext::from_waker(std::task::Waker::noop());
-    let _ = pin!(once).poll(&mut cx);
 }
 
 pub(super) fn send_later(delay: Duration, socket: ClientSocket, command: Command) {

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::mem;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use actix::prelude::*;
 
@@ -11,7 +11,7 @@ use crate::net_error::NetError;
 use crate::os::Checkpoint;
 use crate::os::Network;
 use crate::supervision::{
-    ActorKind, Recoverable, RegistryLink, RestartCounter, Restarter, SupervisedActor, Terminate,
+    ActorKind, Recoverable, RegistryLink, RestartCounter, SlotPanic, SupervisedActor, Terminate,
     catch_task_panic,
 };
 use crate::tcp::actor::{Entry, SocketTable};
@@ -22,26 +22,6 @@ use crate::tcp::connection::{Connection, Link};
 use crate::tcp::socket::ClientSocket;
 use crate::telemetry::ArbiterStats;
 use crate::tls;
-
-/// If the actor panics this often in a row while it works on one socket, that socket is taken for
-/// the cause. Its connection is closed, so that the others go on.
-const MAX_PANICS_PER_SOCKET: u32 = 3;
-
-/// What the actor works on, for its recovery after a panic.
-#[derive(Default)]
-pub(super) struct RecoveryState {
-    /// The slot of the socket that it works on.
-    pub(super) slot: Option<u32>,
-    /// The slot at which it panicked last, and how often it did so in a row.
-    suspect: Option<(u32, u32)>,
-    /// Whether it was closing that socket, whose id is gone already.
-    pub(super) is_closing: bool,
-    /// Whether an injected fault stops the actor.
-    pub(super) stop_requested: bool,
-    /// Whether the actor ends for good: no other one takes its sockets over.
-    pub(super) has_ended: bool,
-    restarter: Weak<Restarter<SocketTable>>,
-}
 
 impl SocketTable {
     /// Starts the actor of this command queue, in `arbiter` or in the current one.
@@ -71,50 +51,39 @@ impl SocketTable {
         }
     }
 
-    /// The actor has worked on this slot without a panic.
-    #[inline]
-    pub(super) fn clear_suspect(&mut self, slot: u32) {
-        let suspect = self.recovery.suspect;
-        if suspect.is_some_and(|(suspect, _)| suspect == slot) {
-            self.recovery.suspect = None;
-        }
-    }
-
     /// If the last turn has panicked: takes back the call in hand, and ends a connection that is in
     /// an unknown state.
     pub(super) fn recover_after_panic(&mut self) {
-        let Some(slot) = self.recovery.slot.take() else {
+        let Some(panic) = self.recovery.take_panic() else {
             return;
         };
+        let SlotPanic {
+            slot,
+            was_closing,
+            is_suspect,
+        } = panic;
         if let Some(call) = self.command_queue.queue.take_interrupted() {
             self.calls.push_front(call);
         }
-        let panics = match self.recovery.suspect {
-            Some((suspect, panics)) if suspect == slot => panics + 1,
-            _ => 1,
-        };
-        self.recovery.suspect = Some((slot, panics));
-        let is_closing = mem::take(&mut self.recovery.is_closing);
-        let is_enough = panics >= MAX_PANICS_PER_SOCKET;
         match self.entries.get_mut(slot as usize) {
             Some(Entry::Socket(state)) => {
                 let socket = state.socket.clone();
                 let was_raising = mem::take(&mut state.is_raising);
                 // `close` has removed the id, so no call can end the socket any more.
-                if is_closing {
+                if was_closing {
                     self.entries.remove(slot as usize);
                     return;
                 }
                 // Bytes that were read and not raised are lost, so the stream has a gap.
-                if was_raising || is_enough {
+                if was_raising || is_suspect {
                     log::error!("client socket {}: its connection is lost", socket.id());
-                    self.lose_connection(&socket, is_enough);
+                    self.lose_connection(&socket, is_suspect);
                 }
                 // The slot may have been taken from the queue and not polled.
                 socket.clear_ready();
                 socket.make_ready();
             }
-            Some(Entry::Lingering(_)) if is_enough => {
+            Some(Entry::Lingering(_)) if is_suspect => {
                 self.entries.remove(slot as usize);
             }
             Some(Entry::Lingering(lingering)) => {

@@ -2,13 +2,12 @@
 
 use std::cell::OnceCell;
 use std::io::{self, IoSlice, Read};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
-use tokio::task::unconstrained;
 use tokio_rustls::TlsStream;
 use tokio_rustls::rustls::{CommonState, Reader};
 
@@ -16,7 +15,7 @@ use super::codes::{handshake_code, with_code};
 use crate::address::{Address, PeerCredentials};
 use crate::net_error::NetError;
 use crate::os::TlsInfo;
-use crate::os::{Stream, retry_if_spurious, try_close_gracefully};
+use crate::os::{Stream, retry_if_spurious, try_close_gracefully, without_budget};
 
 /// How many reads of the transport one poll makes. They need not contain data, so without a bound
 /// a peer could keep one poll busy forever.
@@ -238,10 +237,10 @@ impl Drop for EncryptedStream {
             return;
         }
         let tls = &mut self.tls;
-        let end = unconstrained(std::future::poll_fn(|cx| {
-            Pin::new(&mut *tls).poll_shutdown(cx)
-        }));
-        let _ = pin!(end).poll(&mut Context::from_waker(Waker::noop()));
+        without_budget(|| {
+            let mut cx = Context::from_waker(Waker::noop());
+            let _ = Pin::new(&mut *tls).poll_shutdown(&mut cx);
+        });
     }
 }
 

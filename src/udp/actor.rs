@@ -4,26 +4,25 @@
 //! slots of sockets into it that are ready.
 
 use std::collections::VecDeque;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use actix::prelude::*;
 use slab::Slab;
-use tokio::task::unconstrained;
 
 use crate::answer::Reply;
 use crate::error::Error;
 use crate::net_error::NetError;
-use crate::os::Network;
+use crate::os::{Network, without_budget};
+use crate::supervision::RecoveryState;
 use crate::udp::CreateInfo;
 use crate::udp::binding::read::{BUFFER_SIZE, ListenerCache};
 use crate::udp::binding::state::SocketState;
 use crate::udp::binding::write::PendingSend;
 use crate::udp::command::{Command, CommandQueue, QueuedCall};
 use crate::udp::handover::PendingHandover;
-use crate::udp::recovery::RecoveryState;
 use crate::udp::socket::Socket;
 
 /// How many sockets the actor polls before listeners and sends have their turn.
@@ -42,7 +41,7 @@ pub(crate) struct SocketTable {
     pub(super) network: Arc<dyn Network>,
     /// The handover that is in progress, and the calls that wait for its end.
     pub(super) handover: Option<PendingHandover>,
-    pub(super) recovery: RecoveryState,
+    pub(super) recovery: RecoveryState<SocketTable>,
 }
 
 impl SocketTable {
@@ -73,7 +72,7 @@ impl SocketTable {
                 }
                 None => {}
             }
-            self.clear_suspect(slot);
+            self.recovery.clear_suspect(slot);
         }
         self.recovery.slot = None;
     }
@@ -277,7 +276,7 @@ impl ActorFuture<SocketTable> for Turn {
                     return;
                 };
                 table.poll_slot(slot, &mut listeners);
-                table.clear_suspect(slot);
+                table.recovery.clear_suspect(slot);
             }
         });
         table.recovery.slot = None;
@@ -291,20 +290,6 @@ impl ActorFuture<SocketTable> for Turn {
         }
         Poll::Pending
     }
-}
-
-/// Runs `turn` outside tokio's budget of 128 operations a task: this task does the work of all
-/// sockets, and each has a bound of its own.
-fn without_budget(turn: impl FnOnce()) {
-    let mut turn = Some(turn);
-    let once = unconstrained(std::future::poll_fn(|_| {
-        if let Some(turn) = turn.take() {
-            turn();
-        }
-        Poll::Ready(())
-    }));
-    let mut cx = TaskContext::from_waker(std::task::Waker::noop());
-    let _ = pin!(once).poll(&mut cx);
 }
 
 pub(super) fn send_later(delay: Duration, socket: Socket, command: Command) {

@@ -1,7 +1,7 @@
 //! Recovery of the actor after a panic or the loss of its thread.
 
 use std::mem;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use actix::prelude::*;
 
@@ -10,31 +10,11 @@ use crate::net_error::NetError;
 use crate::os::Checkpoint;
 use crate::os::Network;
 use crate::supervision::{
-    ActorKind, Recoverable, RegistryLink, RestartCounter, Restarter, SupervisedActor, Terminate,
+    ActorKind, Recoverable, RegistryLink, RestartCounter, SlotPanic, SupervisedActor, Terminate,
 };
 use crate::udp::actor::SocketTable;
 use crate::udp::binding::state::SocketState;
 use crate::udp::command::CommandQueue;
-
-/// If the actor panics this often in a row while it works on one socket, that socket is taken for
-/// the cause. Its port is released, so that the others go on.
-const MAX_PANICS_PER_SOCKET: u32 = 3;
-
-/// What the actor works on, for its recovery after a panic.
-#[derive(Default)]
-pub(super) struct RecoveryState {
-    /// The slot of the socket that it works on.
-    pub(super) slot: Option<u32>,
-    /// The slot at which it panicked last, and how often it did so in a row.
-    suspect: Option<(u32, u32)>,
-    /// Whether it was closing that socket, whose id is gone already.
-    pub(super) is_closing: bool,
-    /// Whether an injected fault stops the actor.
-    pub(super) stop_requested: bool,
-    /// Whether the actor ends for good: no other one takes its sockets over.
-    pub(super) has_ended: bool,
-    restarter: Weak<Restarter<SocketTable>>,
-}
 
 impl SocketTable {
     /// Starts the actor of this command queue, in `arbiter` or in the current one.
@@ -62,36 +42,26 @@ impl SocketTable {
         }
     }
 
-    /// The actor has worked on this slot without a panic.
-    #[inline]
-    pub(super) fn clear_suspect(&mut self, slot: u32) {
-        let suspect = self.recovery.suspect;
-        if suspect.is_some_and(|(suspect, _)| suspect == slot) {
-            self.recovery.suspect = None;
-        }
-    }
-
     /// If the last turn has panicked: goes on with the socket, or gives its port back. The call in
     /// hand has answered its caller. A datagram in hand is lost, as others on the way are.
     pub(super) fn recover_after_panic(&mut self) {
-        let Some(slot) = self.recovery.slot.take() else {
+        let Some(panic) = self.recovery.take_panic() else {
             return;
         };
-        let panics = match self.recovery.suspect {
-            Some((suspect, panics)) if suspect == slot => panics + 1,
-            _ => 1,
-        };
-        self.recovery.suspect = Some((slot, panics));
-        let is_closing = mem::take(&mut self.recovery.is_closing);
+        let SlotPanic {
+            slot,
+            was_closing,
+            is_suspect,
+        } = panic;
         let Some(state) = self.entries.get_mut(slot as usize) else {
             return;
         };
         // `close` has removed the id, so no call can end the socket any more.
-        if is_closing {
+        if was_closing {
             self.entries.remove(slot as usize);
             return;
         }
-        if panics >= MAX_PANICS_PER_SOCKET {
+        if is_suspect {
             log::error!("udp socket {}: its port is released", state.socket.id());
             state.lose_binding();
         }
