@@ -162,23 +162,27 @@ impl SocketCall for tcp_server::Close {
     }
 }
 
-macro_rules! client_calls {
-    ($($(#[$cfg:meta])* $call:ident -> $answer:ty:
+/// The calls of the sockets of a module, which this method of the registry finds.
+macro_rules! socket_calls {
+    ($module:ident by $find:ident:
+        $($(#[$cfg:meta])* $call:ident -> $answer:ty:
         |$it:ident, $socket:ident, $reply:ident| $pass:expr;)*) => {$(
         $(#[$cfg])*
-        impl SocketCall for tcp::$call {
+        impl SocketCall for $module::$call {
             type Answer = $answer;
 
             fn route(self, registry: &mut Registry) -> Routed<$answer> {
                 let $it = self;
-                let socket = registry.client(&$it.app, $it.socket_id);
+                let socket = registry.$find(&$it.app, $it.socket_id);
                 Routed::passed(socket, move |$socket, $reply| $pass)
             }
         }
     )*};
 }
+use socket_calls;
 
-client_calls! {
+socket_calls! {
+    tcp by client:
     Update -> (): |it, socket, reply| {
         socket.do_send(Command::Update(Box::new(it.properties), reply))
     };

@@ -4,28 +4,15 @@ use actix::prelude::*;
 
 use crate::error::Error;
 use crate::ids::{AppId, UdpSocketId};
-use crate::registry::routes::{Routed, SocketCall};
+use crate::registry::routes::{Routed, SocketCall, socket_calls};
 use crate::registry::state::Registry;
 use crate::supervision::ask_all;
 use crate::tcp::SendInfo;
 use crate::telemetry::Span;
 use crate::udp::{self, Command, Destination, Socket};
 
-macro_rules! udp_calls {
-    ($($call:ident -> $answer:ty: |$it:ident, $socket:ident, $reply:ident| $pass:expr;)*) => {$(
-        impl SocketCall for udp::$call {
-            type Answer = $answer;
-
-            fn route(self, registry: &mut Registry) -> Routed<$answer> {
-                let $it = self;
-                let socket = registry.udp_socket(&$it.app, $it.socket_id);
-                Routed::passed(socket, move |$socket, $reply| $pass)
-            }
-        }
-    )*};
-}
-
-udp_calls! {
+socket_calls! {
+    udp by udp_socket:
     Update -> (): |it, socket, reply| {
         socket.do_send(Command::Update(Box::new(it.properties), reply))
     };
