@@ -42,7 +42,7 @@ export function run(args) {
   // A terminal sends Ctrl-C to both processes, and a second one ends a drain. So it is passed on only where there is no terminal.
   const isInTerminal = process.stdin.isTTY;
   for (const signal of SIGNALS) process.on(signal, () => (signal === 'SIGINT' && isInTerminal) || child.kill(signal));
-  // npx runs a shell that runs this. A signal to npx ends the shell, and reaches nobody else.
+  // npx starts this program in a shell. A signal to npx ends that shell only, not this program.
   const { ppid } = process;
   const watch = process.env.npm_command === 'exec' && setInterval(() => {
     if (process.ppid === ppid) return;

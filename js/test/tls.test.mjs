@@ -124,7 +124,7 @@ test('a failed handshake is reported and logged, and the server goes on', async 
   const { tcpServer, socketId, host } = server;
   await tcpServer.setTls(socketId, pem);
   const at = await port(server);
-  // Nobody listens for it: the host's log has the reason.
+  // Without a listener the host logs the reason.
   const line = host.logged(/TLS handshake/);
   await plain(at);
   assert.match(await within('a line of the log', line), /app test: server socket 1: TLS handshake with 127\.0\.0\.1:\d+: net::ERR_SSL_PROTOCOL_ERROR/);

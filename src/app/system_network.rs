@@ -33,8 +33,8 @@ impl SystemNetwork {
     /// [`MAX_INTERFACES`](crate::os::MAX_INTERFACES).
     ///
     /// As in Chrome the loopback interface is left out, and so are IPv6 addresses that Linux still
-    /// checks for duplicates; link-local, temporary and deprecated addresses are told. An address that
-    /// two interfaces have is told once.
+    /// checks for duplicates. Link-local, temporary and deprecated addresses are in the list. An
+    /// address that two interfaces have is in it once.
     ///
     /// # Errors
     /// - [`ApiDenied`](crate::Error::ApiDenied) without the

@@ -140,7 +140,7 @@ pub trait Network: Send + Sync + 'static {
     }
 
     /// Binds a Unix socket to a path or an abstract name, and listens. `mode` is the
-    /// mode of the file: nobody may connect with wider rights, not even for a moment.
+    /// mode of the file, which never grants wider rights, not even for a moment.
     /// `None` is what the umask of the process leaves of `0o777`. A file of this name
     /// that is a socket at which nothing listens is replaced.
     ///

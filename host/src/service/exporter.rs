@@ -16,8 +16,8 @@ use crate::transport::control::{Control, Snapshot};
 /// The content type of the text.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// How long a text is valid. Counting takes time in proportion to the sockets, and whoever asks
-/// all the time must not slow down the host.
+/// How long one text answers all requests. Counting takes time in proportion to the sockets, so
+/// requests in a loop must not count each time.
 const LIFETIME: Duration = Duration::from_millis(100);
 
 /// The upper bounds of the buckets of all histograms, in seconds.

@@ -373,7 +373,7 @@ async fn hostile_requests_are_refused_and_do_no_harm() {
             .await
             .starts_with("HTTP/1.1 405")
     );
-    // One address cannot use all places, and whoever says nothing is closed.
+    // One address cannot use all connections, and a connection without a request is closed.
     let mut silent = Vec::new();
     for _ in 0..64 {
         let mut stream = TcpStream::connect(address).await.expect("a listener");

@@ -39,7 +39,7 @@ async fn open(host: &Host, from: [u8; 4], before: &str, app: &str) -> (Socket, V
     let handshake = client_async(request(host.address()), stream);
     let (mut socket, _) = within("a handshake", handshake).await.expect("a handshake");
     let hello = json!({ "hello": { "protocol": [1], "app": app, "manifest": all_permissions() } });
-    // A client for which there is no room is told so without a hello.
+    // The host rejects a client beyond its limits before it reads the hello, so this may fail.
     let _ = socket.send(frame(&hello, &[])).await;
     let answer = next(&mut socket).await.expect("an answer");
     (socket, answer)

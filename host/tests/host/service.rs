@@ -262,7 +262,7 @@ async fn sigterm_waits_for_connections_and_then_ends() {
     drop(connection);
     let last = within("the last frame", async {
         loop {
-            // The app may hear of the end of its connection first.
+            // The event of the connection's end may come before the last frame.
             let frame = next(&mut client.socket).await.expect("a frame");
             if !frame["close"].is_null() {
                 return frame;

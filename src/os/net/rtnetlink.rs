@@ -17,7 +17,7 @@ use crate::os::interfaces::{MAX_INTERFACES, NetworkInterface};
 /// The addresses that Chromium reports, in its order: IPv4 before IPv6, each by its bytes. Left out
 /// are interfaces that are down or have no carrier, the loopback interface, loopback and unspecified
 /// addresses, and IPv6 addresses that are not known to be unique. An address of two interfaces
-/// is told once.
+/// is listed once.
 ///
 /// # Errors
 /// The process has no free descriptor; a sandbox forbids netlink.
@@ -252,7 +252,7 @@ mod tests {
         let ip = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1).octets();
         for (flags, is_usable) in [
             (0, true),
-            // Temporary and deprecated addresses are told.
+            // Temporary and deprecated addresses are listed.
             (0x01, true),
             (0x20, true),
             (0x04, false),
