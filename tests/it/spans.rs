@@ -3,15 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use chrome_sockets::tcp::DnsQueryType;
 use chrome_sockets::{Error, Registry};
 use support::{TestApp, until, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tracing::Dispatch;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::NoSubscriber;
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
@@ -119,6 +121,11 @@ impl Recorder {
 
 /// Has this thread record its spans until the returned value is dropped.
 fn record() -> (Recorder, tracing::subscriber::DefaultGuard) {
+    // While there is one dispatcher, the thread that is first to reach a span's place in the code
+    // decides for all threads whether that span is wanted: the thread of another test would
+    // decide that it is not. With two, each thread is asked.
+    static SECOND: OnceLock<Dispatch> = OnceLock::new();
+    SECOND.get_or_init(|| Dispatch::new(NoSubscriber::new()));
     let recorder = Recorder::default();
     let subscriber = tracing_subscriber::registry().with(recorder.clone());
     let guard = tracing::subscriber::set_default(subscriber);
