@@ -174,6 +174,25 @@ fn the_page_keeps_its_manual_parts() {
 }
 
 #[test]
+fn the_page_counts_targets_and_names_those_that_the_lower_bound_misses() {
+    let mut results = found();
+    results.workloads[0]
+        .peers
+        .push(times(Peer::Epoll, &[4000, 7900, 3900, 4000, 4000], 1000));
+    let page = page::with_generated_part("", &[measured("release", results)]);
+    // CPU; p99 and memory; compared with Node, and two arbiters.
+    line(&page, &["- targets: 1 met, 2 MISSED, 2 not measured"]);
+    // Its ratios are 1, 0.99, 0.98, 1 and 1.
+    line(
+        &page,
+        &[
+            "epoll loop itself misses",
+            "echo 64 B × 64: 1.00 ≤ 0.96 tokio",
+        ],
+    );
+}
+
+#[test]
 fn the_page_shows_every_profile() {
     let both = [
         measured("release", found()),

@@ -4,10 +4,11 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::super::plan::{Peer, WORKLOADS};
+use super::super::plan::{Measure, Peer, Target, WORKLOADS};
 use super::instructions::Instructions;
 use super::results::{About, Results};
 use super::table::Style;
+use super::verdict::Verdict;
 use super::{plots, table};
 
 const BEGIN: &str = "<!-- written by the benchmark: begin -->";
@@ -141,6 +142,7 @@ fn profile_words(profile: &str) -> String {
 
 fn run(profile: &str, results: &Results) -> String {
     let mut text = about(profile, &results.about);
+    text += &targets(results);
     let ratios = table::ratios(results);
     text += &format!(
         "\n### CPU time of the server for an operation (`{profile}`)\n\n\
@@ -154,6 +156,43 @@ fn run(profile: &str, results: &Results) -> String {
         "\n### All figures (`{profile}`)\n\n{}\nFigures of each round: [`{json}`]({json}).\n\n",
         table::of(results, Style::Markdown)
     );
+    text
+}
+
+/// How many targets are met, and which ones even the epoll loop misses.
+fn targets(results: &Results) -> String {
+    let (mut met, mut missed, mut not_measured) = (0, 0, 0);
+    let mut floor = Vec::new();
+    for found in &results.workloads {
+        let Some(workload) = found.workload() else {
+            continue;
+        };
+        for target in workload.targets {
+            match Verdict::of(target, found).met {
+                Some(true) => met += 1,
+                Some(false) => missed += 1,
+                None => not_measured += 1,
+            }
+            let by_epoll = Target {
+                of: Peer::Epoll,
+                ..*target
+            };
+            let by_epoll = Verdict::of(&by_epoll, found);
+            if target.of == Peer::ChromeSockets
+                && target.measure == Measure::Cpu
+                && by_epoll.met == Some(false)
+            {
+                floor.push(format!("{}: {}", workload.name, by_epoll.text));
+            }
+        }
+    }
+    let mut text = format!("- targets: {met} met, {missed} MISSED, {not_measured} not measured\n");
+    if !floor.is_empty() {
+        text += &format!(
+            "- CPU targets that the epoll loop itself misses in this run: {}\n",
+            floor.join("; ")
+        );
+    }
     text
 }
 
