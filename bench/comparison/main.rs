@@ -84,6 +84,11 @@ fn run(options: &Options) -> Result<()> {
         }
         return Ok(());
     }
+    // Cargo starts a benchmark in the folder of its package; paths are those of the workspace.
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if std::env::current_dir()? == package {
+        std::env::set_current_dir(package.join(".."))?;
+    }
     if options.instructions.is_some() {
         let found = instructions::count(options)?;
         if let Some(folder) = &options.page {

@@ -268,6 +268,9 @@ fn the_command_line_is_parsed_or_an_error_names_the_argument() {
     assert_eq!(defaults.command, "cargo bench -p chrome-sockets-bench");
     let all = defaults.estimate(&Peer::ALL);
     assert!(all < Duration::from_secs(15 * 60), "{all:?} for everything");
+    let page = options(&["--page", "docs", "--rounds", "9", "--seconds", "0.3"]);
+    let page = page.expect("valid options").estimate(&Peer::ALL);
+    assert!(page < Duration::from_secs(8 * 60), "{page:?} for a page");
 
     let some = options(&["--peers", "node,tokio", "--rounds", "0", "--seconds", "0.5"]);
     let some = some.expect("valid options");
