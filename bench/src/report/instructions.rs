@@ -145,13 +145,18 @@ impl Instructions {
         };
         let lines = self.paths.iter().filter(differs).filter_map(|path| {
             let ours = path.of(Peer::ChromeSockets)?;
+            let compared = [Peer::Tokio, Peer::Epoll].into_iter().filter_map(|peer| {
+                let counts = path.of(peer)?;
+                Some(format!("{} {:.0}", peer.name(), counts.without_zeroing()))
+            });
             Some(format!(
-                "{:<18}{:>13.0}{:>8.1}{:>10.1}{:>13.1}",
+                "{:<18}{:>13.0}{:>8.1}{:>10.1}{:>13.1}   # {}",
                 path.name,
                 ours.instructions,
                 ours.locked,
                 ours.locked_in_libraries,
-                ours.allocations
+                ours.allocations,
+                compared.collect::<Vec<_>>().join(", ")
             ))
         });
         lines.collect()
