@@ -45,9 +45,17 @@ cfn=(684)
 calls=3 80
 258 300 2
 
-ob=(7) /a folder/comparison-0123
-fl=(140) ???
-fn=(882) comparison::main
+fl=(142) ./csu/../csu/libc-start.c
+fn=(504) __libc_start_main@@GLIBC_2.34
+cob=(7) /a folder/comparison-0123
+cfi=(140) ???
+cfn=(882) comparison::main
+calls=1 0
+242 41000 57
+
+ob=(7)
+fl=(140)
+fn=(882)
 0 5525 40
 cob=(3)
 cfi=(155)

@@ -117,7 +117,8 @@ impl Profile {
                 profile.locked_in_libraries = locked.saturating_sub(profile.locked);
                 has_totals = true;
             } else if let Some(written) = line.strip_prefix("ob=") {
-                in_program = command.starts_with(objects.read(written));
+                let object = objects.read(written);
+                in_program = !object.is_empty() && command.starts_with(object);
             } else if let Some(written) = line.strip_prefix("cob=") {
                 objects.read(written);
             } else if let Some(written) = line.strip_prefix("fn=") {
