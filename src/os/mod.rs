@@ -5,6 +5,7 @@
 //! feature adds a network that returns what a test scripts, and one that injects
 //! faults into another network.
 
+mod arbiter_poller;
 mod budget;
 mod datagram;
 mod denying;
@@ -28,6 +29,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::address::{Address, PeerCredentials, UnixAddress};
+pub(crate) use crate::os::arbiter_poller::ArbiterPoller;
 pub(crate) use crate::os::budget::without_budget;
 pub use crate::os::datagram::{DatagramSender, DatagramSocket, MulticastOptions};
 pub use crate::os::interfaces::{MAX_INTERFACES, NetworkInterface};
@@ -35,6 +37,7 @@ pub use crate::os::net::TokioNetwork;
 pub(crate) use crate::os::net::local_address_of;
 #[cfg(feature = "testing")]
 pub(crate) use crate::os::net::peer_of;
+pub use crate::os::net::poller::{PollerHandle, Readiness, Token};
 pub use crate::os::socket_file::SocketFile;
 #[cfg(feature = "tls")]
 pub(crate) use crate::os::tls_info::TlsInfo;
@@ -215,6 +218,12 @@ pub trait Network: Send + Sync + 'static {
     fn checkpoint(&self, _actor: Checkpoint) -> bool {
         false
     }
+
+    /// Whether connections are watched as those of a busy server, however few there are.
+    #[cfg(feature = "testing")]
+    fn polls_every_connection(&self) -> bool {
+        false
+    }
 }
 
 /// Which of the crate's own actors begins a turn ([`Network::checkpoint`]).
@@ -242,19 +251,20 @@ pub type Accepted = (Box<dyn Stream>, Address);
 /// [file](Self::socket_file).
 pub trait Listener: Send {
     /// Accepts the next connection of the backlog, and returns it with its peer's
-    /// address. On `Pending` the waker is called when there may be one.
+    /// address. The stream may move to another thread before its first poll; then
+    /// that thread calls [`reregister`](Stream::reregister). On `Pending` the waker
+    /// is called when there may be a connection.
     ///
     /// # Errors
     /// Those of `accept`; the listener may be polled again.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>>;
 
-    /// As [`poll_accept`](Self::poll_accept), for a stream that moves to another
-    /// thread: it is registered with no event loop before its first poll. The
-    /// other thread calls [`reregister`](Stream::reregister).
+    /// As [`poll_accept`](Self::poll_accept), which is the default, for a listener
+    /// that leaves accepting to other threads: accepts in this one.
     ///
     /// # Errors
-    /// As [`poll_accept`](Self::poll_accept), which is the default.
-    fn poll_accept_unregistered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+    /// As [`poll_accept`](Self::poll_accept).
+    fn poll_accept_here(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         self.poll_accept(cx)
     }
 
@@ -339,6 +349,23 @@ pub trait Stream: Send {
     /// A read stops the wait: poll again after it.
     fn poll_error_ready(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
         Poll::Pending
+    }
+
+    /// From now on this poller announces the stream's readiness, by the token, and the
+    /// stream calls no waker. Does nothing by default: the stream goes on to call wakers.
+    fn attach(&mut self, _poller: &PollerHandle, _token: Token) {}
+
+    /// The poller announces the stream by another token. Does nothing if none does.
+    fn change_token(&mut self, _token: Token) {}
+
+    /// Ends [`attach`](Self::attach): the stream calls wakers again, those of the next
+    /// polls.
+    fn detach(&mut self) {}
+
+    /// The poller has announced this for the token. `true` if the stream has to be polled:
+    /// the token is its own, and this is new.
+    fn add_readiness(&mut self, _token: Token, _readiness: Readiness) -> bool {
+        false
     }
 
     /// Writes as much of the slices as the OS accepts.

@@ -17,7 +17,7 @@ use crate::answer::Reply;
 use crate::app_activity::PendingCall;
 use crate::error::Error;
 use crate::net_error::NetError;
-use crate::os::{Network, without_budget};
+use crate::os::{ArbiterPoller, Network, Stream, without_budget};
 use crate::supervision::RecoveryState;
 use crate::tcp::command::{Command, QueuedCall};
 use crate::tcp::command_queue::CommandQueue;
@@ -55,6 +55,8 @@ pub(crate) struct SocketTable {
     ready_slots: VecDeque<u32>,
     pub(super) stats: Arc<ArbiterStats>,
     pub(super) pool: BufferPool,
+    /// Watches the connections, but for the first few.
+    pub(super) poller: ArbiterPoller,
     pub(super) network: Arc<dyn Network>,
     pub(super) tls: tls::Client,
     pub(super) attempts: u64,
@@ -72,6 +74,18 @@ pub(super) enum Entry {
     Lingering(Lingering),
 }
 
+/// So many connections of an arbiter are watched by tokio's event loop.
+const UNPOLLED: usize = 4;
+
+impl Entry {
+    pub(super) fn stream(&mut self) -> Option<&mut dyn Stream> {
+        match self {
+            Entry::Socket(state) => state.stream_mut(),
+            Entry::Lingering(lingering) => Some(&mut *lingering.stream),
+        }
+    }
+}
+
 impl SocketTable {
     pub(super) fn new(
         network: Arc<dyn Network>,
@@ -87,6 +101,7 @@ impl SocketTable {
             ready_slots: VecDeque::new(),
             stats,
             pool: BufferPool::new(),
+            poller: ArbiterPoller::default(),
             network,
             tls,
             attempts: 0,
@@ -298,6 +313,47 @@ impl SocketTable {
         // The slot has to be set: timers find the socket by it.
         state.set_timeouts(timeouts, &self.timers);
         entry.insert(Entry::Socket(state));
+        self.watch(slot);
+    }
+
+    /// The socket in this slot has a new connection, which the poller watches from now on.
+    pub(super) fn watch(&mut self, slot: u32) {
+        // Polling it costs a system call a turn, more than it saves a few connections. They stay
+        // with tokio's event loop.
+        let is_polled = self.entries.len() > UNPOLLED;
+        #[cfg(feature = "testing")]
+        let is_polled = is_polled || self.network.polls_every_connection();
+        if is_polled
+            && let Some(stream) = self.entries.get_mut(slot as usize).and_then(Entry::stream)
+        {
+            self.poller.attach(stream, slot);
+        }
+    }
+
+    /// Takes the connections that became ready from the poller.
+    fn poll_poller(&mut self, cx: &mut TaskContext<'_>) {
+        let (entries, ready_slots) = (&mut self.entries, &mut self.ready_slots);
+        let works = self.poller.poll(cx, |token, readiness| {
+            let entry = entries.get_mut(token.slot() as usize);
+            if let Some(stream) = entry.and_then(Entry::stream)
+                && stream.add_readiness(token, readiness)
+            {
+                ready_slots.push_back(token.slot());
+            }
+        });
+        if !works {
+            self.detach_all();
+        }
+    }
+
+    /// There is no poller any more: tokio's event loop watches all connections.
+    pub(super) fn detach_all(&mut self) {
+        for (slot, entry) in &mut self.entries {
+            if let Some(stream) = entry.stream() {
+                stream.detach();
+                self.ready_slots.extend(u32::try_from(slot));
+            }
+        }
     }
 
     pub(super) fn states(&self) -> impl Iterator<Item = &SocketState> {
@@ -386,6 +442,7 @@ impl SocketTable {
                     state.apply_user_timeout();
                     state.restart_timeouts();
                     connecting.reply.send(Ok(()));
+                    self.watch(socket.slot());
                     socket.make_ready();
                 }
                 Err(error) => {
@@ -490,6 +547,7 @@ impl ActorFuture<SocketTable> for Turn {
             // These calls came before those in the command queue.
             cx.waker().wake_by_ref();
         }
+        table.poll_poller(cx);
         without_budget(|| {
             table.run_calls();
             let mut listeners = ListenerCache::default();
@@ -509,7 +567,10 @@ impl ActorFuture<SocketTable> for Turn {
         }
         table.poll_timeouts(cx);
         table.timers.clear_now();
-        if !table.ready_slots.is_empty() {
+        if table.entries.is_empty() {
+            table.poller.release();
+        }
+        if !table.ready_slots.is_empty() || table.poller.is_unpolled() {
             cx.waker().wake_by_ref();
         }
         Poll::Pending

@@ -122,6 +122,9 @@ impl Recoverable for SocketTable {
     fn thread_changed(&mut self) {
         // The timers of the old thread are gone.
         self.timers.drop_sleep();
+        if !self.poller.reregister() {
+            self.detach_all();
+        }
         for (_, entry) in &mut self.entries {
             match entry {
                 Entry::Socket(state) => state.reregister(),

@@ -46,11 +46,7 @@ impl ServerSocket {
         // An error ends this: the OS closes the rest of the backlog with the
         // listener.
         while count < MAX_NEVER_ACCEPTED
-            && let Poll::Ready(Ok(_)) = match bound.last_arbiter {
-                None => bound.listener.poll_accept(&mut cx),
-                // A shared port: its listeners belong to other threads.
-                Some(_) => bound.listener.poll_accept_unregistered(&mut cx),
-            }
+            && let Poll::Ready(Ok(_)) = bound.listener.poll_accept_here(&mut cx)
         {
             count += 1;
         }

@@ -14,8 +14,10 @@ use tokio_rustls::rustls::{CommonState, Reader};
 use super::codes::{handshake_code, with_code};
 use crate::address::{Address, PeerCredentials};
 use crate::net_error::NetError;
-use crate::os::TlsInfo;
-use crate::os::{Stream, retry_if_spurious, try_close_gracefully, without_budget};
+use crate::os::{
+    PollerHandle, Readiness, Stream, TlsInfo, Token, retry_if_spurious, try_close_gracefully,
+    without_budget,
+};
 
 /// How many reads of the transport one poll makes. They need not contain data, so without a bound
 /// a peer could keep one poll busy forever.
@@ -150,6 +152,22 @@ impl Stream for EncryptedStream {
 
     fn poll_error_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.transport_mut().stream.poll_error_ready(cx)
+    }
+
+    fn attach(&mut self, poller: &PollerHandle, token: Token) {
+        self.transport_mut().stream.attach(poller, token);
+    }
+
+    fn change_token(&mut self, token: Token) {
+        self.transport_mut().stream.change_token(token);
+    }
+
+    fn detach(&mut self) {
+        self.transport_mut().stream.detach();
+    }
+
+    fn add_readiness(&mut self, token: Token, readiness: Readiness) -> bool {
+        self.transport_mut().stream.add_readiness(token, readiness)
     }
 
     /// Reports data as written when the transport has accepted all of it, encrypted. Until then

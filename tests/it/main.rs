@@ -26,6 +26,7 @@ mod pause;
 mod permissions;
 mod poison_events;
 mod policy;
+mod polling;
 mod proxy_protocol;
 mod redelivery;
 mod serving;

@@ -9,6 +9,7 @@
 
 pub mod corpus;
 pub mod descriptors;
+pub mod polled_network;
 pub mod process;
 pub mod programs;
 
@@ -25,6 +26,7 @@ use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
 use chrome_sockets::{
     Answer, App, ClientSocketId, Error, Event, NetError, Registry, ServerSocketId, UdpSocketId, udp,
 };
+use polled_network::PolledNetwork;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Time limit of every wait: far longer than it takes.
@@ -35,6 +37,10 @@ pub const QUIET: Duration = Duration::from_millis(100);
 
 /// The environment variable with the number of arbiters of the registries of a test process.
 pub const ARBITERS: &str = "CHROME_SOCKETS_TEST_ARBITERS";
+
+/// If this environment variable is set, [`TestApp::new`] has every connection watched by the
+/// arbiter's poller, not only from the fifth one on.
+pub const POLLED: &str = "CHROME_SOCKETS_TEST_POLLED";
 
 /// An event at the test's listener.
 #[derive(Debug)]
@@ -243,7 +249,11 @@ pub struct TestApp {
 
 impl TestApp {
     pub async fn new() -> Self {
-        Self::on(Registry::new()).await
+        Self::on(match std::env::var_os(POLLED) {
+            None => Registry::new(),
+            Some(_) => Registry::with_network(PolledNetwork),
+        })
+        .await
     }
 
     pub async fn with_network(network: impl Network) -> Self {

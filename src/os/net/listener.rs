@@ -6,13 +6,16 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
+use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{SockRef, Socket};
-use tokio::net::TcpListener;
+use tokio::io::unix::AsyncFd;
+use tokio::net::TcpStream;
 
 use crate::address::Address;
-use crate::os::net::stream::{TokioStream, set_defaults};
-use crate::os::net::unregistered::UnregisteredStream;
+use crate::os::net::socket_stream::SocketStream;
+use crate::os::net::stream::set_defaults;
+use crate::os::net::watched::watched;
 use crate::os::{Accepted, Listener};
 
 /// How many accepted connections do not inherit the options of a new listener.
@@ -23,7 +26,7 @@ const WITHOUT_DEFAULTS: u32 = if cfg!(target_os = "linux") {
 };
 
 pub(super) struct TokioListener {
-    socket: TcpListener,
+    socket: AsyncFd<Socket>,
     /// A second descriptor of the same socket, which [`poll_shed`](Listener::poll_shed) closes in
     /// order to accept. A duplicate needs no file such as `/dev/null`, which a sandbox may lack.
     /// The port is free only when both descriptors are closed.
@@ -36,7 +39,7 @@ pub(super) struct TokioListener {
 impl TokioListener {
     pub(super) fn new(socket: Socket) -> io::Result<Self> {
         Ok(TokioListener {
-            socket: TcpListener::from_std(socket.into())?,
+            socket: watched(socket)?,
             reserve: None,
             without_defaults: WITHOUT_DEFAULTS,
         })
@@ -58,46 +61,49 @@ impl TokioListener {
         }
     }
 
-    fn unregistered(&mut self, stream: impl Into<Socket>, peer: SocketAddr) -> Accepted {
-        let socket = stream.into();
-        self.init_accepted(SockRef::from(&socket));
-        (Box::new(UnregisteredStream::new(socket)), peer.into())
+    /// Accepts with the OS's own call. tokio's listener would register the connection with the
+    /// event loop of this thread, but only its arbiter knows how it is watched.
+    fn poll_accept_socket(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Socket, SocketAddr)>> {
+        loop {
+            let mut guard = ready!(self.socket.poll_read_ready_mut(cx))?;
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            match acceptfrom_with(guard.get_inner(), flags) {
+                Ok((socket, Some(peer))) => {
+                    let peer = SocketAddr::try_from(peer).map_err(io::Error::from)?;
+                    return Poll::Ready(Ok((socket.into(), peer)));
+                }
+                Ok((_, None)) => {
+                    return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+                }
+                Err(Errno::WOULDBLOCK) => guard.clear_ready(),
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
     }
 }
 
 impl Listener for TokioListener {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
-        let (stream, peer) = ready!(self.socket.poll_accept(cx))?;
-        self.init_accepted(SockRef::from(&stream));
-        Poll::Ready(Ok((Box::new(TokioStream::new(stream)), peer.into())))
-    }
-
-    fn poll_accept_unregistered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        match acceptfrom_with(&self.socket, flags) {
-            Ok((stream, Some(peer))) => {
-                let peer = SocketAddr::try_from(peer).map_err(io::Error::from)?;
-                Poll::Ready(Ok(self.unregistered(stream, peer)))
-            }
-            Ok((_, None)) => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
-            Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
-                // tokio registers the waker. If a connection arrives before that, tokio accepts
-                // and registers it, so it is removed from the event loop again.
-                let (stream, peer) = ready!(self.socket.poll_accept(cx))?;
-                Poll::Ready(Ok(self.unregistered(stream.into_std()?, peer)))
-            }
-            Err(error) => Poll::Ready(Err(error.into())),
-        }
+        let (socket, peer) = ready!(self.poll_accept_socket(cx))?;
+        self.init_accepted(SockRef::from(&socket));
+        let stream = SocketStream::<TcpStream>::new(socket);
+        Poll::Ready(Ok((Box::new(stream), peer.into())))
     }
 
     fn local_addr(&self) -> io::Result<Address> {
-        self.socket.local_addr().map(Address::Ip)
+        let address = self.socket.get_ref().local_addr()?.as_socket();
+        let address = address.map(Address::Ip);
+        address.ok_or_else(|| io::ErrorKind::InvalidInput.into())
     }
 
     #[cfg(target_os = "linux")]
     fn backlog(&self) -> Option<u32> {
-        let at = self.socket.local_addr().ok()?;
-        crate::os::net::sock_diag::backlog(&self.socket, at).ok()
+        let socket = self.socket.get_ref();
+        let at = socket.local_addr().ok()?.as_socket()?;
+        crate::os::net::sock_diag::backlog(socket, at).ok()
     }
 
     fn duplicate(&self) -> io::Result<OwnedFd> {
@@ -105,15 +111,15 @@ impl Listener for TokioListener {
     }
 
     fn reregister(&mut self) -> io::Result<()> {
-        let socket = self.socket.as_fd().try_clone_to_owned()?;
-        self.socket = TcpListener::from_std(socket.into())?;
+        self.socket = watched(self.socket.get_ref().try_clone()?)?;
         Ok(())
     }
 
     fn poll_shed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Address>> {
         self.reserve = None;
         // The connection is dropped here, before the reserve needs its descriptor.
-        let shed = self.socket.poll_accept(cx).map_ok(|(_, peer)| peer.into());
+        let shed = self.poll_accept_socket(cx);
+        let shed = shed.map_ok(|(_, peer)| peer.into());
         // Another thread may have used the descriptor: then the next call tries again.
         let _ = self.set_reserve_fd(true);
         shed

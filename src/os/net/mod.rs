@@ -3,13 +3,16 @@
 
 mod datagram;
 mod listener;
+mod polled;
+pub(in crate::os) mod poller;
 #[cfg(target_os = "linux")]
 mod rtnetlink;
 #[cfg(target_os = "linux")]
 mod sock_diag;
+mod socket_stream;
 mod stream;
 mod unix;
-mod unregistered;
+mod watched;
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -27,7 +30,8 @@ use crate::address::{Address, UnixAddress};
 use crate::os::NetworkInterface;
 use crate::os::net::datagram::TokioDatagrams;
 use crate::os::net::listener::TokioListener;
-use crate::os::net::stream::{Socket as _, TokioStream, has_defaults, set_defaults};
+use crate::os::net::socket_stream::SocketStream;
+use crate::os::net::stream::{has_defaults, set_defaults};
 use crate::os::net::unix::UnixSocketListener;
 use crate::os::{DatagramSocket, Listener, MulticastOptions, Network, Resolving, Stream};
 
@@ -94,7 +98,7 @@ impl Network for TokioNetwork {
         async move {
             let stream = TcpStream::connect(address).await?;
             set_defaults(&SockRef::from(&stream));
-            Ok(Box::new(TokioStream::new(stream)) as Box<dyn Stream>)
+            Ok(Box::new(SocketStream::registered(stream)) as Box<dyn Stream>)
         }
         .boxed()
     }
@@ -117,7 +121,7 @@ impl Network for TokioNetwork {
             socket.bind(local)?;
             let stream = socket.connect(address).await?;
             set_defaults(&SockRef::from(&stream));
-            Ok(Box::new(TokioStream::new(stream)) as Box<dyn Stream>)
+            Ok(Box::new(SocketStream::registered(stream)) as Box<dyn Stream>)
         }
         .boxed()
     }
@@ -186,8 +190,8 @@ impl Network for TokioNetwork {
             return Err(wrong_descriptor("a connection"));
         }
         Ok(match family {
-            Family::Ip => Box::new(TokioStream::adopted(TcpStream::from_fd(socket.into())?)),
-            Family::Unix => Box::new(TokioStream::adopted(UnixStream::from_fd(socket.into())?)),
+            Family::Ip => Box::new(SocketStream::<TcpStream>::adopted(socket)),
+            Family::Unix => Box::new(SocketStream::<UnixStream>::adopted(socket)),
         })
     }
 }

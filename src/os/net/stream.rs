@@ -1,9 +1,8 @@
-//! A connection of this machine, registered with an event loop: of TCP or of a Unix socket.
+//! A connection of this machine that tokio's event loop watches: of TCP or of a Unix socket.
 #![expect(clippy::disallowed_types, reason = "only `os` opens sockets")]
 
 use std::io;
 use std::io::IoSlice;
-use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::{TcpStream, tcp};
 
 use crate::address::{Address, PeerCredentials};
-use crate::os::{DEFAULT_KEEPALIVE, Stream, Writer};
+use crate::os::{DEFAULT_KEEPALIVE, Writer};
 
 pub(super) fn set_keepalive(socket: &SockRef<'_>, after: Option<Duration>) -> io::Result<()> {
     socket.set_keepalive(after.is_some())?;
@@ -80,11 +79,15 @@ pub(super) trait Socket: AsFd + Sized + Send + Sync + 'static {
 
     fn from_fd(socket: OwnedFd) -> io::Result<Self>;
 
+    /// The socket, which tokio does not watch any more.
+    fn into_fd(self) -> io::Result<OwnedFd>;
+
     fn into_split(self) -> (Self::Reader, Self::Writer);
 
-    fn is_connected(&self) -> bool;
+    /// `None` if the halves are of two sockets.
+    fn reunite(reader: Self::Reader, writer: Self::Writer) -> Option<Self>;
 
-    fn local_addr(&self) -> io::Result<Address>;
+    fn is_connected(&self) -> bool;
 
     fn poll_peek(&self, cx: &mut Context<'_>) -> Poll<io::Result<bool>>;
 
@@ -92,17 +95,19 @@ pub(super) trait Socket: AsFd + Sized + Send + Sync + 'static {
 
     fn try_write(&self, data: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    fn unacknowledged(&self) -> Option<usize>;
+    fn local_addr(socket: SockRef<'_>) -> io::Result<Address>;
 
-    fn peer_credentials(&self) -> Option<PeerCredentials>;
+    fn unacknowledged(socket: SockRef<'_>) -> Option<usize>;
 
-    fn set_nodelay(&self, nodelay: bool) -> io::Result<()>;
+    fn peer_credentials(socket: SockRef<'_>) -> Option<PeerCredentials>;
 
-    fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()>;
+    fn set_nodelay(socket: SockRef<'_>, nodelay: bool) -> io::Result<()>;
 
-    fn set_user_timeout(&self, milliseconds: u32) -> io::Result<()>;
+    fn set_keepalive(socket: SockRef<'_>, after: Option<Duration>) -> io::Result<()>;
 
-    fn set_reset_on_drop(&self);
+    fn set_user_timeout(socket: SockRef<'_>, milliseconds: u32) -> io::Result<()>;
+
+    fn set_reset_on_drop(socket: SockRef<'_>);
 }
 
 /// The half of a socket that writes to it from any thread.
@@ -124,6 +129,14 @@ macro_rules! socket_methods {
 
         fn into_split(self) -> (Self::Reader, Self::Writer) {
             self.into_split()
+        }
+
+        fn reunite(reader: Self::Reader, writer: Self::Writer) -> Option<Self> {
+            reader.reunite(writer).ok()
+        }
+
+        fn into_fd(self) -> io::Result<OwnedFd> {
+            Ok(self.into_std()?.into())
         }
 
         fn is_connected(&self) -> bool {
@@ -173,39 +186,41 @@ impl Socket for TcpStream {
         TcpStream::from_std(socket.into())
     }
 
-    fn local_addr(&self) -> io::Result<Address> {
-        self.local_addr().map(Address::Ip)
-    }
-
     fn poll_peek(&self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         // Not `poll_read_ready`: its readiness may be left from data that was read since.
         self.poll_peek(cx, &mut ReadBuf::new(&mut [0]))
             .map_ok(|bytes| bytes > 0)
     }
 
-    fn unacknowledged(&self) -> Option<usize> {
-        unacknowledged(&SockRef::from(self))
+    fn local_addr(socket: SockRef<'_>) -> io::Result<Address> {
+        let address = socket.local_addr()?.as_socket();
+        let address = address.map(Address::Ip);
+        address.ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    fn peer_credentials(&self) -> Option<PeerCredentials> {
+    fn unacknowledged(socket: SockRef<'_>) -> Option<usize> {
+        unacknowledged(&socket)
+    }
+
+    fn peer_credentials(_: SockRef<'_>) -> Option<PeerCredentials> {
         None
     }
 
-    fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.set_nodelay(nodelay)
+    fn set_nodelay(socket: SockRef<'_>, nodelay: bool) -> io::Result<()> {
+        socket.set_tcp_nodelay(nodelay)
     }
 
-    fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()> {
-        set_keepalive(&SockRef::from(self), after)
+    fn set_keepalive(socket: SockRef<'_>, after: Option<Duration>) -> io::Result<()> {
+        set_keepalive(&socket, after)
     }
 
-    fn set_user_timeout(&self, milliseconds: u32) -> io::Result<()> {
-        set_user_timeout(self, milliseconds)
+    fn set_user_timeout(socket: SockRef<'_>, milliseconds: u32) -> io::Result<()> {
+        set_user_timeout(&*socket, milliseconds)
     }
 
-    fn set_reset_on_drop(&self) {
+    fn set_reset_on_drop(socket: SockRef<'_>) {
         // If it cannot be set, the drop closes the connection.
-        let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
+        let _ = socket.set_linger(Some(Duration::ZERO));
     }
 }
 
@@ -239,12 +254,13 @@ impl<S: Socket> TokioStream<S> {
 
     /// A connection that another event loop or process has used. If it was reset there, its error
     /// may have been reported there, and this event loop will not see it.
-    pub(super) fn adopted(stream: S) -> Self {
+    pub(super) fn adopted(stream: S, reached_eof: bool) -> Self {
         let error = match stream.is_connected() {
             true => ErrorReadiness::NotPolled,
             false => ErrorReadiness::Ready,
         };
         TokioStream {
+            reached_eof,
             error,
             ..TokioStream::new(stream)
         }
@@ -258,6 +274,34 @@ impl<S: Socket> TokioStream<S> {
 
     pub(super) fn socket(&self) -> &S {
         self.reader.as_ref()
+    }
+
+    pub(super) fn reached_eof(&self) -> bool {
+        self.reached_eof
+    }
+
+    pub(super) fn writer(&self) -> Arc<dyn Writer> {
+        self.writer.clone()
+    }
+
+    /// The socket, which tokio does not watch any more, and whether it has reported an error.
+    /// The stream itself if a writer is in use.
+    pub(super) fn into_socket(mut self) -> Result<(io::Result<OwnedFd>, bool), Self> {
+        let has_error = matches!(self.error, ErrorReadiness::Ready);
+        // The wait for an error has a writer.
+        self.error = match has_error {
+            true => ErrorReadiness::Ready,
+            false => ErrorReadiness::NotPolled,
+        };
+        match Arc::try_unwrap(self.writer) {
+            Ok(mut writer) => {
+                let writer = writer.0.take();
+                let socket = writer.and_then(|writer| S::reunite(self.reader, writer));
+                let socket = socket.ok_or_else(|| io::ErrorKind::NotConnected.into());
+                Ok((socket.and_then(S::into_fd), has_error))
+            }
+            Err(writer) => Err(TokioStream { writer, ..self }),
+        }
     }
 }
 
@@ -291,8 +335,12 @@ impl<W: WriteHalf> Drop for TokioWriter<W> {
     }
 }
 
-impl<S: Socket> Stream for TokioStream<S> {
-    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+impl<S: Socket> TokioStream<S> {
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         if let ErrorReadiness::Waiting(_) = self.error {
             self.stop_waiting_for_errors();
         }
@@ -311,11 +359,11 @@ impl<S: Socket> Stream for TokioStream<S> {
         Poll::Ready(Ok(read))
     }
 
-    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    pub(super) fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         self.socket().poll_peek(cx)
     }
 
-    fn poll_error_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_error_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let ErrorReadiness::NotPolled = self.error {
             self.error = ErrorReadiness::Waiting(self.writer.clone().error_reported().boxed());
         }
@@ -326,7 +374,7 @@ impl<S: Socket> Stream for TokioStream<S> {
         Poll::Ready(())
     }
 
-    fn poll_write(
+    pub(super) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
         data: &[IoSlice<'_>],
@@ -342,58 +390,10 @@ impl<S: Socket> Stream for TokioStream<S> {
         }
     }
 
-    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(SockRef::from(&self.socket()).shutdown(Shutdown::Write))
-    }
-
-    fn reached_eof(&self) -> bool {
-        self.reached_eof
-    }
-
-    fn unacknowledged(&self) -> Option<usize> {
-        self.socket().unacknowledged()
-    }
-
-    fn writer(&self) -> Option<Arc<dyn Writer>> {
-        Some(self.writer.clone())
-    }
-
-    fn local_addr(&self) -> io::Result<Address> {
-        self.socket().local_addr()
-    }
-
-    fn peer_credentials(&self) -> Option<PeerCredentials> {
-        self.socket().peer_credentials()
-    }
-
-    fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.socket().set_nodelay(nodelay)
-    }
-
-    fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()> {
-        self.socket().set_keepalive(after)
-    }
-
-    fn set_user_timeout(&self, milliseconds: u32) -> io::Result<()> {
-        self.socket().set_user_timeout(milliseconds)
-    }
-
-    fn duplicate(&self) -> io::Result<OwnedFd> {
-        self.socket().as_fd().try_clone_to_owned()
-    }
-
-    fn reregister(&mut self) -> io::Result<()> {
+    pub(super) fn reregister(&mut self) -> io::Result<()> {
         // The old descriptor is still registered with the event loop that has ended.
         let socket = self.socket().as_fd().try_clone_to_owned()?;
-        let stream = TokioStream::adopted(S::from_fd(socket)?);
-        *self = TokioStream {
-            reached_eof: self.reached_eof,
-            ..stream
-        };
+        *self = TokioStream::adopted(S::from_fd(socket)?, self.reached_eof);
         Ok(())
-    }
-
-    fn set_reset_on_drop(&mut self) {
-        self.socket().set_reset_on_drop();
     }
 }

@@ -87,7 +87,7 @@ impl Closing {
 pub(in crate::tcp) struct Lingering {
     /// A handle that is only used to wake the slot.
     pub(in crate::tcp) socket: ClientSocket,
-    stream: Box<dyn Stream>,
+    pub(in crate::tcp) stream: Box<dyn Stream>,
     queue: WriteQueue,
     /// Dropped when the peer has acknowledged everything, the end included.
     undelivered: Option<UndeliveredGuard>,
@@ -389,6 +389,7 @@ impl SocketTable {
         let slot = u32::try_from(entry.key()).unwrap_or(u32::MAX);
         let socket = ClientSocket::new(owner.id(), app_shard.clone());
         socket.set_slot(slot);
+        self.poller.change_slot(&mut *closed.stream, slot);
         let now = self.timers.now();
         let mut timer = Timer::new(&self.timers, slot);
         timer.set(Some(now + FIRST_CHECK));

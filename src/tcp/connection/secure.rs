@@ -122,6 +122,7 @@ impl SocketTable {
                     state.apply_user_timeout();
                     state.restart_timeouts();
                     state.restart_rate();
+                    self.watch(socket.slot());
                     socket.make_ready();
                 }
                 Err(error) => {
@@ -176,6 +177,8 @@ impl SocketState {
         match std::mem::replace(&mut self.link, Link::None) {
             Link::Connected(mut connection) => {
                 connection.close_fast_path();
+                // What waits for it from now on is not this slot: the handshake has its own task.
+                connection.stream.detach();
                 let mut securing = Securing {
                     attempt,
                     reply,

@@ -250,6 +250,13 @@ impl SocketState {
         }
     }
 
+    pub(in crate::tcp) fn stream_mut(&mut self) -> Option<&mut dyn Stream> {
+        match &mut self.link {
+            Link::Connected(connection) => Some(&mut *connection.stream),
+            _ => None,
+        }
+    }
+
     /// The span of the connection.
     #[inline]
     pub(in crate::tcp) fn span(&self) -> Span {

@@ -274,13 +274,7 @@ impl ServerSocket {
             return Poll::Pending;
         };
         ready!(self.admission.poll_capacity(cx));
-        // A connection that may be placed in another arbiter registers with the
-        // event loop of that thread only.
-        let accepted = match self.app_shards.is_remote() && bound.last_arbiter.is_none() {
-            true => bound.listener.poll_accept_unregistered(cx),
-            false => bound.listener.poll_accept(cx),
-        };
-        let (stream, peer) = match ready!(accepted) {
+        let (stream, peer) = match ready!(bound.listener.poll_accept(cx)) {
             Ok(accepted) => accepted,
             Err(error) => return self.accept_failed(&error, cx).map(|()| None),
         };

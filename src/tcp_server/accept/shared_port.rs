@@ -140,13 +140,13 @@ impl Listener for SharedPort {
 
     /// For a drain, which closes this listener next: accepts from the backlog in
     /// this thread, without the tasks.
-    fn poll_accept_unregistered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+    fn poll_accept_here(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         for (it, _) in &self.listeners {
             if let Some(listener) = &mut *it.listener.lock() {
                 if let Some(accepted) = it.ahead.pop_accepted() {
                     return Poll::Ready(Ok(accepted));
                 }
-                if let Poll::Ready(accepted) = listener.poll_accept_unregistered(cx) {
+                if let Poll::Ready(accepted) = listener.poll_accept_here(cx) {
                     return Poll::Ready(accepted);
                 }
             }

@@ -68,7 +68,7 @@ impl FaultyListener {
     }
 }
 
-/// [`Listener::poll_accept`] or [`Listener::poll_accept_unregistered`].
+/// [`Listener::poll_accept`] or [`Listener::poll_accept_here`].
 type PollAccept = fn(&mut dyn Listener, &mut Context<'_>) -> Poll<io::Result<Accepted>>;
 
 impl Listener for FaultyListener {
@@ -76,8 +76,8 @@ impl Listener for FaultyListener {
         self.poll_accept_by(cx, |inner, cx| inner.poll_accept(cx))
     }
 
-    fn poll_accept_unregistered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
-        self.poll_accept_by(cx, |inner, cx| inner.poll_accept_unregistered(cx))
+    fn poll_accept_here(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        self.poll_accept_by(cx, |inner, cx| inner.poll_accept_here(cx))
     }
 
     fn local_addr(&self) -> io::Result<Address> {

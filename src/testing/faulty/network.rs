@@ -335,6 +335,11 @@ impl Network for FaultyNetwork {
         Ok(Box::new(stream))
     }
 
+    /// Faults have to meet what a busy server does.
+    fn polls_every_connection(&self) -> bool {
+        true
+    }
+
     fn checkpoint(&self, actor: Checkpoint) -> bool {
         let operation = match actor {
             Checkpoint::Registry => Operation::Registry,

@@ -12,7 +12,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::address::{Address, PeerCredentials};
-use crate::os::Stream;
+use crate::os::{PollerHandle, Readiness, Stream, Token};
 use crate::testing::faulty::errno::Errno;
 use crate::testing::faulty::rule::{CallSite, Fault, Operation};
 use crate::testing::faulty::rule_set::{Effect, RuleCursor, RuleSet};
@@ -279,6 +279,29 @@ impl Stream for FaultyStream {
             self.reading.register(cx);
         }
         error
+    }
+
+    fn attach(&mut self, poller: &PollerHandle, token: Token) {
+        if let Some(inner) = &mut self.inner {
+            inner.attach(poller, token);
+        }
+    }
+
+    fn change_token(&mut self, token: Token) {
+        if let Some(inner) = &mut self.inner {
+            inner.change_token(token);
+        }
+    }
+
+    fn detach(&mut self) {
+        if let Some(inner) = &mut self.inner {
+            inner.detach();
+        }
+    }
+
+    fn add_readiness(&mut self, token: Token, readiness: Readiness) -> bool {
+        let inner = self.inner.as_mut();
+        inner.is_some_and(|inner| inner.add_readiness(token, readiness))
     }
 
     fn poll_write(

@@ -96,10 +96,9 @@ impl Network for RecordingNetwork {
     fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
         let inner = TokioNetwork.listen(address, backlog)?;
         let network_log = self.clone();
-        let registered_thread = None;
         Ok(Box::new(RecordingListener {
             inner,
-            registered_thread,
+            is_shared: false,
             network_log,
         }))
     }
@@ -107,10 +106,9 @@ impl Network for RecordingNetwork {
     fn listen_shared(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
         let inner = TokioNetwork.listen_shared(address, backlog)?;
         let network_log = self.clone();
-        let registered_thread = Some(std::thread::current().id());
         Ok(Box::new(RecordingListener {
             inner,
-            registered_thread,
+            is_shared: true,
             network_log,
         }))
     }
@@ -128,8 +126,8 @@ impl Network for RecordingNetwork {
 
 struct RecordingListener {
     inner: Box<dyn Listener>,
-    /// The thread whose event loop it is registered with, if it shares a port.
-    registered_thread: Option<ThreadId>,
+    /// Then the thread that accepts a connection keeps it.
+    is_shared: bool,
     network_log: RecordingNetwork,
 }
 
@@ -142,15 +140,15 @@ fn ip(address: &Address) -> SocketAddr {
 impl Listener for RecordingListener {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         let (stream, peer) = ready!(self.inner.poll_accept(cx))?;
-        let here = std::thread::current().id();
-        self.network_log.touched(ip(&peer), here);
-        self.network_log
-            .touched(ip(&peer), self.registered_thread.unwrap_or(here));
+        if self.is_shared {
+            let here = std::thread::current().id();
+            self.network_log.touched(ip(&peer), here);
+        }
         Poll::Ready(Ok((self.network_log.stream(stream, ip(&peer)), peer)))
     }
 
-    fn poll_accept_unregistered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
-        let (stream, peer) = ready!(self.inner.poll_accept_unregistered(cx))?;
+    fn poll_accept_here(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        let (stream, peer) = ready!(self.inner.poll_accept_here(cx))?;
         Poll::Ready(Ok((self.network_log.stream(stream, ip(&peer)), peer)))
     }
 
@@ -167,7 +165,6 @@ impl Listener for RecordingListener {
         if self.network_log.0.refuses_reregistering.load(SeqCst) {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }
-        self.registered_thread = self.registered_thread.map(|_| std::thread::current().id());
         self.inner.reregister()
     }
 }

@@ -110,7 +110,7 @@ async fn connected_sockets_have_chromiums_options_until_the_app_sets_others() {
 /// The options of the next connection that a listener accepts.
 async fn accept(listener: &mut dyn Listener, is_loose: bool) -> SocketOptions {
     let accepted = poll_fn(|cx| match is_loose {
-        true => listener.poll_accept_unregistered(cx),
+        true => listener.poll_accept_here(cx),
         false => listener.poll_accept(cx),
     });
     let (stream, _) = within("a connection", accepted).await.expect("accept");

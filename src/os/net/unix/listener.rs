@@ -9,7 +9,7 @@ use socket2::Socket as OsSocket;
 use tokio::net::{UnixListener, unix};
 
 use crate::address::{Address, UnixAddress};
-use crate::os::net::stream::TokioStream;
+use crate::os::net::socket_stream::SocketStream;
 use crate::os::net::unix::file;
 use crate::os::net::unix::names::{local_address, new_socket, socket_address};
 use crate::os::{Accepted, Listener, SocketFile};
@@ -85,7 +85,7 @@ impl UnixSocketListener {
 impl Listener for UnixSocketListener {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         let (stream, peer) = ready!(self.socket.poll_accept(cx))?;
-        let stream = Box::new(TokioStream::new(stream));
+        let stream = Box::new(SocketStream::registered(stream));
         Poll::Ready(Ok((stream, peer_address(&peer))))
     }
 

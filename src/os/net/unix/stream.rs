@@ -7,13 +7,15 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
+use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::{UnixStream, unix};
 use tokio::time::{Instant, sleep};
 
 use crate::address::{Address, PeerCredentials, UnixAddress};
 use crate::os::Stream;
-use crate::os::net::stream::{Socket, TokioStream, WriteHalf, socket_methods, write_half};
+use crate::os::net::socket_stream::SocketStream;
+use crate::os::net::stream::{Socket, WriteHalf, socket_methods, write_half};
 use crate::os::net::unix::names::{local_address, new_socket, socket_address};
 
 /// How long `connect` waits for room in a full backlog: as long as Linux tries to connect by TCP.
@@ -32,10 +34,6 @@ impl Socket for UnixStream {
         UnixStream::from_std(socket.into())
     }
 
-    fn local_addr(&self) -> io::Result<Address> {
-        local_address(self)
-    }
-
     fn poll_peek(&self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         loop {
             ready!(self.poll_read_ready(cx))?;
@@ -48,33 +46,39 @@ impl Socket for UnixStream {
         }
     }
 
+    fn local_addr(socket: SockRef<'_>) -> io::Result<Address> {
+        local_address(&*socket)
+    }
+
     /// What the kernel has accepted is in the peer's receive queue already.
-    fn unacknowledged(&self) -> Option<usize> {
+    fn unacknowledged(_: SockRef<'_>) -> Option<usize> {
         Some(0)
     }
 
-    fn peer_credentials(&self) -> Option<PeerCredentials> {
-        let peer = self.peer_cred().ok()?;
+    fn peer_credentials(socket: SockRef<'_>) -> Option<PeerCredentials> {
+        // tokio reads them on each OS without `unsafe`, from a socket that it watches.
+        let socket = socket.try_clone().ok()?;
+        let peer = UnixStream::from_std(socket.into()).ok()?.peer_cred().ok()?;
         let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
         Some(PeerCredentials::new(pid, peer.uid(), peer.gid()))
     }
 
-    fn set_nodelay(&self, _: bool) -> io::Result<()> {
+    fn set_nodelay(_: SockRef<'_>, _: bool) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
     // The OS would take the option, which has no effect.
-    fn set_keepalive(&self, _: Option<Duration>) -> io::Result<()> {
+    fn set_keepalive(_: SockRef<'_>, _: Option<Duration>) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    fn set_user_timeout(&self, _: u32) -> io::Result<()> {
+    fn set_user_timeout(_: SockRef<'_>, _: u32) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
     /// There is no reset. A close with unread input shows the peer an error in place of the end;
     /// whatever it was sent it can still read.
-    fn set_reset_on_drop(&self) {}
+    fn set_reset_on_drop(_: SockRef<'_>) {}
 }
 
 /// Connects. If the backlog is full, the kernel refuses at once, unlike TCP, so this tries again.
@@ -86,8 +90,7 @@ pub(in crate::os::net) async fn connect(address: UnixAddress) -> io::Result<Box<
         let socket = new_socket()?;
         match socket.connect(&to) {
             Ok(()) => {
-                let stream = UnixStream::from_fd(socket.into())?;
-                return Ok(Box::new(TokioStream::new(stream)));
+                return Ok(Box::new(SocketStream::<UnixStream>::new(socket)));
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),

@@ -1,0 +1,97 @@
+//! The poller of an arbiter's connections.
+
+use std::task::Context;
+
+use crate::os::net::poller::Poller;
+use crate::os::{Readiness, Stream, Token};
+
+/// Made for the first stream that is attached.
+#[derive(Default)]
+pub(crate) struct ArbiterPoller {
+    poller: Option<Poller>,
+    /// Whether tokio wakes nobody for it yet.
+    is_unpolled: bool,
+    /// The generation of the last token.
+    generation: u32,
+}
+
+impl ArbiterPoller {
+    /// From now on the poller announces the stream by its slot, if the stream can be polled so.
+    pub(crate) fn attach(&mut self, stream: &mut dyn Stream, slot: u32) {
+        if self.poller.is_none() {
+            match Poller::new() {
+                Ok(poller) => {
+                    self.poller = Some(poller);
+                    self.is_unpolled = true;
+                }
+                // tokio's event loop watches the stream.
+                Err(error) => log::debug!("no poller for connections: {error}"),
+            }
+        }
+        if let Some(poller) = &self.poller {
+            self.generation = self.generation.wrapping_add(1);
+            stream.attach(poller.handle(), Token::new(slot, self.generation));
+        }
+    }
+
+    /// The stream is in another slot now.
+    pub(crate) fn change_slot(&mut self, stream: &mut dyn Stream, slot: u32) {
+        if self.poller.is_some() {
+            self.generation = self.generation.wrapping_add(1);
+            stream.change_token(Token::new(slot, self.generation));
+        }
+    }
+
+    /// Whether the poller is new in this thread: it must be polled before the task waits.
+    pub(crate) fn is_unpolled(&self) -> bool {
+        self.is_unpolled
+    }
+
+    /// There are no streams any more: its descriptors are released.
+    pub(crate) fn release(&mut self) {
+        self.poller = None;
+        self.is_unpolled = false;
+    }
+
+    /// Announces streams that have become ready, and has `cx` woken when there are more. `false` if
+    /// the poller has failed: then all streams must be detached.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        announce: impl FnMut(Token, Readiness),
+    ) -> bool {
+        let Some(poller) = &mut self.poller else {
+            return true;
+        };
+        self.is_unpolled = false;
+        match poller.poll(cx, announce) {
+            Ok(true) => cx.waker().wake_by_ref(),
+            Ok(false) => {}
+            Err(error) => {
+                log::error!("the poller of connections has failed: {error}");
+                self.poller = None;
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The arbiter is in another thread now. `false` if the poller is lost: then all streams must
+    /// be detached.
+    pub(crate) fn reregister(&mut self) -> bool {
+        let Some(poller) = self.poller.take() else {
+            return true;
+        };
+        match poller.reregister() {
+            Ok(poller) => {
+                self.poller = Some(poller);
+                self.is_unpolled = true;
+                true
+            }
+            Err(error) => {
+                log::error!("the poller of connections is lost: {error}");
+                false
+            }
+        }
+    }
+}
