@@ -75,6 +75,11 @@ impl Limiter {
         Ok(())
     }
 
+    /// Whether there is any limit.
+    pub(in crate::tcp_server) fn is_limited(&self) -> bool {
+        self.is_limited.load(SeqCst)
+    }
+
     pub(crate) fn limits(&self) -> Limits {
         self.state.lock().limits
     }
