@@ -194,6 +194,7 @@ impl SocketTable {
                 });
             }
             Command::SetPaused(paused, reply) => self.set_paused(&socket, paused, reply),
+            Command::Resume(options, reply) => self.resume_with(&socket, options, reply),
             Command::SetKeepAlive(enable, delay, reply) => {
                 self.modify(&socket, reply, |state| state.set_keep_alive(enable, delay));
             }
@@ -208,13 +209,7 @@ impl SocketTable {
                 });
             }
             Command::SetListeners(own, reply) => {
-                self.modify(&socket, reply, |state| {
-                    if state.stream().is_some() {
-                        return Err(Error::AlreadyStream);
-                    }
-                    state.set_own_listeners(own);
-                    Ok(())
-                });
+                self.modify(&socket, reply, |state| state.replace_listeners(own));
             }
             Command::ShutdownWrite(reply) => self.shutdown_write(&socket, reply),
             Command::Disconnect(reply) => {

@@ -44,7 +44,7 @@ pub(crate) use shards::name_lookups::Lookups;
 pub(crate) use shards::placement::{AppShards, Shard};
 pub(crate) use shards::receive_windows::{AppWindow, EVENT, SocketWindow, Starving};
 pub(crate) use shards::write_quota::{Charge, SendReserve, WriteQuota};
-pub use socket::ClientSocket;
+pub use socket::{ClientSocket, ResumeOptions};
 pub use socket_listeners::{SocketListeners, WhenDead};
 pub use stream::ClientStream;
 pub use stream::shared::STREAM_WRITE_LIMIT;

@@ -3,6 +3,7 @@
 
 mod calls;
 mod credit;
+mod resume;
 mod send;
 
 use std::sync::Arc;
@@ -24,6 +25,8 @@ use crate::telemetry::Traffic;
 use crate::telemetry::{SocketTraffic, Telemetry};
 
 pub(in crate::tcp) use credit::Credit;
+pub(crate) use resume::ResumeCall;
+pub use resume::ResumeOptions;
 
 /// The handle of a client socket: calls through it bypass the [`Registry`](crate::Registry).
 ///
