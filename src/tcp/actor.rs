@@ -51,6 +51,8 @@ pub(crate) struct SocketTable {
     pub(super) calls: VecDeque<QueuedCall>,
     /// How often the calls were taken out of the command queue.
     dequeues: u64,
+    /// The slots of the sockets that were accepted in this turn.
+    adopted: Vec<u32>,
     /// The slots of the sockets that are ready.
     ready_slots: VecDeque<u32>,
     pub(super) stats: Arc<ArbiterStats>,
@@ -84,6 +86,7 @@ impl SocketTable {
             command_queue,
             calls: VecDeque::new(),
             dequeues: 0,
+            adopted: Vec::new(),
             ready_slots: VecDeque::new(),
             stats,
             pool: BufferPool::new(),
@@ -113,7 +116,21 @@ impl SocketTable {
             }
             self.recovery.clear_suspect(slot);
         }
+        self.park_adopted();
         self.recovery.slot = None;
+    }
+
+    /// The app does not hear of a paused socket: if its peer is gone already, it must not count in
+    /// limits. So each accepted socket is polled, unless the app has resumed it in the same turn.
+    fn park_adopted(&mut self) {
+        while let Some(slot) = self.adopted.pop() {
+            if let Some(Entry::Socket(state)) = self.entries.get(slot as usize)
+                && state.paused
+            {
+                self.poll_slot(slot, &mut ListenerCache::default());
+                self.recovery.clear_suspect(slot);
+            }
+        }
     }
 
     /// Carries out every call that was queued before a message, so that the message sees their
@@ -156,9 +173,7 @@ impl SocketTable {
                 let timeouts = notifier.timeouts();
                 let state = SocketState::accepted(socket.clone(), stream, meta, notifier);
                 self.insert(state, timeouts);
-                // The app does not hear of a paused socket: if its peer is gone already, it must
-                // not count in limits.
-                self.poll_slot(socket.slot(), &mut ListenerCache::default());
+                self.adopted.push(socket.slot());
             }
             Command::Inherit(inherited) => {
                 let timeouts = inherited.timeouts();

@@ -43,6 +43,7 @@ pub(crate) use shards::id_table::IdTable;
 pub(crate) use shards::name_lookups::Lookups;
 pub(crate) use shards::placement::{AppShards, Shard};
 pub(crate) use shards::receive_windows::{AppWindow, EVENT, SocketWindow, Starving};
+pub(crate) use shards::shard::AdoptingShards;
 pub(crate) use shards::write_quota::{Charge, SendReserve, WriteQuota};
 pub use socket::{ClientSocket, ResumeOptions};
 pub use socket_listeners::{SocketListeners, WhenDead};

@@ -99,6 +99,14 @@ impl ClientSocket {
         self.0.app_shard.command_queue.queue.push_call(call);
     }
 
+    /// Queues a call as [`do_send`](Self::do_send) does, but does not wake the actor. If this is
+    /// `true`, the caller has to, by [`AppShard::wake_actor`].
+    #[must_use = "the actor has to be woken"]
+    pub(crate) fn do_send_unwoken(&self, command: Command) -> bool {
+        let call = QueuedCall::Command(InFlightCall::new(self.clone()), command);
+        self.0.app_shard.command_queue.queue.push_call_unwoken(call)
+    }
+
     /// Queues a call that was made already, or returns it if calls are refused.
     pub(super) fn queue_call(&self, call: QueuedCall) -> Option<QueuedCall> {
         self.0.app_shard.activity.mark_active();

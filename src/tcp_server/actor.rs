@@ -19,7 +19,7 @@ use crate::name::checked_name;
 use crate::os::{self, Network};
 use crate::pending_pauses::PendingPauses;
 use crate::supervision::{ActorKind, RestartCounter, Restarter, SupervisedActor};
-use crate::tcp::{AppShards, IdTable};
+use crate::tcp::{AdoptingShards, AppShards, IdTable};
 #[cfg(feature = "tls")]
 use crate::tcp_server::SetTls;
 use crate::tcp_server::accept::error_state::{AcceptErrors, AfterError};
@@ -119,6 +119,8 @@ pub(crate) struct ServerSocket {
     /// The peer of the connection that is no client socket yet. Set while it is
     /// accepted: if that panics, the connection is reported as lost.
     pub(super) accepting_from: Option<Address>,
+    /// The arbiters that this turn gives connections to.
+    pub(super) adopting: AdoptingShards,
     /// Clients that no listener has heard of.
     pub(super) undelivered: VecDeque<Arc<PendingAccept>>,
     /// Delays those clients at whose event a listener has panicked.
@@ -231,6 +233,7 @@ impl ServerSocket {
             serving: None,
             handshakes: None,
             proxy: None,
+            adopting: AdoptingShards::default(),
             undelivered: VecDeque::new(),
             hold_back: HoldBack::default(),
             listener_deaths: 0,

@@ -54,6 +54,7 @@ impl ActorFuture<ServerSocket> for AcceptLoop {
         if !socket.is_closed {
             socket.poll_loop(cx);
         }
+        socket.adopting.wake();
         socket.admission.end_turn(cx);
         if socket.awaits_returned && !awaited_returned {
             socket.start_return_timer(ctx);
@@ -367,7 +368,7 @@ impl ServerSocket {
     /// Makes the client socket of a connection. No listener has heard of it yet.
     /// `local` is the connection's local address; if it is not known, the OS is asked.
     pub(in crate::tcp_server) fn create_client_with_id(
-        &self,
+        &mut self,
         id: ClientSocketId,
         accepted: AcceptedStream,
         local: Option<Address>,
@@ -389,7 +390,10 @@ impl ServerSocket {
         let in_flight = self.accepts_in_flight.clone();
         let pending_accept = PendingAccept::new(client.clone(), ends, in_flight);
         // Adopted before its id is in the table, so that every call finds it.
-        client.do_send(Command::Adopt(stream, meta, pending_accept.clone()));
+        let adopt = Command::Adopt(stream, meta, pending_accept.clone());
+        if client.do_send_unwoken(adopt) {
+            self.adopting.add(client.app_shard());
+        }
         self.table.insert(client);
         pending_accept
     }
