@@ -164,8 +164,8 @@ pub(crate) struct ServerDeps {
 pub(crate) struct BoundListener {
     pub(super) listener: Box<dyn os::Listener>,
     pub(super) address: Address,
-    /// The local address of every connection, unless it listens on all addresses.
-    pub(super) local_of_clients: Option<Address>,
+    /// Whether it listens on all addresses.
+    is_of_all: bool,
     /// On a shared port: the arbiter that accepted the last connection, which
     /// stays there.
     pub(super) last_arbiter: Option<Arc<AtomicUsize>>,
@@ -177,10 +177,15 @@ impl BoundListener {
         let is_of_all = address.ip().is_some_and(|ip| ip.is_unspecified());
         Ok(BoundListener {
             listener,
-            local_of_clients: (!is_of_all).then(|| address.clone()),
             address,
+            is_of_all,
             last_arbiter: None,
         })
+    }
+
+    /// The local address of every connection, unless it listens on all addresses.
+    pub(super) fn local_of_clients(&self) -> Option<Address> {
+        (!self.is_of_all).then(|| self.address.clone())
     }
 
     /// Holds a descriptor in reserve if the policy needs one.

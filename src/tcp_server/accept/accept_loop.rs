@@ -288,7 +288,7 @@ impl ServerSocket {
             Err(error) => return self.accept_failed(&error, cx).map(|()| None),
         };
         let arbiter = bound.last_arbiter.as_ref().map(|it| it.load(SeqCst));
-        let local = bound.local_of_clients.clone();
+        let local = bound.local_of_clients();
         let key = PeerKey::of(&peer, || stream.peer_credentials());
         self.accepting_from = Some(peer.clone());
         self.errors.attempt = 0;
