@@ -10,7 +10,7 @@ use std::error::Error;
 use std::net::SocketAddr;
 
 use actix::prelude::*;
-use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
+use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo, ResumeOptions};
 use chrome_sockets::tcp_server::AcceptInfo;
 use chrome_sockets::{App, Registry, Shutdown};
 
@@ -25,9 +25,8 @@ impl Handler<AcceptInfo> for Acceptor {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        let client = info.client();
-        client.do_set_no_delay(true);
-        client.do_set_paused(false);
+        let options = ResumeOptions::new().no_delay(true);
+        info.client().do_resume_with(options);
     }
 }
 

@@ -1,6 +1,8 @@
 //! Ids of apps and sockets, and the allocator of socket ids.
 
-use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -136,9 +138,107 @@ impl IdAllocator {
     }
 }
 
+/// A map whose keys are ids of this crate.
+pub(crate) type IdMap<K, V> = HashMap<K, V, IdHash>;
+
+/// A set of ids of this crate.
+pub(crate) type IdSet<K> = HashSet<K, IdHash>;
+
+/// Hashes ids that this crate allocates, by one multiplication. Not for other keys: std's hash
+/// makes collisions infeasible for a peer that chooses keys, which costs ten times as much. Peers
+/// decide only which of the ids stay open, and do not know the factor.
+#[derive(Clone)]
+pub(crate) struct IdHash {
+    /// Random and odd.
+    factor: u64,
+}
+
+impl Default for IdHash {
+    fn default() -> Self {
+        IdHash {
+            factor: RandomState::new().build_hasher().finish() | 1,
+        }
+    }
+}
+
+impl BuildHasher for IdHash {
+    type Hasher = IdHasher;
+
+    fn build_hasher(&self) -> IdHasher {
+        IdHasher {
+            factor: self.factor,
+            hash: 0,
+        }
+    }
+}
+
+pub(crate) struct IdHasher {
+    factor: u64,
+    hash: u64,
+}
+
+impl Hasher for IdHasher {
+    #[inline]
+    fn write_u64(&mut self, number: u64) {
+        let product = u128::from(self.hash ^ number) * u128::from(self.factor);
+        // A map takes its bits from both ends of the hash. The upper half of the product depends on
+        // all bits of the id, and ids in sequence differ in the lower half.
+        self.hash = (product as u64) ^ (product >> 64) as u64;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.hash
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// How many of 1024 ids, `step` apart, have each value of these seven bits of their hash.
+    fn spread(step: u64, shift: u32) -> [u32; 128] {
+        let hash = IdHash::default();
+        let mut counts = [0; 128];
+        for index in 0..1024 {
+            let id = ClientSocketId::new(1 + index * step);
+            counts[(hash.hash_one(id) >> shift) as usize % 128] += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn ids_spread_over_both_ends_of_their_hash_whatever_is_between_them() {
+        for step in [1, 2, 3, 64, 1000, 1 << 16, 1 << 20] {
+            // A map takes a bucket by the lower bits, and tells entries apart by the upper ones.
+            for shift in [0, 57] {
+                let empty = spread(step, shift).iter().filter(|it| **it == 0).count();
+                let most = spread(step, shift).into_iter().max();
+                assert!(most < Some(128), "step {step}, shift {shift}: {most:?} ids");
+                assert!(empty < 96, "step {step}, shift {shift}: {empty} values");
+            }
+        }
+    }
+
+    #[test]
+    fn a_map_of_ids_finds_what_was_inserted_and_not_removed() {
+        let mut map = IdMap::default();
+        for id in 1..=10_000 {
+            map.insert(ClientSocketId::new(id), id);
+        }
+        for id in (1..=10_000).step_by(2) {
+            assert_eq!(map.remove(&ClientSocketId::new(id)), Some(id));
+        }
+        assert_eq!(map.len(), 5_000);
+        assert_eq!(map.get(&ClientSocketId::new(3)), None);
+        assert_eq!(map.get(&ClientSocketId::new(4)), Some(&4));
+    }
 
     #[test]
     fn numbers_start_at_one_and_never_repeat() {

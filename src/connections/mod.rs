@@ -24,7 +24,8 @@ pub(crate) struct ConnectionCounter {
     /// it has become a client socket.
     accepted: AtomicUsize,
     /// Accepted connections per peer, of those that a limit per peer counts.
-    peers: Mutex<HashMap<PeerKey, usize>>,
+    /// Boxed, because few scopes have such a limit.
+    peers: Mutex<Option<Box<HashMap<PeerKey, usize>>>>,
     open: AtomicUsize,
     /// How many connections were open and have ended.
     closed_total: AtomicUsize,
@@ -56,7 +57,8 @@ impl ConnectionCounter {
     /// How many accepted connections of this peer are counted.
     pub(crate) fn accepted_from(&self, peer: PeerKey) -> usize {
         let peers = self.peers.lock();
-        peers.get(&peer).copied().unwrap_or(0)
+        let count = peers.as_ref().and_then(|peers| peers.get(&peer));
+        count.copied().unwrap_or(0)
     }
 
     pub(crate) fn open(&self) -> usize {
@@ -106,9 +108,17 @@ impl ConnectionCounter {
         }
     }
 
-    fn remove_from(&self, peer: PeerKey) {
+    fn add_from(&self, peer: PeerKey) {
         let mut peers = self.peers.lock();
-        if let Some(count) = peers.get_mut(&peer) {
+        let peers = peers.get_or_insert_default();
+        *peers.entry(peer).or_default() += 1;
+    }
+
+    fn remove_from(&self, peer: PeerKey) {
+        let mut guard = self.peers.lock();
+        if let Some(peers) = &mut *guard
+            && let Some(count) = peers.get_mut(&peer)
+        {
             *count -= 1;
             if *count == 0 {
                 peers.remove(&peer);
@@ -140,7 +150,7 @@ impl ConnectionGuard {
         for (each, is_counted) in counter.self_and_parents().zip(counted_for_peer) {
             each.accepted.fetch_add(1, SeqCst);
             if is_counted {
-                *each.peers.lock().entry(peer).or_default() += 1;
+                each.add_from(peer);
             }
         }
         ConnectionGuard {
@@ -159,7 +169,7 @@ impl ConnectionGuard {
         self.counted_for_peer = counted_for_peer;
         for (each, is_counted) in self.counter.self_and_parents().zip(counted_for_peer) {
             if is_counted {
-                *each.peers.lock().entry(self.peer).or_default() += 1;
+                each.add_from(self.peer);
             }
         }
     }
@@ -376,7 +386,8 @@ mod tests {
         drop(counted);
         assert_eq!((server.accepted(), server.closed_total()), (0, 0));
         for counter in [server, app, registry] {
-            assert!(counter.peers.lock().is_empty());
+            let peers = counter.peers.lock();
+            assert!(peers.as_ref().is_none_or(|peers| peers.is_empty()));
         }
     }
 

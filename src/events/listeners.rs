@@ -145,8 +145,13 @@ impl<E: Event> Listeners<E> {
 
     /// Whether there is a live listener, and how many have died so far.
     pub(crate) fn liveness(&self) -> (bool, u64) {
-        let (list, deaths) = self.snapshot();
-        (!list.is_empty(), deaths)
+        let list = self.list.read();
+        if list.iter().all(EventListener::connected) {
+            return (!list.is_empty(), self.deaths.load(SeqCst));
+        }
+        drop(list);
+        let list = self.prune_dead();
+        (!list.is_empty(), self.deaths.load(SeqCst))
     }
 
     /// Whether there is no listener because the last one died, and was not

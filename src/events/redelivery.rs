@@ -18,8 +18,11 @@ use crate::sync::InFlight;
 /// many may be queued. Events beyond are only counted.
 pub(crate) const MAX_UNHANDLED: usize = 64;
 
-/// Events of one kind and one socket that are not raised yet.
-pub(crate) struct EventQueue<T> {
+/// Events of one kind and one socket that are not raised yet. Most kinds are rare, so a queue
+/// without an event so far is a null pointer.
+pub(crate) struct EventQueue<T>(Option<Box<State<T>>>);
+
+struct State<T> {
     waiting: VecDeque<QueuedEvent<T>>,
     /// Events at which a listener has panicked. They are raised after the
     /// others, so that they delay none of them.
@@ -41,7 +44,13 @@ struct QueuedEvent<T> {
 
 impl<T> Default for EventQueue<T> {
     fn default() -> Self {
-        EventQueue {
+        EventQueue(None)
+    }
+}
+
+impl<T> Default for State<T> {
+    fn default() -> Self {
+        State {
             waiting: VecDeque::new(),
             suspects: VecDeque::new(),
             hold_back: HoldBack::default(),
@@ -57,51 +66,76 @@ impl<T> Default for EventQueue<T> {
 
 impl<T: Clone> EventQueue<T> {
     pub(crate) fn push(&mut self, content: T) {
-        if self.waiting.len() < MAX_UNHANDLED {
-            self.waiting.push_back(QueuedEvent {
+        let state = self.0.get_or_insert_default();
+        if state.waiting.len() < MAX_UNHANDLED {
+            state.waiting.push_back(QueuedEvent {
                 content,
-                missed: std::mem::take(&mut self.missed),
+                missed: std::mem::take(&mut state.missed),
                 panics: 0,
             });
         } else {
-            self.missed += 1;
+            state.missed += 1;
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-            && self.suspects.is_empty()
-            && self.raised.returned.lock().is_empty()
+        self.0.as_ref().is_none_or(|state| state.is_empty())
     }
 
     /// Whether nothing is queued or in flight. If not, `cx` is woken when an event was handled or
     /// has returned. No [`raise`](Self::raise) may follow in the same poll, unless this is `true`.
     pub(crate) fn is_idle(&self, cx: &Context<'_>) -> bool {
-        self.raised.in_flight.register(cx);
-        self.raised.in_flight.is_below(1) && self.is_empty()
+        self.0.as_ref().is_none_or(|state| {
+            state.raised.in_flight.register(cx);
+            state.raised.in_flight.is_below(1) && state.is_empty()
+        })
     }
 
     pub(crate) fn last(&self) -> Option<&T> {
-        let last = self.waiting.back().or(self.suspects.back());
+        let state = self.0.as_ref()?;
+        let last = state.waiting.back().or(state.suspects.back());
         last.map(|queued| &queued.content)
     }
 
     /// How many events were dropped because too many listeners panicked at
     /// them.
     pub(crate) fn dropped(&self) -> u64 {
-        self.raised.dropped.load(SeqCst)
+        let state = self.0.as_ref();
+        state.map_or(0, |state| state.raised.dropped.load(SeqCst))
     }
 
     /// Forgets a delay whose timer belongs to a thread that has ended.
     pub(crate) fn reset_hold_back(&mut self) {
-        self.hold_back.reset();
+        if let Some(state) = &mut self.0 {
+            state.hold_back.reset();
+        }
     }
 
     /// Raises as many events as the bound allows. `event` makes an event of its
     /// content, the number of events that were only counted before it, and its
     /// token. `cx` is woken when more may be raised. If the last listener has
     /// died, all events wait for the next one.
+    #[inline]
     pub(crate) fn raise<E: Event>(
+        &mut self,
+        to: &Listeners<E>,
+        cx: &mut Context<'_>,
+        event: impl Fn(T, u64, InFlightEvent<E, T>) -> E,
+    ) {
+        if let Some(state) = &mut self.0 {
+            state.raise(to, cx, event);
+        }
+    }
+}
+
+impl<T: Clone> State<T> {
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+            && self.suspects.is_empty()
+            && self.raised.returned.lock().is_empty()
+    }
+
+    fn raise<E: Event>(
         &mut self,
         to: &Listeners<E>,
         cx: &mut Context<'_>,

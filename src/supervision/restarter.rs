@@ -202,7 +202,7 @@ impl<A: Recoverable> SupervisedActor<A> {
         // the actor starts.
         let salvaged = self.restarter.salvaged.lock().take();
         if let Some(actor) = salvaged {
-            let address = self.restarter.start(actor, find().as_ref());
+            let address = self.restarter.start(*actor, find().as_ref());
             self.stable_addr.set(address);
         }
     }
@@ -215,7 +215,8 @@ impl<A: Recoverable> SupervisedActor<A> {
 /// Keeps the state of an actor that was dropped until the actor is restarted.
 pub(crate) struct Restarter<A> {
     restart_counter: Arc<RestartCounter>,
-    salvaged: Mutex<Option<A>>,
+    /// Boxed, because it is nearly always empty.
+    salvaged: Mutex<Option<Box<A>>>,
     /// The thread that the actor was last started in.
     thread: Mutex<Option<ThreadId>>,
 }
@@ -256,7 +257,7 @@ impl<A: Recoverable> Restarter<A> {
 
     /// Called by the `Drop` of the actor: keeps its state for a restart.
     pub(crate) fn salvage(&self, actor: A) {
-        *self.salvaged.lock() = Some(actor);
+        *self.salvaged.lock() = Some(Box::new(actor));
         let arbiter = Arbiter::try_current();
         let cause = match arbiter.is_some_and(|arbiter| arbiter.alive()) {
             true => Cause::Stopped,

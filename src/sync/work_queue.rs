@@ -56,17 +56,40 @@ impl<C> Default for WorkQueue<C> {
 impl<C> WorkQueue<C> {
     /// Pushes a call, or returns it if calls are refused.
     pub(crate) fn push_call(&self, call: C) -> Option<C> {
+        match self.push(call) {
+            Ok(was_empty) => {
+                if was_empty {
+                    self.actor.wake();
+                }
+                None
+            }
+            Err(refused) => Some(refused),
+        }
+    }
+
+    /// Pushes a call without waking the actor, or drops it if calls are refused. If this is `true`,
+    /// the caller has to [wake](Self::wake_actor) the actor soon: later pushes find a queue that is
+    /// not empty, and rely on that.
+    #[must_use = "the actor has to be woken"]
+    pub(crate) fn push_call_unwoken(&self, call: C) -> bool {
+        self.push(call).unwrap_or(false)
+    }
+
+    /// Wakes the actor.
+    pub(crate) fn wake_actor(&self) {
+        self.actor.wake();
+    }
+
+    /// Pushes a call, and returns whether the queue was empty.
+    #[inline]
+    fn push(&self, call: C) -> Result<bool, C> {
         let mut state = self.state.lock();
         if state.closed {
-            return Some(call);
+            return Err(call);
         }
         let was_empty = state.is_empty();
         state.calls.push_back(call);
-        drop(state);
-        if was_empty {
-            self.actor.wake();
-        }
-        None
+        Ok(was_empty)
     }
 
     /// Pushes the slot of a ready entry.

@@ -51,6 +51,8 @@ pub(crate) struct SocketTable {
     pub(super) calls: VecDeque<QueuedCall>,
     /// How often the calls were taken out of the command queue.
     dequeues: u64,
+    /// The slots of the sockets that were accepted in this turn.
+    adopted: Vec<u32>,
     /// The slots of the sockets that are ready.
     ready_slots: VecDeque<u32>,
     pub(super) stats: Arc<ArbiterStats>,
@@ -98,6 +100,7 @@ impl SocketTable {
             command_queue,
             calls: VecDeque::new(),
             dequeues: 0,
+            adopted: Vec::new(),
             ready_slots: VecDeque::new(),
             stats,
             pool: BufferPool::new(),
@@ -128,7 +131,21 @@ impl SocketTable {
             }
             self.recovery.clear_suspect(slot);
         }
+        self.park_adopted();
         self.recovery.slot = None;
+    }
+
+    /// The app does not hear of a paused socket: if its peer is gone already, it must not count in
+    /// limits. So each accepted socket is polled, unless the app has resumed it in the same turn.
+    fn park_adopted(&mut self) {
+        while let Some(slot) = self.adopted.pop() {
+            if let Some(Entry::Socket(state)) = self.entries.get(slot as usize)
+                && state.paused
+            {
+                self.poll_slot(slot, &mut ListenerCache::default());
+                self.recovery.clear_suspect(slot);
+            }
+        }
     }
 
     /// Carries out every call that was queued before a message, so that the message sees their
@@ -171,9 +188,7 @@ impl SocketTable {
                 let timeouts = notifier.timeouts();
                 let state = SocketState::accepted(socket.clone(), stream, meta, notifier);
                 self.insert(state, timeouts);
-                // The app does not hear of a paused socket: if its peer is gone already, it must
-                // not count in limits.
-                self.poll_slot(socket.slot(), &mut ListenerCache::default());
+                self.adopted.push(socket.slot());
             }
             Command::Inherit(inherited) => {
                 let timeouts = inherited.timeouts();
@@ -209,6 +224,7 @@ impl SocketTable {
                 });
             }
             Command::SetPaused(paused, reply) => self.set_paused(&socket, paused, reply),
+            Command::Resume(options, reply) => self.resume_with(&socket, options, reply),
             Command::SetKeepAlive(enable, delay, reply) => {
                 self.modify(&socket, reply, |state| state.set_keep_alive(enable, delay));
             }
@@ -223,13 +239,7 @@ impl SocketTable {
                 });
             }
             Command::SetListeners(own, reply) => {
-                self.modify(&socket, reply, |state| {
-                    if state.stream().is_some() {
-                        return Err(Error::AlreadyStream);
-                    }
-                    state.set_own_listeners(own);
-                    Ok(())
-                });
+                self.modify(&socket, reply, |state| state.replace_listeners(own));
             }
             Command::ShutdownWrite(reply) => self.shutdown_write(&socket, reply),
             Command::Disconnect(reply) => {

@@ -13,7 +13,7 @@ use crate::tcp::connection::redelivery::{Undelivered, UndeliveredData};
 use crate::tcp::connection::secure::Secure;
 use crate::tcp::connection::write::PendingSend;
 use crate::tcp::handover::Inherited;
-use crate::tcp::socket::ClientSocket;
+use crate::tcp::socket::{ClientSocket, ResumeCall};
 use crate::tcp::socket_listeners::{HandlerEnd, OwnListeners};
 use crate::tcp::stream::ClientStream;
 use crate::tcp::{CreateInfo, SocketInfo, SocketProperties, Timeouts};
@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Inherit(Box<Inherited>),
     Update(Box<SocketProperties>, Reply<()>),
     SetPaused(bool, Reply<()>),
+    /// Options, and `setPaused(false)`.
+    Resume(ResumeCall, Reply<()>),
     SetKeepAlive(bool, i32, Reply<()>),
     SetNoDelay(bool, Reply<()>),
     SetTimeouts(Box<Timeouts>, Reply<()>),
@@ -87,6 +89,7 @@ impl Command {
         match self {
             Command::Update(..) => "tcp.update",
             Command::SetPaused(..) => "tcp.setPaused",
+            Command::Resume(..) => "tcp.resumeWith",
             Command::SetKeepAlive(..) => "tcp.setKeepAlive",
             Command::SetNoDelay(..) => "tcp.setNoDelay",
             Command::SetTimeouts(..) => "tcp.setTimeouts",

@@ -3,6 +3,7 @@
 
 mod calls;
 mod credit;
+mod resume;
 mod send;
 
 use std::sync::Arc;
@@ -24,6 +25,8 @@ use crate::telemetry::Traffic;
 use crate::telemetry::{SocketTraffic, Telemetry};
 
 pub(in crate::tcp) use credit::Credit;
+pub(crate) use resume::ResumeCall;
+pub use resume::ResumeOptions;
 
 /// The handle of a client socket: calls through it bypass the [`Registry`](crate::Registry).
 ///
@@ -94,6 +97,14 @@ impl ClientSocket {
     pub(crate) fn do_send(&self, command: Command) {
         let call = QueuedCall::Command(InFlightCall::new(self.clone()), command);
         self.0.app_shard.command_queue.queue.push_call(call);
+    }
+
+    /// Queues a call as [`do_send`](Self::do_send) does, but does not wake the actor. If this is
+    /// `true`, the caller has to, by [`AppShard::wake_actor`].
+    #[must_use = "the actor has to be woken"]
+    pub(crate) fn do_send_unwoken(&self, command: Command) -> bool {
+        let call = QueuedCall::Command(InFlightCall::new(self.clone()), command);
+        self.0.app_shard.command_queue.queue.push_call_unwoken(call)
     }
 
     /// Queues a call that was made already, or returns it if calls are refused.

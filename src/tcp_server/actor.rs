@@ -19,7 +19,7 @@ use crate::name::checked_name;
 use crate::os::{self, Network};
 use crate::pending_pauses::PendingPauses;
 use crate::supervision::{ActorKind, RestartCounter, Restarter, SupervisedActor};
-use crate::tcp::{AppShards, IdTable};
+use crate::tcp::{AdoptingShards, AppShards, IdTable};
 #[cfg(feature = "tls")]
 use crate::tcp_server::SetTls;
 use crate::tcp_server::accept::error_state::{AcceptErrors, AfterError};
@@ -119,6 +119,8 @@ pub(crate) struct ServerSocket {
     /// The peer of the connection that is no client socket yet. Set while it is
     /// accepted: if that panics, the connection is reported as lost.
     pub(super) accepting_from: Option<Address>,
+    /// The arbiters that this turn gives connections to.
+    pub(super) adopting: AdoptingShards,
     /// Clients that no listener has heard of.
     pub(super) undelivered: VecDeque<Arc<PendingAccept>>,
     /// Delays those clients at whose event a listener has panicked.
@@ -162,8 +164,8 @@ pub(crate) struct ServerDeps {
 pub(crate) struct BoundListener {
     pub(super) listener: Box<dyn os::Listener>,
     pub(super) address: Address,
-    /// The local address of every connection, unless it listens on all addresses.
-    pub(super) local_of_clients: Option<Address>,
+    /// Whether it listens on all addresses.
+    is_of_all: bool,
     /// On a shared port: the arbiter that accepted the last connection, which
     /// stays there.
     pub(super) last_arbiter: Option<Arc<AtomicUsize>>,
@@ -175,10 +177,15 @@ impl BoundListener {
         let is_of_all = address.ip().is_some_and(|ip| ip.is_unspecified());
         Ok(BoundListener {
             listener,
-            local_of_clients: (!is_of_all).then(|| address.clone()),
             address,
+            is_of_all,
             last_arbiter: None,
         })
+    }
+
+    /// The local address of every connection, unless it listens on all addresses.
+    pub(super) fn local_of_clients(&self) -> Option<Address> {
+        (!self.is_of_all).then(|| self.address.clone())
     }
 
     /// Holds a descriptor in reserve if the policy needs one.
@@ -231,6 +238,7 @@ impl ServerSocket {
             serving: None,
             handshakes: None,
             proxy: None,
+            adopting: AdoptingShards::default(),
             undelivered: VecDeque::new(),
             hold_back: HoldBack::default(),
             listener_deaths: 0,

@@ -164,8 +164,8 @@ pub(super) struct AcceptsInFlight {
     delivered: AtomicU64,
     /// How many clients were closed because listeners panicked at their event.
     dropped: AtomicU64,
-    /// The timeouts of accepted clients.
-    timeouts: Mutex<Timeouts>,
+    /// The timeouts of accepted clients, if there are any.
+    timeouts: Mutex<Option<Box<Timeouts>>>,
 }
 
 impl AcceptsInFlight {
@@ -206,12 +206,13 @@ impl AcceptsInFlight {
     }
 
     pub(super) fn set_timeouts(&self, timeouts: Timeouts) -> Result<(), Error> {
-        *self.timeouts.lock() = timeouts.checked()?;
+        let timeouts = timeouts.checked()?;
+        *self.timeouts.lock() = (timeouts != Timeouts::default()).then(|| Box::new(timeouts));
         Ok(())
     }
 
     pub(super) fn timeouts(&self) -> Timeouts {
-        *self.timeouts.lock()
+        self.timeouts.lock().as_deref().copied().unwrap_or_default()
     }
 
     pub(super) fn take_returned(&self) -> Vec<Arc<PendingAccept>> {

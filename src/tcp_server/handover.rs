@@ -143,7 +143,7 @@ impl ServerSocket {
             file: file.map(|file| Box::new(file.into())),
             suspended: self.app_shards.activity.is_suspended(),
             timeouts: unless_default(self.accepts_in_flight.timeouts()),
-            policy: unless_default(self.errors.policy).map(Box::new),
+            policy: unless_default(self.errors.policy()).map(Box::new),
             limits: unless_default(self.admission.limits()).map(Box::new),
             // Added by the registry.
             app_limits: None,

@@ -38,7 +38,7 @@ impl ServerSocket {
             blocked_by: self.blocked_by(),
             counts: self.counts(),
             backlog: bound.and_then(|bound| bound.listener.backlog()),
-            accept_policy: self.errors.policy,
+            accept_policy: self.errors.policy(),
             limits: self.admission.limits(),
             timeouts: self.accepts_in_flight.timeouts(),
             proxy_protocol: self.proxy.as_ref().and_then(|it| it.settings()).cloned(),

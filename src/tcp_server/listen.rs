@@ -118,7 +118,7 @@ impl ServerSocket {
         }
         let bind = || {
             let mut bound = bind(self)?;
-            bound.apply_policy(&self.errors.policy)?;
+            bound.apply_policy(&self.errors.policy())?;
             Ok(bound)
         };
         self.listener = Some(bind().map_err(|error: io::Error| net_error::listen(&error))?);

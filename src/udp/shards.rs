@@ -1,6 +1,5 @@
 //! What the sockets of one app share in one arbiter, in which arbiter a socket lives, and the ids.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -12,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::app_activity::AppActivity;
 use crate::events::Listeners;
-use crate::ids::{AppId, IdAllocator, UdpSocketId};
+use crate::ids::{AppId, IdAllocator, IdMap, UdpSocketId};
 use crate::supervision::{StableAddr, ask_all};
 use crate::tcp::{AppContext, AppWindow, WINDOW};
 use crate::telemetry::{ArbiterStats, Readings};
@@ -141,7 +140,7 @@ impl AppShards {
 #[derive(Default)]
 pub(crate) struct IdTable {
     ids: IdAllocator,
-    sockets: Mutex<HashMap<UdpSocketId, Socket>>,
+    sockets: Mutex<IdMap<UdpSocketId, Socket>>,
 }
 
 impl IdTable {

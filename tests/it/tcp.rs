@@ -18,6 +18,7 @@ mod ownership;
 mod properties;
 mod quota;
 mod receiving;
+mod resuming;
 mod send_queue;
 mod sending;
 mod socket_listeners;

@@ -33,8 +33,9 @@ async fn a_handles_calls_without_an_answer_are_carried_out_in_order() {
     client.do_set_no_delay(false);
     client.do_set_keep_alive(true, Some(30));
     client.do_set_paused(true);
-    client.do_set_paused(false);
+    client.do_resume_with(tcp::ResumeOptions::new().buffer_size(9));
     let info = client.get_info().await.expect("it exists");
+    assert_eq!(info.buffer_size, Some(9));
     assert_eq!(info.name.as_deref(), Some("second"));
     assert_eq!(info.timeouts, timeouts);
     assert!(!info.paused);

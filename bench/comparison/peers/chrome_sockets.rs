@@ -6,7 +6,7 @@ mod streams;
 use std::future::pending;
 
 use actix::prelude::*;
-use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo, SocketProperties};
+use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo, ResumeOptions};
 use chrome_sockets::tcp_server::AcceptInfo;
 use chrome_sockets::{App, Registry};
 
@@ -84,13 +84,8 @@ async fn listen(app: &App, count: usize) -> Result<()> {
 
 /// A new connection.
 fn resume(info: &AcceptInfo) {
-    let client = info.client();
-    client.do_set_no_delay(true);
-    client.do_update(SocketProperties {
-        buffer_size: Some(EVENT_SIZE),
-        ..Default::default()
-    });
-    client.do_set_paused(false);
+    let options = ResumeOptions::new().no_delay(true).buffer_size(EVENT_SIZE);
+    info.client().do_resume_with(options);
 }
 
 struct Echo;

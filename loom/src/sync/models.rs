@@ -92,6 +92,37 @@ fn the_consumer_of_an_entry_sees_every_earlier_change() {
 }
 
 #[test]
+fn a_call_that_was_pushed_without_a_wake_is_drained_after_the_wake() {
+    crate::every_interleaving(|| {
+        let queue = Arc::new(WorkQueue::<u8>::default());
+        let callers = [1, 2].map(|caller| {
+            let queue = queue.clone();
+            thread::spawn(move || {
+                // The second finds the call of the first, or its own is the first.
+                if caller == 2 {
+                    assert!(queue.push_call(caller).is_none());
+                } else if queue.push_call_unwoken(caller) {
+                    queue.wake_actor();
+                }
+            })
+        });
+        let (mut calls, mut slots) = (VecDeque::new(), VecDeque::new());
+        let mut seen = 0;
+        block_on(poll_fn(|cx| {
+            queue.drain_into(&mut calls, &mut slots, cx);
+            seen += calls.drain(..).count();
+            match seen {
+                2 => Poll::Ready(()),
+                _ => Poll::Pending,
+            }
+        }));
+        for caller in callers {
+            caller.join().expect("a caller");
+        }
+    });
+}
+
+#[test]
 fn calls_of_each_thread_are_drained_in_order() {
     crate::every_interleaving(|| {
         let queue = Arc::new(WorkQueue::<(u8, u8)>::default());

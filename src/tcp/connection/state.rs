@@ -179,7 +179,7 @@ impl SocketState {
             self.persistent = persistent;
         }
         if let Some(size) = properties.buffer_size {
-            self.buffer_size = u32::try_from(size).ok().and_then(NonZeroU32::new);
+            self.set_buffer_size(size);
         }
         if let Some(allow) = properties.allow_half_open {
             self.allow_half_open = allow;
@@ -236,6 +236,10 @@ impl SocketState {
         self.buffer_size()
             .and_then(|size| usize::try_from(size).ok())
             .unwrap_or(DEFAULT_BUFFER_SIZE)
+    }
+
+    pub(in crate::tcp) fn set_buffer_size(&mut self, size: i32) {
+        self.buffer_size = u32::try_from(size).ok().and_then(NonZeroU32::new);
     }
 
     /// `bufferSize`, if it was set.

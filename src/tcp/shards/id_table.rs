@@ -1,11 +1,10 @@
 //! The ids of client sockets.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering::SeqCst;
 
 use parking_lot::Mutex;
 
-use crate::ids::{AppId, ClientSocketId, IdAllocator};
+use crate::ids::{AppId, ClientSocketId, IdAllocator, IdMap, IdSet};
 use crate::tcp::ClientSocket;
 
 /// The client sockets of one registry, by id. Shared with the actors that create and close them, so
@@ -18,9 +17,9 @@ pub(crate) struct IdTable {
 
 #[derive(Default)]
 struct Sockets {
-    all: HashMap<ClientSocketId, ClientSocket>,
+    all: IdMap<ClientSocketId, ClientSocket>,
     /// The sockets of `create`, which count in their app's limit.
-    created: HashSet<ClientSocketId>,
+    created: IdSet<ClientSocketId>,
 }
 
 impl IdTable {
@@ -63,7 +62,8 @@ impl IdTable {
         let mut sockets = self.sockets.lock();
         if let Some(socket) = sockets.all.remove(&id) {
             socket.app_shard().shard.sockets.fetch_sub(1, SeqCst);
-            if sockets.created.remove(&id) {
+            // Most sockets were accepted: then nothing is hashed a second time.
+            if !sockets.created.is_empty() && sockets.created.remove(&id) {
                 socket.app_shard().created.fetch_sub(1, SeqCst);
             }
         }

@@ -1,14 +1,12 @@
 //! The send limits of an app's sockets in one arbiter.
 
-use std::collections::HashMap;
-
 use parking_lot::RwLock;
 
-use crate::ids::ClientSocketId;
+use crate::ids::{ClientSocketId, IdMap};
 
 /// The limits of the sockets that have one. A table, so that the others need no room for it.
 #[derive(Default)]
-pub(in crate::tcp) struct SendLimits(RwLock<HashMap<ClientSocketId, usize>>);
+pub(in crate::tcp) struct SendLimits(RwLock<IdMap<ClientSocketId, usize>>);
 
 impl SendLimits {
     pub(in crate::tcp) fn get(&self, id: ClientSocketId) -> Option<usize> {

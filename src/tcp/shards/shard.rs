@@ -102,6 +102,11 @@ impl AppShard {
         self.is_called_by_id.load(SeqCst)
     }
 
+    /// Wakes the actor of the sockets here, for calls that were queued without waking it.
+    pub(crate) fn wake_actor(&self) {
+        self.command_queue.queue.wake_actor();
+    }
+
     pub(in crate::tcp) fn acquire(&self, bytes: usize) {
         self.activity.mark_active();
         self.window.acquire(bytes);
@@ -112,6 +117,33 @@ impl AppShard {
             self.activity.mark_active();
             self.activity.wake_quiescence();
         }
+    }
+}
+
+/// The arbiters that got connections in one turn of an accept loop, and have to be woken behind
+/// the listeners of `onAccept`. So what a listener calls is in the queue with its connection: one
+/// turn carries out both, if it has the same thread. Another thread is woken once for all
+/// connections of the turn.
+///
+/// Dropping it wakes them too. A turn that panics is followed by another one, or by the drop.
+#[derive(Default)]
+pub(crate) struct AdoptingShards(Vec<Arc<AppShard>>);
+
+impl AdoptingShards {
+    pub(crate) fn add(&mut self, app_shard: &Arc<AppShard>) {
+        self.0.push(app_shard.clone());
+    }
+
+    pub(crate) fn wake(&mut self) {
+        for app_shard in self.0.drain(..) {
+            app_shard.wake_actor();
+        }
+    }
+}
+
+impl Drop for AdoptingShards {
+    fn drop(&mut self) {
+        self.wake();
     }
 }
 

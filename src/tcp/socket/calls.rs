@@ -378,7 +378,7 @@ impl ClientSocket {
         span
     }
 
-    fn do_call(&self, command: impl FnOnce(Reply<()>) -> Command) {
+    pub(super) fn do_call(&self, command: impl FnOnce(Reply<()>) -> Command) {
         if !self.is_closed() {
             self.0.app_shard.activity.mark_active();
             self.push_call(command, Reply::discard());

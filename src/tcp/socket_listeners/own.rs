@@ -12,6 +12,7 @@ use std::mem;
 
 use bytes::Bytes;
 
+use crate::error::Error;
 use crate::events::{Listeners, Snapshot};
 use crate::net_error::NetError;
 use crate::tcp::connection::Link;
@@ -120,6 +121,18 @@ impl OwnListeners {
 }
 
 impl SocketState {
+    /// Sets the socket's own listeners for its app. A stream stays what it is.
+    pub(in crate::tcp) fn replace_listeners(
+        &mut self,
+        own: Option<Box<OwnListeners>>,
+    ) -> Result<(), Error> {
+        if self.stream().is_some() {
+            return Err(Error::AlreadyStream);
+        }
+        self.set_own_listeners(own);
+        Ok(())
+    }
+
     /// Sets the socket's own listeners. `None`: the app's listeners get its events.
     pub(in crate::tcp) fn set_own_listeners(&mut self, mut own: Option<Box<OwnListeners>>) {
         if own.is_none() && self.own.is_none() {

@@ -12,7 +12,7 @@ use crate::tcp::events::{ReceiveErrorInfo, ReceiveInfo, SendQueueInfo};
 ///
 /// ```
 /// use actix::prelude::*;
-/// use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo, SocketListeners};
+/// use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo, ResumeOptions, SocketListeners};
 /// use chrome_sockets::tcp_server::AcceptInfo;
 ///
 /// /// Serves one client.
@@ -53,10 +53,9 @@ use crate::tcp::events::{ReceiveErrorInfo, ReceiveInfo, SendQueueInfo};
 ///     type Result = ();
 ///
 ///     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-///         let client = info.client();
 ///         // An accepted client is paused, so nothing is received before its listeners are set.
-///         client.do_set_listeners(SocketListeners::of(&Session.start()));
-///         client.do_set_paused(false);
+///         let session = SocketListeners::of(&Session.start());
+///         info.client().do_resume_with(ResumeOptions::new().listeners(session));
 ///     }
 /// }
 /// ```

@@ -43,7 +43,7 @@ impl ServerSocket {
             let set = bound.listener.set_reserve_fd(policy.sheds());
             set.map_err(|error| net_error::listen(&error))?;
         }
-        self.errors.policy = policy;
+        self.errors.set_policy(policy);
         // The new policy may not back off at all.
         self.errors.end_back_off();
         Ok(())
@@ -60,7 +60,7 @@ impl ServerSocket {
             // A client that gave up, or an interrupted call.
             return Poll::Ready(());
         };
-        let mut action = self.errors.policy.action(class, self.errors.attempt);
+        let mut action = self.errors.policy().action(class, self.errors.attempt);
         if action == AcceptAction::Shed
             && let Some(bound) = &mut self.listener
         {
@@ -109,7 +109,7 @@ impl ServerSocket {
         }
         self.carry_out(failure, cx);
         if let Some(decision) = decision {
-            self.errors.after = AfterError::AwaitingDecision(decision);
+            self.errors.after = AfterError::AwaitingDecision(Box::new(decision));
             // The next turn polls the decision.
             cx.waker().wake_by_ref();
         }

@@ -15,7 +15,8 @@ use crate::tcp_server::{AcceptAction, AcceptPolicy};
 
 #[derive(Default)]
 pub(in crate::tcp_server) struct AcceptErrors {
-    pub(in crate::tcp_server) policy: AcceptPolicy,
+    /// Boxed, as what else few server sockets have: a process may have thousands of them.
+    policy: Option<Box<AcceptPolicy>>,
     /// How many errors there were since the last accepted connection.
     pub(in crate::tcp_server) attempt: u32,
     pub(in crate::tcp_server) after: AfterError,
@@ -38,10 +39,18 @@ pub(in crate::tcp_server) enum AfterError {
     /// Paused until `setPaused(false)`.
     Paused(NetError),
     /// Paused until the actor above the app answers, or `setPaused(false)`.
-    AwaitingDecision(PendingDecision),
+    AwaitingDecision(Box<PendingDecision>),
 }
 
 impl AcceptErrors {
+    pub(in crate::tcp_server) fn policy(&self) -> AcceptPolicy {
+        self.policy.as_deref().copied().unwrap_or_default()
+    }
+
+    pub(in crate::tcp_server) fn set_policy(&mut self, policy: AcceptPolicy) {
+        self.policy = (policy != AcceptPolicy::default()).then(|| Box::new(policy));
+    }
+
     /// The error after which it backs off.
     pub(in crate::tcp_server) fn backing_off(&self) -> Option<NetError> {
         match &self.after {

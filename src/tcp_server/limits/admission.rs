@@ -64,6 +64,12 @@ impl Admission {
         self.limiters[0].limits()
     }
 
+    /// Whether a connection has to be compared with any limit. Usually it has not.
+    #[inline]
+    fn is_limited(&self) -> bool {
+        self.limiters.iter().any(|it| it.is_limited())
+    }
+
     /// The limits that are reached. The first decides what becomes of a connection.
     fn reached(&self) -> impl Iterator<Item = Reached> {
         self.limiters.iter().flat_map(|it| it.reached())
@@ -83,7 +89,15 @@ impl Admission {
 
     /// `Ready` if a connection may be accepted, be it to refuse it. Otherwise
     /// `cx` is woken when it is this server socket's turn and there is room.
+    #[inline]
     pub(in crate::tcp_server) fn poll_capacity(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        match self.is_limited() {
+            true => self.poll_limits(cx),
+            false => Poll::Ready(()),
+        }
+    }
+
+    fn poll_limits(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
         for index in 0..self.limiters.len() {
             let limiter = &self.limiters[index];
             match limiter.reached().next() {
@@ -143,7 +157,7 @@ impl Admission {
     /// no use for its place, the next one gets it.
     pub(in crate::tcp_server) fn end_turn(&mut self, cx: &TaskContext<'_>) {
         // The wake-up that began this turn has used up the waker.
-        if self.is_queued.contains(&true) {
+        if self.is_queued != [false; 3] {
             self.waker.register(cx.waker());
         }
         let blocked_at = self.blocked_at.take();
@@ -153,6 +167,9 @@ impl Admission {
     /// Leaves the queues in which this server socket is first, except the one at
     /// which it still waits.
     fn yield_turn(&mut self, except: Option<usize>) {
+        if self.is_queued == [false; 3] {
+            return;
+        }
         for index in 0..self.limiters.len() {
             let queue = &self.limiters[index].counter().wait_queue;
             if self.is_queued[index] && except != Some(index) && queue.is_first(&self.waker) {
@@ -189,6 +206,9 @@ impl Admission {
         &self,
         client: Option<PeerKey>,
     ) -> Option<(LimitKind, AtLimit)> {
+        if !self.is_limited() {
+            return None;
+        }
         match self.reached().next() {
             Some(it) if it.then != AtLimit::Queue => Some((it.limit, it.then)),
             // An accepted connection can no longer wait in the backlog.
@@ -222,7 +242,10 @@ impl Admission {
     /// Counts a connection that was accepted and not refused. `client` as in
     /// [`refusal`](Self::refusal).
     pub(in crate::tcp_server) fn admit(&mut self, client: Option<PeerKey>) -> ConnectionGuard {
-        let counted_for_peer = self.limiters.each_ref().map(|it| it.count_accepted());
+        let counted_for_peer = match self.is_limited() {
+            true => self.limiters.each_ref().map(|it| it.count_accepted()),
+            false => [false; 3],
+        };
         let counter = self.counter().clone();
         let guard = match client {
             Some(client) => ConnectionGuard::accepted(counter, client, counted_for_peer),

@@ -19,7 +19,8 @@ pub(crate) struct Limiter {
     /// Whether there are any limits. Without limits, the usual case, accepting
     /// does not take the lock.
     is_limited: AtomicBool,
-    state: Mutex<State>,
+    /// `Some` from the first limits on.
+    state: Mutex<Option<Box<State>>>,
 }
 
 #[derive(Default)]
@@ -62,21 +63,28 @@ impl Limiter {
 
     pub(crate) fn set(&self, limits: Limits) -> Result<(), InvalidArgument> {
         limits.check()?;
-        let mut state = self.state.lock();
+        let mut guard = self.state.lock();
+        let state = guard.get_or_insert_default();
         // A new rate starts with a full burst.
         if state.limits.rate != limits.rate {
             state.theoretical_arrival = None;
         }
         state.limits = limits;
         self.is_limited.store(limits != Limits::default(), SeqCst);
-        drop(state);
+        drop(guard);
         // There may be room now. The first in the queue wakes the others in turn.
         self.counter.wait_queue.wake_first();
         Ok(())
     }
 
+    /// Whether there is any limit.
+    pub(in crate::tcp_server) fn is_limited(&self) -> bool {
+        self.is_limited.load(SeqCst)
+    }
+
     pub(crate) fn limits(&self) -> Limits {
-        self.state.lock().limits
+        let state = self.state.lock();
+        state.as_ref().map_or_else(Limits::default, |it| it.limits)
     }
 
     pub(crate) fn counter(&self) -> &Arc<ConnectionCounter> {
@@ -86,12 +94,13 @@ impl Limiter {
     /// The limits that are reached for every peer. The first one decides.
     pub(in crate::tcp_server) fn reached(&self) -> impl Iterator<Item = Reached> + use<> {
         let reached = self.is_limited.load(SeqCst).then(|| {
-            let state = self.state.lock();
+            let guard = self.state.lock();
+            let state = guard.as_ref()?;
             let connections = state.limits.connections;
             let connections = connections.filter(|it| self.counter.accepted() >= it.most);
             let rate = state.limits.rate;
             let rate = rate.and_then(|it| Some((it.then, state.allowed_at(it)?)));
-            [
+            Some([
                 connections.map(|it| Reached {
                     limit: LimitKind::Connections(self.scope),
                     then: it.then,
@@ -102,9 +111,9 @@ impl Limiter {
                     then,
                     allowed_at: Some(allowed_at),
                 }),
-            ]
+            ])
         });
-        reached.into_iter().flatten().flatten()
+        reached.flatten().into_iter().flatten().flatten()
     }
 
     /// Whether there is a limit at which connections wait.
@@ -133,7 +142,10 @@ impl Limiter {
         if !self.is_limited.load(SeqCst) {
             return false;
         }
-        let mut state = self.state.lock();
+        let mut guard = self.state.lock();
+        let Some(state) = &mut *guard else {
+            return false;
+        };
         if let Some(rate) = state.limits.rate {
             let now = Instant::now();
             // After a quiet time the intervals begin now: unused time beyond one

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use chrome_sockets::lifecycle::EventPage;
-use chrome_sockets::tcp::{self, ClientSocket, DnsQueryType, SendMarks, SocketListeners, WhenDead};
+use chrome_sockets::tcp::{
+    self, ClientSocket, DnsQueryType, ResumeOptions, SendMarks, SocketListeners, WhenDead,
+};
 use chrome_sockets::{
     App, AppLimits, ClientSocketId, Endpoint, Error, InvalidArgument, Permissions,
 };
@@ -146,10 +148,17 @@ impl Harness {
                 let call = self.call(|_| by!(api, update(real)), done);
                 (call, Call::Update(model_properties(properties)))
             }
-            ClientOp::SetPaused(paused) => (
-                self.call(|_| by!(api, set_paused(*paused)), done),
-                Call::SetPaused(*paused),
-            ),
+            ClientOp::SetPaused(paused) => {
+                let call = self.call(
+                    |_| match api {
+                        // Without options it is the same.
+                        Api::Handle(socket) if !*paused => socket.resume_with(ResumeOptions::new()),
+                        _ => by!(api, set_paused(*paused)),
+                    },
+                    done,
+                );
+                (call, Call::SetPaused(*paused))
+            }
             ClientOp::SetKeepAlive(enable, delay) => {
                 let call = self.call(|_| by!(api, set_keep_alive(*enable, *delay)), done);
                 let (enable, delay) = (*enable, *delay);
