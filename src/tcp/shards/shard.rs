@@ -102,11 +102,13 @@ impl AppShard {
         self.is_called_by_id.load(SeqCst)
     }
 
+    #[inline]
     pub(in crate::tcp) fn acquire(&self, bytes: usize) {
         self.activity.mark_active();
         self.window.acquire(bytes);
     }
 
+    #[inline]
     pub(in crate::tcp) fn release(&self, bytes: usize) {
         if self.window.release(bytes) {
             self.activity.mark_active();

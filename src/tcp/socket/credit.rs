@@ -63,12 +63,14 @@ impl Credit {
         }
     }
 
+    #[inline]
     fn release(&self, amount: u64) {
         if self.socket.0.unhandled.release(amount) {
             self.socket.make_ready();
         }
     }
 
+    #[inline(always)]
     fn give_back(&self) {
         self.release(self.amount);
         if self.amount >= EVENT {
