@@ -235,3 +235,32 @@ impl<E> SpareQueues<E> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{MAX_BATCH, MAX_SPARE, SpareQueues};
+
+    #[test]
+    fn the_memory_of_a_batch_is_used_again_and_spare_memory_is_bounded() {
+        let spare = Arc::new(SpareQueues::<u64>::default());
+        let mut queues: Vec<_> = (0..2 * MAX_SPARE).map(|_| spare.get()).collect();
+        for queue in &mut queues {
+            queue.extend(0..40);
+            queue.clear();
+        }
+        let capacities: Vec<_> = queues.iter().map(|it| it.capacity()).collect();
+        queues.into_iter().for_each(|queue| spare.put_back(queue));
+        assert_eq!(spare.0.lock().len(), MAX_SPARE);
+        for capacity in &capacities[..MAX_SPARE] {
+            assert_eq!(spare.get().capacity(), *capacity);
+        }
+        assert_eq!(spare.get().capacity(), 0, "none is left");
+        let mut longest = spare.get();
+        longest.extend(0..MAX_BATCH as u64);
+        longest.clear();
+        spare.put_back(longest);
+        assert_eq!(spare.0.lock().len(), 1, "the memory of a full batch");
+    }
+}

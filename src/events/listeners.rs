@@ -304,7 +304,7 @@ impl<E: Event> Listeners<E> {
 mod tests {
     use actix::{Actor, ActorContext, Context, Handler, Message};
 
-    use super::{Event, Listeners, dispatch};
+    use super::{Event, Listeners, Target, dispatch};
 
     #[derive(Clone, Message)]
     #[rtype(result = "()")]
@@ -333,14 +333,14 @@ mod tests {
         let none = listeners.recipients();
         assert!(!none.is_undelivered(0), "no listener has died");
         let first = StoppingListener.start();
-        listeners.add(first.clone().recipient().into());
+        listeners.add(Target::Single(first.clone().recipient()));
         let before = listeners.recipients();
         first.send(TestEvent).await.expect("it runs");
         while first.connected() {
             actix_rt::task::yield_now().await;
         }
         let after = listeners.recipients();
-        listeners.add(StoppingListener.start().recipient().into());
+        listeners.add(Target::Single(StoppingListener.start().recipient()));
         for recipients in [before, after] {
             let sent = dispatch(&recipients.listeners, |_| TestEvent);
             assert!(

@@ -1,6 +1,5 @@
 //! `onReceive` in batches: one message has what a turn received, and everything else is as with
 //! single events. What a listener's death does to a batch is in `redelivery/batches.rs`.
-#![expect(clippy::panic, reason = "tests fail by panics")]
 
 mod arbiters;
 mod credits;
