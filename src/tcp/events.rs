@@ -46,7 +46,7 @@ pub struct ReceiveInfo {
     /// The received data: 1 to `bufferSize` bytes.
     pub data: Bytes,
     #[debug(skip)]
-    pub(super) credit: Credit,
+    pub(in crate::tcp) credit: Credit,
     #[debug(skip)]
     pub(super) sequence: u64,
     #[debug(skip)]

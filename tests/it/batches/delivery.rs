@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::AcceptInfo;
 use chrome_sockets::testing::FaultyNetwork;
-use chrome_sockets::{Event, MAX_BATCH, NetError, OnEvent, Registry};
+use chrome_sockets::{Error, Event, MAX_BATCH, NetError, OnEvent, Registry};
 use support::ListenerEvent;
 
 use super::*;
@@ -79,8 +79,7 @@ impl Handler<ReceiveBatch> for BatchEcho {
 
     fn handle(&mut self, batch: ReceiveBatch, _: &mut Self::Context) {
         for info in batch {
-            let client = info.client().clone();
-            client.forward(info).expect("it is open");
+            info.send_back().expect("it is open");
         }
     }
 }
@@ -131,6 +130,40 @@ print('same')
         let done = within("the echo", done).await.expect("no panic");
         assert_eq!(done.expect("its output").stdout, b"same\n");
     }
+}
+
+#[actix_rt::test]
+async fn data_that_is_sent_back_keeps_its_credit_until_the_peer_takes_it() {
+    let mut fixture = Fixture::new(2, 100).await;
+    let (client, peer) = fixture.clients.remove(0);
+    peer.limit_writes(3);
+    peer.send("abcdef");
+    fixture.clients[0].1.send("gh");
+    for info in fixture.next().await {
+        info.send_back().expect("it is open");
+    }
+    assert_eq!(fixture.clients[0].1.received(), b"gh");
+    let mut paused = client.set_paused(true);
+    fixture.until_raised().await;
+    assert_eq!(peer.received(), b"abc");
+    // The rest holds bytes of the window, and a handled event holds no pause.
+    within("the pause", &mut paused).await.expect("it is open");
+    assert_eq!(client.queued_bytes(), 3);
+    peer.unlimit_writes();
+    support::until("the rest", || client.queued_bytes() == 0).await;
+    assert_eq!(peer.received(), b"abcdef");
+    client.close().await.expect("it is open");
+    peer.send("late");
+    let batch = {
+        fixture.clients[0].1.send("x");
+        fixture.next().await
+    };
+    let open = fixture.clients[0].0.clone();
+    open.close().await.expect("it is open");
+    for info in batch {
+        assert_eq!(info.send_back(), Err(Error::SocketNotFound));
+    }
+    fixture.test.expect_no_event().await;
 }
 
 #[actix_rt::test]

@@ -10,12 +10,15 @@ use crate::Result;
 
 /// One actor in each arbiter; the first accepts.
 pub async fn start(app: &App, arbiters: usize) -> Result<()> {
-    let echo = Echo.start();
+    let echo = Echo { app: app.clone() }.start();
     let accepts = echo.clone().recipient();
     app.tcp_server.on_accept.add_listener(accepts).await?;
     if arbiters > 1 {
         let set_up = app.on_each_arbiter(|local| {
-            let echo = Echo.start();
+            let echo = Echo {
+                app: local.app.clone(),
+            }
+            .start();
             local.do_add_listener::<ReceiveBatch>(echo.clone().recipient());
             local.do_add_listener::<ReceiveErrorInfo>(echo.recipient());
         });
@@ -27,7 +30,9 @@ pub async fn start(app: &App, arbiters: usize) -> Result<()> {
     Ok(app.tcp.on_receive_error.add_listener(ends).await?)
 }
 
-struct Echo;
+struct Echo {
+    app: App,
+}
 
 impl Actor for Echo {
     type Context = Context<Self>;
@@ -46,10 +51,10 @@ impl Handler<ReceiveBatch> for Echo {
 
     fn handle(&mut self, batch: ReceiveBatch, _: &mut Self::Context) {
         for info in batch {
-            let client = info.client().clone();
-            if let Err(error) = client.forward(info) {
-                log::warn!("client socket {}: {error}", client.id());
-                client.do_close();
+            let id = info.socket_id;
+            if let Err(error) = info.send_back() {
+                log::warn!("client socket {id}: {error}");
+                self.app.tcp.do_close(id);
             }
         }
     }
