@@ -5,7 +5,7 @@ use std::process::Command;
 
 use jiff::{Timestamp, Unit};
 
-use crate::plan::Options;
+use crate::plan::{Options, profile_of};
 use crate::report::{About, Version};
 
 /// The crates that matter, with their locked versions.
@@ -19,19 +19,17 @@ const CRATES: [&str; 6] = [
 ];
 
 pub fn about(options: &Options, pinned: bool) -> About {
-    let now = Timestamp::now();
     let mut versions: Vec<Version> = CRATES.into_iter().filter_map(locked_version).collect();
     versions.insert(
         0,
         Version {
             name: "rustc".to_owned(),
-            version: command_output("rustc", "--version")
-                .trim_start_matches("rustc ")
-                .to_owned(),
+            version: compiler(),
         },
     );
     About {
-        date: now.round(Unit::Second).unwrap_or(now).to_string(),
+        date: date(),
+        profile: profile(),
         command: options.command.clone(),
         rounds: options.rounds,
         round_seconds: options.seconds.as_secs_f64(),
@@ -45,6 +43,22 @@ pub fn about(options: &Options, pinned: bool) -> About {
         missing: Vec::new(),
         left_out: Vec::new(),
     }
+}
+
+/// The time, in UTC.
+pub fn date() -> String {
+    let now = Timestamp::now();
+    now.round(Unit::Second).unwrap_or(now).to_string()
+}
+
+/// Cargo's profile of this program, and so of every server in it.
+pub fn profile() -> String {
+    std::env::current_exe().map_or_else(|_| "unknown".to_owned(), |this| profile_of(&this))
+}
+
+pub fn compiler() -> String {
+    let version = command_output("rustc", "--version");
+    version.trim_start_matches("rustc ").to_owned()
 }
 
 fn processor() -> String {

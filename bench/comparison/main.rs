@@ -5,8 +5,8 @@
 //! cargo bench -p chrome-sockets-bench                                        # everything
 //! cargo bench -p chrome-sockets-bench -- --only echo-64-1000 --peers chrome-sockets,tokio
 //! cargo bench -p chrome-sockets-bench -- --help
-//! cargo bench -p chrome-sockets-bench --profile release -- --instructions    # hot paths, counted by callgrind
-//! cargo bench -p chrome-sockets-bench --profile release -- --instructions udp    # those of this prefix
+//! cargo bench -p chrome-sockets-bench -- --instructions          # hot paths, counted by callgrind
+//! cargo bench -p chrome-sockets-bench -- --instructions udp      # those of this prefix
 //! ```
 //!
 //! Times on a shared machine are noisy, so only servers of the same run are compared. All
@@ -34,12 +34,13 @@ mod process;
 
 use std::error::Error;
 use std::fs;
-use std::path::Path;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
 
 use chrome_sockets_bench::{plan, report};
 use plan::{Options, USAGE, WORKLOADS};
-use report::{Results, page, plots, table};
+use report::page::Measured;
+use report::{Instructions, Results, page, plots, table};
 
 /// The benchmark could not run, or an answer was wrong.
 type Failure = Box<dyn Error + Send + Sync>;
@@ -59,8 +60,6 @@ fn main() -> ExitCode {
             );
             Ok(())
         }
-        [.., "--instructions", path] if !path.starts_with("--") => instructions::check(path),
-        _ if words.contains(&"--instructions") => instructions::check(""),
         _ => Options::read(&arguments)
             .map_err(Into::into)
             .and_then(|options| run(&options)),
@@ -85,6 +84,19 @@ fn run(options: &Options) -> Result<()> {
         }
         return Ok(());
     }
+    // Cargo starts a benchmark in the folder of its package; paths are those of the workspace.
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if std::env::current_dir()? == package {
+        std::env::set_current_dir(package.join(".."))?;
+    }
+    if options.instructions.is_some() {
+        let found = instructions::count(options)?;
+        if let Some(folder) = &options.page {
+            store_instructions(folder, &found)?;
+            write_page(folder)?;
+        }
+        return instructions::check(&found);
+    }
     let results = match &options.from {
         Some(file) => Results::from_json(&fs::read_to_string(file)?)?,
         None => measure::all(options)?,
@@ -102,14 +114,46 @@ fn write(options: &Options, results: &Results) -> Result<()> {
         store(&options.out.join(name), &plot)?;
     }
     if let Some(folder) = &options.page {
-        let beside = folder.join("benchmark");
+        let beside = folder_of(folder, &results.about.profile);
         store(&beside.join("results.json"), &results.to_json()?)?;
         for (name, plot) in plots::all(results)? {
             store(&beside.join(name), &plot)?;
         }
-        let file = folder.join("benchmark.md");
-        let old = fs::read_to_string(&file).unwrap_or_default();
-        store(&file, &page::with_generated_part(&old, results))?;
+        if options.from.is_none() && options.only.is_empty() && has_valgrind() {
+            store_instructions(folder, &instructions::count(options)?)?;
+        }
+        write_page(folder)?;
+    }
+    Ok(())
+}
+
+/// The folder of what was measured with this profile.
+fn folder_of(docs: &Path, profile: &str) -> PathBuf {
+    docs.join("benchmark").join(profile)
+}
+
+fn has_valgrind() -> bool {
+    let mut valgrind = Command::new("valgrind");
+    let version = valgrind.arg("--version").stdout(Stdio::null());
+    version.status().is_ok_and(|status| status.success())
+}
+
+fn store_instructions(docs: &Path, found: &Instructions) -> Result<()> {
+    let file = folder_of(docs, &found.profile).join("instructions.json");
+    store(&file, &found.to_json()?)
+}
+
+/// Writes the page, and the medians in the README beside its folder, from what is stored.
+fn write_page(docs: &Path) -> Result<()> {
+    let measured = Measured::all(docs)?;
+    let file = docs.join("benchmark.md");
+    let old = fs::read_to_string(&file).unwrap_or_default();
+    store(&file, &page::with_generated_part(&old, &measured))?;
+    let file = docs.join("../README.md");
+    let old = fs::read_to_string(&file).unwrap_or_default();
+    if let Some(new) = page::readme_with_medians(&old, &measured) {
+        store(&file, &new)?;
+        eprintln!("now: UPDATE_README=1 cargo test --workspace --test it tidy");
     }
     Ok(())
 }

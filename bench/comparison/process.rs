@@ -96,6 +96,18 @@ impl ProcStats {
         Ok(kib.ok_or("no Rss in smaps_rollup")?.parse::<u64>()? * 1024)
     }
 
+    /// Whether all its threads wait: it has done all that there was to do.
+    pub fn is_asleep(self) -> Result<bool> {
+        for task in fs::read_dir(format!("/proc/{}/task", self.id))? {
+            let text = fs::read_to_string(task?.path().join("stat"))?;
+            let rest = text.rsplit(')').next().unwrap_or_default();
+            if rest.split_whitespace().next() != Some("S") {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Number of open descriptors.
     pub fn descriptors(self) -> Result<usize> {
         Ok(fs::read_dir(format!("/proc/{}/fd", self.id))?.count())

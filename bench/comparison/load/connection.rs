@@ -4,8 +4,8 @@
     reason = "a client is a peer, not the library"
 )]
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::io::{ErrorKind, Read, Result as IoResult, Write};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -84,9 +84,31 @@ fn matches_at(message: &[u8], at: usize, part: &[u8]) -> bool {
     same(0, CHECKED.min(message.len())) && same(tail, message.len())
 }
 
-/// One connection.
+/// What carries the messages. A message of datagrams is one datagram.
+enum Transport {
+    Stream(TcpStream),
+    Datagrams(UdpSocket),
+}
+
+impl Transport {
+    fn write(&mut self, data: &[u8]) -> IoResult<usize> {
+        match self {
+            Transport::Stream(stream) => stream.write(data),
+            Transport::Datagrams(socket) => socket.send(data),
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> IoResult<usize> {
+        match self {
+            Transport::Stream(stream) => stream.read(buffer),
+            Transport::Datagrams(socket) => socket.recv(buffer),
+        }
+    }
+}
+
+/// One connection, or one client that sends datagrams.
 pub struct Connection {
-    stream: TcpStream,
+    transport: Transport,
     /// Bytes of the request that were sent.
     sent: usize,
     /// Bytes of the reply that were received.
@@ -105,17 +127,33 @@ impl Connection {
         let stream = TcpStream::connect((Ipv4Addr::new(127, 0, 0, host), port))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ECHO_TIMEOUT))?;
-        Ok(Connection {
-            stream,
+        Ok(Connection::new(Transport::Stream(stream), number, since))
+    }
+
+    /// Sends and receives datagrams.
+    pub fn datagrams(port: u16, number: usize) -> Result<Self> {
+        let since = Instant::now();
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        socket.connect((Ipv4Addr::LOCALHOST, port))?;
+        Ok(Connection::new(Transport::Datagrams(socket), number, since))
+    }
+
+    fn new(transport: Transport, number: usize, since: Instant) -> Self {
+        Connection {
+            transport,
             sent: usize::MAX,
             received: 0,
             mark: (number as u32).wrapping_mul(0x9E37_79B9),
             since,
-        })
+        }
     }
 
     pub fn set_nonblocking(&self) -> Result<()> {
-        Ok(self.stream.set_nonblocking(true)?)
+        match &self.transport {
+            Transport::Stream(stream) => stream.set_nonblocking(true)?,
+            Transport::Datagrams(socket) => socket.set_nonblocking(true)?,
+        }
+        Ok(())
     }
 
     /// One complete operation; blocks.
@@ -150,7 +188,7 @@ impl Connection {
         }
         messages.mark(self.mark);
         while let Some(rest @ [_, ..]) = messages.request.get(self.sent..) {
-            match self.stream.write(rest) {
+            match self.transport.write(rest) {
                 Ok(count) => self.sent += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -165,7 +203,7 @@ impl Connection {
         let whole = messages.reply.len();
         while self.received < whole {
             let room = CHUNK.min(whole - self.received);
-            let count = match self.stream.read(&mut messages.chunk[..room]) {
+            let count = match self.transport.read(&mut messages.chunk[..room]) {
                 Ok(0) => return Err("the server closed a connection".into()),
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
@@ -192,7 +230,7 @@ impl Connection {
 
     /// Whether the server has closed it, without data.
     pub fn has_ended(&mut self) -> Result<bool> {
-        match self.stream.read(&mut [0; 16]) {
+        match self.transport.read(&mut [0; 16]) {
             Ok(0) => Ok(true),
             Ok(_) => Err("the server sent data".into()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
@@ -203,6 +241,9 @@ impl Connection {
 
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
+        match &self.transport {
+            Transport::Stream(stream) => stream.as_fd(),
+            Transport::Datagrams(socket) => socket.as_fd(),
+        }
     }
 }

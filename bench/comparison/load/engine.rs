@@ -72,6 +72,9 @@ impl Engine {
             Kind::Echo { bytes, connections } | Kind::Stream { bytes, connections } => {
                 (ConnectionUse::Exchange, Messages::echo(bytes), connections)
             }
+            Kind::Udp { bytes, clients } => {
+                (ConnectionUse::Exchange, Messages::echo(bytes), clients)
+            }
             Kind::Subscribers { connections } => {
                 (ConnectionUse::Exchange, Messages::echo(64), connections)
             }
@@ -114,7 +117,10 @@ impl Engine {
             ConnectionUse::Exchange | ConnectionUse::FanOut
         ) {
             for number in 0..count {
-                let mut connection = Connection::open(port, number)?;
+                let mut connection = match kind {
+                    Kind::Udp { .. } => Connection::datagrams(port, number)?,
+                    _ => Connection::open(port, number)?,
+                };
                 // The answer on the last one means that the server has accepted all.
                 if connection_use == ConnectionUse::Exchange && (number + 1) % UNACCEPTED == 0 {
                     connection.messages(&mut engine.messages)?;

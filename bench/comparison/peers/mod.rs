@@ -54,6 +54,9 @@ pub fn run(peer: &str, core: &str, mode: &str) -> Result<()> {
     match peer {
         Peer::ChromeSockets => chrome_sockets::run(mode, 1),
         Peer::ChromeSockets2 => chrome_sockets::run(mode, 2),
+        Peer::ChromeSocketsBatches => {
+            chrome_sockets::run(Mode::batches().ok_or_else(|| not_compared(mode))?, 1)
+        }
         Peer::Tokio => tokio_tasks::run(mode),
         Peer::ActixServer => actix_server::run(mode),
         Peer::ActixActors => actix_actors::run(mode),
@@ -69,6 +72,7 @@ fn run_udp(peer: Peer) -> Result<()> {
             let mut runtime = tokio::runtime::Builder::new_current_thread();
             runtime.enable_all().build()?.block_on(udp::tokio())
         }
+        Peer::Epoll => udp::epoll(),
         _ => Err(not_compared(Mode::Udp)),
     }
 }

@@ -11,20 +11,27 @@ cargo bench -p chrome-sockets-bench -- [OPTIONS]
   --only TEXT        only the workload with this key, or those with this text
                      in their name; may be repeated
   --peers NAME,…     only these servers (chrome-sockets, chrome-sockets-2,
-                     tokio, actix-server, actix-actors, node, epoll);
-                     ratios are to tokio
+                     chrome-sockets-batches, tokio, actix-server,
+                     actix-actors, node, epoll); ratios are to tokio
   --rounds N         rounds of each server in each workload (15)
   --seconds S        how long a round measures (0.4)
   --quick            3 rounds of 0.1 s, to check that everything works
   --out FOLDER       folder for results.json and plots (target/bench-results)
   --json FILE        another place for the JSON file
-  --page FOLDER      writes results and plots to FOLDER/benchmark/, and the
-                     generated part of FOLDER/benchmark.md
+  --page FOLDER      writes results and plots to FOLDER/benchmark/PROFILE/, the
+                     generated part of FOLDER/benchmark.md, and that of the
+                     README beside FOLDER. Of a whole run, also instructions,
+                     if there is valgrind
   --from FILE        measures nothing: tables, plots and page of this JSON file
   --list             the workloads
-  --instructions     only this crate: the instructions of its hot paths, by
-                     callgrind, against bench/instructions.txt; use
-                     `cargo bench -p chrome-sockets-bench --profile release`
+  --instructions [PATH]
+                     only instructions of the hot paths (or of those whose
+                     names begin with PATH), by callgrind: of this crate
+                     against bench/instructions.txt, and of tokio and epoll.
+                     The budget is that of --profile release
+
+Cargo's profiles: release, which is the default, and release-lto (--profile
+release-lto --bench comparison), with fat LTO.
 ";
 
 /// The parsed command line.
@@ -44,6 +51,8 @@ pub struct Options {
     pub from: Option<PathBuf>,
     pub list: bool,
     pub help: bool,
+    /// Only counts instructions, of the hot paths whose names begin with this.
+    pub instructions: Option<String>,
     /// The command line as written, for the report.
     pub command: String,
 }
@@ -73,6 +82,7 @@ impl Options {
             from: None,
             list: false,
             help: false,
+            instructions: None,
             command: "cargo bench -p chrome-sockets-bench".to_owned(),
         };
         let written: Vec<&str> = arguments
@@ -89,8 +99,13 @@ impl Options {
                 false => format!(" {word}"),
             };
         }
-        let mut written = written.into_iter();
+        let mut written = written.into_iter().peekable();
         while let Some(name) = written.next() {
+            if name == "--instructions" {
+                let prefix = written.next_if(|word| !word.starts_with("--"));
+                options.instructions = Some(prefix.unwrap_or_default().to_owned());
+                continue;
+            }
             let mut value = || written.next().ok_or(format!("{name} needs a value"));
             match name {
                 "--only" => options.only.push(value()?.to_owned()),

@@ -13,6 +13,8 @@ pub enum Peer {
     /// The same with two arbiters, on the same one core.
     #[serde(rename = "chrome-sockets-2")]
     ChromeSockets2,
+    /// The same with one arbiter, and a listener that receives the events of a turn at once.
+    ChromeSocketsBatches,
     /// A plain current-thread runtime with a task per connection: the reference of all ratios.
     Tokio,
     /// actix-server with one worker.
@@ -26,9 +28,10 @@ pub enum Peer {
 }
 
 impl Peer {
-    pub const ALL: [Peer; 7] = [
+    pub const ALL: [Peer; 8] = [
         Peer::ChromeSockets,
         Peer::ChromeSockets2,
+        Peer::ChromeSocketsBatches,
         Peer::Tokio,
         Peer::ActixServer,
         Peer::ActixActors,
@@ -40,6 +43,7 @@ impl Peer {
         match self {
             Peer::ChromeSockets => "chrome-sockets",
             Peer::ChromeSockets2 => "chrome-sockets-2",
+            Peer::ChromeSocketsBatches => "chrome-sockets-batches",
             Peer::Tokio => "tokio",
             Peer::ActixServer => "actix-server",
             Peer::ActixActors => "actix-actors",
@@ -63,6 +67,19 @@ impl Peer {
                 | Kind::Churn { .. },
                 ChromeSockets2,
             ) => None,
+            (
+                Kind::Echo {
+                    bytes: 64,
+                    connections: 64..,
+                },
+                ChromeSocketsBatches,
+            ) => match Mode::batches() {
+                Some(_) => None,
+                None => Some("not in this version"),
+            },
+            (_, ChromeSocketsBatches) => Some("batches pay where a turn has many events"),
+            (Kind::Udp { .. }, ChromeSockets | Tokio | Epoll) => None,
+            (Kind::Udp { .. }, _) => Some("has no server of datagrams here"),
             (Kind::Stream { .. }, ChromeSockets | Tokio) => None,
             (Kind::Stream { .. }, _) => Some("no other than in the plain echo"),
             (_, ChromeSockets2) => Some("nothing to divide between two arbiters here"),
@@ -87,7 +104,7 @@ pub enum Mode {
     Batches,
     /// Echoes by a task for each connection, on a stream.
     Stream,
-    /// An echo of datagrams, for the instruction budget.
+    /// An echo of datagrams.
     Udp,
     /// Answers each MiB with one byte.
     Receive,
@@ -114,6 +131,7 @@ impl Mode {
             }
             Kind::Listeners { count } => Mode::Echo { listeners: count },
             Kind::Stream { .. } => Mode::Stream,
+            Kind::Udp { .. } => Mode::Udp,
             Kind::Receive { .. } => Mode::Receive,
             Kind::Send { .. } => Mode::Send,
             Kind::Accept { .. } => Mode::Accept,
@@ -155,6 +173,11 @@ impl Mode {
                 listeners: name.strip_prefix("echo:")?.parse().ok()?,
             },
         })
+    }
+
+    /// The echo whose listener receives the events of a turn at once.
+    pub fn batches() -> Option<Self> {
+        Self::named("batches")
     }
 
     /// Number of listening sockets.

@@ -174,10 +174,12 @@ fn legend(area: &Area<'_>, groups: &[Group]) -> Result<(), Error> {
             .iter()
             .any(|group| group.lines.iter().any(|(it, _)| it == peer))
     };
-    for (number, peer) in Peer::ALL.into_iter().filter(drawn).enumerate() {
-        let (x, y) = (14 + number as i32 * 120, TITLE + 6);
+    let (mut x, y) = (14, TITLE + 6);
+    for peer in Peer::ALL.into_iter().filter(drawn) {
         area.draw(&Circle::new((x, y), 4, colour(peer).filled()))?;
         area.draw(&Text::new(peer.name(), (x + 10, y - 6), (FONT, 12)))?;
+        // Wide enough for the widest letters of the font.
+        x += 30 + 7 * peer.name().len() as i32;
     }
     Ok(())
 }
@@ -274,6 +276,7 @@ fn colour(peer: Peer) -> RGBColor {
     match peer {
         Peer::ChromeSockets => RGBColor(213, 94, 0),
         Peer::ChromeSockets2 => RGBColor(230, 159, 0),
+        Peer::ChromeSocketsBatches => RGBColor(204, 121, 167),
         Peer::Tokio => RGBColor(0, 0, 0),
         Peer::ActixServer => RGBColor(0, 114, 178),
         Peer::ActixActors => RGBColor(86, 180, 233),

@@ -17,6 +17,9 @@ pub struct Results {
 pub struct About {
     /// Its start, in UTC.
     pub date: String,
+    /// Cargo's profile.
+    #[serde(default)]
+    pub profile: String,
     /// The command line.
     pub command: String,
     pub rounds: usize,

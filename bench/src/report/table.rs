@@ -16,7 +16,7 @@ pub enum Style {
 
 impl Style {
     /// The columns with text are aligned left.
-    fn table(self, header: &[&str], words: &[usize]) -> Table {
+    pub fn table(self, header: &[&str], words: &[usize]) -> Table {
         let mut table = Table::new();
         table.load_style(presets::ASCII_MARKDOWN);
         table.set_header(header.iter().map(Cell::new));
