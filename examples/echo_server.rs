@@ -88,6 +88,7 @@ impl Handler<AcceptErrorInfo> for Echo {
     }
 }
 
+/// Chrome's event, one message for each. `multicore_echo` gets batches.
 impl Handler<ReceiveInfo> for Echo {
     type Result = ();
 

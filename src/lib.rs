@@ -251,7 +251,10 @@ pub use address::{Address, Endpoint, PeerCredentials, UnixAddress};
 pub use answer::Answer;
 pub use app::{App, LocalArbiter, OnEvent, SystemNetwork, Tcp, TcpServer, Udp};
 pub use error::Error;
-pub use events::{AddListener, Event, HasListener, MAX_PANICS, RemoveListener};
+pub use events::{
+    AddListener, Batch, BatchIntoIter, BatchIter, Event, HasListener, MAX_BATCH, MAX_PANICS,
+    RemoveListener,
+};
 pub use ids::{AppId, ClientSocketId, MAX_ID, ServerSocketId, UdpSocketId};
 pub use invalid_argument::InvalidArgument;
 pub use manifest::Permissions;

@@ -44,6 +44,11 @@ mod sync {
     pub(crate) use wait_flag::WaitFlag;
     pub(crate) use work_queue::WorkQueue;
 
+    /// The crate's does nothing.
+    pub(crate) fn fence_of_models() {
+        fence(std::sync::atomic::Ordering::SeqCst);
+    }
+
     /// Like the mutex of `parking_lot`, which is never poisoned.
     #[derive(Debug, Default)]
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);

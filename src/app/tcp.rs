@@ -11,10 +11,10 @@ use crate::ids::ClientSocketId;
 use crate::tcp::SecureAsServer;
 use crate::tcp::{
     ClientSocket, Close, Connect, ConnectOptions, ConnectTo, Create, CreateInfo, Disconnect,
-    DnsQueryType, GetInfo, GetSocket, GetSockets, ReceiveErrorInfo, ReceiveInfo, Reset, Secure,
-    SecureOptions, Send, SendInfo, SendQueueInfo, SetKeepAlive, SetListeners, SetNoDelay,
-    SetPaused, SetTimeouts, ShutdownWrite, SocketInfo, SocketListeners, SocketProperties, Timeouts,
-    Update,
+    DnsQueryType, GetInfo, GetSocket, GetSockets, ReceiveBatch, ReceiveErrorInfo, ReceiveInfo,
+    Reset, Secure, SecureOptions, Send, SendInfo, SendQueueInfo, SetKeepAlive, SetListeners,
+    SetNoDelay, SetPaused, SetTimeouts, ShutdownWrite, SocketInfo, SocketListeners,
+    SocketProperties, Timeouts, Update,
 };
 
 /// `chrome.sockets.tcp`: the client sockets of an [`App`](crate::App),
@@ -31,6 +31,13 @@ pub struct Tcp {
     /// that is a `SyncArbiter` of several threads handles the data of a socket out of
     /// order: see [`OnEvent::add_listener`].
     pub on_receive: OnEvent<ReceiveInfo>,
+    /// Beyond Chrome: `onReceive` in batches. A listener gets what a turn of an arbiter has
+    /// received, from all of the app's sockets there, in one message: [`Batch`](crate::Batch)
+    /// describes it. It costs less where many sockets are busy and events are small, and nothing
+    /// more where they are not. With an actor for each connection, or large events, it saves little.
+    /// An app may have listeners of both kinds; each of them gets all events. `has_listeners` of
+    /// either kind counts both.
+    pub on_receive_batch: OnEvent<ReceiveBatch>,
     /// `onReceiveError`: the connection has ended, or with
     /// [`allow_half_open`](SocketProperties::allow_half_open) the peer's side of
     /// it. It is raised once for each connection, after all data
@@ -49,6 +56,7 @@ impl Tcp {
     pub(super) fn new(caller: Caller) -> Self {
         Tcp {
             on_receive: OnEvent::new(caller.clone()),
+            on_receive_batch: OnEvent::new(caller.clone()),
             on_receive_error: OnEvent::new(caller.clone()),
             on_send_queue: OnEvent::new(caller.clone()),
             caller,

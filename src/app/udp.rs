@@ -10,8 +10,8 @@ use crate::app::event::OnEvent;
 use crate::ids::UdpSocketId;
 use crate::udp::{
     Bind, Close, Create, CreateInfo, DnsQueryType, GetInfo, GetJoinedGroups, GetSocket, GetSockets,
-    JoinGroup, LeaveGroup, ReceiveErrorInfo, ReceiveInfo, Send, SendInfo, SetBroadcast,
-    SetMulticastLoopbackMode, SetMulticastTimeToLive, SetPaused, Socket, SocketInfo,
+    JoinGroup, LeaveGroup, ReceiveBatch, ReceiveErrorInfo, ReceiveInfo, Send, SendInfo,
+    SetBroadcast, SetMulticastLoopbackMode, SetMulticastTimeToLive, SetPaused, Socket, SocketInfo,
     SocketProperties, Update,
 };
 
@@ -65,6 +65,10 @@ pub struct Udp {
     /// `onReceive`: a datagram was received. Without a listener, nothing is received:
     /// datagrams wait in the OS's buffer, which drops further ones when it is full.
     pub on_receive: OnEvent<ReceiveInfo>,
+    /// Beyond Chrome: `onReceive` in batches. A listener gets the datagrams that a turn of an
+    /// arbiter has received, on all of the app's sockets there, in one message, which costs less when
+    /// many come: [`Batch`](crate::Batch) describes it. An app may have listeners of both kinds.
+    pub on_receive_batch: OnEvent<ReceiveBatch>,
     /// `onReceiveError`: receiving has failed, and the socket is paused. Raised too
     /// when a bound socket that is not paused is closed.
     pub on_receive_error: OnEvent<ReceiveErrorInfo>,
@@ -75,6 +79,7 @@ impl Udp {
     pub(super) fn new(caller: Caller) -> Self {
         Udp {
             on_receive: OnEvent::new(caller.clone()),
+            on_receive_batch: OnEvent::new(caller.clone()),
             on_receive_error: OnEvent::new(caller.clone()),
             caller,
         }

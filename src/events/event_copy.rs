@@ -5,17 +5,18 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 use std::sync::{Arc, Weak};
 use std::thread::panicking;
 
-use actix::{Recipient, WeakRecipient};
-
-use crate::events::types::Event;
+/// Something that knows whether an actor still takes messages.
+pub(super) trait Liveness: Send + Sync {
+    fn is_alive(&self) -> bool;
+}
 
 /// Tells what became of a listener's copy of an event. It holds no address: an
 /// event that a listener keeps must not keep the listener alive.
-pub(crate) struct DeliveryProbe<E: Event> {
+pub(crate) struct DeliveryProbe {
     /// Valid while the recipient is registered as a listener, and cheaper to
     /// ask than `actor`.
-    registered: Weak<Recipient<E>>,
-    actor: Arc<WeakRecipient<E>>,
+    registered: Weak<dyn Liveness>,
+    actor: Arc<dyn Liveness>,
     /// Whether a panic has dropped a copy since the last copy was sent.
     has_panicked: Arc<AtomicBool>,
     /// `None` if the event has a single listener.
@@ -32,11 +33,11 @@ pub(crate) enum Fate {
     Unread,
 }
 
-impl<E: Event> DeliveryProbe<E> {
-    pub(super) fn new(recipient: &Arc<Recipient<E>>) -> Self {
+impl DeliveryProbe {
+    pub(super) fn new(registered: Weak<dyn Liveness>, actor: Arc<dyn Liveness>) -> Self {
         DeliveryProbe {
-            registered: Arc::downgrade(recipient),
-            actor: Arc::new(recipient.downgrade()),
+            registered,
+            actor,
             has_panicked: Arc::default(),
             fan_out: None,
         }
@@ -48,8 +49,8 @@ impl<E: Event> DeliveryProbe<E> {
     /// kept, and then the mailbox drops its messages.
     pub(crate) fn fate(&self) -> Fate {
         let is_alive = || match self.registered.upgrade() {
-            Some(recipient) => recipient.connected(),
-            None => self.actor.upgrade().is_some_and(|it| it.connected()),
+            Some(recipient) => recipient.is_alive(),
+            None => self.actor.is_alive(),
         };
         if !is_alive() {
             return Fate::Unread;
@@ -72,6 +73,12 @@ impl<E: Event> DeliveryProbe<E> {
         }
     }
 
+    /// The event that was being handled in the panic that is under way is gone already: no other
+    /// copy that the panic drops is the cause of it.
+    pub(super) fn set_panicked(&self) {
+        self.has_panicked.store(true, SeqCst);
+    }
+
     fn finish_copy(&self, taken: bool) -> Option<u32> {
         let fate = self.fate();
         let handled = taken || fate == Fate::Handled;
@@ -91,11 +98,11 @@ impl<E: Event> DeliveryProbe<E> {
 
 /// Part of an event that is raised again if no listener has handled it: this
 /// listener's copy. A clone is made by the listener and does not count.
-pub(crate) struct EventCopy<E: Event>(Option<Arc<DeliveryProbe<E>>>);
+pub(crate) struct EventCopy(Option<Arc<DeliveryProbe>>);
 
-impl<E: Event> EventCopy<E> {
+impl EventCopy {
     #[inline]
-    pub(crate) fn new(probe: &Arc<DeliveryProbe<E>>, fan_out: Option<&Arc<FanOut>>) -> Self {
+    pub(crate) fn new(probe: &Arc<DeliveryProbe>, fan_out: Option<&Arc<FanOut>>) -> Self {
         EventCopy(Some(match fan_out {
             None => probe.clone(),
             Some(fan_out) => fan_out.add_copy(probe),
@@ -123,7 +130,7 @@ impl<E: Event> EventCopy<E> {
     }
 }
 
-impl<E: Event> Clone for EventCopy<E> {
+impl Clone for EventCopy {
     fn clone(&self) -> Self {
         EventCopy(None)
     }
@@ -151,7 +158,7 @@ impl FanOut {
         })
     }
 
-    fn add_copy<E: Event>(self: &Arc<Self>, probe: &DeliveryProbe<E>) -> Arc<DeliveryProbe<E>> {
+    fn add_copy(self: &Arc<Self>, probe: &DeliveryProbe) -> Arc<DeliveryProbe> {
         self.count.fetch_add(1, SeqCst);
         Arc::new(DeliveryProbe {
             registered: probe.registered.clone(),

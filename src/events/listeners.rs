@@ -1,40 +1,136 @@
 //! The listeners of an event, and how events are sent to them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use actix::Recipient;
+use actix::{Recipient, WeakRecipient};
 use parking_lot::{RwLock, RwLockWriteGuard};
 
-use crate::events::event_copy::DeliveryProbe;
+use crate::events::batch::{Batch, SpareQueues};
+use crate::events::event_copy::{DeliveryProbe, Liveness};
 use crate::events::types::Event;
 
 /// The listeners at one moment.
 pub(crate) type Snapshot<E> = Arc<Vec<EventListener<E>>>;
 
+/// What a listener is sent: a message for each event, or for all events of a turn.
+pub(crate) enum Target<E: Event> {
+    Single(Recipient<E>),
+    Batch(Recipient<Batch<E>>, Arc<SpareQueues<E>>),
+}
+
+impl<E: Event> From<Recipient<E>> for Target<E> {
+    fn from(recipient: Recipient<E>) -> Self {
+        Target::Single(recipient)
+    }
+}
+
+impl<E: Event> From<Recipient<Batch<E>>> for Target<E> {
+    fn from(recipient: Recipient<Batch<E>>) -> Self {
+        Target::Batch(recipient, Arc::default())
+    }
+}
+
+impl<E: Event> PartialEq for Target<E> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Target::Single(one), Target::Single(other)) => one == other,
+            (Target::Batch(one, _), Target::Batch(other, _)) => one == other,
+            _ => false,
+        }
+    }
+}
+
+impl<E: Event> Target<E> {
+    fn downgrade(&self) -> WeakTarget<E> {
+        match self {
+            Target::Single(recipient) => WeakTarget::Single(recipient.downgrade()),
+            Target::Batch(recipient, _) => WeakTarget::Batch(recipient.downgrade()),
+        }
+    }
+}
+
+impl<E: Event> Liveness for Target<E> {
+    #[inline]
+    fn is_alive(&self) -> bool {
+        match self {
+            Target::Single(recipient) => recipient.connected(),
+            Target::Batch(recipient, _) => recipient.connected(),
+        }
+    }
+}
+
+enum WeakTarget<E: Event> {
+    Single(WeakRecipient<E>),
+    Batch(WeakRecipient<Batch<E>>),
+}
+
+impl<E: Event> Liveness for WeakTarget<E> {
+    fn is_alive(&self) -> bool {
+        match self {
+            WeakTarget::Single(recipient) => recipient.upgrade().is_some_and(|it| it.connected()),
+            WeakTarget::Batch(recipient) => recipient.upgrade().is_some_and(|it| it.connected()),
+        }
+    }
+}
+
 /// One listener of an event.
 pub(crate) struct EventListener<E: Event> {
-    recipient: Arc<Recipient<E>>,
-    probe: Arc<DeliveryProbe<E>>,
+    pub(super) target: Arc<Target<E>>,
+    pub(super) probe: Arc<DeliveryProbe>,
 }
 
 impl<E: Event> EventListener<E> {
-    fn new(recipient: Recipient<E>) -> Self {
-        let recipient = Arc::new(recipient);
-        let probe = Arc::new(DeliveryProbe::new(&recipient));
-        EventListener { recipient, probe }
+    fn new(target: Target<E>) -> Self {
+        let target = Arc::new(target);
+        let registered = Arc::downgrade(&target);
+        let probe = DeliveryProbe::new(registered, Arc::new(target.downgrade()));
+        EventListener {
+            target,
+            probe: Arc::new(probe),
+        }
     }
 
     pub(crate) fn connected(&self) -> bool {
-        self.recipient.connected()
+        self.target.is_alive()
+    }
+
+    /// Sends an event by itself.
+    #[inline]
+    pub(super) fn send(&self, event: E) {
+        match &*self.target {
+            Target::Single(recipient) => {
+                self.probe.clear_panic();
+                recipient.do_send(event);
+            }
+            Target::Batch(..) => self.send_batch([event].into()),
+        }
+    }
+
+    /// Sends events to a listener of batches.
+    #[inline]
+    pub(super) fn send_batch(&self, events: VecDeque<E>) {
+        if let Target::Batch(recipient, spare) = &*self.target {
+            self.probe.clear_panic();
+            recipient.do_send(Batch::new(events, &self.probe, spare));
+        }
+    }
+
+    /// An empty queue for a batch.
+    pub(super) fn spare_queue(&self) -> VecDeque<E> {
+        match &*self.target {
+            Target::Batch(_, spare) => spare.get(),
+            Target::Single(_) => VecDeque::new(),
+        }
     }
 }
 
 impl<E: Event> Clone for EventListener<E> {
     fn clone(&self) -> Self {
         EventListener {
-            recipient: self.recipient.clone(),
+            target: self.target.clone(),
             probe: self.probe.clone(),
         }
     }
@@ -43,13 +139,12 @@ impl<E: Event> Clone for EventListener<E> {
 /// Sends each live listener its copy; see [`Listeners::dispatch`].
 pub(crate) fn dispatch<E: Event>(
     list: &[EventListener<E>],
-    mut copy: impl FnMut(&Arc<DeliveryProbe<E>>) -> E,
+    mut copy: impl FnMut(&Arc<DeliveryProbe>) -> E,
 ) -> usize {
     let mut sent = 0;
     for listener in list {
         if listener.connected() {
-            listener.probe.clear_panic();
-            listener.recipient.do_send(copy(&listener.probe));
+            listener.send(copy(&listener.probe));
             sent += 1;
         }
     }
@@ -95,23 +190,23 @@ impl<E: Event> Default for Listeners<E> {
 impl<E: Event> From<Recipient<E>> for Listeners<E> {
     fn from(recipient: Recipient<E>) -> Self {
         let listeners = Listeners::default();
-        listeners.add(recipient);
+        listeners.add(recipient.into());
         listeners
     }
 }
 
 impl<E: Event> Listeners<E> {
-    pub(crate) fn add(&self, recipient: Recipient<E>) {
+    pub(crate) fn add(&self, target: Target<E>) {
         let mut list = self.prune_dead();
-        if !list.iter().any(|it| *it.recipient == recipient) {
-            Arc::make_mut(&mut list).push(EventListener::new(recipient));
+        if !list.iter().any(|it| *it.target == target) {
+            Arc::make_mut(&mut list).push(EventListener::new(target));
         }
         self.orphaned.store(false, SeqCst);
     }
 
-    pub(crate) fn remove(&self, recipient: &Recipient<E>) {
+    pub(crate) fn remove(&self, target: &Target<E>) {
         let mut list = self.prune_dead();
-        Arc::make_mut(&mut list).retain(|it| *it.recipient != *recipient);
+        Arc::make_mut(&mut list).retain(|it| *it.target != *target);
         if list.is_empty() {
             // The app manages its listeners itself, so it is not loaded again.
             self.orphaned.store(false, SeqCst);
@@ -129,18 +224,18 @@ impl<E: Event> Listeners<E> {
         drop(list);
     }
 
-    /// Whether this recipient, or any if `None`, is a live listener.
-    pub(crate) fn contains(&self, recipient: Option<&Recipient<E>>) -> bool {
+    /// Whether this target, or any if `None`, is a live listener.
+    pub(crate) fn contains(&self, target: Option<&Target<E>>) -> bool {
         self.list
             .read()
             .iter()
-            .any(|it| it.connected() && recipient.is_none_or(|wanted| *it.recipient == *wanted))
+            .any(|it| it.connected() && target.is_none_or(|wanted| *it.target == *wanted))
     }
 
     /// Whether one of these listeners is also one of `others`.
     pub(crate) fn has_any_of(&self, others: &Self) -> bool {
         let (others, _) = others.snapshot();
-        others.iter().any(|it| self.contains(Some(&it.recipient)))
+        others.iter().any(|it| self.contains(Some(&it.target)))
     }
 
     /// Whether there is a live listener, and how many have died so far.
@@ -163,7 +258,7 @@ impl<E: Event> Listeners<E> {
 
     /// Sends each live listener the copy that `copy` makes for it, in the order
     /// in which they were added. Returns how many copies were sent.
-    pub(crate) fn dispatch(&self, copy: impl FnMut(&Arc<DeliveryProbe<E>>) -> E) -> usize {
+    pub(crate) fn dispatch(&self, copy: impl FnMut(&Arc<DeliveryProbe>) -> E) -> usize {
         dispatch(&self.snapshot().0, copy)
     }
 
@@ -214,7 +309,7 @@ impl<E: Event> Listeners<E> {
 mod tests {
     use actix::{Actor, ActorContext, Context, Handler, Message};
 
-    use super::{Event, Listeners, dispatch};
+    use super::{Event, Listeners, Target, dispatch};
 
     #[derive(Clone, Message)]
     #[rtype(result = "()")]
@@ -243,14 +338,14 @@ mod tests {
         let none = listeners.recipients();
         assert!(!none.is_undelivered(0), "no listener has died");
         let first = StoppingListener.start();
-        listeners.add(first.clone().recipient());
+        listeners.add(Target::Single(first.clone().recipient()));
         let before = listeners.recipients();
         first.send(TestEvent).await.expect("it runs");
         while first.connected() {
             actix_rt::task::yield_now().await;
         }
         let after = listeners.recipients();
-        listeners.add(StoppingListener.start().recipient());
+        listeners.add(Target::Single(StoppingListener.start().recipient()));
         for recipients in [before, after] {
             let sent = dispatch(&recipients.listeners, |_| TestEvent);
             assert!(

@@ -1,6 +1,7 @@
 //! Bounded queue of events for listeners; events whose listeners died unread return to its front.
 
 use std::collections::VecDeque;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
@@ -218,17 +219,19 @@ impl<T> RaisedEvents<T> {
 /// event to its queue if no listener has handled it.
 pub(crate) struct InFlightEvent<E: Event, T: Clone> {
     raised: Arc<RaisedEvents<T>>,
-    copy: EventCopy<E>,
+    copy: EventCopy,
     queued: QueuedEvent<T>,
+    event: PhantomData<fn(E)>,
 }
 
 impl<E: Event, T: Clone> InFlightEvent<E, T> {
-    fn new(raised: &Arc<RaisedEvents<T>>, copy: EventCopy<E>, queued: QueuedEvent<T>) -> Self {
+    fn new(raised: &Arc<RaisedEvents<T>>, copy: EventCopy, queued: QueuedEvent<T>) -> Self {
         raised.in_flight.add();
         InFlightEvent {
             raised: raised.clone(),
             copy,
             queued,
+            event: PhantomData,
         }
     }
 }

@@ -7,7 +7,8 @@ use crate::ids::AppId;
 
 /// An event of Chrome's API (`onAccept`, `onAcceptError`, `onReceive` or
 /// `onReceiveError`), or one beyond it (`onHandshakeError`, `onRefused`,
-/// `onDrain`, `onRestart`, `onSuspend` or `onSendQueue`).
+/// `onDrain`, `onRestart`, `onSuspend` or `onSendQueue`), or a
+/// [`Batch`](crate::Batch) of events.
 pub trait Event: Message<Result = ()> + Send + Sized + 'static {}
 
 /// How many listeners may panic at one event: 3. At the third panic in a row,

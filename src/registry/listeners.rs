@@ -7,10 +7,10 @@ use actix::prelude::*;
 use crate::app_activity::SuspendInfo;
 use crate::draining::DrainInfo;
 use crate::error::Error;
-use crate::events::{AddListener, Event, HasListener, Listeners, RemoveListener};
+use crate::events::{AddListener, Event, HasListener, Listeners, RemoveListener, Target};
 use crate::registry::state::{AppState, Registry};
 use crate::supervision::RestartInfo;
-use crate::tcp::{self, ReceiveErrorInfo, ReceiveInfo, SendQueueInfo};
+use crate::tcp::{self, ReceiveBatch, ReceiveErrorInfo, ReceiveInfo, SendQueueInfo};
 use crate::tcp_server::{
     self, AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo, ProxyErrorInfo, RefusedInfo,
 };
@@ -20,8 +20,13 @@ use crate::udp;
 pub(super) trait AppEvent: Event {
     const RAISED_BY: RaisedBy;
 
+    /// The event whose lists its listeners are in: itself, or if it is a batch, that of the batch.
+    type Listed: Event;
+
     /// Its lists of listeners: one, or one per arbiter of client sockets.
-    fn listeners(app: &AppState) -> impl Iterator<Item = &Listeners<Self>>;
+    fn listeners(app: &AppState) -> impl Iterator<Item = &Listeners<Self::Listed>>;
+
+    fn target(recipient: Recipient<Self>) -> Target<Self::Listed>;
 }
 
 /// Which actors raise an event, and so have to know when its listeners change.
@@ -33,17 +38,32 @@ pub(super) enum RaisedBy {
     UdpSockets,
 }
 
-macro_rules! app_events {
-    ($($event:ty, $raised_by:ident: |$app:ident| $listeners:expr;)*) => {$(
+macro_rules! app_event {
+    ($event:ty, of $listed:ty, $raised_by:ident: |$app:ident| $listeners:expr) => {
         impl AppEvent for $event {
             const RAISED_BY: RaisedBy = RaisedBy::$raised_by;
 
-            fn listeners($app: &AppState) -> impl Iterator<Item = &Listeners<Self>> {
+            type Listed = $listed;
+
+            fn listeners($app: &AppState) -> impl Iterator<Item = &Listeners<$listed>> {
                 $listeners
             }
+
+            fn target(recipient: Recipient<Self>) -> Target<$listed> {
+                recipient.into()
+            }
         }
-    )*};
+    };
 }
+
+macro_rules! app_events {
+    ($($event:ty, $raised_by:ident: |$app:ident| $listeners:expr;)*) => {
+        $(app_event!($event, of $event, $raised_by: |$app| $listeners);)*
+    };
+}
+
+app_event!(ReceiveBatch, of ReceiveInfo, ClientSockets: |app| ReceiveInfo::listeners(app));
+app_event!(udp::ReceiveBatch, of udp::ReceiveInfo, UdpSockets: |app| udp::ReceiveInfo::listeners(app));
 
 app_events! {
     SuspendInfo, Registry: |app| once(&app.on_suspend);
@@ -98,7 +118,7 @@ impl<E: AppEvent> Handler<AddListener<E>> for Registry {
 
     fn handle(&mut self, call: AddListener<E>, _: &mut Self::Context) -> Self::Result {
         let app = self.app(&call.app);
-        E::listeners(app).for_each(|listeners| listeners.add(call.recipient.clone()));
+        E::listeners(app).for_each(|listeners| listeners.add(E::target(call.recipient.clone())));
         app.listeners_changed(E::RAISED_BY);
         Ok(())
     }
@@ -109,7 +129,8 @@ impl<E: AppEvent> Handler<RemoveListener<E>> for Registry {
 
     fn handle(&mut self, call: RemoveListener<E>, _: &mut Self::Context) -> Self::Result {
         if let Some(app) = self.apps.get(&call.app) {
-            E::listeners(app).for_each(|listeners| listeners.remove(&call.recipient));
+            let target = E::target(call.recipient);
+            E::listeners(app).for_each(|listeners| listeners.remove(&target));
             // Sockets may wait for this listener to handle events, or have
             // events that wait for a listener and are dropped without one.
             app.listeners_changed(E::RAISED_BY);
@@ -122,8 +143,8 @@ impl<E: AppEvent> Handler<HasListener<E>> for Registry {
     type Result = Result<bool, Error>;
 
     fn handle(&mut self, call: HasListener<E>, _: &mut Self::Context) -> Self::Result {
-        let recipient = call.recipient.as_ref();
+        let target = call.recipient.map(E::target);
         let app = self.apps.get(&call.app);
-        Ok(app.is_some_and(|app| E::listeners(app).any(|it| it.contains(recipient))))
+        Ok(app.is_some_and(|app| E::listeners(app).any(|it| it.contains(target.as_ref()))))
     }
 }

@@ -19,5 +19,10 @@ pub(crate) use shared_writer::{SharedWriter, SharedWriterGuard};
 pub(crate) use wait_flag::WaitFlag;
 pub(crate) use work_queue::WorkQueue;
 
+/// The model checker takes `SeqCst` operations for weaker ones, except for fences. Where the order of
+/// such operations is what counts, it is given a fence.
+#[inline(always)]
+pub(crate) fn fence_of_models() {}
+
 #[cfg(test)]
 pub(crate) mod tests;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::app_activity::UnhandledEvent;
 use crate::events::redelivery::InFlightEvent;
-use crate::events::{Event, EventCopy};
+use crate::events::{Batch, Event, EventCopy};
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
 use crate::tcp::connection::redelivery::{Undelivered, UndeliveredData};
@@ -46,11 +46,11 @@ pub struct ReceiveInfo {
     /// The received data: 1 to `bufferSize` bytes.
     pub data: Bytes,
     #[debug(skip)]
-    pub(super) credit: Credit,
+    pub(in crate::tcp) credit: Credit,
     #[debug(skip)]
     pub(super) sequence: u64,
     #[debug(skip)]
-    pub(super) delivery: EventCopy<ReceiveInfo>,
+    pub(super) delivery: EventCopy,
 }
 
 impl ReceiveInfo {
@@ -108,6 +108,10 @@ impl Drop for ReceiveInfo {
 
 impl Event for ReceiveInfo {}
 
+/// The `onReceive` events of a turn in one message, for listeners of
+/// [`Tcp::on_receive_batch`](crate::Tcp::on_receive_batch).
+pub type ReceiveBatch = Batch<ReceiveInfo>;
+
 /// `tcp.onReceiveError`: the connection has ended. The socket is paused and not connected. Its id
 /// stays valid until `close`.
 ///
@@ -131,7 +135,7 @@ pub struct ReceiveErrorInfo {
     #[debug(skip)]
     pub(super) connect_count: u32,
     #[debug(skip)]
-    pub(super) delivery: EventCopy<ReceiveErrorInfo>,
+    pub(super) delivery: EventCopy,
 }
 
 impl ReceiveErrorInfo {

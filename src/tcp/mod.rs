@@ -30,7 +30,7 @@ pub(crate) use connection::connect::{MAX_HOST_LENGTH, Target, is_resolvable};
 pub(crate) use connection::secure::{Secure as SecureStep, SecureAs};
 pub(crate) use connection::timeouts::closed_stream;
 pub(crate) use draining::{FlushCalls, ForceClose};
-pub use events::{ReceiveErrorInfo, ReceiveInfo, SendQueueInfo, SendQueueLevel};
+pub use events::{ReceiveBatch, ReceiveErrorInfo, ReceiveInfo, SendQueueInfo, SendQueueLevel};
 pub(crate) use handover::{Export, Inherited, InheritedConnection, Quiesce};
 #[cfg(feature = "tls")]
 pub use messages::SecureAsServer;

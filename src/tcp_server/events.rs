@@ -431,13 +431,13 @@ impl AcceptNotifier for PendingAccept {
 /// The part of a listener's copy of `onAccept` that follows what becomes of it.
 struct AcceptCopy {
     pending_accept: Arc<PendingAccept>,
-    probe: Arc<DeliveryProbe<AcceptInfo>>,
+    probe: Arc<DeliveryProbe>,
     /// Whether it is returned, though its listener lives.
     is_unread: bool,
 }
 
 impl AcceptCopy {
-    fn new(pending_accept: &Arc<PendingAccept>, probe: &Arc<DeliveryProbe<AcceptInfo>>) -> Self {
+    fn new(pending_accept: &Arc<PendingAccept>, probe: &Arc<DeliveryProbe>) -> Self {
         pending_accept.copies.fetch_add(1, SeqCst);
         AcceptCopy {
             pending_accept: pending_accept.clone(),

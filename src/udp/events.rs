@@ -6,7 +6,7 @@ use actix::Message;
 use bytes::Bytes;
 
 use crate::events::redelivery::InFlightEvent;
-use crate::events::{Event, EventCopy};
+use crate::events::{Batch, Event, EventCopy};
 use crate::ids::UdpSocketId;
 use crate::net_error::NetError;
 use crate::udp::binding::redelivery::Undelivered;
@@ -56,7 +56,7 @@ pub struct ReceiveInfo {
     #[debug(skip)]
     pub(super) panics: u32,
     #[debug(skip)]
-    pub(super) delivery: EventCopy<ReceiveInfo>,
+    pub(super) delivery: EventCopy,
 }
 
 impl ReceiveInfo {
@@ -95,6 +95,10 @@ impl Drop for ReceiveInfo {
 }
 
 impl Event for ReceiveInfo {}
+
+/// The `onReceive` events of a turn in one message, for listeners of
+/// [`Udp::on_receive_batch`](crate::Udp::on_receive_batch).
+pub type ReceiveBatch = Batch<ReceiveInfo>;
 
 /// `udp.onReceiveError`: receiving has failed, or a bound socket that was not paused was closed
 /// ([`CONNECTION_CLOSED`](NetError::CONNECTION_CLOSED)). The socket is paused; it is still bound,

@@ -19,7 +19,7 @@ pub(crate) use actor::SocketTable;
 pub(crate) use binding::destination::Destination;
 pub(crate) use bulk::{GetInfos, ListenersChanged, Stop};
 pub(crate) use command::{Command, CommandQueue};
-pub use events::{ReceiveErrorInfo, ReceiveInfo};
+pub use events::{ReceiveBatch, ReceiveErrorInfo, ReceiveInfo};
 pub(crate) use handover::{Export, Inherited, Quiesce, are_valid_groups};
 pub use messages::{
     Bind, Close, Create, GetInfo, GetJoinedGroups, GetSocket, GetSockets, JoinGroup, LeaveGroup,

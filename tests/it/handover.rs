@@ -1,5 +1,6 @@
 //! Persistent sockets move from one registry to the next, completely or not at all.
 
+mod batches;
 mod concurrent_calls;
 mod failures;
 pub mod hostile_records;

@@ -7,6 +7,7 @@
 
 mod accounting;
 mod arbiters;
+mod batches;
 mod chrome_traces;
 mod draining;
 mod examples;

@@ -2,6 +2,7 @@
 //! end after it.
 #![expect(clippy::panic, reason = "listeners of these tests panic")]
 
+mod batches;
 mod data;
 mod event_pages;
 mod other_threads;

@@ -1,5 +1,6 @@
 //! This crate: one actor for all connections; every event and every send is a message.
 
+mod batches;
 mod modes;
 mod streams;
 
@@ -23,6 +24,7 @@ pub fn run(mode: Mode, arbiters: usize) -> Result<()> {
         let app = App::new("echo", &registry);
         match mode {
             Mode::Echo { .. } => echo(&app, arbiters).await?,
+            Mode::Batches => batches::start(&app, arbiters).await?,
             Mode::Stream => streams::start(&app).await?,
             other => modes::start(&app, other).await?,
         }

@@ -152,7 +152,7 @@ impl Server {
                 }
                 return Ok(true);
             }
-            Mode::Accept | Mode::Stream | Mode::Subscribers | Mode::Udp => {
+            Mode::Accept | Mode::Batches | Mode::Stream | Mode::Subscribers | Mode::Udp => {
                 return Err(not_compared(self.mode));
             }
         }

@@ -83,7 +83,12 @@ pub async fn serve(mut stream: TcpStream, mode: Mode) -> Result<()> {
                     stream.write_all(&PAYLOAD).await?;
                 }
             }
-            Mode::Accept | Mode::Pause | Mode::Subscribers | Mode::FanOut | Mode::Udp => {
+            Mode::Accept
+            | Mode::Batches
+            | Mode::Pause
+            | Mode::Subscribers
+            | Mode::FanOut
+            | Mode::Udp => {
                 return Err(not_compared(mode));
             }
         }

@@ -100,6 +100,8 @@ impl Peer {
 pub enum Mode {
     /// Echoes, with this many listening sockets.
     Echo { listeners: usize },
+    /// Echoes; a message has all that a turn received.
+    Batches,
     /// Echoes by a task for each connection, on a stream.
     Stream,
     /// An echo of datagrams.
@@ -143,6 +145,7 @@ impl Mode {
         match self {
             Mode::Echo { listeners: 1 } => "echo".to_owned(),
             Mode::Echo { listeners } => format!("echo:{listeners}"),
+            Mode::Batches => "batches".to_owned(),
             Mode::Stream => "stream".to_owned(),
             Mode::Udp => "udp".to_owned(),
             Mode::Receive => "receive".to_owned(),
@@ -157,6 +160,7 @@ impl Mode {
     pub fn named(name: &str) -> Option<Self> {
         Some(match name {
             "echo" => Mode::Echo { listeners: 1 },
+            "batches" => Mode::Batches,
             "stream" => Mode::Stream,
             "udp" => Mode::Udp,
             "receive" => Mode::Receive,

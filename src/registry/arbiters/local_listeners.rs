@@ -12,7 +12,7 @@ use crate::ids::AppId;
 use crate::registry::listeners::AppEvent;
 use crate::registry::state::{AppState, ArbiterInit, Registry};
 use crate::supervision::{MailboxBarrier, RegistryMessage};
-use crate::tcp::{ReceiveErrorInfo, ReceiveInfo, SendQueueInfo, Shard};
+use crate::tcp::{ReceiveBatch, ReceiveErrorInfo, ReceiveInfo, SendQueueInfo, Shard};
 use crate::udp;
 
 /// Calls `init` in every arbiter that client sockets live in: now, and in each
@@ -102,7 +102,7 @@ macro_rules! local_events {
             ) -> Self::Result {
                 let app = self.app(&call.app);
                 if let Some(listeners) = <$event>::listeners(app).nth(call.arbiter) {
-                    listeners.add(call.recipient);
+                    listeners.add(<$event>::target(call.recipient));
                 }
                 app.listeners_changed(<$event>::RAISED_BY);
                 Ok(())
@@ -111,4 +111,7 @@ macro_rules! local_events {
     )*};
 }
 
-local_events! { ReceiveInfo ReceiveErrorInfo SendQueueInfo udp::ReceiveInfo udp::ReceiveErrorInfo }
+local_events! {
+    ReceiveInfo ReceiveBatch ReceiveErrorInfo SendQueueInfo
+    udp::ReceiveInfo udp::ReceiveBatch udp::ReceiveErrorInfo
+}

@@ -2,22 +2,35 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
 use crate::tcp::WINDOW;
+use crate::tcp::shards::receive_windows::MIN_EVENT_CHARGE;
 
 /// How many spare buffers are kept: 1 MiB in all.
 const MAX_SPARE: usize = 16;
 
+/// The size of the blocks that small pieces share. An event counts this much in the windows at
+/// least, so the bounds cover a listener that keeps one piece of each block.
+const BLOCK: usize = MIN_EVENT_CHARGE;
+
+/// Pieces of at most this size share a block: four or more, so that the block with its reference
+/// count costs less than an allocation for each. More allocations of one size in a row than the
+/// allocator caches for a thread are dear, and a turn makes more.
+const MAX_SHARED: usize = BLOCK / 4;
+
 /// One buffer for reading, and spare ones.
 ///
-/// Received data is copied out of the buffer, so that an event holds only its own bytes. If one
+/// Received data is copied out of the buffer, so that an event holds only its own bytes, or a
+/// [`BLOCK`] that small ones share. If one
 /// event fills at least half of the buffer, the event gets the buffer itself. Copying 64 KiB and
 /// allocating them for each event took half of the time of a bulk echo.
 pub(in crate::tcp) struct BufferPool {
     buffer: Box<[u8]>,
     spare: Spare,
+    /// The rest of the current block.
+    block: BytesMut,
 }
 
 /// What was read.
@@ -43,6 +56,7 @@ impl BufferPool {
         BufferPool {
             buffer: new_buffer(),
             spare: Spare::default(),
+            block: BytesMut::new(),
         }
     }
 
@@ -52,16 +66,25 @@ impl BufferPool {
         &mut self.buffer[..limit]
     }
 
-    /// The first `count` bytes, which were read, in pieces of at most `chunk` bytes.
-    pub(in crate::tcp) fn pieces(
+    /// Gives away the first `count` bytes, which were read, in pieces of at most `chunk` bytes.
+    #[inline]
+    pub(in crate::tcp) fn each_piece(
         &mut self,
         count: usize,
         chunk: usize,
-    ) -> impl Iterator<Item = Bytes> + use<'_> {
-        let whole = (count <= chunk && count * 2 >= self.buffer.len()).then(|| self.lend(count));
-        let copied = if whole.is_some() { 0 } else { count };
-        let copies = self.buffer[..copied].chunks(chunk);
-        whole.into_iter().chain(copies.map(Bytes::copy_from_slice))
+        mut take: impl FnMut(Bytes),
+    ) {
+        let is_lent = count <= chunk && count * 2 >= self.buffer.len();
+        let mut start = 0;
+        while start < count {
+            let end = count.min(start.saturating_add(chunk));
+            let piece = match is_lent {
+                true => self.lend(count),
+                false => copy(&self.buffer[start..end], &mut self.block),
+            };
+            start = end;
+            take(piece);
+        }
     }
 
     /// The first `count` bytes, which were read, for a receiver that copies a small part itself.
@@ -72,6 +95,7 @@ impl BufferPool {
         }
     }
 
+    #[cold]
     fn lend(&mut self, count: usize) -> Bytes {
         let spare = self.spare.lock().pop();
         let buffer = std::mem::replace(&mut self.buffer, spare.unwrap_or_else(new_buffer));
@@ -81,6 +105,18 @@ impl BufferPool {
             spare: self.spare.clone(),
         })
     }
+}
+
+#[inline]
+fn copy(piece: &[u8], block: &mut BytesMut) -> Bytes {
+    if piece.len() > MAX_SHARED {
+        return Bytes::copy_from_slice(piece);
+    }
+    if block.capacity() < piece.len() {
+        *block = BytesMut::with_capacity(BLOCK);
+    }
+    block.extend_from_slice(piece);
+    block.split().freeze()
 }
 
 fn new_buffer() -> Box<[u8]> {
@@ -117,7 +153,9 @@ mod tests {
         for (i, byte) in pool.buffer(count).iter_mut().enumerate() {
             *byte = (i % 251) as u8;
         }
-        pool.pieces(count, chunk).collect()
+        let mut pieces = Vec::new();
+        pool.each_piece(count, chunk, |piece| pieces.push(piece));
+        pieces
     }
 
     #[test]
@@ -155,6 +193,34 @@ mod tests {
         assert_eq!(pool.spare.lock().len(), 0);
         drop(given);
         assert_eq!(pool.spare.lock().len(), 1);
+    }
+
+    #[test]
+    fn small_pieces_share_blocks_that_are_no_larger_than_the_least_charge() {
+        let mut pool = BufferPool::new();
+        for piece in 1..=MAX_SHARED + 1 {
+            let pieces = filled(&mut pool, 64 * piece, piece);
+            assert!(
+                pieces
+                    .iter()
+                    .flatten()
+                    .enumerate()
+                    .all(|(i, byte)| *byte == (i % 251) as u8)
+            );
+            // What lies between pieces of one block is less than the block.
+            let mut ends: Vec<_> = pieces.iter().map(|it| it.as_ptr_range()).collect();
+            ends.sort_by_key(|range| range.start);
+            let in_row = |row: &[std::ops::Range<*const u8>]| row[0].end == row[1].start;
+            let longest = ends
+                .chunk_by(|one, next| one.end == next.start)
+                .map(|row| row.len() * piece)
+                .max();
+            if piece > MAX_SHARED {
+                assert!(!ends.windows(2).any(in_row), "each has its own allocation");
+            } else {
+                assert!(longest > Some(piece) && longest <= Some(BLOCK));
+            }
+        }
     }
 
     #[test]

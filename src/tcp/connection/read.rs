@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use crate::events::{EventCopy, FanOut, Snapshot, dispatch};
+use crate::events::{Dispatcher, EventCopy, FanOut};
 use crate::net_error::{self, NetError};
 use crate::os::retry_if_spurious;
 use crate::tcp::WINDOW;
@@ -14,14 +14,11 @@ use crate::tcp::connection::redelivery::{Undelivered, UndeliveredData};
 use crate::tcp::connection::state::{SocketState, Transfer};
 use crate::tcp::connection::{Connection, Link, Peeked, ReadEnd, ReadSide, ReportedBy, WriteSide};
 use crate::tcp::events::ReceiveInfo;
+use crate::tcp::shards::receive_windows::MIN_EVENT_CHARGE;
 use crate::tcp::shards::shard::AppShard;
 use crate::tcp::socket::Credit;
 use crate::tcp::socket_listeners::{DataRoute, Receivers};
 use crate::telemetry::FullWindow;
-
-/// An event takes at least this many bytes of a window, about its size in memory. So tiny events
-/// are bounded too.
-pub(in crate::tcp) const MIN_EVENT_CHARGE: usize = 256;
 
 /// One read makes at most this many events.
 const EVENTS_PER_READ: usize = 16;
@@ -60,9 +57,9 @@ impl SocketState {
         }
         let chunk = self.chunk();
         self.read_available(pool, chunk, |state, pool, count| {
-            for piece in pool.pieces(count, chunk) {
-                state.raise(piece, &cached.listeners);
-            }
+            pool.each_piece(count, chunk, |piece| {
+                state.raise(piece, &mut cached.listeners)
+            });
         });
     }
 
@@ -85,10 +82,9 @@ impl SocketState {
             }
             DataRoute::Own(Receivers::Listeners(to)) => {
                 let chunk = self.chunk();
+                let mut to = Dispatcher::new(to);
                 self.read_available(pool, chunk, |state, pool, count| {
-                    for piece in pool.pieces(count, chunk) {
-                        state.raise(piece, &to);
-                    }
+                    pool.each_piece(count, chunk, |piece| state.raise(piece, &mut to));
                 });
             }
         }
@@ -231,47 +227,56 @@ impl Connection {
 
 /// The listeners of an app's `onReceive`, looked up once a turn: the sockets of one turn are nearly
 /// always one app's. A listener that dies during the turn receives nothing more; an event that
-/// reaches no other one returns to its socket.
+/// reaches no other one returns to its socket. Batches are sent when this is dropped.
 #[derive(Default)]
 pub(in crate::tcp) struct ListenerCache(Option<CachedListeners>);
 
 pub(in crate::tcp) struct CachedListeners {
     app_shard: Arc<AppShard>,
-    pub(in crate::tcp) listeners: Snapshot<ReceiveInfo>,
+    pub(in crate::tcp) listeners: Dispatcher<ReceiveInfo>,
     pub(in crate::tcp) deaths: u64,
 }
 
 impl ListenerCache {
     /// The listeners, if the app is not suspended and has one.
-    pub(in crate::tcp) fn get(&mut self, app_shard: &Arc<AppShard>) -> Option<&CachedListeners> {
+    #[inline]
+    pub(in crate::tcp) fn get(
+        &mut self,
+        app_shard: &Arc<AppShard>,
+    ) -> Option<&mut CachedListeners> {
         let cached = self.0.as_ref();
         let is_cached = cached.is_some_and(|cached| Arc::ptr_eq(&cached.app_shard, app_shard));
         if !is_cached {
-            let (listeners, deaths) = app_shard.on_receive.snapshot();
-            self.0 = Some(CachedListeners {
-                app_shard: app_shard.clone(),
-                listeners,
-                deaths,
-            });
+            self.look_up(app_shard);
         }
         if app_shard.activity.is_suspended() {
             return None;
         }
-        let cached = self.0.as_ref();
-        cached.filter(|cached| !cached.listeners.is_empty())
+        let cached = self.0.as_mut();
+        cached.filter(|cached| !cached.listeners.listeners().is_empty())
+    }
+
+    #[cold]
+    fn look_up(&mut self, app_shard: &Arc<AppShard>) {
+        let (listeners, deaths) = app_shard.on_receive.snapshot();
+        self.0 = Some(CachedListeners {
+            app_shard: app_shard.clone(),
+            listeners: Dispatcher::new(listeners),
+            deaths,
+        });
     }
 }
 
 impl SocketState {
     /// Raises `onReceive`.
     #[inline(always)]
-    pub(in crate::tcp) fn raise(&mut self, mut data: Bytes, listeners: &Snapshot<ReceiveInfo>) {
+    pub(in crate::tcp) fn raise(&mut self, mut data: Bytes, to: &mut Dispatcher<ReceiveInfo>) {
         let socket = &self.socket;
         let charge = data.len().max(MIN_EVENT_CHARGE);
         self.last_raised += 1;
         let sequence = self.last_raised;
-        let copies = FanOut::for_listeners(listeners.len());
-        let sent = dispatch(listeners, |probe| ReceiveInfo {
+        let copies = FanOut::for_listeners(to.listeners().len());
+        let sent = to.dispatch(|probe| ReceiveInfo {
             socket_id: socket.id(),
             data: match copies {
                 Some(_) => data.clone(),

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use actix_rt::time::Instant;
 use bytes::Bytes;
 
-use crate::events::{Event, HOLD_BACK, Listeners, MAX_PANICS};
+use crate::events::{Dispatcher, Event, HOLD_BACK, Listeners, MAX_PANICS};
 use crate::net_error::NetError;
 use crate::pending_pauses::PAUSE_GRACE;
 use crate::tcp::actor::send_later;
 use crate::tcp::command::Command;
 use crate::tcp::connection::Link;
+use crate::tcp::connection::buffer_pool::Filled;
 use crate::tcp::connection::linger::Closing;
 use crate::tcp::connection::read::ListenerCache;
 use crate::tcp::connection::state::{SocketState, Transfer};
@@ -324,7 +325,7 @@ impl SocketState {
             return None;
         }
         let redelivery = self.redelivery.take()?;
-        self.redeliver_data(redelivery.data, &receivers)
+        self.redeliver_data(redelivery.data, receivers)
     }
 
     /// Who gets returned data, and how many listeners have died before. `None` if it has to wait: a
@@ -334,7 +335,7 @@ impl SocketState {
         match self.data_route() {
             DataRoute::App => match listeners.get(app_shard) {
                 Some(cached) => {
-                    let to = Receivers::Listeners(cached.listeners.clone());
+                    let to = Receivers::Listeners(cached.listeners.listeners().clone());
                     Some((to, cached.deaths))
                 }
                 None => {
@@ -372,7 +373,7 @@ impl SocketState {
     fn redeliver_data(
         &mut self,
         mut data: Vec<UndeliveredData>,
-        receivers: &Receivers,
+        receivers: Receivers,
     ) -> Option<Closing> {
         data.sort_by_key(|data| data.sequence);
         let after = self.last_raised + 1;
@@ -383,6 +384,20 @@ impl SocketState {
             return self.abort_on_gap(data.len());
         }
         self.ending.reset();
+        match receivers {
+            Receivers::Listeners(to) => {
+                // A batch is sent at once, before what is read next is collected.
+                let mut to = Dispatcher::new(to);
+                self.raise_again(data, |state, piece| state.raise(piece, &mut to));
+            }
+            Receivers::Stream => self.raise_again(data, |state, piece| {
+                state.push_to_stream(Filled::Lent(piece));
+            }),
+        }
+        None
+    }
+
+    fn raise_again(&mut self, data: Vec<UndeliveredData>, mut raise: impl FnMut(&mut Self, Bytes)) {
         let chunk = self.chunk();
         for mut data in data {
             if let Some(panics) = &mut self.panics
@@ -394,10 +409,9 @@ impl SocketState {
             // The app may have reduced `bufferSize` since the data was read.
             while !data.bytes.is_empty() {
                 let piece = chunk.min(data.bytes.len());
-                self.raise_for(data.bytes.split_to(piece), receivers);
+                raise(self, data.bytes.split_to(piece));
             }
         }
-        None
     }
 
     /// [`MAX_PANICS`] listeners in a row have panicked at this socket's data. Ends the connection;

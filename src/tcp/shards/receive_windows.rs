@@ -6,6 +6,10 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, SeqCst};
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, WaitFlag};
 use crate::tcp::{RESUME_BELOW, WINDOW};
 
+/// An event takes at least this many bytes of a window, about its size in memory. So tiny events
+/// are bounded too.
+pub(crate) const MIN_EVENT_CHARGE: usize = 256;
+
 /// One event in the word of [`SocketWindow`].
 pub(crate) const EVENT: u64 = 1 << 32;
 
@@ -29,8 +33,9 @@ impl SocketWindow {
     /// Releases events, bytes or both. `true` if the socket waits for this.
     #[inline]
     pub(crate) fn release(&self, amount: u64) -> bool {
-        let left = self.word.fetch_sub(amount, AcqRel) - amount;
-        (left / EVENT == 0 || left % EVENT <= RESUME_BELOW as u64) && self.awaited.is_set()
+        let left = self.word.fetch_sub(amount, SeqCst) - amount;
+        (left / EVENT == 0 || left % EVENT <= RESUME_BELOW as u64)
+            && self.awaited.is_set_after_rmw()
     }
 
     /// The number of events, for information.
@@ -97,10 +102,13 @@ impl<S: Starving> AppWindow<S> {
 
     /// Whether a socket may be read. If not, it becomes ready again when listeners have handled
     /// enough.
+    #[inline]
     pub(crate) fn may_read(&self, socket: &S) -> bool {
-        if self.held() < self.limit {
-            return true;
-        }
+        self.held() < self.limit || self.await_room(socket)
+    }
+
+    #[cold]
+    fn await_room(&self, socket: &S) -> bool {
         if socket.mark_starved() {
             self.starved.lock().push(socket.clone());
         }
@@ -140,28 +148,35 @@ impl<S: Starving> AppWindow<S> {
     }
 
     pub(crate) fn remove_returned(&self, bytes: usize) {
-        self.returned.fetch_sub(bytes, AcqRel);
+        self.returned.fetch_sub(bytes, SeqCst);
         self.wake_starved();
     }
 
+    /// `SeqCst`: of two threads that lower one count each, one sees both.
+    #[inline]
     fn held(&self) -> usize {
-        self.unhandled.load(Acquire) + self.returned.load(Acquire)
+        self.unhandled.load(SeqCst) + self.returned.load(SeqCst)
     }
 
+    #[inline]
     fn has_room_again(&self) -> bool {
         self.held() <= self.limit / 2
     }
 
     #[inline]
     fn wake_starved(&self) {
-        if self.has_room_again() && self.has_starved.take() {
-            let starved = std::mem::take(&mut *self.starved.lock());
-            for socket in starved {
-                // In this order: a socket that is neither marked nor in the list is polled once
-                // more.
-                socket.clear_starved();
-                socket.make_ready();
-            }
+        if self.has_room_again() && self.has_starved.take_after_rmw() {
+            self.wake_all_starved();
+        }
+    }
+
+    #[cold]
+    fn wake_all_starved(&self) {
+        let starved = std::mem::take(&mut *self.starved.lock());
+        for socket in starved {
+            // In this order: a socket that is neither marked nor in the list is polled once more.
+            socket.clear_starved();
+            socket.make_ready();
         }
     }
 }

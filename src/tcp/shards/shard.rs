@@ -107,11 +107,13 @@ impl AppShard {
         self.command_queue.queue.wake_actor();
     }
 
+    #[inline]
     pub(in crate::tcp) fn acquire(&self, bytes: usize) {
         self.activity.mark_active();
         self.window.acquire(bytes);
     }
 
+    #[inline]
     pub(in crate::tcp) fn release(&self, bytes: usize) {
         if self.window.release(bytes) {
             self.activity.mark_active();

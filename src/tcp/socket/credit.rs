@@ -44,6 +44,20 @@ impl Credit {
         }
     }
 
+    /// The same amount for another owner: [`forget`](Self::forget) has to end this one.
+    #[cold]
+    pub(in crate::tcp) fn alias(&self) -> Credit {
+        Credit {
+            socket: self.socket.clone(),
+            amount: self.amount,
+        }
+    }
+
+    #[cold]
+    pub(in crate::tcp) fn forget(&mut self) {
+        self.amount = 0;
+    }
+
     /// The event is handled, but its bytes are still in memory. From now on they count for their
     /// own socket only: a peer that does not read must not stop the app's other sockets.
     pub(in crate::tcp) fn mark_handled(&mut self) {
@@ -63,12 +77,14 @@ impl Credit {
         }
     }
 
+    #[inline]
     fn release(&self, amount: u64) {
         if self.socket.0.unhandled.release(amount) {
             self.socket.make_ready();
         }
     }
 
+    #[inline(always)]
     fn give_back(&self) {
         self.release(self.amount);
         if self.amount >= EVENT {

@@ -95,7 +95,7 @@ impl ClientSocket {
     /// Sends received data, on this socket or another one, and keeps the event's credit until the
     /// kernel has taken all of it. So a peer that does not read slows the sender down, and at most
     /// [`WINDOW`](crate::tcp::WINDOW) bytes lie between the two. The echo of `info` is
-    /// `info.client().clone().forward(info)`.
+    /// [`info.send_back()`](ReceiveInfo::send_back).
     ///
     /// What the kernel does not take at once counts in the app's write quota. If the send fails later,
     /// `onReceiveError` reports the end of the connection; on a socket that is not connected the data
@@ -110,11 +110,19 @@ impl ClientSocket {
     ///   the registry has ended.
     pub fn forward(&self, mut info: ReceiveInfo) -> Result<(), Error> {
         let data = std::mem::take(&mut info.data);
+        self.forward_with(data, || Some(info.credit.take()))
+    }
+
+    #[inline]
+    fn forward_with(
+        &self,
+        data: Bytes,
+        credit: impl FnOnce() -> Option<Credit>,
+    ) -> Result<(), Error> {
         // Forwarded data is charged only if it has to wait, so only a full quota refuses it.
         let span = self.call_span(Some("tcp.forward"));
         let admitted = self.admit_by(data.len(), |quota| quota.may_send().then(Charge::default));
         let admitted = admitted.inspect_err(|error| span.set_error(error))?;
-        let credit = || Some(info.credit.take());
         self.write(admitted, data, credit, || Reply::discard().in_span(&span));
         Ok(())
     }
@@ -243,6 +251,27 @@ impl ClientSocket {
             true => Ok(()),
             false => Err(Error::SendQueueFull),
         }
+    }
+}
+
+impl ReceiveInfo {
+    /// Sends the data back on its own socket, as [`ClientSocket::forward`] does, which for this
+    /// needs a clone of the handle.
+    ///
+    /// # Errors
+    /// Those of [`ClientSocket::forward`].
+    #[inline]
+    pub fn send_back(mut self) -> Result<(), Error> {
+        let data = std::mem::take(&mut self.data);
+        let mut is_moved = false;
+        let result = self.client().forward_with(data, || {
+            is_moved = true;
+            Some(self.credit.alias())
+        });
+        if is_moved {
+            self.credit.forget();
+        }
+        result
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A socket without any has a null pointer. `types.rs` is what an app gives to `set_listeners`;
 //! `own.rs` is what the socket makes of it; `handler.rs` is an actor that ends with its socket. A
-//! stream takes the events of its socket the same way.
+//! stream takes the events of its socket the same way. They get single events: a turn seldom has
+//! more than one for the same socket, so batches would save nothing.
 
 mod handler;
 mod own;

@@ -10,13 +10,10 @@
 
 use std::mem;
 
-use bytes::Bytes;
-
 use crate::error::Error;
 use crate::events::{Listeners, Snapshot};
 use crate::net_error::NetError;
 use crate::tcp::connection::Link;
-use crate::tcp::connection::buffer_pool::Filled;
 use crate::tcp::connection::linger::Closing;
 use crate::tcp::connection::state::{SocketState, Transfer};
 use crate::tcp::events::{ReceiveErrorInfo, ReceiveInfo, SendQueueInfo};
@@ -227,13 +224,5 @@ impl SocketState {
         self.paused = false;
         self.next_epoch();
         self.end_connection(NetError::FAILED)
-    }
-
-    /// Raises `onReceive` for own listeners.
-    pub(in crate::tcp) fn raise_for(&mut self, data: Bytes, receivers: &Receivers) {
-        match receivers {
-            Receivers::Listeners(listeners) => self.raise(data, listeners),
-            Receivers::Stream => self.push_to_stream(Filled::Lent(data)),
-        }
     }
 }

@@ -86,6 +86,7 @@ mod tests {
     use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
     use super::*;
+    use crate::events::Target;
     use crate::sync::tests::WakeCounter;
 
     /// Sends every event to the test.
@@ -108,7 +109,7 @@ mod tests {
         let (sender, mut kept) = unbounded_channel();
         let collector = Collector(sender).start();
         let listeners = Listeners::default();
-        listeners.add(collector.recipient());
+        listeners.add(Target::Single(collector.recipient()));
         let mut errors = EventQueue::default();
         let peer = Address::from(SocketAddr::from(([127, 0, 0, 1], 1)));
         let most = UNHANDLED_HANDSHAKE_ERRORS;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use crate::events::{EventCopy, FanOut, Snapshot, dispatch};
+use crate::events::{Dispatcher, EventCopy, FanOut};
 use crate::net_error::{self, NetError};
 use crate::os::retry_if_spurious;
 use crate::udp::binding::redelivery::Undelivered;
@@ -67,7 +67,7 @@ impl SocketState {
                 Poll::Ready(Ok((length, from))) => {
                     socket.count_received(length);
                     let data = Bytes::copy_from_slice(&buffer[..length]);
-                    self.raise(data, from, 0, &cached.listeners);
+                    self.raise(data, from, 0, &mut cached.listeners);
                 }
                 Poll::Ready(Err(error)) => {
                     return self.receiving_failed(net_error::datagram(&error));
@@ -103,15 +103,15 @@ impl SocketState {
         mut data: Bytes,
         from: SocketAddr,
         panics: u32,
-        listeners: &Snapshot<ReceiveInfo>,
+        to: &mut Dispatcher<ReceiveInfo>,
     ) {
         let socket = &self.socket;
         let charge = charge(&data);
         self.last_raised += 1;
         let sequence = self.last_raised;
         let length = data.len();
-        let copies = FanOut::for_listeners(listeners.len());
-        let sent = dispatch(listeners, |probe| ReceiveInfo {
+        let copies = FanOut::for_listeners(to.listeners().len());
+        let sent = to.dispatch(|probe| ReceiveInfo {
             socket_id: socket.id(),
             data: match copies {
                 Some(_) => data.clone(),
@@ -144,13 +144,14 @@ impl SocketState {
 }
 
 /// The listeners of an app's `onReceive`, looked up once a turn. A listener that dies during the
-/// turn receives nothing more; an event that reaches no other one returns to its socket.
+/// turn receives nothing more; an event that reaches no other one returns to its socket. Batches are
+/// sent when this is dropped.
 #[derive(Default)]
-pub(in crate::udp) struct ListenerCache(Option<Arc<CachedListeners>>);
+pub(in crate::udp) struct ListenerCache(Option<CachedListeners>);
 
 pub(in crate::udp) struct CachedListeners {
     app_shard: Arc<AppShard>,
-    pub(in crate::udp) listeners: Snapshot<ReceiveInfo>,
+    pub(in crate::udp) listeners: Dispatcher<ReceiveInfo>,
     pub(in crate::udp) deaths: u64,
 }
 
@@ -159,21 +160,21 @@ impl ListenerCache {
     pub(in crate::udp) fn get(
         &mut self,
         app_shard: &Arc<AppShard>,
-    ) -> Option<Arc<CachedListeners>> {
+    ) -> Option<&mut CachedListeners> {
         let cached = self.0.as_ref();
         let is_cached = cached.is_some_and(|cached| Arc::ptr_eq(&cached.app_shard, app_shard));
         if !is_cached {
             let (listeners, deaths) = app_shard.on_receive.snapshot();
-            self.0 = Some(Arc::new(CachedListeners {
+            self.0 = Some(CachedListeners {
                 app_shard: app_shard.clone(),
-                listeners,
+                listeners: Dispatcher::new(listeners),
                 deaths,
-            }));
+            });
         }
         if app_shard.activity.is_suspended() {
             return None;
         }
-        let cached = self.0.clone();
-        cached.filter(|cached| !cached.listeners.is_empty())
+        let cached = self.0.as_mut();
+        cached.filter(|cached| !cached.listeners.listeners().is_empty())
     }
 }

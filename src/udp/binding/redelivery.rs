@@ -172,7 +172,7 @@ impl SocketState {
             self.redelivery = None;
         }
         for it in raised {
-            self.raise(it.data, it.from, it.panics, &cached.listeners);
+            self.raise(it.data, it.from, it.panics, &mut cached.listeners);
         }
     }
 }

@@ -368,7 +368,7 @@ impl Harness {
     fn listener(&mut self, app: usize, kind: Kind, listener: usize, add: bool) {
         let side = &self.apps[app];
         let (of, ear_of) = (side.app.clone(), side.listeners[listener].clone());
-        let call = self.call(|_| listen(&of, kind, &ear_of, add), done);
+        let call = self.call(|_| listen(&of, kind, listener, &ear_of, add), done);
         self.expect(call, Answer::Done(Ok(())));
         self.change(app, AppChange::Listens(kind, listener, add));
     }
@@ -401,8 +401,9 @@ impl Harness {
                 self.rest().await?;
                 let listeners = self.apps[app].state.listeners(*kind);
                 let has = listener.map_or(listeners, |listener| listeners & (1 << listener)) != 0;
-                let listener = listener.map(|listener| self.apps[app].listeners[listener].clone());
-                let call = self.call(|_| listens(&api, *kind, listener.as_ref()), Answer::Flag);
+                let listeners = self.apps[app].listeners.clone();
+                let listener = listener.map(|number| (number, &listeners[number]));
+                let call = self.call(|_| listens(&api, *kind, listener), Answer::Flag);
                 self.expect(call, Answer::Flag(Ok(has)));
                 return Ok(());
             }
@@ -484,13 +485,13 @@ impl Harness {
 /// An event page that adds these listeners to every event.
 fn event_page(listeners: ListenerMap, all: &[Addr<LoggingListener>; ALL_LISTENERS]) -> EventPage {
     let numbers = (0..LISTENERS).filter(|listener| listeners & (1 << listener) != 0);
-    let listeners: Vec<_> = numbers.map(|listener| all[listener].clone()).collect();
+    let listeners: Vec<_> = numbers.map(|it| (it, all[it].clone())).collect();
     EventPage::new(move |app: App| {
         let listeners = listeners.clone();
         async move {
-            for listener in &listeners {
+            for (number, listener) in &listeners {
                 for kind in KINDS {
-                    drop(listen(&app, kind, listener, true));
+                    drop(listen(&app, kind, *number, listener, true));
                 }
             }
             Ok(())

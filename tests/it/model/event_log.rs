@@ -8,7 +8,7 @@ use std::rc::Rc;
 use actix::prelude::*;
 use bytes::Bytes;
 use chrome_sockets::tcp::{
-    self, ClientSocket, ReceiveErrorInfo, ReceiveInfo, SendQueueInfo, SendQueueLevel,
+    self, ClientSocket, ReceiveBatch, ReceiveErrorInfo, ReceiveInfo, SendQueueInfo, SendQueueLevel,
 };
 use chrome_sockets::tcp_server::{self, AcceptErrorInfo, AcceptInfo};
 use chrome_sockets::{App, ClientSocketId, Error, ServerSocketId};
@@ -177,6 +177,16 @@ impl Handler<ReceiveInfo> for LoggingListener {
     }
 }
 
+impl Handler<ReceiveBatch> for LoggingListener {
+    type Result = ();
+
+    fn handle(&mut self, batch: ReceiveBatch, ctx: &mut Self::Context) {
+        for info in batch {
+            self.handle(info, ctx);
+        }
+    }
+}
+
 impl Handler<ReceiveErrorInfo> for LoggingListener {
     type Result = ();
 
@@ -207,10 +217,16 @@ fn client(id: ClientSocketId) -> Id {
 
 support::stoppable!(LoggingListener);
 
+/// Whether the listener with this number gets data in batches, which is no difference to an app.
+fn gets_batches(number: usize) -> bool {
+    number % 2 == 1
+}
+
 /// `addListener` or `removeListener` of one event.
 pub fn listen(
     app: &App,
     kind: Kind,
+    number: usize,
     listener: &Addr<LoggingListener>,
     add: bool,
 ) -> chrome_sockets::Answer<()> {
@@ -220,6 +236,12 @@ pub fn listen(
         (Kind::Accept, false) => server.on_accept.remove_listener(listener.recipient()),
         (Kind::AcceptError, true) => server.on_accept_error.add_listener(listener.recipient()),
         (Kind::AcceptError, false) => server.on_accept_error.remove_listener(listener.recipient()),
+        (Kind::Receive, true) if gets_batches(number) => {
+            tcp.on_receive_batch.add_listener(listener.recipient())
+        }
+        (Kind::Receive, false) if gets_batches(number) => {
+            tcp.on_receive_batch.remove_listener(listener.recipient())
+        }
         (Kind::Receive, true) => tcp.on_receive.add_listener(listener.recipient()),
         (Kind::Receive, false) => tcp.on_receive.remove_listener(listener.recipient()),
         (Kind::ReceiveError, true) => tcp.on_receive_error.add_listener(listener.recipient()),
@@ -233,13 +255,13 @@ pub fn listen(
 pub fn listens(
     app: &App,
     kind: Kind,
-    listener: Option<&Addr<LoggingListener>>,
+    listener: Option<(usize, &Addr<LoggingListener>)>,
 ) -> chrome_sockets::Answer<bool> {
     let (server, tcp) = (&app.tcp_server, &app.tcp);
     macro_rules! has {
         ($event:expr) => {
             match listener {
-                Some(listener) => $event.has_listener(listener.clone().recipient()),
+                Some((_, listener)) => $event.has_listener(listener.clone().recipient()),
                 None => $event.has_listeners(),
             }
         };
@@ -247,6 +269,9 @@ pub fn listens(
     match kind {
         Kind::Accept => has!(server.on_accept),
         Kind::AcceptError => has!(server.on_accept_error),
+        Kind::Receive if listener.is_some_and(|(number, _)| gets_batches(number)) => {
+            has!(tcp.on_receive_batch)
+        }
         Kind::Receive => has!(tcp.on_receive),
         Kind::ReceiveError => has!(tcp.on_receive_error),
         Kind::SendQueue => has!(tcp.on_send_queue),

@@ -122,7 +122,7 @@ impl Server {
                     other.try_send(data.clone())?;
                 }
             }
-            Mode::Echo { .. } | Mode::Stream | Mode::Accept | Mode::Udp => {
+            Mode::Echo { .. } | Mode::Batches | Mode::Stream | Mode::Accept | Mode::Udp => {
                 return Err(not_compared(self.mode));
             }
         }

@@ -1,0 +1,95 @@
+//! Sends the events of one turn: each at once, or for listeners of batches all together.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+
+use crate::events::batch::MAX_BATCH;
+use crate::events::event_copy::DeliveryProbe;
+use crate::events::listeners::{EventListener, Snapshot, Target};
+use crate::events::types::Event;
+
+/// The listeners of one turn, with what is collected for those that get batches. It is sent when
+/// this is dropped, also by a panic of the turn: no event is lost.
+pub(crate) struct Dispatcher<E: Event> {
+    listeners: Snapshot<E>,
+    /// For the first listener, which nearly always is the only one.
+    first: VecDeque<E>,
+    /// For the others, by their place in the list. As long as the list only if needed.
+    others: Vec<VecDeque<E>>,
+}
+
+impl<E: Event> Dispatcher<E> {
+    pub(crate) fn new(listeners: Snapshot<E>) -> Self {
+        Dispatcher {
+            listeners,
+            first: VecDeque::new(),
+            others: Vec::new(),
+        }
+    }
+
+    pub(crate) fn listeners(&self) -> &Snapshot<E> {
+        &self.listeners
+    }
+
+    /// Sends each live listener the copy that `copy` makes for it, or collects it for the
+    /// listener's batch. Returns how many copies there are. Whether a listener of batches lives is
+    /// found out when the batch is sent: a dead one leaves all of it unhandled.
+    #[inline]
+    pub(crate) fn dispatch(&mut self, mut copy: impl FnMut(&Arc<DeliveryProbe>) -> E) -> usize {
+        let mut sent = 0;
+        for (index, listener) in self.listeners.iter().enumerate() {
+            let is_batch = matches!(*listener.target, Target::Batch(..));
+            if !is_batch && !listener.connected() {
+                continue;
+            }
+            // Made in one place, so that the compiler makes no function of it.
+            let event = copy(&listener.probe);
+            sent += 1;
+            if !is_batch {
+                listener.send(event);
+                continue;
+            }
+            let queue = match index {
+                0 => &mut self.first,
+                _ => other(&mut self.others, index),
+            };
+            collect(queue, listener, event);
+        }
+        sent
+    }
+}
+
+#[inline]
+fn collect<E: Event>(queue: &mut VecDeque<E>, listener: &EventListener<E>, event: E) {
+    if queue.is_empty() {
+        *queue = listener.spare_queue();
+    }
+    queue.push_back(event);
+    if queue.len() >= MAX_BATCH {
+        listener.send_batch(mem::take(queue));
+    }
+}
+
+#[cold]
+fn other<E>(others: &mut Vec<VecDeque<E>>, index: usize) -> &mut VecDeque<E> {
+    if others.len() < index {
+        others.resize_with(index, VecDeque::new);
+    }
+    &mut others[index - 1]
+}
+
+impl<E: Event> Drop for Dispatcher<E> {
+    #[inline]
+    fn drop(&mut self) {
+        let first = Some(mem::take(&mut self.first)).filter(|it| !it.is_empty());
+        if let (Some(batch), Some(listener)) = (first, self.listeners.first()) {
+            listener.send_batch(batch);
+        }
+        for (listener, queue) in self.listeners.iter().skip(1).zip(&mut self.others) {
+            if !queue.is_empty() {
+                listener.send_batch(mem::take(queue));
+            }
+        }
+    }
+}
