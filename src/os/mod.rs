@@ -351,6 +351,11 @@ pub trait Stream: Send {
         Poll::Pending
     }
 
+    /// Has the event loop of this thread watch the stream now, not only when an operation
+    /// has to wait: what watches it may be needed for a [`writer`](Self::writer). Does
+    /// nothing by default.
+    fn register(&mut self) {}
+
     /// From now on this poller announces the stream's readiness, by the token, and the
     /// stream calls no waker. Does nothing by default: the stream goes on to call wakers.
     fn attach(&mut self, _poller: &PollerHandle, _token: Token) {}

@@ -326,17 +326,17 @@ impl SocketTable {
         self.watch(slot);
     }
 
-    /// The socket in this slot has a new connection, which the poller watches from now on.
+    /// The socket in this slot has a new connection, which is watched from now on.
     pub(super) fn watch(&mut self, slot: u32) {
-        // Polling it costs a system call a turn, more than it saves a few connections. They stay
-        // with tokio's event loop.
+        // Polling the poller costs a system call a turn, more than it saves a few connections.
+        // They stay with tokio's event loop.
         let is_polled = self.entries.len() > UNPOLLED;
         #[cfg(feature = "testing")]
         let is_polled = is_polled || self.network.polls_every_connection();
-        if is_polled
-            && let Some(stream) = self.entries.get_mut(slot as usize).and_then(Entry::stream)
-        {
-            self.poller.attach(stream, slot);
+        match self.entries.get_mut(slot as usize).and_then(Entry::stream) {
+            Some(stream) if is_polled => self.poller.attach(stream, slot),
+            Some(stream) => stream.register(),
+            None => {}
         }
     }
 

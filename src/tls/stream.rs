@@ -154,6 +154,10 @@ impl Stream for EncryptedStream {
         self.transport_mut().stream.poll_error_ready(cx)
     }
 
+    fn register(&mut self) {
+        self.transport_mut().stream.register();
+    }
+
     fn attach(&mut self, poller: &PollerHandle, token: Token) {
         self.transport_mut().stream.attach(poller, token);
     }

@@ -77,7 +77,7 @@ impl<S: Socket> SocketStream<S> {
     }
 
     /// The stream for an operation that has to wait, or that tokio's event loop knows more about.
-    fn register(&mut self) -> io::Result<&mut TokioStream<S>> {
+    fn watched_by_tokio(&mut self) -> io::Result<&mut TokioStream<S>> {
         if let SocketStream::Unwatched(_) = self
             && let SocketStream::Unwatched(unwatched) = self.take()
         {
@@ -137,14 +137,14 @@ impl<S: Socket> Stream for SocketStream<S> {
                 }
                 Poll::Ready(read)
             }
-            None => self.register()?.poll_read(cx, buffer),
+            None => self.watched_by_tokio()?.poll_read(cx, buffer),
         }
     }
 
     fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         match self {
             Polled(stream) => stream.poll_peek(),
-            _ => self.register()?.poll_peek(cx),
+            _ => self.watched_by_tokio()?.poll_peek(cx),
         }
     }
 
@@ -152,11 +152,16 @@ impl<S: Socket> Stream for SocketStream<S> {
         if let Polled(stream) = self {
             return stream.poll_error_ready();
         }
-        match self.register() {
+        match self.watched_by_tokio() {
             Ok(stream) => stream.poll_error_ready(cx),
             // Every operation fails from now on.
             Err(_) => Poll::Ready(()),
         }
+    }
+
+    fn register(&mut self) {
+        // If it fails, every operation fails from now on.
+        let _ = self.watched_by_tokio();
     }
 
     fn attach(&mut self, poller: &PollerHandle, token: Token) {
@@ -234,7 +239,7 @@ impl<S: Socket> Stream for SocketStream<S> {
         }
         match self.try_now(|mut socket| socket.write_vectored(data)) {
             Some(written) => Poll::Ready(written),
-            None => self.register()?.poll_write(cx, data),
+            None => self.watched_by_tokio()?.poll_write(cx, data),
         }
     }
 

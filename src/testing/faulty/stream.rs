@@ -281,6 +281,12 @@ impl Stream for FaultyStream {
         error
     }
 
+    fn register(&mut self) {
+        if let Some(inner) = &mut self.inner {
+            inner.register();
+        }
+    }
+
     fn attach(&mut self, poller: &PollerHandle, token: Token) {
         if let Some(inner) = &mut self.inner {
             inner.attach(poller, token);
