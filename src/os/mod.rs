@@ -351,6 +351,13 @@ pub trait Stream: Send {
         Poll::Pending
     }
 
+    /// Whether a read would have to wait, as far as is known without asking the OS, and
+    /// whatever comes is announced: [`poll_read`](Self::poll_read) need not be called
+    /// before that. `false` by default.
+    fn awaits_input(&self) -> bool {
+        false
+    }
+
     /// Has the event loop of this thread watch the stream now, not only when an operation
     /// has to wait: what watches it may be needed for a [`writer`](Self::writer). Does
     /// nothing by default.

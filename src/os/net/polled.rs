@@ -66,9 +66,9 @@ impl PolledStream {
         self.socket.0.try_clone()
     }
 
-    #[cfg(test)]
-    pub(super) fn is_readable(&self) -> bool {
-        self.readiness.is_readable()
+    #[inline]
+    pub(super) fn awaits_input(&self) -> bool {
+        self.is_registered && !self.readiness.is_readable()
     }
 
     pub(super) fn socket(&self) -> &Socket {

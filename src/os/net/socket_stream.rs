@@ -159,6 +159,14 @@ impl<S: Socket> Stream for SocketStream<S> {
         }
     }
 
+    #[inline]
+    fn awaits_input(&self) -> bool {
+        match self {
+            Polled(stream) => stream.awaits_input(),
+            _ => false,
+        }
+    }
+
     fn register(&mut self) {
         // If it fails, every operation fails from now on.
         let _ = self.watched_by_tokio();

@@ -136,6 +136,11 @@ impl SocketState {
                     if self.redelivery.is_some() {
                         return;
                     }
+                    if let Link::Connected(connection) = &mut self.link
+                        && connection.stream.awaits_input()
+                    {
+                        return connection.end_if_write_failed();
+                    }
                 }
                 Poll::Ready(Err(error)) => {
                     let end = ReadEnd::Error(net_error::read(&error));
