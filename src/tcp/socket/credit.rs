@@ -100,7 +100,8 @@ impl Clone for Credit {
         let shared = &self.socket.0;
         shared.unhandled.acquire(self.amount);
         if self.amount >= EVENT {
-            shared.app_shard.acquire((self.amount % EVENT) as usize);
+            let bytes = (self.amount % EVENT) as usize;
+            shared.app_shard.acquire_copy(bytes);
             shared.app_shard.stats.events_raised(1);
         }
         Credit {
