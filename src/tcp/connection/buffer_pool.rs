@@ -112,11 +112,13 @@ fn copy(piece: &[u8], block: &mut BytesMut) -> Bytes {
     if piece.len() > MAX_SHARED {
         return Bytes::copy_from_slice(piece);
     }
-    if block.capacity() < piece.len() {
-        *block = BytesMut::with_capacity(BLOCK);
+    if block.len() < piece.len() {
+        *block = BytesMut::zeroed(BLOCK);
     }
-    block.extend_from_slice(piece);
-    block.split().freeze()
+    // Cheaper than to append and to split off.
+    let mut copy = block.split_to(piece.len());
+    copy.copy_from_slice(piece);
+    copy.freeze()
 }
 
 fn new_buffer() -> Box<[u8]> {

@@ -112,7 +112,7 @@ impl Clone for Credit {
 }
 
 impl Drop for Credit {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         if self.amount > 0 {
             self.give_back();
