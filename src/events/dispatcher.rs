@@ -86,15 +86,20 @@ pub(crate) enum Alone {
     Dead,
 }
 
-#[inline]
+#[inline(always)]
 fn collect<E: Event>(queue: &mut VecDeque<E>, listener: &EventListener<E>, event: E) {
     if queue.is_empty() {
-        *queue = listener.spare_queue();
+        begin(queue, listener);
     }
     queue.push_back(event);
     if queue.len() >= MAX_BATCH {
         listener.send_batch(mem::take(queue));
     }
+}
+
+#[cold]
+fn begin<E: Event>(queue: &mut VecDeque<E>, listener: &EventListener<E>) {
+    *queue = listener.spare_queue();
 }
 
 #[cold]

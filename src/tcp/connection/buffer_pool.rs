@@ -113,7 +113,9 @@ fn copy(piece: &[u8], block: &mut BytesMut) -> Bytes {
         return Bytes::copy_from_slice(piece);
     }
     if block.len() < piece.len() {
-        *block = BytesMut::zeroed(BLOCK);
+        // Not `zeroed`, which the allocator does not serve from its cache.
+        *block = BytesMut::with_capacity(BLOCK);
+        block.resize(BLOCK, 0);
     }
     // Cheaper than to append and to split off.
     let mut copy = block.split_to(piece.len());
