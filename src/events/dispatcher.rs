@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::events::batch::MAX_BATCH;
 use crate::events::event_copy::DeliveryProbe;
-use crate::events::listeners::{EventListener, Snapshot, Target};
+use crate::events::listeners::{EventListener, Snapshot};
 use crate::events::types::Event;
 
 /// The listeners of one turn, with what is collected for those that get batches. It is sent when
@@ -32,43 +32,74 @@ impl<E: Event> Dispatcher<E> {
         &self.listeners
     }
 
+    /// Whether there is one listener alone. Its event needs no copy, and goes by
+    /// [`send_alone`](Self::send_alone).
+    #[inline]
+    pub(crate) fn alone(&self) -> Alone {
+        match self.listeners.as_slice() {
+            [listener] if listener.gets_batches() || listener.connected() => Alone::Alive,
+            [_] => Alone::Dead,
+            _ => Alone::No,
+        }
+    }
+
+    /// Sends the event to the first listener, or collects it for the listener's batch.
+    #[inline(always)]
+    pub(crate) fn send_alone(&mut self, event: impl FnOnce(&Arc<DeliveryProbe>) -> E) {
+        if let Some(listener) = self.listeners.first() {
+            let event = event(&listener.probe);
+            match listener.gets_batches() {
+                true => collect(&mut self.first, listener, event),
+                false => listener.send(event),
+            }
+        }
+    }
+
     /// Sends each live listener the copy that `copy` makes for it, or collects it for the
     /// listener's batch. Returns how many copies there are. Whether a listener of batches lives is
     /// found out when the batch is sent: a dead one leaves all of it unhandled.
-    #[inline]
     pub(crate) fn dispatch(&mut self, mut copy: impl FnMut(&Arc<DeliveryProbe>) -> E) -> usize {
         let mut sent = 0;
         for (index, listener) in self.listeners.iter().enumerate() {
-            let is_batch = matches!(*listener.target, Target::Batch(..));
-            if !is_batch && !listener.connected() {
+            if listener.gets_batches() {
+                let queue = match index {
+                    0 => &mut self.first,
+                    _ => other(&mut self.others, index),
+                };
+                collect(queue, listener, copy(&listener.probe));
+            } else if listener.connected() {
+                listener.send(copy(&listener.probe));
+            } else {
                 continue;
             }
-            // Made in one place, so that the compiler makes no function of it.
-            let event = copy(&listener.probe);
             sent += 1;
-            if !is_batch {
-                listener.send(event);
-                continue;
-            }
-            let queue = match index {
-                0 => &mut self.first,
-                _ => other(&mut self.others, index),
-            };
-            collect(queue, listener, event);
         }
         sent
     }
 }
 
-#[inline]
+/// Whether a dispatcher has one listener alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Alone {
+    No,
+    Alive,
+    Dead,
+}
+
+#[inline(always)]
 fn collect<E: Event>(queue: &mut VecDeque<E>, listener: &EventListener<E>, event: E) {
     if queue.is_empty() {
-        *queue = listener.spare_queue();
+        begin(queue, listener);
     }
     queue.push_back(event);
     if queue.len() >= MAX_BATCH {
         listener.send_batch(mem::take(queue));
     }
+}
+
+#[cold]
+fn begin<E: Event>(queue: &mut VecDeque<E>, listener: &EventListener<E>) {
+    *queue = listener.spare_queue();
 }
 
 #[cold]

@@ -97,6 +97,11 @@ impl<E: Event> EventListener<E> {
         self.target.is_alive()
     }
 
+    #[inline]
+    pub(super) fn gets_batches(&self) -> bool {
+        matches!(*self.target, Target::Batch(..))
+    }
+
     /// Sends an event by itself.
     #[inline]
     pub(super) fn send(&self, event: E) {

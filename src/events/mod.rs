@@ -16,7 +16,7 @@ mod listeners;
 mod types;
 
 pub use batch::{Batch, BatchIntoIter, BatchIter, MAX_BATCH};
-pub(crate) use dispatcher::Dispatcher;
+pub(crate) use dispatcher::{Alone, Dispatcher};
 pub(crate) use event_copy::{DeliveryProbe, EventCopy, FanOut, Fate};
 pub(crate) use hold_back::{HOLD_BACK, HoldBack};
 pub(crate) use listeners::{Listeners, Snapshot, Target, dispatch};

@@ -559,16 +559,23 @@ fn unsupported() -> io::Error {
 
 /// Turns a result that is not a failure into `Pending`: a signal interrupted the call, or the
 /// socket was announced as ready and is not. The task is woken, to retry after other tasks.
+#[inline]
 pub fn retry_if_spurious<T>(
     result: Poll<io::Result<T>>,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<T>> {
-    use io::ErrorKind::{Interrupted, WouldBlock};
     match result {
-        Poll::Ready(Err(error)) if matches!(error.kind(), Interrupted | WouldBlock) => {
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        }
+        Poll::Ready(Err(error)) => retry_if_spurious_error(error, cx),
         result => result,
     }
+}
+
+#[cold]
+fn retry_if_spurious_error<T>(error: io::Error, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+    use io::ErrorKind::{Interrupted, WouldBlock};
+    if matches!(error.kind(), Interrupted | WouldBlock) {
+        cx.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    Poll::Ready(Err(error))
 }

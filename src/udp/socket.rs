@@ -433,16 +433,11 @@ pub(super) struct Credit {
 
 impl Credit {
     pub(super) fn acquire(socket: &Socket, bytes: usize) -> Self {
-        Credit::of_amount(socket, EVENT + bytes as u64)
-    }
-
-    fn of_amount(socket: &Socket, amount: u64) -> Self {
+        let amount = EVENT + bytes as u64;
         let app_shard = socket.app_shard();
         socket.unhandled().acquire(amount);
-        if amount >= EVENT {
-            app_shard.activity.event_raised();
-            app_shard.window.acquire((amount % EVENT) as usize);
-        }
+        app_shard.activity.event_raised();
+        app_shard.window.acquire(bytes);
         Credit {
             socket: socket.clone(),
             amount,
@@ -490,7 +485,16 @@ impl Credit {
 
 impl Clone for Credit {
     fn clone(&self) -> Self {
-        Credit::of_amount(&self.socket, self.amount)
+        let app_shard = self.socket.app_shard();
+        self.socket.unhandled().acquire(self.amount);
+        if self.amount >= EVENT {
+            app_shard.activity.event_raised();
+            app_shard.window.acquire_copy(self.bytes());
+        }
+        Credit {
+            socket: self.socket.clone(),
+            amount: self.amount,
+        }
     }
 }
 

@@ -112,11 +112,15 @@ fn copy(piece: &[u8], block: &mut BytesMut) -> Bytes {
     if piece.len() > MAX_SHARED {
         return Bytes::copy_from_slice(piece);
     }
-    if block.capacity() < piece.len() {
+    if block.len() < piece.len() {
+        // Not `zeroed`, which the allocator does not serve from its cache.
         *block = BytesMut::with_capacity(BLOCK);
+        block.resize(BLOCK, 0);
     }
-    block.extend_from_slice(piece);
-    block.split().freeze()
+    // Cheaper than to append and to split off.
+    let mut copy = block.split_to(piece.len());
+    copy.copy_from_slice(piece);
+    copy.freeze()
 }
 
 fn new_buffer() -> Box<[u8]> {

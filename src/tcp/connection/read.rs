@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use crate::events::{Dispatcher, EventCopy, FanOut};
+use crate::events::{Alone, Dispatcher, EventCopy, FanOut};
 use crate::net_error::{self, NetError};
 use crate::os::retry_if_spurious;
 use crate::tcp::WINDOW;
@@ -275,18 +275,32 @@ impl ListenerCache {
 impl SocketState {
     /// Raises `onReceive`.
     #[inline(always)]
-    pub(in crate::tcp) fn raise(&mut self, mut data: Bytes, to: &mut Dispatcher<ReceiveInfo>) {
-        let socket = &self.socket;
-        let charge = data.len().max(MIN_EVENT_CHARGE);
+    pub(in crate::tcp) fn raise(&mut self, data: Bytes, to: &mut Dispatcher<ReceiveInfo>) {
         self.last_raised += 1;
-        let sequence = self.last_raised;
+        match to.alone() {
+            Alone::Alive => {
+                let (socket, sequence) = (&self.socket, self.last_raised);
+                to.send_alone(|probe| ReceiveInfo {
+                    socket_id: socket.id(),
+                    credit: Credit::acquire(socket, data.len().max(MIN_EVENT_CHARGE)),
+                    data,
+                    sequence,
+                    delivery: EventCopy::new(probe, None),
+                });
+            }
+            Alone::Dead => self.requeue_unsent(data, 0),
+            Alone::No => self.raise_for_several(&data, to),
+        }
+    }
+
+    #[cold]
+    fn raise_for_several(&mut self, data: &Bytes, to: &mut Dispatcher<ReceiveInfo>) {
+        let (socket, sequence) = (&self.socket, self.last_raised);
+        let charge = data.len().max(MIN_EVENT_CHARGE);
         let copies = FanOut::for_listeners(to.listeners().len());
         let sent = to.dispatch(|probe| ReceiveInfo {
             socket_id: socket.id(),
-            data: match copies {
-                Some(_) => data.clone(),
-                None => std::mem::take(&mut data),
-            },
+            data: data.clone(),
             credit: Credit::acquire(socket, charge),
             sequence,
             delivery: EventCopy::new(probe, copies.as_ref()),
@@ -296,7 +310,7 @@ impl SocketState {
             Some(copies) => copies.finish_copy(),
         };
         if let Some(panics) = lost {
-            self.requeue_unsent(data, panics);
+            self.requeue_unsent(data.clone(), panics);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Windows: count what listeners have not handled, per socket and per app, and wake sockets that
 //! wait for it.
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire, SeqCst};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, WaitFlag};
 use crate::tcp::{RESUME_BELOW, WINDOW};
@@ -26,6 +26,7 @@ pub(crate) struct SocketWindow {
 }
 
 impl SocketWindow {
+    #[inline]
     pub(crate) fn acquire(&self, amount: u64) {
         self.word.fetch_add(amount, AcqRel);
     }
@@ -81,7 +82,11 @@ pub(crate) trait Starving: Clone {
 /// for room.
 pub(crate) struct AppWindow<S> {
     limit: usize,
-    unhandled: AtomicUsize,
+    /// All bytes that were ever raised here. Only the thread of the sockets' actor writes it, so
+    /// raising needs no locked instruction. Sums wrap around; differences are right.
+    raised: AtomicUsize,
+    /// Those of them that are handled.
+    handled: AtomicUsize,
     /// Bytes that have returned from dead listeners and are not raised again yet.
     returned: AtomicUsize,
     /// Sockets with something to read.
@@ -93,7 +98,8 @@ impl<S: Starving> AppWindow<S> {
     pub(crate) fn new(limit: usize) -> Self {
         AppWindow {
             limit,
-            unhandled: AtomicUsize::new(0),
+            raised: AtomicUsize::new(0),
+            handled: AtomicUsize::new(0),
             returned: AtomicUsize::new(0),
             starved: Mutex::new(Vec::new()),
             has_starved: WaitFlag::default(),
@@ -121,26 +127,37 @@ impl<S: Starving> AppWindow<S> {
 
     /// Whether every event of the app here is handled.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.unhandled.load(SeqCst) == 0
+        self.unhandled() == 0
     }
 
     /// The bytes that listeners have not handled, for information.
+    #[inline]
     pub(crate) fn unhandled(&self) -> usize {
-        self.unhandled.load(Acquire)
+        // In this order: what is handled by then was raised before. `SeqCst`, because the wait for a
+        // suspended app relies on it ([`crate::app_activity`]).
+        let handled = self.handled.load(SeqCst);
+        self.raised.load(Acquire).wrapping_sub(handled)
     }
 
+    /// The sockets' actor raises an event.
     #[inline]
     pub(crate) fn acquire(&self, bytes: usize) {
-        self.unhandled.fetch_add(bytes, SeqCst);
+        let raised = self.raised.load(Relaxed);
+        self.raised.store(raised.wrapping_add(bytes), Release);
+    }
+
+    /// Any thread makes a copy of an event, whose credit it has.
+    pub(crate) fn acquire_copy(&self, bytes: usize) {
+        self.handled.fetch_sub(bytes, SeqCst);
     }
 
     /// Releases bytes. `true` if none are left. `SeqCst`, because the wait for a suspended app
     /// relies on it ([`crate::app_activity`]).
     #[inline]
     pub(crate) fn release(&self, bytes: usize) -> bool {
-        let is_quiet = self.unhandled.fetch_sub(bytes, SeqCst) == bytes;
+        self.handled.fetch_add(bytes, SeqCst);
         self.wake_starved();
-        is_quiet
+        self.is_quiet()
     }
 
     pub(crate) fn add_returned(&self, bytes: usize) {
@@ -155,7 +172,7 @@ impl<S: Starving> AppWindow<S> {
     /// `SeqCst`: of two threads that lower one count each, one sees both.
     #[inline]
     fn held(&self) -> usize {
-        self.unhandled.load(SeqCst) + self.returned.load(SeqCst)
+        self.unhandled() + self.returned.load(SeqCst)
     }
 
     #[inline]

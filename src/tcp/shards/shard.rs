@@ -113,6 +113,12 @@ impl AppShard {
         self.window.acquire(bytes);
     }
 
+    /// As [`AppWindow::acquire_copy`].
+    pub(in crate::tcp) fn acquire_copy(&self, bytes: usize) {
+        self.activity.mark_active();
+        self.window.acquire_copy(bytes);
+    }
+
     #[inline]
     pub(in crate::tcp) fn release(&self, bytes: usize) {
         if self.window.release(bytes) {

@@ -100,7 +100,8 @@ impl Clone for Credit {
         let shared = &self.socket.0;
         shared.unhandled.acquire(self.amount);
         if self.amount >= EVENT {
-            shared.app_shard.acquire((self.amount % EVENT) as usize);
+            let bytes = (self.amount % EVENT) as usize;
+            shared.app_shard.acquire_copy(bytes);
             shared.app_shard.stats.events_raised(1);
         }
         Credit {
@@ -111,7 +112,7 @@ impl Clone for Credit {
 }
 
 impl Drop for Credit {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         if self.amount > 0 {
             self.give_back();

@@ -163,6 +163,8 @@ async fn data_that_is_sent_back_keeps_its_credit_until_the_peer_takes_it() {
     for info in batch {
         assert_eq!(info.send_back(), Err(Error::SocketNotFound));
     }
+    let code = fixture.test.ended(open.id()).await;
+    assert_eq!(code, NetError::CONNECTION_CLOSED);
     fixture.test.expect_no_event().await;
 }
 
