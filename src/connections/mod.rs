@@ -24,8 +24,7 @@ pub(crate) struct ConnectionCounter {
     /// it has become a client socket.
     accepted: AtomicUsize,
     /// Accepted connections per peer, of those that a limit per peer counts.
-    /// Boxed, because few scopes have such a limit.
-    peers: Mutex<Option<Box<HashMap<PeerKey, usize>>>>,
+    peers: Mutex<PeerCounts>,
     open: AtomicUsize,
     /// How many connections were open and have ended.
     closed_total: AtomicUsize,
@@ -39,6 +38,44 @@ pub(crate) struct ConnectionCounter {
     pub(crate) wait_queue: WaitQueue,
     /// A server socket's counter has its app's, which has its registry's.
     parent: Option<Arc<ConnectionCounter>>,
+}
+
+/// Boxed, because few scopes have a limit per peer.
+#[derive(Default)]
+struct PeerCounts(Option<Box<PeerMap>>);
+
+#[derive(Default)]
+struct PeerMap {
+    counts: HashMap<PeerKey, usize>,
+}
+
+impl PeerCounts {
+    fn get(&self, peer: PeerKey) -> usize {
+        let map = self.0.as_ref();
+        let count = map.and_then(|map| map.counts.get(&peer));
+        count.copied().unwrap_or(0)
+    }
+
+    fn add(&mut self, peer: PeerKey) {
+        let map = self.0.get_or_insert_default();
+        *map.counts.entry(peer).or_default() += 1;
+    }
+
+    fn remove(&mut self, peer: PeerKey) {
+        if let Some(map) = &mut self.0
+            && let Some(count) = map.counts.get_mut(&peer)
+        {
+            *count -= 1;
+            if *count == 0 {
+                map.counts.remove(&peer);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
+        self.0.as_ref().is_none_or(|map| map.counts.is_empty())
+    }
 }
 
 impl ConnectionCounter {
@@ -56,9 +93,7 @@ impl ConnectionCounter {
 
     /// How many accepted connections of this peer are counted.
     pub(crate) fn accepted_from(&self, peer: PeerKey) -> usize {
-        let peers = self.peers.lock();
-        let count = peers.as_ref().and_then(|peers| peers.get(&peer));
-        count.copied().unwrap_or(0)
+        self.peers.lock().get(peer)
     }
 
     pub(crate) fn open(&self) -> usize {
@@ -107,24 +142,6 @@ impl ConnectionCounter {
             counter.open.fetch_add(1, SeqCst);
         }
     }
-
-    fn add_from(&self, peer: PeerKey) {
-        let mut peers = self.peers.lock();
-        let peers = peers.get_or_insert_default();
-        *peers.entry(peer).or_default() += 1;
-    }
-
-    fn remove_from(&self, peer: PeerKey) {
-        let mut guard = self.peers.lock();
-        if let Some(peers) = &mut *guard
-            && let Some(count) = peers.get_mut(&peer)
-        {
-            *count -= 1;
-            if *count == 0 {
-                peers.remove(&peer);
-            }
-        }
-    }
 }
 
 /// Counts one connection until it is dropped.
@@ -150,7 +167,7 @@ impl ConnectionGuard {
         for (each, is_counted) in counter.self_and_parents().zip(counted_for_peer) {
             each.accepted.fetch_add(1, SeqCst);
             if is_counted {
-                each.add_from(peer);
+                each.peers.lock().add(peer);
             }
         }
         ConnectionGuard {
@@ -169,7 +186,7 @@ impl ConnectionGuard {
         self.counted_for_peer = counted_for_peer;
         for (each, is_counted) in self.counter.self_and_parents().zip(counted_for_peer) {
             if is_counted {
-                each.add_from(self.peer);
+                each.peers.lock().add(self.peer);
             }
         }
     }
@@ -205,7 +222,7 @@ impl ConnectionGuard {
         let counted_for_peer = std::mem::take(&mut self.counted_for_peer);
         for (counter, is_counted) in self.counter.self_and_parents().zip(counted_for_peer) {
             if is_counted {
-                counter.remove_from(self.peer);
+                counter.peers.lock().remove(self.peer);
             }
         }
         if std::mem::take(&mut self.was_accepted) {
@@ -386,8 +403,7 @@ mod tests {
         drop(counted);
         assert_eq!((server.accepted(), server.closed_total()), (0, 0));
         for counter in [server, app, registry] {
-            let peers = counter.peers.lock();
-            assert!(peers.as_ref().is_none_or(|peers| peers.is_empty()));
+            assert!(counter.peers.lock().is_empty());
         }
     }
 

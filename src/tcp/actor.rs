@@ -51,8 +51,6 @@ pub(crate) struct SocketTable {
     pub(super) calls: VecDeque<QueuedCall>,
     /// How often the calls were taken out of the command queue.
     dequeues: u64,
-    /// The slots of the sockets that were accepted in this turn.
-    adopted: Vec<u32>,
     /// The slots of the sockets that are ready.
     ready_slots: VecDeque<u32>,
     pub(super) stats: Arc<ArbiterStats>,
@@ -100,7 +98,6 @@ impl SocketTable {
             command_queue,
             calls: VecDeque::new(),
             dequeues: 0,
-            adopted: Vec::new(),
             ready_slots: VecDeque::new(),
             stats,
             pool: BufferPool::new(),
@@ -131,20 +128,14 @@ impl SocketTable {
             }
             self.recovery.clear_suspect(slot);
         }
-        self.park_adopted();
         self.recovery.slot = None;
     }
 
-    /// The app does not hear of a paused socket: if its peer is gone already, it must not count in
-    /// limits. So each accepted socket is polled, unless the app has resumed it in the same turn.
-    fn park_adopted(&mut self) {
-        while let Some(slot) = self.adopted.pop() {
-            if let Some(Entry::Socket(state)) = self.entries.get(slot as usize)
-                && state.paused
-            {
-                self.poll_slot(slot, &mut ListenerCache::default());
-                self.recovery.clear_suspect(slot);
-            }
+    /// Has a socket polled behind the calls: once, though several of them need it, and with the
+    /// listeners that the turn looks up for all sockets. Waking the actor would cost a turn.
+    fn poll_behind_calls(&mut self, socket: &ClientSocket) {
+        if socket.mark_ready() {
+            self.ready_slots.push_back(socket.slot());
         }
     }
 
@@ -188,7 +179,9 @@ impl SocketTable {
                 let timeouts = notifier.timeouts();
                 let state = SocketState::accepted(socket.clone(), stream, meta, notifier);
                 self.insert(state, timeouts);
-                self.adopted.push(socket.slot());
+                // The app does not hear of a paused socket: if its peer is gone already, it must
+                // not count in limits.
+                self.poll_behind_calls(&socket);
             }
             Command::Inherit(inherited) => {
                 let timeouts = inherited.timeouts();
@@ -498,7 +491,7 @@ impl SocketTable {
         } else {
             state.pausing.answer_all(Ok(()));
             reply.send(Ok(()));
-            self.poll_slot(socket.slot(), &mut ListenerCache::default());
+            self.poll_behind_calls(socket);
         }
     }
 

@@ -156,6 +156,11 @@ impl ClientSocket {
         self.0.make_ready();
     }
 
+    /// Marks the socket as ready. If this is `true`, the actor has to put its slot into the queue.
+    pub(super) fn mark_ready(&self) -> bool {
+        self.0.ready.set()
+    }
+
     /// The actor polls the socket now. A change from here on makes it ready again.
     pub(super) fn clear_ready(&self) {
         self.0.ready.clear();

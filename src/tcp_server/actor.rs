@@ -456,3 +456,15 @@ impl Handler<Stop> for ServerSocket {
         ctx.stop();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What few server sockets have is boxed.
+    #[test]
+    fn a_server_socket_is_small() {
+        let size = size_of::<ServerSocket>();
+        assert!(size <= 544, "{size} bytes");
+    }
+}
