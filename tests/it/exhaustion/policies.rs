@@ -89,7 +89,7 @@ fn expect_all_served_by_resuming(mut fixture: Fixture, lasting: &str) {
         drop(fixture.clients.drain(..served - left));
         left = served;
         eventually("the end of the served clients", || {
-            fixture.baseline.extra_descriptors() == 1
+            fixture.baseline.extra_descriptors() <= 1 + POLLER
         });
         assert!(fixture.server.info().paused);
         assert_eq!(fixture.accepted(), served);
@@ -212,7 +212,7 @@ fn shed_closes_clients_without_a_descriptor_and_none_waits() {
     }
     fixture.clients.clear();
     eventually("the end of the served clients", || {
-        fixture.baseline.extra_descriptors() == 1
+        fixture.baseline.extra_descriptors() <= 1 + POLLER
     });
     echo_line(&dial(fixture.server.at), "proof of life");
     fixture.finish(0);
@@ -235,7 +235,7 @@ fn shed_on_a_shared_port_leaves_no_client_waiting_at_either_listener() {
     );
     fixture.clients.clear();
     eventually("the end of the served clients", || {
-        fixture.baseline.extra_descriptors() <= 1
+        fixture.baseline.extra_descriptors() <= 1 + 2 * POLLER
     });
     echo_line(&dial(fixture.server.at), "proof of life");
 }
