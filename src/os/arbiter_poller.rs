@@ -95,3 +95,29 @@ impl ArbiterPoller {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::os::{Network, TokioNetwork};
+
+    #[actix_rt::test]
+    async fn a_poller_that_is_new_in_its_thread_has_to_be_polled_once() {
+        let mut poller = ArbiterPoller::default();
+        assert!(!poller.is_unpolled());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let at = listener.local_addr().expect("an address");
+        let mut stream = TokioNetwork.connect(at).await.expect("a listener");
+        poller.attach(&mut *stream, 0);
+        assert!(poller.is_unpolled());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(poller.poll(&mut cx, |_, _| {}));
+        assert!(!poller.is_unpolled());
+        assert!(poller.reregister());
+        assert!(poller.is_unpolled());
+        poller.release();
+        assert!(!poller.is_unpolled());
+    }
+}

@@ -7,9 +7,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 
-use actix::prelude::*;
 use chrome_sockets::tcp::ClientSocket;
-use chrome_sockets::tcp_server::AcceptInfo;
 use chrome_sockets::{ClientSocketId, NetError};
 use support::polled_network::PolledNetwork;
 use support::{ListenerEvent, TestApp, within};
@@ -59,36 +57,6 @@ async fn events(
         }
     }
     all
-}
-
-/// Resumes clients in the turn in which they are accepted.
-struct Resume;
-
-impl Actor for Resume {
-    type Context = Context<Self>;
-}
-
-impl Handler<AcceptInfo> for Resume {
-    type Result = ();
-
-    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        info.client().do_set_paused(false);
-    }
-}
-
-#[actix_rt::test]
-async fn the_first_connection_of_a_poller_is_served_though_nothing_else_wakes_the_actor() {
-    let mut test = TestApp::with_network(PolledNetwork).await;
-    let (_, at) = test.listen().await;
-    let resume = Resume.start().recipient();
-    let added = test.app.tcp_server.on_accept.add_listener(resume).await;
-    added.expect("the registry runs");
-    let mut peer = TcpStream::connect(at).expect("it listens");
-    let client = test.accepted().await;
-    // The turn that has made the poller is over.
-    test.expect_no_event().await;
-    peer.write_all(b"hello").expect("it is open");
-    assert_eq!(test.received(client.id(), 5).await, b"hello");
 }
 
 #[actix_rt::test]
