@@ -107,9 +107,11 @@ mod tests {
     async fn a_poller_that_is_new_in_its_thread_has_to_be_polled_once() {
         let mut poller = ArbiterPoller::default();
         assert!(!poller.is_unpolled());
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let at = listener.local_addr().expect("an address");
-        let mut stream = TokioNetwork.connect(at).await.expect("a listener");
+        let any = "127.0.0.1:0".parse().expect("an address");
+        let listener = TokioNetwork.listen(any, 1).expect("a port");
+        let at = listener.local_addr().expect("an address").socket_addr();
+        let connected = TokioNetwork.connect(at.expect("an IP address")).await;
+        let mut stream = connected.expect("a listener");
         poller.attach(&mut *stream, 0);
         assert!(poller.is_unpolled());
         let mut cx = Context::from_waker(Waker::noop());

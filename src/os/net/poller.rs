@@ -249,11 +249,11 @@ mod tests {
     /// Waits until the stream has to be polled.
     async fn ready(poller: &mut Poller, stream: &mut SocketStream<net::TcpStream>) {
         loop {
-            let all = announced(poller).await;
-            let news = all
-                .iter()
-                .map(|(token, it)| stream.add_readiness(*token, *it));
-            if news.fold(false, |before, is_new| before || is_new) {
+            let mut is_news = false;
+            for (token, readiness) in announced(poller).await {
+                is_news |= stream.add_readiness(token, readiness);
+            }
+            if is_news {
                 return;
             }
         }
