@@ -537,6 +537,7 @@ impl ActorFuture<SocketTable> for Turn {
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
         table.timers.clear_now();
+        table.pool.begin_turn();
         table.recover_after_panic();
         if table.calls.is_empty() {
             table

@@ -16,9 +16,12 @@ const MAX_SPARE: usize = 16;
 const BLOCK: usize = MIN_EVENT_CHARGE;
 
 /// Pieces of at most this size share a block: four or more, so that the block with its reference
-/// count costs less than an allocation for each. More allocations of one size in a row than the
-/// allocator caches for a thread are dear, and a turn makes more.
+/// count costs less than an allocation for each, if that is dear.
 const MAX_SHARED: usize = BLOCK / 4;
+
+/// So many small pieces of a turn have allocations of their own. The allocator caches a few of one
+/// size for a thread, which cost less than a block; more in a row are dear.
+const UNSHARED: usize = 4;
 
 /// One buffer for reading, and spare ones.
 ///
@@ -29,6 +32,12 @@ const MAX_SHARED: usize = BLOCK / 4;
 pub(in crate::tcp) struct BufferPool {
     buffer: Box<[u8]>,
     spare: Spare,
+    small_pieces: SmallPieces,
+}
+
+struct SmallPieces {
+    /// How many this turn has made.
+    count: usize,
     /// The rest of the current block.
     block: BytesMut,
 }
@@ -56,8 +65,17 @@ impl BufferPool {
         BufferPool {
             buffer: new_buffer(),
             spare: Spare::default(),
-            block: BytesMut::new(),
+            small_pieces: SmallPieces {
+                count: 0,
+                block: BytesMut::new(),
+            },
         }
+    }
+
+    /// What the allocator caches is available again: listeners have dropped events.
+    #[inline]
+    pub(in crate::tcp) fn begin_turn(&mut self) {
+        self.small_pieces.count = 0;
     }
 
     /// The first `limit` bytes of the buffer.
@@ -82,7 +100,7 @@ impl BufferPool {
             let end = count.min(start.saturating_add(chunk));
             let piece = match is_lent {
                 true => self.lend(count),
-                false => copy(&self.buffer[start..end], &mut self.block),
+                false => self.small_pieces.copy(&self.buffer[start..end]),
             };
             start = end;
             take(piece);
@@ -109,20 +127,23 @@ impl BufferPool {
     }
 }
 
-#[inline]
-fn copy(piece: &[u8], block: &mut BytesMut) -> Bytes {
-    if piece.len() > MAX_SHARED {
-        return Bytes::copy_from_slice(piece);
+impl SmallPieces {
+    #[inline]
+    fn copy(&mut self, piece: &[u8]) -> Bytes {
+        if piece.len() > MAX_SHARED || self.count < UNSHARED {
+            self.count += 1;
+            return Bytes::copy_from_slice(piece);
+        }
+        if self.block.len() < piece.len() {
+            // Not `zeroed`, which the allocator does not serve from its cache.
+            self.block = BytesMut::with_capacity(BLOCK);
+            self.block.resize(BLOCK, 0);
+        }
+        // Cheaper than to append and to split off.
+        let mut copy = self.block.split_to(piece.len());
+        copy.copy_from_slice(piece);
+        copy.freeze()
     }
-    if block.len() < piece.len() {
-        // Not `zeroed`, which the allocator does not serve from its cache.
-        *block = BytesMut::with_capacity(BLOCK);
-        block.resize(BLOCK, 0);
-    }
-    // Cheaper than to append and to split off.
-    let mut copy = block.split_to(piece.len());
-    copy.copy_from_slice(piece);
-    copy.freeze()
 }
 
 fn new_buffer() -> Box<[u8]> {
