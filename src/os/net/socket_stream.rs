@@ -109,6 +109,24 @@ impl<S: Socket> SocketStream<S> {
         (!result.as_ref().is_err_and(has_to_wait)).then_some(result)
     }
 
+    #[cold]
+    fn read_unwatched(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let has_room = !buffer.is_empty();
+        match self.try_now(|mut socket| socket.read(buffer)) {
+            Some(read) => {
+                if let (Ok(0), true, SocketStream::Unwatched(unwatched)) = (&read, has_room, self) {
+                    unwatched.reached_eof = true;
+                }
+                Poll::Ready(read)
+            }
+            None => self.watched_by_tokio()?.poll_read(cx, buffer),
+        }
+    }
+
     fn socket(&self) -> io::Result<SockRef<'_>> {
         match self {
             SocketStream::Unwatched(unwatched) => Ok(SockRef::from(&unwatched.socket)),
@@ -126,18 +144,10 @@ fn not_connected() -> io::Error {
 impl<S: Socket> Stream for SocketStream<S> {
     #[inline]
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        if let Polled(stream) = self {
-            return stream.poll_read(buffer);
-        }
-        let has_room = !buffer.is_empty();
-        match self.try_now(|mut socket| socket.read(buffer)) {
-            Some(read) => {
-                if let (Ok(0), true, SocketStream::Unwatched(unwatched)) = (&read, has_room, self) {
-                    unwatched.reached_eof = true;
-                }
-                Poll::Ready(read)
-            }
-            None => self.watched_by_tokio()?.poll_read(cx, buffer),
+        match self {
+            Polled(stream) => stream.poll_read(buffer),
+            Tokio(stream) => stream.poll_read(cx, buffer),
+            SocketStream::Unwatched(_) | Failed => self.read_unwatched(cx, buffer),
         }
     }
 
