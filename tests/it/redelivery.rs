@@ -129,6 +129,23 @@ struct ScriptedListenerHandle {
 
 impl ScriptedListenerHandle {
     async fn new(app: &App, reactions: &[Reaction]) -> Self {
+        let listener = Self::of_ends(app, reactions);
+        let data = listener.actor.clone().recipient();
+        let added = app.tcp.on_receive.add_listener(data).await;
+        added.expect("the registry runs");
+        listener
+    }
+
+    /// Of batches.
+    async fn of_batches(app: &App, reactions: &[Reaction]) -> Self {
+        let listener = Self::of_ends(app, reactions);
+        let data = listener.actor.clone().recipient();
+        let added = app.tcp.on_receive_batch.add_listener(data).await;
+        added.expect("the registry runs");
+        listener
+    }
+
+    fn of_ends(app: &App, reactions: &[Reaction]) -> Self {
         let (handled, reported) = unbounded_channel();
         let actor = ScriptedListener {
             reactions: Arc::new(Mutex::new(reactions.iter().copied().collect())),
@@ -136,10 +153,8 @@ impl ScriptedListenerHandle {
             kept: Vec::new(),
         }
         .start();
-        let (data, ends) = (actor.clone().recipient(), actor.clone().recipient());
+        let ends = actor.clone().recipient();
         app.tcp.on_receive_error.do_add_listener(ends);
-        let added = app.tcp.on_receive.add_listener(data).await;
-        added.expect("the registry runs");
         ScriptedListenerHandle {
             actor,
             handled: reported,

@@ -1,13 +1,12 @@
 //! This crate: one actor for all connections; every event and every send is a message.
 
-mod batches;
 mod modes;
 mod streams;
 
 use std::future::pending;
 
 use actix::prelude::*;
-use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo, ResumeOptions};
+use chrome_sockets::tcp::{ReceiveBatch, ReceiveErrorInfo, ReceiveInfo, ResumeOptions};
 use chrome_sockets::tcp_server::AcceptInfo;
 use chrome_sockets::{App, Registry};
 
@@ -23,8 +22,8 @@ pub fn run(mode: Mode, arbiters: usize) -> Result<()> {
         let registry = Registry::new().arbiters(arbiters).start();
         let app = App::new("echo", &registry);
         match mode {
-            Mode::Echo { .. } => echo(&app, arbiters).await?,
-            Mode::Batches => batches::start(&app, arbiters).await?,
+            Mode::Echo { .. } => echo(&app, arbiters, false).await?,
+            Mode::Batches => echo(&app, arbiters, true).await?,
             Mode::Stream => streams::start(&app).await?,
             other => modes::start(&app, other).await?,
         }
@@ -33,16 +32,28 @@ pub fn run(mode: Mode, arbiters: usize) -> Result<()> {
     })
 }
 
-/// With one arbiter, one actor handles everything; with several, there is one in each.
-async fn echo(app: &App, arbiters: usize) -> Result<()> {
-    if arbiters == 1 {
-        return subscribe_all(app, &Echo.start()).await;
+/// With one arbiter, one actor handles everything; with several, there is one in each. Data comes
+/// in single events, or in batches.
+async fn echo(app: &App, arbiters: usize, in_batches: bool) -> Result<()> {
+    let echo = Echo { app: app.clone() }.start();
+    if arbiters == 1 && !in_batches {
+        return subscribe_all(app, &echo).await;
     }
-    let accepts = Echo.start().recipient();
+    let accepts = echo.clone().recipient();
     app.tcp_server.on_accept.add_listener(accepts).await?;
-    let set_up = app.on_each_arbiter(|local| {
-        let echo = Echo.start();
-        local.do_add_listener::<ReceiveInfo>(echo.clone().recipient());
+    if arbiters == 1 {
+        let receives = echo.clone().recipient();
+        app.tcp.on_receive_batch.add_listener(receives).await?;
+        let ends = echo.recipient();
+        return Ok(app.tcp.on_receive_error.add_listener(ends).await?);
+    }
+    let set_up = app.on_each_arbiter(move |local| {
+        let app = local.app.clone();
+        let echo = Echo { app }.start();
+        match in_batches {
+            false => local.do_add_listener::<ReceiveInfo>(echo.clone().recipient()),
+            true => local.do_add_listener::<ReceiveBatch>(echo.clone().recipient()),
+        }
         local.do_add_listener::<ReceiveErrorInfo>(echo.recipient());
     });
     Ok(set_up.await?)
@@ -90,7 +101,9 @@ fn resume(info: &AcceptInfo) {
     info.client().do_resume_with(options);
 }
 
-struct Echo;
+struct Echo {
+    app: App,
+}
 
 impl Actor for Echo {
     type Context = Context<Self>;
@@ -112,6 +125,20 @@ impl Handler<ReceiveInfo> for Echo {
         if let Err(error) = client.forward(info) {
             log::warn!("client socket {}: {error}", client.id());
             client.do_close();
+        }
+    }
+}
+
+impl Handler<ReceiveBatch> for Echo {
+    type Result = ();
+
+    fn handle(&mut self, batch: ReceiveBatch, _: &mut Self::Context) {
+        for info in batch {
+            let id = info.socket_id;
+            if let Err(error) = info.send_back() {
+                log::warn!("client socket {id}: {error}");
+                self.app.tcp.do_close(id);
+            }
         }
     }
 }

@@ -31,23 +31,7 @@ impl Handler<ReceiveBatch> for ScriptedListener {
 
 /// Starts a scripted listener of batches.
 async fn start_listener(fixture: &Fixture, reactions: &[Reaction]) -> ScriptedListenerHandle {
-    let (handled, reported) = unbounded_channel();
-    let actor = ScriptedListener {
-        reactions: Arc::new(Mutex::new(reactions.iter().copied().collect())),
-        handled,
-        kept: Vec::new(),
-    }
-    .start();
-    let tcp = &fixture.test.app.tcp;
-    tcp.on_receive_error
-        .do_add_listener(actor.clone().recipient());
-    let data = actor.clone().recipient();
-    let added = tcp.on_receive_batch.add_listener(data).await;
-    added.expect("the registry runs");
-    ScriptedListenerHandle {
-        actor,
-        handled: reported,
-    }
+    ScriptedListenerHandle::of_batches(&fixture.test.app, reactions).await
 }
 
 #[actix_rt::test]
