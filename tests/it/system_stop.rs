@@ -26,12 +26,13 @@ fn child_process_that_stops_its_system() {
     system.run().expect("it was stopped");
 }
 
-/// Opens connections in each arbiter, one with unsent data, and stops the system.
+/// Opens connections in each arbiter, more than tokio's event loop watches there, with unsent data,
+/// and stops the system.
 async fn serve(arbiters: usize) {
     let mut test = TestApp::at(Registry::new().arbiters(arbiters).start()).await;
     let (_, at) = test.listen().await;
     let mut peers = Vec::new();
-    for _ in 0..6 {
+    for _ in 0..6 * arbiters {
         peers.push(dial(at).await);
         let client = test.accepted().await;
         client.set_paused(false).await.expect("it is open");
