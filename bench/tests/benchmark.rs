@@ -1,6 +1,7 @@
 //! Tests of the parts of the benchmark that do not measure. `.ci/run` checks that the benchmark
 //! runs.
-#![expect(clippy::panic, reason = "this is how a test fails")]
+
+mod common;
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use chrome_sockets_bench::report::page::Measured;
 use chrome_sockets_bench::report::{
     About, Memory, PeerResults, Results, Sample, WorkloadResults, page, plots, table,
 };
+use common::line;
 
 fn options(words: &[&str]) -> Result<Options, String> {
     let words: Vec<String> = words.iter().map(|word| word.to_string()).collect();
@@ -88,14 +90,6 @@ fn found() -> Results {
             },
         ],
     }
-}
-
-/// The line of the table that contains all of these.
-fn line<'a>(table: &'a str, parts: &[&str]) -> &'a str {
-    let mut lines = table.lines();
-    lines
-        .find(|line| parts.iter().all(|part| line.contains(part)))
-        .unwrap_or_else(|| panic!("no line with {parts:?} in\n{table}"))
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Tests of what is made of callgrind's output.
-#![expect(clippy::panic, reason = "this is how a test fails")]
+mod common;
 
 use chrome_sockets_bench::plan::{HOT_PATHS, Mode, Peer, profile_of};
 use chrome_sockets_bench::report::page::{self, Measured};
 use chrome_sockets_bench::report::table::Style;
 use chrome_sockets_bench::report::{Budget, Comparison, Counts, Instructions, PathCounts, Profile};
+use common::line;
 
 /// A program that allocates, zeroes and locks, with a library that does so too.
 const CALLGRIND: &str = "\
@@ -178,13 +179,6 @@ fn counted() -> Instructions {
 
 fn budget(lines: &str) -> Budget {
     Budget::read(&format!("profile release\n{lines}")).expect("a valid budget")
-}
-
-fn line<'a>(table: &'a str, parts: &[&str]) -> &'a str {
-    let mut lines = table.lines();
-    lines
-        .find(|line| parts.iter().all(|part| line.contains(part)))
-        .unwrap_or_else(|| panic!("no line with {parts:?} in\n{table}"))
 }
 
 #[test]
