@@ -9,7 +9,7 @@ use crate::os::{Readiness, Stream, Token};
 #[derive(Default)]
 pub(crate) struct ArbiterPoller {
     poller: Option<Poller>,
-    /// Whether tokio wakes nobody for it yet.
+    /// Whether it was not polled in this thread yet. Until then it wakes no task.
     is_unpolled: bool,
     /// The generation of the last token.
     generation: u32,

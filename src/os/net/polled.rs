@@ -62,8 +62,11 @@ impl PolledStream {
     /// The socket, which the poller does not watch any more.
     pub(super) fn into_socket(mut self) -> io::Result<Socket> {
         self.deregister();
-        // A writer in another thread may still have it.
-        self.socket.0.try_clone()
+        let socket = self.socket.clone();
+        drop(self);
+        // A second descriptor only if a writer in another thread still has this one: there may be no
+        // free one.
+        Arc::try_unwrap(socket).map_or_else(|shared| shared.0.try_clone(), |it| Ok(it.0))
     }
 
     #[inline]

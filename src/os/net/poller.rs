@@ -320,7 +320,12 @@ mod tests {
         let poller = Poller::new().expect("a poller");
         let (mut stream, mut peer) = pair(&poller);
         assert!(read(&mut stream).is_pending());
+        let descriptor = |stream: &SocketStream<net::TcpStream>| {
+            stream.socket().expect("it is watched").as_raw_fd()
+        };
+        let before = descriptor(&stream);
         stream.detach();
+        assert_eq!(descriptor(&stream), before, "it needs no other one");
         peer.write_all(b"data").expect("it is open");
         let mut buffer = [0; 100];
         let read = poll_fn(|cx| stream.poll_read(cx, &mut buffer)).await;

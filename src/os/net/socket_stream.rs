@@ -127,7 +127,7 @@ impl<S: Socket> SocketStream<S> {
         }
     }
 
-    fn socket(&self) -> io::Result<SockRef<'_>> {
+    pub(super) fn socket(&self) -> io::Result<SockRef<'_>> {
         match self {
             SocketStream::Unwatched(unwatched) => Ok(SockRef::from(&unwatched.socket)),
             Tokio(stream) => Ok(SockRef::from(stream.socket())),
