@@ -62,6 +62,12 @@ impl<'a> Step<'a> {
         }
     }
 
+    /// Whether a port that the recording fixes is in use unexpectedly: another process may replay
+    /// the same recording now.
+    pub fn is_held_elsewhere(&self, received: &Value) -> bool {
+        received["lastError"] == "net::ERR_ADDRESS_IN_USE" && !agrees(self.expected(), received)
+    }
+
     /// A text field of the step.
     pub fn text(&self, field: &str) -> &'a str {
         self.string(&self.json[field])
