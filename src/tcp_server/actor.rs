@@ -29,7 +29,7 @@ use crate::tcp_server::limits::admission::Admission;
 use crate::tcp_server::limits::limiter::Limiter;
 use crate::tcp_server::proxy::header_errors::ProxyErrorInfo;
 use crate::tcp_server::proxy::headers::ProxyHeaders;
-use crate::tcp_server::serve::serving::Serving;
+use crate::tcp_server::serve::factory::HandlerFactory;
 use crate::tcp_server::tls::handshake_errors::HandshakeErrorInfo;
 use crate::tcp_server::tls::handshakes::Handshakes;
 use crate::tcp_server::{
@@ -107,7 +107,7 @@ pub(crate) struct ServerSocket {
     pub(super) listener: Option<BoundListener>,
     pub(super) app_listeners: Arc<AppListeners>,
     /// Makes handlers of its clients, instead of `onAccept`.
-    pub(super) serving: Option<Box<Serving>>,
+    pub(super) serving: Option<HandlerFactory>,
     pub(super) network: Arc<dyn Network>,
     pub(super) app_shards: Arc<AppShards>,
     pub(super) table: Arc<IdTable>,

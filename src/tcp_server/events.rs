@@ -321,21 +321,36 @@ impl PendingAccept {
         socket_id: ServerSocketId,
         on_accept: &Listeners<AcceptInfo>,
     ) {
-        self.is_in_flight.store(true, SeqCst);
-        self.accepts_in_flight.in_flight.add();
-        self.client.app_shard().activity.event_raised();
-        // Counted as a copy: a listener that drops its copy at once does not make
-        // it the last one.
-        self.copies.fetch_add(1, SeqCst);
+        self.begin_flight();
         let is_remote = self.client.app_shard().shard.is_remote;
         let dispatch_lock = is_remote.then(|| self.dispatch_lock.lock());
         on_accept.dispatch(|probe| AcceptInfo {
             socket_id,
             client_socket_id: self.client.id(),
-            copy: AcceptCopy::new(self, probe),
+            copy: AcceptCopy::new(self, Some(probe)),
         });
         drop(dispatch_lock);
         self.copy_dropped();
+    }
+
+    /// Raises `onAccept` without a listener: gives it to `take`.
+    pub(super) fn give(self: &Arc<Self>, socket_id: ServerSocketId, take: impl FnOnce(AcceptInfo)) {
+        self.begin_flight();
+        take(AcceptInfo {
+            socket_id,
+            client_socket_id: self.client.id(),
+            copy: AcceptCopy::new(self, None),
+        });
+        self.copy_dropped();
+    }
+
+    /// The event is in flight. The caller counts as a copy, so that a listener that drops its copy
+    /// at once does not make it the last one.
+    fn begin_flight(&self) {
+        self.is_in_flight.store(true, SeqCst);
+        self.accepts_in_flight.in_flight.add();
+        self.client.app_shard().activity.event_raised();
+        self.copies.fetch_add(1, SeqCst);
     }
 
     /// Whether a listener has panicked at its event.
@@ -431,17 +446,18 @@ impl AcceptNotifier for PendingAccept {
 /// The part of a listener's copy of `onAccept` that follows what becomes of it.
 struct AcceptCopy {
     pending_accept: Arc<PendingAccept>,
-    probe: Arc<DeliveryProbe>,
+    /// `None` if it has no listener: then it is handled, unless it is returned.
+    probe: Option<Arc<DeliveryProbe>>,
     /// Whether it is returned, though its listener lives.
     is_unread: bool,
 }
 
 impl AcceptCopy {
-    fn new(pending_accept: &Arc<PendingAccept>, probe: &Arc<DeliveryProbe>) -> Self {
+    fn new(pending_accept: &Arc<PendingAccept>, probe: Option<&Arc<DeliveryProbe>>) -> Self {
         pending_accept.copies.fetch_add(1, SeqCst);
         AcceptCopy {
             pending_accept: pending_accept.clone(),
-            probe: probe.clone(),
+            probe: probe.cloned(),
             is_unread: false,
         }
     }
@@ -449,15 +465,16 @@ impl AcceptCopy {
 
 impl Clone for AcceptCopy {
     fn clone(&self) -> Self {
-        AcceptCopy::new(&self.pending_accept, &self.probe)
+        AcceptCopy::new(&self.pending_accept, self.probe.as_ref())
     }
 }
 
 impl Drop for AcceptCopy {
     fn drop(&mut self) {
-        let fate = match self.is_unread {
-            true => Fate::Unread,
-            false => self.probe.fate(),
+        let fate = match &self.probe {
+            _ if self.is_unread => Fate::Unread,
+            Some(probe) => probe.fate(),
+            None => Fate::Handled,
         };
         match fate {
             Fate::Handled => self.pending_accept.mark_delivered(),

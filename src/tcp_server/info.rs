@@ -47,7 +47,7 @@ impl ServerSocket {
 
     fn blocked_by(&self) -> Vec<BlockReason> {
         let when = |holds: bool, reason| holds.then_some(reason);
-        let has_listener = self.on_accept().contains(None);
+        let (has_listener, _) = self.on_accept().liveness();
         let is_full = self.accepts_in_flight.count() >= UNHANDLED_ACCEPTS;
         let is_suspended = self.app_shards.activity.is_suspended();
         let own = [

@@ -14,7 +14,10 @@ impl Recoverable for ServerSocket {
     fn thread_changed(&mut self) {
         self.errors.reset_timers();
         self.hold_back.reset();
-        self.restart_serving();
+        if self.serving.is_some() {
+            // Events that were on their way to this thread may still return.
+            self.awaits_returned = true;
+        }
         self.admission.reset_timers();
         if let Some(handshakes) = &mut self.handshakes {
             handshakes.tasks.reregister();

@@ -184,7 +184,7 @@ impl ServerSocket {
         {
             // The app may have closed it by its id meanwhile.
             if pending_accept.is_open() {
-                pending_accept.dispatch(self.id, self.on_accept());
+                self.on_accept().raise(&pending_accept, self.id);
             }
             return Poll::Ready(());
         }
@@ -193,7 +193,7 @@ impl ServerSocket {
             if let Some(finished) = handshakes.tasks.pop_finished(cx) {
                 // The socket may listen elsewhere by now, so the OS is asked.
                 let pending_accept = self.create_client(finished, None);
-                pending_accept.dispatch(self.id, self.on_accept());
+                self.on_accept().raise(&pending_accept, self.id);
                 return Poll::Ready(());
             }
             // Without room for a handshake, connections wait in the backlog.
@@ -207,7 +207,7 @@ impl ServerSocket {
                 && let Some(accepted) = self.pop_proxied(cx)
             {
                 let pending_accept = self.create_client(accepted, None);
-                pending_accept.dispatch(self.id, self.on_accept());
+                self.on_accept().raise(&pending_accept, self.id);
                 return Poll::Ready(());
             }
             if !self.has_room_for_header(cx) {
@@ -220,15 +220,14 @@ impl ServerSocket {
             return Poll::Pending;
         }
         if let Some(pending_accept) = ready!(self.poll_accept(cx)) {
-            pending_accept.dispatch(self.id, self.on_accept());
+            self.on_accept().raise(&pending_accept, self.id);
         }
         Poll::Ready(())
     }
 
     /// Whether the app's listeners have died, and its event page can add others.
     fn needs_reload(&self) -> bool {
-        let activity = &self.app_shards.activity;
-        !self.awaits_returned && activity.needs_reload(self.on_accept())
+        !self.awaits_returned && self.on_accept().needs_reload(&self.app_shards.activity)
     }
 
     /// For an app that is suspended, or whose listeners have died: asks for it to
