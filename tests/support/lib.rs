@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix::prelude::*;
+use actix_rt::ArbiterHandle;
 use bytes::Bytes;
 use chrome_sockets::os::Network;
 use chrome_sockets::tcp::{self, ClientSocket, ReceiveErrorInfo, ReceiveInfo};
@@ -398,6 +399,32 @@ pub async fn code<T: Debug + Unpin>(call: &str, answer: Answer<T>) -> i32 {
         Err(Some(code)) => code.code(),
         _ => panic!("{call} should fail with a code, not answer {answer:?}"),
     }
+}
+
+/// The arbiter that is not the test's own, of two.
+pub async fn remote_arbiter(app: &App) -> ArbiterHandle {
+    let (sender, mut arbiters) = unbounded_channel();
+    let set_up = app.on_each_arbiter(move |local| {
+        if local.index() == 1 {
+            let _ = sender.send(Arbiter::current());
+        }
+    });
+    set_up.await.expect("it runs");
+    let arbiter = within("an arbiter", arbiters.recv()).await;
+    arbiter.expect("one of two results")
+}
+
+/// Keeps an arbiter busy from now on, until what is returned is dropped.
+pub async fn block(arbiter: &ArbiterHandle) -> std::sync::mpsc::Sender<()> {
+    let (release, blocked) = std::sync::mpsc::channel();
+    let (begin, begun) = tokio::sync::oneshot::channel();
+    arbiter.spawn_fn(move || {
+        let _ = begin.send(());
+        // Fails when the other end is dropped.
+        let _ = blocked.recv();
+    });
+    within("the arbiter", begun).await.expect("it runs");
+    release
 }
 
 /// Polls until the condition holds, with a turn of other tasks in between.

@@ -1,12 +1,11 @@
 //! Calls on an app or a registry take effect in every arbiter, and answers cover all of them.
 
-use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use chrome_sockets::lifecycle::EventPage;
 use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};
 use chrome_sockets::{PAUSE_GRACE, Shutdown};
-use support::{EventSender, ListenerEvent, QUIET};
+use support::{EventSender, ListenerEvent, QUIET, block, remote_arbiter};
 
 use super::recording_network::RecordingNetwork;
 use super::*;
@@ -175,21 +174,8 @@ async fn an_event_page_is_restarted_and_receives_every_event_once() {
 #[actix_rt::test]
 async fn a_shutdown_is_answered_when_the_slowest_arbiter_has_ended() {
     let test = TestApp::on(Registry::new().arbiters(2)).await;
-    let (sender, mut arbiters) = unbounded_channel();
-    let set_up = test.app.on_each_arbiter(move |local| {
-        // The other arbiter is the test's own.
-        if local.index() == 1 {
-            let _ = sender.send(Arbiter::current());
-        }
-    });
-    set_up.await.expect("it runs");
-    let slow = within("an arbiter", arbiters.recv())
-        .await
-        .expect("one entry");
-    let (release, blocked) = channel::<()>();
-    slow.spawn_fn(move || {
-        let _ = blocked.recv();
-    });
+    let slow = remote_arbiter(&test.app).await;
+    let release = block(&slow).await;
     let mut answer = Box::pin(test.registry.send(Shutdown));
     let early = actix_rt::time::timeout(QUIET, &mut answer).await;
     assert!(early.is_err(), "one of them has not ended");

@@ -7,6 +7,8 @@ use chrome_sockets::supervision::{ActorKind, Cause};
 use chrome_sockets::tcp::Timeouts;
 use chrome_sockets::tcp_server::SocketProperties;
 
+use support::block;
+
 use super::actor_recovery::RestartEvents;
 use super::*;
 
@@ -102,14 +104,11 @@ async fn everything_of_an_app_survives_the_end_of_its_arbiter() {
 async fn pending_calls_are_answered_when_the_arbiter_ends() {
     let (fixture, arbiter) = in_own_arbiter().await;
     // The arbiter is blocked in the middle of this.
-    let (sender, blocked) = std::sync::mpsc::channel::<()>();
-    arbiter.spawn_fn(move || {
-        let _ = blocked.recv();
-    });
+    let release = block(&arbiter.handle()).await;
     let server = &fixture.test.app.tcp_server;
     let answers = [0, 1].map(|_| server.get_info(fixture.server));
     arbiter.stop();
-    drop(sender);
+    drop(release);
     for answer in answers {
         // The call is carried out before the end, or not at all.
         let answer = within("the answer", answer).await;

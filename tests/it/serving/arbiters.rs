@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use chrome_sockets::Registry;
-use support::ListenerEvent;
+use support::{ListenerEvent, block, remote_arbiter};
 
 use super::*;
 use crate::arbiters::recording_network::RecordingNetwork;
@@ -114,25 +114,11 @@ async fn the_end_of_an_arbiter_ends_the_clients_whose_handlers_it_had() {
 #[actix_rt::test]
 async fn a_client_whose_arbiter_ends_before_it_has_a_handler_gets_one_or_is_reported() {
     let mut test = TestApp::on(Registry::new().arbiters(2)).await;
-    let (sender, mut arbiters) = unbounded_channel();
-    let set_up = test.app.on_each_arbiter(move |local| {
-        let _ = sender.send((local.index(), Arbiter::current()));
-    });
-    set_up.await.expect("it runs");
-    let arbiter = loop {
-        let (index, arbiter) = within("an arbiter", arbiters.recv()).await.expect("two");
-        if index == 1 {
-            break arbiter;
-        }
-    };
+    let arbiter = remote_arbiter(&test.app).await;
     let mut log = Log::new();
     let (_, at) = serve(&test, &log, Kind::Echo).await;
     // The arbiter is busy, and then ends.
-    let (release, busy) = std::sync::mpsc::channel::<()>();
-    arbiter.spawn_fn(move || {
-        // Fails when the other end is dropped.
-        let _ = busy.recv();
-    });
+    let release = block(&arbiter).await;
     arbiter.stop();
     let mut peers = Vec::new();
     for _ in 0..8 {
