@@ -259,8 +259,9 @@ pub trait Listener: Send {
     /// Those of `accept`; the listener may be polled again.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>>;
 
-    /// As [`poll_accept`](Self::poll_accept), which is the default, for a listener
-    /// that leaves accepting to other threads: accepts in this one.
+    /// Accepts what is in the backlog now, in this thread, whatever an event loop has
+    /// heard of. `Pending`: the backlog is empty, and the waker may not be called. By
+    /// default this is [`poll_accept`](Self::poll_accept).
     ///
     /// # Errors
     /// As [`poll_accept`](Self::poll_accept).

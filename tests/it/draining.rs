@@ -3,6 +3,7 @@
 mod concurrent_calls;
 mod progress;
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use chrome_sockets::draining::{DrainAll, Drained};
 use chrome_sockets::tcp::ClientSocket;
 use chrome_sockets::{App, Error, NetError, ServerSocketId};
 use support::{LIMIT, TestApp, subscribe, within};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -35,13 +37,17 @@ async fn expect_end(peer: &mut TcpStream) {
     let _ = within("the peer's end", peer.read_to_end(&mut rest)).await;
 }
 
-async fn expect_refused(at: SocketAddr) {
+/// Returns how many connections were made before.
+async fn expect_refused(at: SocketAddr) -> usize {
     within("the port's end", async {
+        let mut before = 0;
         while TcpStream::connect(at).await.is_ok() {
+            before += 1;
             tokio::task::yield_now().await;
         }
+        before
     })
-    .await;
+    .await
 }
 
 /// The server socket listens and serves as before the drain.
@@ -63,7 +69,7 @@ async fn clients_that_end_by_themselves_are_counted_as_finished_and_no_new_clien
     let (by_peer, mut first) = open(&mut test, at).await;
     let (by_app, mut second) = open(&mut test, at).await;
     let drained = test.app.tcp_server.drain(server, LIMIT);
-    expect_refused(at).await;
+    let before = expect_refused(at).await;
     first.write_all(b"still").await.expect("it is served");
     assert_eq!(test.received(by_peer.id(), 5).await, b"still");
     by_peer.send(&b"yes"[..]).await.expect("it is served");
@@ -73,7 +79,7 @@ async fn clients_that_end_by_themselves_are_counted_as_finished_and_no_new_clien
     expect_end(&mut second).await;
     test.ended(by_app.id()).await;
     let drained = within("the receipt", drained).await.expect("drained");
-    assert_eq!((drained.finished, drained.never_accepted), (2, 0));
+    assert_eq!((drained.finished, drained.never_accepted), (2, before));
     assert_eq!(drained.forced, []);
     expect_service(&mut test, server).await;
 }
@@ -154,6 +160,34 @@ async fn the_backlog_is_closed_and_counted() {
     test.expect_no_event().await;
     let info = test.app.tcp_server.get_info(server).await;
     assert!(info.expect("it is open").paused, "as it was");
+}
+
+#[actix_rt::test]
+async fn a_drain_counts_clients_of_which_the_event_loop_has_not_heard() {
+    let test = TestApp::new().await;
+    let tcp_server = &test.app.tcp_server;
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("socket");
+    let unix = tcp_server.create(Default::default()).await.expect("create");
+    let listening = tcp_server
+        .listen_unix(unix.socket_id, path.as_path(), None, None)
+        .await;
+    listening.expect("listen");
+    let (tcp, at) = test.listen().await;
+    for (server, is_unix) in [(tcp, false), (unix.socket_id, true)] {
+        let paused = tcp_server.set_paused(server, true).await;
+        paused.expect("it is open");
+        // This thread, which has the event loop, does nothing else meanwhile.
+        let mut peers: Vec<Box<dyn Any>> = Vec::new();
+        for _ in 0..20 {
+            peers.push(match is_unix {
+                true => Box::new(std::os::unix::net::UnixStream::connect(&path).expect("connect")),
+                false => Box::new(std::net::TcpStream::connect(at).expect("connect")),
+            });
+        }
+        let drained = tcp_server.drain(server, LIMIT).await.expect("drained");
+        assert_eq!(drained.never_accepted, 20, "unix: {is_unix}");
+    }
 }
 
 #[actix_rt::test]

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
-use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{SockRef, Socket};
 use tokio::io::unix::AsyncFd;
@@ -24,6 +23,14 @@ const WITHOUT_DEFAULTS: u32 = if cfg!(target_os = "linux") {
 } else {
     u32::MAX
 };
+
+fn accept(socket: &Socket) -> io::Result<(Socket, SocketAddr)> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (accepted, peer) = acceptfrom_with(socket, flags)?;
+    let peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
+    let peer = SocketAddr::try_from(peer).map_err(io::Error::from)?;
+    Ok((accepted.into(), peer))
+}
 
 pub(super) struct TokioListener {
     socket: AsyncFd<Socket>,
@@ -69,28 +76,31 @@ impl TokioListener {
     ) -> Poll<io::Result<(Socket, SocketAddr)>> {
         loop {
             let mut guard = ready!(self.socket.poll_read_ready_mut(cx))?;
-            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-            match acceptfrom_with(guard.get_inner(), flags) {
-                Ok((socket, Some(peer))) => {
-                    let peer = SocketAddr::try_from(peer).map_err(io::Error::from)?;
-                    return Poll::Ready(Ok((socket.into(), peer)));
-                }
-                Ok((_, None)) => {
-                    return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-                }
-                Err(Errno::WOULDBLOCK) => guard.clear_ready(),
-                Err(error) => return Poll::Ready(Err(error.into())),
+            match accept(guard.get_inner()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                accepted => return Poll::Ready(accepted),
             }
         }
+    }
+
+    fn accepted(&mut self, (socket, peer): (Socket, SocketAddr)) -> Accepted {
+        self.init_accepted(SockRef::from(&socket));
+        let stream = SocketStream::<TcpStream>::new(socket);
+        (Box::new(stream), peer.into())
     }
 }
 
 impl Listener for TokioListener {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
-        let (socket, peer) = ready!(self.poll_accept_socket(cx))?;
-        self.init_accepted(SockRef::from(&socket));
-        let stream = SocketStream::<TcpStream>::new(socket);
-        Poll::Ready(Ok((Box::new(stream), peer.into())))
+        let accepted = ready!(self.poll_accept_socket(cx))?;
+        Poll::Ready(Ok(self.accepted(accepted)))
+    }
+
+    fn poll_accept_here(&mut self, _: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        match accept(self.socket.get_ref()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            accepted => Poll::Ready(accepted.map(|it| self.accepted(it))),
+        }
     }
 
     fn local_addr(&self) -> io::Result<Address> {

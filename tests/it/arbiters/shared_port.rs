@@ -6,7 +6,7 @@ use chrome_sockets::os::TokioNetwork;
 use chrome_sockets::tcp_server::{AtLimit, BlockReason, Limit, Limits};
 use chrome_sockets::testing::FaultyNetwork;
 use chrome_sockets::{NetError, ServerSocketId, Shutdown};
-use support::{ListenerEvent, until};
+use support::{ListenerEvent, block, remote_arbiter, until};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::recording_network::RecordingNetwork;
@@ -218,6 +218,23 @@ async fn a_drain_closes_waiting_clients() {
     server.set_paused(id, true).await.expect("paused");
     let _waiting = dial_many(at, 50).await;
     let drained = within("the drain", server.drain(id, support::LIMIT)).await;
+    assert_eq!(drained.expect("drained").never_accepted, 50);
+}
+
+#[actix_rt::test]
+async fn a_drain_counts_waiting_clients_of_a_busy_arbiter() {
+    let test = TestApp::on(Registry::new().arbiters(2)).await;
+    let arbiter = remote_arbiter(&test.app).await;
+    let (id, at) = listen(&test).await;
+    let server = &test.app.tcp_server;
+    server.set_paused(id, true).await.expect("paused");
+    let release = block(&arbiter).await;
+    let _waiting = dial_many(at, 50).await;
+    let drained = server.drain(id, support::LIMIT);
+    // The backlog is closed in the meantime. The rest of the drain needs the arbiter.
+    until("the port's end", || std::net::TcpListener::bind(at).is_ok()).await;
+    drop(release);
+    let drained = within("the drain", drained).await;
     assert_eq!(drained.expect("drained").never_accepted, 50);
 }
 

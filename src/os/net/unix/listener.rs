@@ -5,8 +5,10 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with};
 use socket2::Socket as OsSocket;
-use tokio::net::{UnixListener, unix};
+use tokio::net::{UnixListener, UnixStream, unix};
 
 use crate::address::{Address, UnixAddress};
 use crate::os::net::socket_stream::SocketStream;
@@ -87,6 +89,18 @@ impl Listener for UnixSocketListener {
         let (stream, peer) = ready!(self.socket.poll_accept(cx))?;
         let stream = Box::new(SocketStream::registered(stream));
         Poll::Ready(Ok((stream, peer_address(&peer))))
+    }
+
+    fn poll_accept_here(&mut self, _: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        match accept_with(&self.socket, flags) {
+            Err(Errno::WOULDBLOCK) => Poll::Pending,
+            accepted => Poll::Ready(accepted.map_err(io::Error::from).and_then(|socket| {
+                let stream = UnixStream::from_std(socket.into())?;
+                let peer = peer_address(&stream.peer_addr()?);
+                Ok((Box::new(SocketStream::registered(stream)) as _, peer))
+            })),
+        }
     }
 
     fn local_addr(&self) -> io::Result<Address> {
