@@ -119,21 +119,27 @@ impl PendingSend {
         matches!(self.reply, SendReply::Shutdown(_))
     }
 
-    pub(in crate::tcp) fn fail(mut self, error: Error) {
-        match self.reply.take() {
+    pub(in crate::tcp) fn fail(self, error: Error) {
+        match self.finish() {
             SendReply::Send(reply) => reply.send(Err(error)),
             SendReply::Shutdown(reply) => reply.send(Err(error)),
             SendReply::Stream(send) => send.finish(Err(error)),
         }
     }
 
-    fn succeed(mut self) {
+    fn succeed(self) {
         let bytes_sent = self.bytes;
-        match self.reply.take() {
+        match self.finish() {
             SendReply::Send(reply) => reply.send(Ok(SendInfo { bytes_sent })),
             SendReply::Shutdown(reply) => reply.send(Ok(())),
             SendReply::Stream(send) => send.finish(Ok(())),
         }
+    }
+
+    /// Gives its place in quotas and limits back. The caller answers only then: whoever has the
+    /// answer may send again at once, in another thread.
+    fn finish(mut self) -> SendReply {
+        self.reply.take()
     }
 
     /// Writes as much as the OS takes.

@@ -78,16 +78,18 @@ impl PendingSend {
         self.in_flight = None;
     }
 
-    pub(in crate::udp) fn fail(mut self, error: Error) {
-        self.take_reply().send(Err(error));
+    pub(in crate::udp) fn fail(self, error: Error) {
+        self.finish().send(Err(error));
     }
 
-    fn succeed(mut self) {
+    fn succeed(self) {
         let bytes_sent = self.data.len();
-        self.take_reply().send(Ok(SendInfo { bytes_sent }));
+        self.finish().send(Ok(SendInfo { bytes_sent }));
     }
 
-    fn take_reply(&mut self) -> Reply<SendInfo> {
+    /// Gives its place in the quota back. The caller answers only then: whoever has the answer
+    /// may send again at once, in another thread.
+    fn finish(mut self) -> Reply<SendInfo> {
         std::mem::replace(&mut self.reply, Reply::discard())
     }
 }

@@ -242,3 +242,35 @@ async fn a_bounded_number_of_sockets_sends_beyond_the_quota_and_gives_the_room_b
     }
     late.0.try_send(data.clone()).expect("there is a place");
 }
+
+/// Another thread answers, and the sender must not be faster than what is given back.
+#[actix_rt::test]
+async fn whoever_has_the_answer_to_a_send_can_send_as_much_again() {
+    let registry = Registry::new().arbiters(2).write_quota(4 * MIB);
+    let mut test = TestApp::on(registry).await;
+    let (_, at) = test.listen().await;
+    let mut readers = Vec::new();
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        let mut peer = std::net::TcpStream::connect(at).expect("it listens");
+        clients.push(test.accepted().await);
+        readers.push(std::thread::spawn(move || {
+            std::io::copy(&mut peer, &mut std::io::sink()).expect("an end")
+        }));
+    }
+    // All of the quota, and more than the kernel takes at once.
+    let data = Bytes::from(vec![7; 4 * MIB]);
+    const SENDS: usize = 100;
+    for _ in 0..SENDS {
+        for client in &clients {
+            client.send(data.clone()).await.expect("the quota is free");
+        }
+    }
+    for client in clients {
+        client.close().await.expect("it is open");
+    }
+    for reader in readers {
+        let read = reader.join().expect("it has read");
+        assert_eq!(read, (SENDS * data.len()) as u64);
+    }
+}
