@@ -2,17 +2,15 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Weak};
 
+use actix::dev::MessageResponse;
 use actix::prelude::*;
 
 use crate::address::Address;
 use crate::answer::{Reply, Request};
-use crate::connections::ConnectionCounter;
-use crate::draining::DrainInfo;
 use crate::error::Error;
-use crate::events::{HoldBack, Listeners};
+use crate::events::HoldBack;
 use crate::handover_state::HandoverOutcome;
 use crate::ids::{AppId, ServerSocketId};
 use crate::name::checked_name;
@@ -22,61 +20,19 @@ use crate::supervision::{ActorKind, RestartCounter, Restarter, SupervisedActor};
 use crate::tcp::{AdoptingShards, AppShards, IdTable};
 #[cfg(feature = "tls")]
 use crate::tcp_server::SetTls;
+use crate::tcp_server::accept::direct_accepts::DirectAccepts;
 use crate::tcp_server::accept::error_state::{AcceptErrors, AfterError};
-use crate::tcp_server::accept::escalation::EscalationTarget;
-use crate::tcp_server::events::{AcceptErrorInfo, AcceptInfo, AcceptsInFlight, PendingAccept};
+use crate::tcp_server::app_listeners::AppListeners;
+use crate::tcp_server::events::{AcceptsInFlight, PendingAccept};
 use crate::tcp_server::limits::admission::Admission;
-use crate::tcp_server::limits::limiter::Limiter;
-use crate::tcp_server::proxy::header_errors::ProxyErrorInfo;
 use crate::tcp_server::proxy::headers::ProxyHeaders;
 use crate::tcp_server::serve::factory::HandlerFactory;
-use crate::tcp_server::tls::handshake_errors::HandshakeErrorInfo;
 use crate::tcp_server::tls::handshakes::Handshakes;
 use crate::tcp_server::{
-    AcceptCounts, AcceptPolicy, Close, Disconnect, GetInfo, LimitScope, RefusedInfo,
-    SetAcceptPolicy, SetLimits, SetPaused, SetProxyProtocol, SetReusePort, SetTimeouts, SocketInfo,
-    SocketProperties, Update,
+    AcceptCounts, AcceptPolicy, Close, Disconnect, GetInfo, SetAcceptPolicy, SetLimits, SetPaused,
+    SetProxyProtocol, SetReusePort, SetTimeouts, SocketInfo, SocketProperties, Update,
 };
 use crate::telemetry::{ServerStats, Telemetry};
-
-/// What the server sockets of one app share.
-pub(crate) struct AppListeners {
-    pub(crate) on_accept: Listeners<AcceptInfo>,
-    pub(crate) on_accept_error: Listeners<AcceptErrorInfo>,
-    pub(crate) on_handshake_error: Listeners<HandshakeErrorInfo>,
-    pub(crate) on_proxy_error: Listeners<ProxyErrorInfo>,
-    pub(crate) on_refused: Listeners<RefusedInfo>,
-    pub(crate) on_drain: Listeners<DrainInfo>,
-    /// The app's and the registry's.
-    pub(super) limits: [Arc<Limiter>; 2],
-    /// Decides on accept errors if the policy is `Escalate`.
-    pub(super) escalation_target: Arc<EscalationTarget>,
-}
-
-impl AppListeners {
-    pub(crate) fn new(
-        counter: Arc<ConnectionCounter>,
-        registry: Arc<Limiter>,
-        escalation_target: Arc<EscalationTarget>,
-    ) -> Self {
-        let app = Arc::new(Limiter::new(LimitScope::App, counter));
-        AppListeners {
-            on_accept: Listeners::default(),
-            on_accept_error: Listeners::default(),
-            on_handshake_error: Listeners::default(),
-            on_proxy_error: Listeners::default(),
-            on_refused: Listeners::default(),
-            on_drain: Listeners::default(),
-            limits: [app, registry],
-            escalation_target,
-        }
-    }
-
-    /// The limits of the app.
-    pub(crate) fn limits(&self) -> &Limiter {
-        &self.limits[0]
-    }
-}
 
 /// The app has a new listener, so the accept loop has to look.
 #[derive(Clone, Message)]
@@ -166,9 +122,8 @@ pub(crate) struct BoundListener {
     pub(super) address: Address,
     /// Whether it listens on all addresses.
     is_of_all: bool,
-    /// On a shared port: the arbiter that accepted the last connection, which
-    /// stays there.
-    pub(super) last_arbiter: Option<Arc<AtomicUsize>>,
+    /// What it shares with the acceptors of a shared port.
+    pub(super) direct: Option<Arc<DirectAccepts>>,
 }
 
 impl BoundListener {
@@ -179,7 +134,7 @@ impl BoundListener {
             listener,
             address,
             is_of_all,
-            last_arbiter: None,
+            direct: None,
         })
     }
 
@@ -353,6 +308,26 @@ impl ServerSocket {
     }
 }
 
+/// Handles a message while no acceptor raises `onAccept`: every message of a server socket is
+/// handled so.
+pub(crate) trait HandleAlone<M: Message> {
+    type Result: MessageResponse<ServerSocket, M>;
+
+    fn handle_alone(&mut self, message: M, ctx: &mut Context<ServerSocket>) -> Self::Result;
+}
+
+impl<M: Message> Handler<M> for ServerSocket
+where
+    ServerSocket: HandleAlone<M>,
+{
+    type Result = <ServerSocket as HandleAlone<M>>::Result;
+
+    fn handle(&mut self, message: M, ctx: &mut Self::Context) -> Self::Result {
+        self.begin_turn();
+        self.handle_alone(message, ctx)
+    }
+}
+
 impl Actor for ServerSocket {
     type Context = Context<Self>;
 
@@ -365,10 +340,10 @@ impl Actor for ServerSocket {
 /// Handlers of calls that are answered at once.
 macro_rules! answers {
     ($($message:ident -> $answer:ty: |$this:ident, $call:ident| $body:expr;)*) => {$(
-        impl Handler<Request<$message, $answer>> for ServerSocket {
+        impl HandleAlone<Request<$message, $answer>> for ServerSocket {
             type Result = ();
 
-            fn handle(&mut self, ask: Request<$message, $answer>, _: &mut Self::Context) {
+            fn handle_alone(&mut self, ask: Request<$message, $answer>, _: &mut Context<Self>) {
                 let ($this, $call) = (self, ask.message);
                 ask.reply.send(match $this.is_closed {
                     true => Err(Error::SocketNotFound),
@@ -401,10 +376,10 @@ answers! {
     };
 }
 
-impl Handler<Request<SetPaused, ()>> for ServerSocket {
+impl HandleAlone<Request<SetPaused, ()>> for ServerSocket {
     type Result = ();
 
-    fn handle(&mut self, ask: Request<SetPaused, ()>, ctx: &mut Self::Context) {
+    fn handle_alone(&mut self, ask: Request<SetPaused, ()>, ctx: &mut Context<Self>) {
         if self.is_closed {
             return ask.reply.send(Err(Error::SocketNotFound));
         }
@@ -412,10 +387,10 @@ impl Handler<Request<SetPaused, ()>> for ServerSocket {
     }
 }
 
-impl Handler<Request<Close, ()>> for ServerSocket {
+impl HandleAlone<Request<Close, ()>> for ServerSocket {
     type Result = ();
 
-    fn handle(&mut self, ask: Request<Close, ()>, ctx: &mut Self::Context) {
+    fn handle_alone(&mut self, ask: Request<Close, ()>, ctx: &mut Context<Self>) {
         if self.is_closed {
             return ask.reply.send(Err(Error::SocketNotFound));
         }
@@ -425,19 +400,19 @@ impl Handler<Request<Close, ()>> for ServerSocket {
     }
 }
 
-impl Handler<ListenersChanged> for ServerSocket {
+impl HandleAlone<ListenersChanged> for ServerSocket {
     type Result = ();
 
     /// Nothing to do: the accept loop has its turn after every message.
-    fn handle(&mut self, _: ListenersChanged, _: &mut Self::Context) {}
+    fn handle_alone(&mut self, _: ListenersChanged, _: &mut Context<Self>) {}
 }
 
-impl Handler<CloseUnlessPersistent> for ServerSocket {
+impl HandleAlone<CloseUnlessPersistent> for ServerSocket {
     type Result = MessageResult<CloseUnlessPersistent>;
 
     /// The actor does not stop: it answers calls until the registry has forgotten
     /// it and stops it.
-    fn handle(&mut self, _: CloseUnlessPersistent, _: &mut Self::Context) -> Self::Result {
+    fn handle_alone(&mut self, _: CloseUnlessPersistent, _: &mut Context<Self>) -> Self::Result {
         if self.persistent || self.is_closed {
             // The app's listeners are gone too.
             self.serving = None;
@@ -448,10 +423,10 @@ impl Handler<CloseUnlessPersistent> for ServerSocket {
     }
 }
 
-impl Handler<Stop> for ServerSocket {
+impl HandleAlone<Stop> for ServerSocket {
     type Result = ();
 
-    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+    fn handle_alone(&mut self, _: Stop, ctx: &mut Context<Self>) {
         self.close();
         ctx.stop();
     }

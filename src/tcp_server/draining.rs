@@ -9,7 +9,7 @@ use crate::answer::Answer;
 use crate::connections::{ConnectionCounter, DrainGuard};
 use crate::draining::MAX_NEVER_ACCEPTED;
 use crate::tcp_server::accept::setup_tasks::AbortedSetups;
-use crate::tcp_server::actor::ServerSocket;
+use crate::tcp_server::actor::{HandleAlone, ServerSocket};
 
 /// Stops listening. `listen` fails until this drain is over.
 #[derive(Clone, Message)]
@@ -54,10 +54,10 @@ impl ServerSocket {
     }
 }
 
-impl Handler<StopListening> for ServerSocket {
+impl HandleAlone<StopListening> for ServerSocket {
     type Result = MessageResult<StopListening>;
 
-    fn handle(&mut self, _: StopListening, _: &mut Self::Context) -> Self::Result {
+    fn handle_alone(&mut self, _: StopListening, _: &mut Context<Self>) -> Self::Result {
         if self.is_closed {
             return MessageResult(None);
         }
@@ -69,10 +69,10 @@ impl Handler<StopListening> for ServerSocket {
     }
 }
 
-impl Handler<AbortSetups> for ServerSocket {
+impl HandleAlone<AbortSetups> for ServerSocket {
     type Result = MessageResult<AbortSetups>;
 
-    fn handle(&mut self, _: AbortSetups, _: &mut Self::Context) -> Self::Result {
+    fn handle_alone(&mut self, _: AbortSetups, _: &mut Context<Self>) -> Self::Result {
         MessageResult(self.abort_setups())
     }
 }

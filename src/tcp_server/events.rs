@@ -215,6 +215,10 @@ impl AcceptsInFlight {
         self.timeouts.lock().as_deref().copied().unwrap_or_default()
     }
 
+    pub(super) fn has_returned(&self) -> bool {
+        !self.returned.lock().is_empty()
+    }
+
     pub(super) fn take_returned(&self) -> Vec<Arc<PendingAccept>> {
         std::mem::take(&mut *self.returned.lock())
     }

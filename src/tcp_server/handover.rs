@@ -22,7 +22,9 @@ use crate::tcp::{AcceptNotifier, ClientSocket};
 use crate::tcp_server::SocketProperties;
 use crate::tcp_server::accept::error_state::AfterError;
 use crate::tcp_server::accept::setup_tasks::AcceptedStream;
-use crate::tcp_server::actor::{BoundListener, ServerDeps, ServerSocket, Stop, Transfer};
+use crate::tcp_server::actor::{
+    BoundListener, HandleAlone, ServerDeps, ServerSocket, Stop, Transfer,
+};
 use crate::tcp_server::settings_record::{Settings, unless_default};
 use crate::tcp_server::tls::handshakes::Handshakes;
 
@@ -197,10 +199,10 @@ impl ServerSocket {
     }
 }
 
-impl Handler<Quiesce> for ServerSocket {
+impl HandleAlone<Quiesce> for ServerSocket {
     type Result = ResponseActFuture<Self, ()>;
 
-    fn handle(&mut self, Quiesce(outcome): Quiesce, ctx: &mut Self::Context) -> Self::Result {
+    fn handle_alone(&mut self, Quiesce(outcome): Quiesce, ctx: &mut Context<Self>) -> Self::Result {
         if !self.persistent {
             return Box::pin(actix::fut::ready(()));
         }
@@ -221,10 +223,10 @@ impl Handler<Quiesce> for ServerSocket {
     }
 }
 
-impl Handler<Export> for ServerSocket {
+impl HandleAlone<Export> for ServerSocket {
     type Result = Option<Exported>;
 
-    fn handle(&mut self, Export(outcome): Export, ctx: &mut Self::Context) -> Self::Result {
+    fn handle_alone(&mut self, Export(outcome): Export, ctx: &mut Context<Self>) -> Self::Result {
         if !self.persistent || self.is_closed {
             self.transfer = None;
             return None;

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use actix::Handler;
+use actix::Context;
 
 use crate::address::{Address, Endpoint, UnixAddress, check_scope, split_scope};
 use crate::answer::Request;
@@ -12,7 +12,7 @@ use crate::invalid_argument::InvalidArgument;
 use crate::manifest::Host;
 use crate::net_error::{self, NetError};
 use crate::os;
-use crate::tcp_server::actor::{BoundListener, ServerSocket};
+use crate::tcp_server::actor::{BoundListener, HandleAlone, ServerSocket};
 use crate::tcp_server::{DEFAULT_BACKLOG, Listen, ListenCall, ListenOn, ListenOptions};
 
 impl ServerSocket {
@@ -128,10 +128,10 @@ impl ServerSocket {
 
 macro_rules! answers_listen {
     ($($call:ident: |$socket:ident, $message:ident| $listen:expr;)*) => {$(
-        impl Handler<Request<$call, ()>> for ServerSocket {
+        impl HandleAlone<Request<$call, ()>> for ServerSocket {
             type Result = ();
 
-            fn handle(&mut self, ask: Request<$call, ()>, _: &mut Self::Context) {
+            fn handle_alone(&mut self, ask: Request<$call, ()>, _: &mut Context<Self>) {
                 let ($socket, $message) = (&mut *self, &ask.message);
                 let answer = match $socket.is_closed {
                     true => Err(Error::SocketNotFound),

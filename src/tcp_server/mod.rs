@@ -2,6 +2,7 @@
 
 mod accept;
 mod actor;
+mod app_listeners;
 mod draining;
 mod events;
 mod handover;
@@ -22,9 +23,9 @@ pub(crate) use crate::tcp_server::accept::escalation::EscalationTarget;
 pub use crate::tcp_server::accept::policy::{AcceptAction, AcceptPolicy, MAX_CONNECTION_ERRORS};
 pub(crate) use crate::tcp_server::accept::setup_tasks::AbortedSetups;
 pub(crate) use crate::tcp_server::actor::{
-    AppListeners, BoundListener, CloseUnlessPersistent, ListenersChanged, ServerDeps, ServerSocket,
-    Stop,
+    BoundListener, CloseUnlessPersistent, ListenersChanged, ServerDeps, ServerSocket, Stop,
 };
+pub(crate) use crate::tcp_server::app_listeners::AppListeners;
 pub(crate) use crate::tcp_server::draining::{AbortSetups, StopListening};
 pub use crate::tcp_server::events::{
     AcceptErrorInfo, AcceptInfo, UNHANDLED_ACCEPT_ERRORS, UNHANDLED_ACCEPTS,

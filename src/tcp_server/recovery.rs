@@ -7,7 +7,7 @@ use actix::prelude::*;
 use crate::net_error;
 use crate::supervision::{Recoverable, Terminate};
 use crate::tcp_server::accept::error_state::AfterError;
-use crate::tcp_server::actor::{ServerDeps, ServerSocket};
+use crate::tcp_server::actor::{HandleAlone, ServerDeps, ServerSocket};
 use crate::telemetry::ErrorClass;
 
 impl Recoverable for ServerSocket {
@@ -57,10 +57,10 @@ impl ServerSocket {
 
 impl Supervised for ServerSocket {}
 
-impl Handler<Terminate> for ServerSocket {
+impl HandleAlone<Terminate> for ServerSocket {
     type Result = ();
 
-    fn handle(&mut self, _: Terminate, ctx: &mut Self::Context) {
+    fn handle_alone(&mut self, _: Terminate, ctx: &mut Context<Self>) {
         self.close_and_report();
         ctx.stop();
     }
@@ -72,6 +72,8 @@ impl Drop for ServerSocket {
         if self.is_closed {
             return;
         }
+        // The state is changed before the next turn.
+        self.begin_turn();
         if let Some(restarter) = self.restarter.upgrade() {
             let mut placeholder = ServerSocket::new(
                 self.id,

@@ -9,6 +9,7 @@ mod accounting;
 mod arbiters;
 mod batches;
 mod chrome_traces;
+mod direct_accepts;
 mod draining;
 mod examples;
 mod exhaustion;

@@ -15,7 +15,7 @@ fn accept(ahead: &AheadQueue<u8, ()>, connections: u8) {
     block_on(poll_fn(|cx| {
         ahead.register_acceptor(cx);
         while next <= connections {
-            if !ahead.may_accept(1) {
+            if ahead.may_accept(1).is_none() {
                 return Poll::Pending;
             }
             ahead.push(next);
@@ -74,7 +74,7 @@ fn a_failure_is_reported_once_and_the_next_request_accepts_more() {
                     let mut has_failed = false;
                     block_on(poll_fn(|cx| {
                         ahead.register_acceptor(cx);
-                        while ahead.may_accept(1) {
+                        while ahead.may_accept(1).is_some() {
                             if has_failed {
                                 ahead.push(1);
                                 ahead.wake_consumer();

@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
@@ -14,10 +13,11 @@ use crate::ids::ClientSocketId;
 #[cfg(feature = "testing")]
 use crate::os::Checkpoint;
 use crate::proxy_protocol::HeaderRule;
-use crate::tcp::{AcceptNotifier, ClientSocket, Command, ConnectionMeta};
+use crate::tcp::{AcceptNotifier, ConnectionMeta};
+use crate::tcp_server::accept::new_clients::NewClients;
 use crate::tcp_server::accept::setup_tasks::AcceptedStream;
 use crate::tcp_server::actor::ServerSocket;
-use crate::tcp_server::events::{Ends, PendingAccept};
+use crate::tcp_server::events::PendingAccept;
 use crate::tcp_server::proxy::setup::refuse;
 use crate::tcp_server::{LimitKind, RefusedInfo};
 use crate::telemetry::Span;
@@ -50,6 +50,7 @@ impl ActorFuture<ServerSocket> for AcceptLoop {
             ctx.stop();
             return Poll::Pending;
         }
+        socket.begin_turn();
         socket.accepts_in_flight.begin_turn(cx);
         let awaited_returned = socket.awaits_returned;
         // The actor of a closed socket still answers calls, but raises no events.
@@ -104,6 +105,8 @@ impl ServerSocket {
 
     /// Queues the events that dead listeners left, and stops waiting for more.
     pub(in crate::tcp_server) fn finish_returns(&mut self) {
+        // A timer calls this too.
+        self.begin_turn();
         self.awaits_returned = false;
         self.requeue_returned();
     }
@@ -219,10 +222,17 @@ impl ServerSocket {
         if self.transfer.is_some() || self.awaits_set_tls() {
             return Poll::Pending;
         }
-        if let Some(pending_accept) = ready!(self.poll_accept(cx)) {
-            self.on_accept().raise(&pending_accept, self.id);
+        match self.poll_accept(cx) {
+            Poll::Ready(Some(pending_accept)) => {
+                self.on_accept().raise(&pending_accept, self.id);
+                Poll::Ready(())
+            }
+            Poll::Ready(None) => Poll::Ready(()),
+            Poll::Pending => {
+                self.permit_direct_accepts();
+                Poll::Pending
+            }
         }
-        Poll::Ready(())
     }
 
     /// Whether the app's listeners have died, and its event page can add others.
@@ -280,7 +290,7 @@ impl ServerSocket {
             Ok(accepted) => accepted,
             Err(error) => return self.accept_failed(&error, cx).map(|()| None),
         };
-        let arbiter = bound.last_arbiter.as_ref().map(|it| it.load(SeqCst));
+        let arbiter = bound.direct.as_ref().map(|it| it.last_arbiter());
         let local = bound.local_of_clients();
         let key = PeerKey::of(&peer, || stream.peer_credentials());
         self.accepting_from = Some(peer.clone());
@@ -360,37 +370,21 @@ impl ServerSocket {
         pending_accept
     }
 
-    /// Makes the client socket of a connection. No listener has heard of it yet.
-    /// `local` is the connection's local address; if it is not known, the OS is asked.
+    /// As [`NewClients::create`].
     pub(in crate::tcp_server) fn create_client_with_id(
         &mut self,
         id: ClientSocketId,
         accepted: AcceptedStream,
         local: Option<Address>,
     ) -> Arc<PendingAccept> {
-        let AcceptedStream {
-            stream,
-            meta,
-            proxy,
-        } = accepted;
-        meta.set_socket(id);
-        let client = ClientSocket::new(id, self.app_shards.pick_shard(&meta));
-        let ends = Ends::of(
-            &*stream,
-            meta.peer().clone(),
-            local,
-            self.handshakes.is_some(),
-            proxy,
-        );
-        let in_flight = self.accepts_in_flight.clone();
-        let pending_accept = PendingAccept::new(client.clone(), ends, in_flight);
-        // Adopted before its id is in the table, so that every call finds it.
-        let adopt = Command::Adopt(stream, meta, pending_accept.clone());
-        if client.do_send_unwoken(adopt) {
-            self.adopting.add(client.app_shard());
-        }
-        self.table.insert(client);
-        pending_accept
+        let clients = NewClients {
+            app_shards: &self.app_shards,
+            table: &self.table,
+            accepts_in_flight: &self.accepts_in_flight,
+            may_encrypt: self.handshakes.is_some(),
+            adopting: &mut self.adopting,
+        };
+        clients.create(id, accepted, local)
     }
 
     pub(in crate::tcp_server) fn record_refusal(&mut self, peer: Address, limit: LimitKind) {

@@ -112,16 +112,17 @@ impl<T, E> AheadQueue<T, E> {
         self.acceptor.register(cx.waker());
     }
 
-    /// Whether to accept one more, if fewer than `most` wait. If not, the
-    /// acceptor is idle until the next request.
-    pub(in crate::tcp_server) fn may_accept(&self, most: usize) -> bool {
+    /// How many wait, if fewer than `most` do and one more is to be accepted. If
+    /// `None`, the acceptor is idle until the next request.
+    pub(in crate::tcp_server) fn may_accept(&self, most: usize) -> Option<usize> {
         let mut state = self.state.lock();
-        let may = state.is_requested && state.accepted.len() < most;
+        let waiting = state.accepted.len();
+        let may = state.is_requested && waiting < most;
         if !may {
             state.is_idle = true;
             state.is_requested = false;
         }
-        may
+        may.then_some(waiting)
     }
 
     pub(in crate::tcp_server) fn push(&self, accepted: T) {

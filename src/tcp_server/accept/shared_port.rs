@@ -1,7 +1,8 @@
 //! The listeners that one server socket has in several arbiters, as one listener.
 //!
-//! Each listener has a task in its arbiter that accepts a few connections ahead
-//! of the server socket. These connections count as if they were still in the
+//! Each listener has a task in its arbiter, its acceptor. While the server socket
+//! permits it, the acceptor raises `onAccept` itself (`direct_accepts.rs`). Else it
+//! accepts a few connections ahead. These count as if they were still in the
 //! backlog: limits, events and errors concern them only when the server socket
 //! takes them.
 
@@ -10,8 +11,6 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Poll, ready};
 
 use parking_lot::Mutex;
@@ -20,13 +19,17 @@ use crate::address::Address;
 use crate::error::Error;
 use crate::net_error::{self, AcceptErrorClass, NetError};
 use crate::os::{Listener, Network, Stream};
-use crate::tcp::{AppShards, Shard};
+use crate::tcp::{AdoptingShards, AppShards, Shard};
 use crate::tcp_server::accept::accepted_ahead::AheadQueue;
+use crate::tcp_server::accept::direct_accepts::{DirectAccepts, Permit, SharedWithAcceptors};
 use crate::tcp_server::actor::{BoundListener, ServerSocket};
 
 /// How many connections one arbiter accepts ahead. The server socket in its own
 /// thread has to be woken for them: a wake-up for several costs as much as for one.
 const MAX_AHEAD: usize = 16;
+
+/// How many connections an acceptor raises before other tasks of its arbiter have their turn.
+const MAX_RAISED_PER_TURN: usize = 16;
 
 type Accepted = (Box<dyn Stream>, Address);
 
@@ -35,12 +38,14 @@ struct SharedPort {
     listeners: Vec<(Arc<ArbiterListener>, Arc<Shard>)>,
     /// The index of the listener that is asked first, so that all have their turn.
     next: usize,
-    /// The index of the arbiter that accepted the last connection.
-    last_arbiter: Arc<AtomicUsize>,
+    direct: Arc<DirectAccepts>,
 }
 
 /// The listener of one arbiter and the connections that it has accepted ahead.
 struct ArbiterListener {
+    /// The index of its arbiter.
+    arbiter: usize,
+    direct: Arc<DirectAccepts>,
     /// `None`: it is closed.
     listener: Mutex<Option<Box<dyn Listener>>>,
     ahead: AheadQueue<Accepted, io::Error>,
@@ -53,15 +58,18 @@ impl SharedPort {
         backlog: u32,
         ipv6_only: bool,
         app_shards: &AppShards,
+        direct: Arc<DirectAccepts>,
     ) -> io::Result<Self> {
         let mut listeners = Vec::new();
-        for app_shard in app_shards.shards() {
+        for (arbiter, app_shard) in app_shards.shards().enumerate() {
             let listener = listen_shared(network, address, backlog, ipv6_only)?;
             // If the OS chooses the port, it does so for the first listener only.
             if let Address::Ip(bound) = listener.local_addr()? {
                 address = bound;
             }
             let listener = ArbiterListener {
+                arbiter,
+                direct: direct.clone(),
                 listener: Mutex::new(Some(listener)),
                 ahead: AheadQueue::new(),
             };
@@ -70,7 +78,7 @@ impl SharedPort {
         Ok(SharedPort {
             listeners,
             next: 0,
-            last_arbiter: Arc::default(),
+            direct,
         })
     }
 
@@ -87,7 +95,7 @@ impl SharedPort {
         for offset in 0..self.listeners.len() {
             let index = (self.next + offset) % self.listeners.len();
             if let Some(popped) = self.listeners[index].0.ahead.pop() {
-                self.last_arbiter.store(index, SeqCst);
+                self.direct.set_last_arbiter(index);
                 self.next = index + 1;
                 if let Err(error) = &popped {
                     self.stop_all_after(error);
@@ -256,29 +264,51 @@ impl Future for Acceptor {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let ArbiterListener { listener, ahead } = &*self.0;
+        let ArbiterListener {
+            arbiter,
+            direct,
+            listener,
+            ahead,
+        } = &*self.0;
         ahead.register_acceptor(cx);
-        loop {
-            if !ahead.may_accept(MAX_AHEAD) {
+        // Dropped at the end of the turn, which wakes the sockets of this arbiter.
+        let mut adopting = AdoptingShards::default();
+        for _ in 0..MAX_RAISED_PER_TURN {
+            let Some(waiting) = ahead.may_accept(MAX_AHEAD) else {
                 return match *listener.lock() {
                     Some(_) => Poll::Pending,
                     None => Poll::Ready(()),
                 };
-            }
+            };
             let mut listener = listener.lock();
             let accepted = match &mut *listener {
                 Some(listener) => ready!(listener.poll_accept(cx)),
                 None => return Poll::Ready(()),
             };
-            // Pushed under the lock: when another thread gets the listener, all that
-            // it has accepted is in the queue.
+            // Raised or pushed under the lock: when another thread gets the listener, all
+            // that it has accepted is with the server socket.
             match accepted {
-                Ok(accepted) => ahead.push(accepted),
-                Err(error) => ahead.push_error(error),
+                Ok(accepted) => {
+                    // Those that wait come first.
+                    let raised = match waiting {
+                        0 => direct.raise(*arbiter, accepted, &mut adopting),
+                        _ => Err(accepted),
+                    };
+                    match raised {
+                        Ok(()) => continue,
+                        Err(accepted) => ahead.push(accepted),
+                    }
+                }
+                Err(error) => {
+                    direct.stop();
+                    ahead.push_error(error);
+                }
             }
             drop(listener);
             ahead.wake_consumer();
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -318,10 +348,53 @@ impl ServerSocket {
             return BoundListener::new(listener);
         }
         let app_shards = &self.app_shards;
-        let port = SharedPort::listen(network, address, backlog, ipv6_only, app_shards)?;
-        let last_arbiter = port.last_arbiter.clone();
+        let direct = Arc::new(DirectAccepts::new(self.shared_with_acceptors()));
+        let shared = direct.clone();
+        let port = SharedPort::listen(network, address, backlog, ipv6_only, app_shards, shared)?;
         let mut bound = BoundListener::new(Box::new(port))?;
-        bound.last_arbiter = Some(last_arbiter);
+        bound.direct = Some(direct);
         Ok(bound)
+    }
+
+    fn shared_with_acceptors(&self) -> SharedWithAcceptors {
+        SharedWithAcceptors {
+            socket_id: self.id,
+            app_listeners: self.app_listeners.clone(),
+            app_shards: self.app_shards.clone(),
+            table: self.table.clone(),
+            accepts_in_flight: self.accepts_in_flight.clone(),
+            limiters: self.admission.limiters().clone(),
+            stats: self.stats.clone(),
+        }
+    }
+
+    /// Permits acceptors to raise `onAccept`, if there is nothing to decide. Called when an event
+    /// might be raised and no connection waits.
+    pub(super) fn permit_direct_accepts(&self) {
+        if let Some(bound) = &self.listener
+            && let Some(direct) = &bound.direct
+            && self.undelivered.is_empty()
+            && self.handshakes.is_none()
+            && self.proxy.is_none()
+            && self.transfer.is_none()
+            && self.errors.attempt == 0
+        {
+            direct.permit(Permit {
+                serving: self.serving.clone(),
+                listener_deaths: self.listener_deaths,
+                local: bound.local_of_clients(),
+            });
+        }
+    }
+
+    /// Begins a message or a turn of the actor: acceptors raise nothing until its end.
+    pub(in crate::tcp_server) fn begin_turn(&mut self) {
+        if let Some(direct) = self.listener.as_ref().and_then(|it| it.direct.as_ref()) {
+            let since = direct.revoke();
+            self.counts.accepted += since.accepted;
+            if since.accepting_from.is_some() {
+                self.accepting_from = since.accepting_from;
+            }
+        }
     }
 }

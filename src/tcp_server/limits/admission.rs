@@ -50,6 +50,11 @@ impl Admission {
         }
     }
 
+    /// The server socket's own, the app's, the registry's.
+    pub(in crate::tcp_server) fn limiters(&self) -> &[Arc<Limiter>; 3] {
+        &self.limiters
+    }
+
     /// Counts the connections of this server socket.
     pub(in crate::tcp_server) fn counter(&self) -> &Arc<ConnectionCounter> {
         self.limiters[0].counter()

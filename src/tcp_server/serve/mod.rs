@@ -11,7 +11,7 @@ use actix::prelude::*;
 
 use crate::answer::Request;
 use crate::error::Error;
-use crate::tcp_server::actor::ServerSocket;
+use crate::tcp_server::actor::{HandleAlone, ServerSocket};
 use crate::tcp_server::messages::Serve;
 use crate::tcp_server::serve::factory::HandlerFactory;
 use crate::tcp_server::serve::on_accept::OnAccept;
@@ -19,10 +19,7 @@ use crate::tcp_server::serve::on_accept::OnAccept;
 impl ServerSocket {
     /// Who gets its `onAccept`.
     pub(in crate::tcp_server) fn on_accept(&self) -> OnAccept<'_> {
-        match &self.serving {
-            None => OnAccept::Listeners(&self.app_listeners.on_accept),
-            Some(factory) => OnAccept::Serving(factory),
-        }
+        OnAccept::new(self.serving.as_ref(), &self.app_listeners)
     }
 
     fn serve(&mut self, factory: Option<HandlerFactory>, ctx: &mut Context<Self>) {
@@ -36,10 +33,10 @@ impl ServerSocket {
     }
 }
 
-impl Handler<Request<Serve, ()>> for ServerSocket {
+impl HandleAlone<Request<Serve, ()>> for ServerSocket {
     type Result = ();
 
-    fn handle(&mut self, ask: Request<Serve, ()>, ctx: &mut Self::Context) {
+    fn handle_alone(&mut self, ask: Request<Serve, ()>, ctx: &mut Context<Self>) {
         if self.is_closed {
             return ask.reply.send(Err(Error::SocketNotFound));
         }

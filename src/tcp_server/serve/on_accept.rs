@@ -6,6 +6,7 @@ use crate::app_activity::AppActivity;
 use crate::events::Listeners;
 use crate::ids::ServerSocketId;
 use crate::tcp::Command;
+use crate::tcp_server::app_listeners::AppListeners;
 use crate::tcp_server::events::{AcceptInfo, PendingAccept};
 use crate::tcp_server::serve::factory::HandlerFactory;
 
@@ -16,7 +17,17 @@ pub(in crate::tcp_server) enum OnAccept<'a> {
     Serving(&'a HandlerFactory),
 }
 
-impl OnAccept<'_> {
+impl<'a> OnAccept<'a> {
+    pub(in crate::tcp_server) fn new(
+        serving: Option<&'a HandlerFactory>,
+        app_listeners: &'a AppListeners,
+    ) -> Self {
+        match serving {
+            None => OnAccept::Listeners(&app_listeners.on_accept),
+            Some(factory) => OnAccept::Serving(factory),
+        }
+    }
+
     /// Whether somebody gets it, and how many listeners have died so far.
     pub(in crate::tcp_server) fn liveness(self) -> (bool, u64) {
         match self {

@@ -28,6 +28,8 @@ struct Recordings {
     waits: AtomicUsize,
     /// Listeners refuse to move to another thread.
     refuses_reregistering: AtomicBool,
+    /// Another thread than this one panics, once, at a connection's local address.
+    panics_outside: Mutex<Option<ThreadId>>,
 }
 
 impl RecordingNetwork {
@@ -49,6 +51,16 @@ impl RecordingNetwork {
     /// Sets whether listeners refuse to move to another thread.
     pub fn refuse_reregistering(&self, hold: bool) {
         self.0.refuses_reregistering.store(hold, SeqCst);
+    }
+
+    /// Has another thread than this one panic, once, when it accepts a connection.
+    pub fn panic_elsewhere(&self) {
+        *self.panics_outside() = Some(std::thread::current().id());
+    }
+
+    fn panics_outside(&self) -> MutexGuard<'_, Option<ThreadId>> {
+        let outside = self.0.panics_outside.lock();
+        outside.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn threads(&self) -> MutexGuard<'_, HashMap<SocketAddr, HashSet<ThreadId>>> {
@@ -209,6 +221,12 @@ impl Stream for RecordingStream {
     }
 
     fn local_addr(&self) -> io::Result<Address> {
+        let here = std::thread::current().id();
+        let mut outside = self.network_log.panics_outside();
+        if outside.take_if(|it| *it != here).is_some() {
+            drop(outside);
+            panic!("injected panic at an accept");
+        }
         self.inner.local_addr()
     }
 
