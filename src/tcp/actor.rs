@@ -170,7 +170,7 @@ impl SocketTable {
                 match state.update(*properties) {
                     Ok(()) => {
                         let socket_id = socket.id();
-                        self.insert(state, Timeouts::default());
+                        self.insert(state, None);
                         reply.send(Ok(CreateInfo { socket_id }));
                     }
                     Err(error) => {
@@ -188,7 +188,7 @@ impl SocketTable {
                 self.poll_behind_calls(socket);
             }
             Command::Inherit(inherited) => {
-                let timeouts = inherited.timeouts();
+                let timeouts = Some(inherited.timeouts());
                 let state = SocketState::inherited(socket.clone(), *inherited);
                 self.insert(state, timeouts);
                 socket.make_ready();
@@ -313,12 +313,14 @@ impl SocketTable {
         }
     }
 
-    fn insert(&mut self, mut state: SocketState, timeouts: Timeouts) {
+    fn insert(&mut self, mut state: SocketState, timeouts: Option<Timeouts>) {
         let entry = self.entries.vacant_entry();
         let slot = u32::try_from(entry.key()).unwrap_or(u32::MAX);
         state.socket.set_slot(slot);
         // The slot has to be set: timers find the socket by it.
-        state.set_timeouts(timeouts, &self.timers);
+        if let Some(timeouts) = timeouts {
+            state.set_timeouts(timeouts, &self.timers);
+        }
         entry.insert(Entry::Socket(state));
         self.watch(slot);
     }

@@ -193,7 +193,8 @@ impl SocketState {
             }
             state.link = Link::Connected(connection);
         }
-        state.register_with_arbiter()
+        state.register_with_arbiter();
+        state
     }
 
     /// Freezes the socket, and returns it for another process. An error leaves it here.

@@ -158,7 +158,7 @@ impl Connection {
 impl SocketState {
     /// Opens or closes the fast path as the socket's state requires. A closed fast path is always
     /// correct.
-    #[inline]
+    #[inline(always)]
     pub(in crate::tcp) fn update_fast_path(&mut self) {
         // The actor has to see the app's first call, which notifies the server socket. In a
         // handover, the other process may write to the connection. With timeouts, the actor has to

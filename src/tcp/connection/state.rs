@@ -131,13 +131,14 @@ impl SocketState {
         let mut connection = Connection::new(stream, meta);
         connection.maybe_written = false;
         socket.begin_traffic();
-        SocketState {
+        let mut state = SocketState {
             paused: true,
             claim: Claim::Offered(notifier),
             link: Link::Connected(connection),
             ..SocketState::new(socket)
-        }
-        .register_with_arbiter()
+        };
+        state.register_with_arbiter();
+        state
     }
 
     /// Whether a suspension closes the socket. A client whose `onAccept` is not handled waits for
