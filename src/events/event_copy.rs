@@ -255,3 +255,70 @@ impl FanOut {
         is_undelivered.then(|| self.panics.load(SeqCst))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Listener(AtomicBool);
+
+    impl Liveness for Listener {
+        fn is_alive(&self) -> bool {
+            self.0.load(SeqCst)
+        }
+    }
+
+    fn listener(is_alive: bool) -> (Arc<Listener>, Arc<DeliveryProbe>) {
+        let listener = Arc::new(Listener(AtomicBool::new(is_alive)));
+        let weak = Arc::downgrade(&listener);
+        let probe = DeliveryProbe::new(weak, listener.clone());
+        (listener, Arc::new(probe))
+    }
+
+    #[test]
+    fn a_copy_counts_references_unless_it_is_for_the_first_listener() {
+        let first = FirstProbe::default();
+        let [(_one, one), (_other, other)] = [listener(true), listener(true)];
+        let copies: Vec<_> = (1..=3)
+            .map(|number| NumberedCopy::new(number, &one, None, &first))
+            .collect();
+        assert_eq!(Arc::strong_count(&one), 2, "the socket has one");
+        let counted = NumberedCopy::new(4, &other, None, &first);
+        assert_eq!(Arc::strong_count(&other), 2, "the copy has one");
+        assert_eq!(counted.number(), 4);
+        drop((copies, counted));
+        assert_eq!([&one, &other].map(Arc::strong_count), [2, 1]);
+    }
+
+    #[test]
+    fn each_copy_asks_its_own_listener() {
+        let first = FirstProbe::default();
+        let [(alive, one), (_dead, other)] = [listener(true), listener(false)];
+        let copy = |probe| NumberedCopy::new(1, probe, None, &first);
+        let (handled, unread) = (copy(&one), copy(&other));
+        let (taken, clone) = (copy(&other), unread.clone());
+        assert_eq!(handled.finish(false, &first), None);
+        assert_eq!(unread.finish(false, &first), Some(0));
+        assert_eq!(taken.finish(true, &first), None, "its content is used");
+        assert_eq!(clone.finish(false, &first), None, "a clone never returns");
+        assert_eq!(handled.clone().finish(false, &first), None);
+        alive.0.store(false, SeqCst);
+        assert_eq!(copy(&one).finish(false, &first), Some(0));
+        assert_eq!(copy(&one).clone().finish(false, &first), None);
+    }
+
+    #[test]
+    fn of_several_copies_one_that_is_handled_is_enough() {
+        for alive in [[false, false], [true, false], [false, true]] {
+            let first = FirstProbe::default();
+            let [(_a, one), (_b, other)] = alive.map(listener);
+            let fan_out = FanOut::for_listeners(2);
+            let copies =
+                [&one, &other].map(|probe| NumberedCopy::new(1, probe, fan_out.as_ref(), &first));
+            let returned = copies.map(|copy| copy.finish(false, &first));
+            assert_eq!(returned, [None, None], "the dispatch counts as a copy");
+            let last = fan_out.and_then(|it| it.finish_copy());
+            assert_eq!(last, (alive == [false, false]).then_some(0));
+        }
+    }
+}
