@@ -55,7 +55,16 @@ impl PendingPauses {
         }
     }
 
+    #[inline]
     pub(crate) fn answer_all(&mut self, answer: Result<(), Error>) {
+        // Every connection passes here, and few sockets have such calls.
+        if self.0.is_some() {
+            self.answer_waiting(answer);
+        }
+    }
+
+    #[cold]
+    fn answer_waiting(&mut self, answer: Result<(), Error>) {
         if let Some(waiting) = &mut self.0 {
             for (_, reply) in waiting.calls.drain(..) {
                 reply.send(answer);

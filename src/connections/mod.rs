@@ -219,16 +219,24 @@ impl ConnectionGuard {
     /// Gives back its place in limits, because the app has closed it and all
     /// that was sent has left. Drains still wait for it.
     pub(crate) fn release_limits(&mut self) {
-        let counted_for_peer = std::mem::take(&mut self.counted_for_peer);
-        for (counter, is_counted) in self.counter.self_and_parents().zip(counted_for_peer) {
-            if is_counted {
-                counter.peers.lock().remove(self.peer);
-            }
+        // Few scopes have a limit per peer.
+        if self.counted_for_peer != [false; 3] {
+            self.release_peer();
         }
         if std::mem::take(&mut self.was_accepted) {
             for counter in self.counter.self_and_parents() {
                 counter.accepted.fetch_sub(1, SeqCst);
                 counter.wait_queue.wake_first();
+            }
+        }
+    }
+
+    #[cold]
+    fn release_peer(&mut self) {
+        let counted_for_peer = std::mem::take(&mut self.counted_for_peer);
+        for (counter, is_counted) in self.counter.self_and_parents().zip(counted_for_peer) {
+            if is_counted {
+                counter.peers.lock().remove(self.peer);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread::panicking;
 
 /// Something that knows whether an actor still takes messages.
@@ -79,6 +79,16 @@ impl DeliveryProbe {
         self.has_panicked.store(true, SeqCst);
     }
 
+    /// As [`finish_copy`](Self::finish_copy), but a copy for a single listener whose content was
+    /// taken is handled whatever becomes of the listener.
+    #[inline]
+    fn finish(&self, taken: bool) -> Option<u32> {
+        match taken && self.fan_out.is_none() {
+            true => None,
+            false => self.finish_copy(taken),
+        }
+    }
+
     fn finish_copy(&self, taken: bool) -> Option<u32> {
         let fate = self.fate();
         let handled = taken || fate == Fate::Handled;
@@ -114,25 +124,95 @@ impl EventCopy {
     /// copy whose content was `taken` counts as handled.
     #[inline]
     pub(crate) fn finish(&self, taken: bool) -> Option<u32> {
-        match &self.0 {
-            None => None,
-            Some(probe) if taken && probe.fan_out.is_none() => None,
-            Some(probe) => probe.finish_copy(taken),
-        }
-    }
-
-    /// Whether the only listener panicked after it took everything out of the
-    /// copy.
-    #[cold]
-    pub(crate) fn panicked_after_take(&self) -> bool {
-        let probe = self.0.as_ref().filter(|probe| probe.fan_out.is_none());
-        probe.is_some_and(|probe| probe.fate() == Fate::Panicked)
+        self.0.as_ref()?.finish(taken)
     }
 }
 
 impl Clone for EventCopy {
     fn clone(&self) -> Self {
         EventCopy(None)
+    }
+}
+
+/// The probe of the listener that got a socket's first event. Nearly always that listener gets all
+/// of them, so its copies refer to this one, and count no references of their own.
+#[derive(Default)]
+pub(crate) struct FirstProbe(OnceLock<Arc<DeliveryProbe>>);
+
+impl FirstProbe {
+    /// `None`: it is this probe, from now on.
+    #[inline]
+    fn unless_first(&self, probe: &Arc<DeliveryProbe>) -> Option<Arc<DeliveryProbe>> {
+        let first = self.0.get_or_init(|| probe.clone());
+        (!Arc::ptr_eq(first, probe)).then(|| probe.clone())
+    }
+}
+
+/// As [`EventCopy`], for the numbered events of a socket that keeps a [`FirstProbe`], which the
+/// copy's methods are given.
+pub(crate) struct NumberedCopy {
+    /// 0 for a clone.
+    number: u64,
+    /// `None` for the socket's first probe.
+    probe: Option<Arc<DeliveryProbe>>,
+}
+
+impl NumberedCopy {
+    /// `number` is at least 1.
+    #[inline]
+    pub(crate) fn new(
+        number: u64,
+        probe: &Arc<DeliveryProbe>,
+        fan_out: Option<&Arc<FanOut>>,
+        first: &FirstProbe,
+    ) -> Self {
+        NumberedCopy {
+            number,
+            probe: match fan_out {
+                None => first.unless_first(probe),
+                Some(fan_out) => Some(fan_out.add_copy(probe)),
+            },
+        }
+    }
+
+    /// The number of the event.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    #[inline]
+    fn probe<'a>(&'a self, first: &'a FirstProbe) -> Option<&'a DeliveryProbe> {
+        match &self.probe {
+            Some(probe) => Some(probe),
+            None if self.number == 0 => None,
+            None => first.0.get().map(|probe| &**probe),
+        }
+    }
+
+    /// As [`EventCopy::finish`].
+    #[inline]
+    pub(crate) fn finish(&self, taken: bool, first: &FirstProbe) -> Option<u32> {
+        // Handled, or a clone: the first probe has no other copies to count.
+        if taken && self.probe.is_none() {
+            return None;
+        }
+        self.probe(first)?.finish(taken)
+    }
+
+    /// Whether the only listener panicked after it took everything out of the copy.
+    #[cold]
+    pub(crate) fn panicked_after_take(&self, first: &FirstProbe) -> bool {
+        let probe = self.probe(first).filter(|probe| probe.fan_out.is_none());
+        probe.is_some_and(|probe| probe.fate() == Fate::Panicked)
+    }
+}
+
+impl Clone for NumberedCopy {
+    fn clone(&self) -> Self {
+        NumberedCopy {
+            number: 0,
+            probe: None,
+        }
     }
 }
 
@@ -173,5 +253,72 @@ impl FanOut {
     pub(crate) fn finish_copy(&self) -> Option<u32> {
         let is_undelivered = self.count.fetch_sub(1, SeqCst) == 1 && !self.is_handled.load(SeqCst);
         is_undelivered.then(|| self.panics.load(SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Listener(AtomicBool);
+
+    impl Liveness for Listener {
+        fn is_alive(&self) -> bool {
+            self.0.load(SeqCst)
+        }
+    }
+
+    fn listener(is_alive: bool) -> (Arc<Listener>, Arc<DeliveryProbe>) {
+        let listener = Arc::new(Listener(AtomicBool::new(is_alive)));
+        let weak = Arc::downgrade(&listener);
+        let probe = DeliveryProbe::new(weak, listener.clone());
+        (listener, Arc::new(probe))
+    }
+
+    #[test]
+    fn a_copy_counts_references_unless_it_is_for_the_first_listener() {
+        let first = FirstProbe::default();
+        let [(_one, one), (_other, other)] = [listener(true), listener(true)];
+        let copies: Vec<_> = (1..=3)
+            .map(|number| NumberedCopy::new(number, &one, None, &first))
+            .collect();
+        assert_eq!(Arc::strong_count(&one), 2, "the socket has one");
+        let counted = NumberedCopy::new(4, &other, None, &first);
+        assert_eq!(Arc::strong_count(&other), 2, "the copy has one");
+        assert_eq!(counted.number(), 4);
+        drop((copies, counted));
+        assert_eq!([&one, &other].map(Arc::strong_count), [2, 1]);
+    }
+
+    #[test]
+    fn each_copy_asks_its_own_listener() {
+        let first = FirstProbe::default();
+        let [(alive, one), (_dead, other)] = [listener(true), listener(false)];
+        let copy = |probe| NumberedCopy::new(1, probe, None, &first);
+        let (handled, unread) = (copy(&one), copy(&other));
+        let (taken, clone) = (copy(&other), unread.clone());
+        assert_eq!(handled.finish(false, &first), None);
+        assert_eq!(unread.finish(false, &first), Some(0));
+        assert_eq!(taken.finish(true, &first), None, "its content is used");
+        assert_eq!(clone.finish(false, &first), None, "a clone never returns");
+        assert_eq!(handled.clone().finish(false, &first), None);
+        alive.0.store(false, SeqCst);
+        assert_eq!(copy(&one).finish(false, &first), Some(0));
+        assert_eq!(copy(&one).clone().finish(false, &first), None);
+    }
+
+    #[test]
+    fn of_several_copies_one_that_is_handled_is_enough() {
+        for alive in [[false, false], [true, false], [false, true]] {
+            let first = FirstProbe::default();
+            let [(_a, one), (_b, other)] = alive.map(listener);
+            let fan_out = FanOut::for_listeners(2);
+            let copies =
+                [&one, &other].map(|probe| NumberedCopy::new(1, probe, fan_out.as_ref(), &first));
+            let returned = copies.map(|copy| copy.finish(false, &first));
+            assert_eq!(returned, [None, None], "the dispatch counts as a copy");
+            let last = fan_out.and_then(|it| it.finish_copy());
+            assert_eq!(last, (alive == [false, false]).then_some(0));
+        }
     }
 }

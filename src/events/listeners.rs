@@ -264,7 +264,12 @@ impl<E: Event> Listeners<E> {
     /// Sends each live listener the copy that `copy` makes for it, in the order
     /// in which they were added. Returns how many copies were sent.
     pub(crate) fn dispatch(&self, copy: impl FnMut(&Arc<DeliveryProbe>) -> E) -> usize {
-        dispatch(&self.snapshot().0, copy)
+        let list = self.list.read().clone();
+        let sent = dispatch(&list, copy);
+        if sent < list.len() {
+            drop(self.prune_dead());
+        }
+        sent
     }
 
     /// The live listeners of this moment, for many events at once, and how many

@@ -17,7 +17,7 @@ mod types;
 
 pub use batch::{Batch, BatchIntoIter, BatchIter, MAX_BATCH};
 pub(crate) use dispatcher::{Alone, Dispatcher};
-pub(crate) use event_copy::{DeliveryProbe, EventCopy, FanOut, Fate};
+pub(crate) use event_copy::{DeliveryProbe, EventCopy, FanOut, Fate, FirstProbe, NumberedCopy};
 pub(crate) use hold_back::{HOLD_BACK, HoldBack};
 pub(crate) use listeners::{Listeners, Snapshot, Target, dispatch};
 pub use types::{AddListener, Event, HasListener, MAX_PANICS, RemoveListener};

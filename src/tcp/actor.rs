@@ -117,12 +117,16 @@ impl SocketTable {
         while let Some(call) = self.calls.front() {
             let slot = call.socket().slot();
             self.begin_slot(slot);
-            let call = self.calls.pop_front();
-            match call.and_then(|call| self.defer_if_frozen(call)) {
+            let call = match self.handover.is_some() {
+                false => self.calls.pop_front(),
+                true => self.pop_unless_frozen(),
+            };
+            match call {
                 Some(QueuedCall::Send(pending)) => self.send(pending),
                 Some(QueuedCall::Command(in_flight, command)) => {
-                    self.execute(in_flight.socket().clone(), command);
-                    self.with(in_flight.socket(), SocketState::update_fast_path);
+                    let socket = in_flight.socket();
+                    self.execute(socket, command);
+                    self.with(socket, SocketState::update_fast_path);
                 }
                 None => {}
             }
@@ -159,14 +163,14 @@ impl SocketTable {
         }
     }
 
-    fn execute(&mut self, socket: ClientSocket, command: Command) {
+    fn execute(&mut self, socket: &ClientSocket, command: Command) {
         match command {
             Command::Create(properties, reply) => {
                 let mut state = SocketState::new(socket.clone());
                 match state.update(*properties) {
                     Ok(()) => {
                         let socket_id = socket.id();
-                        self.insert(state, Timeouts::default());
+                        self.insert(state, None);
                         reply.send(Ok(CreateInfo { socket_id }));
                     }
                     Err(error) => {
@@ -181,70 +185,70 @@ impl SocketTable {
                 self.insert(state, timeouts);
                 // The app does not hear of a paused socket: if its peer is gone already, it must
                 // not count in limits.
-                self.poll_behind_calls(&socket);
+                self.poll_behind_calls(socket);
             }
             Command::Inherit(inherited) => {
-                let timeouts = inherited.timeouts();
+                let timeouts = Some(inherited.timeouts());
                 let state = SocketState::inherited(socket.clone(), *inherited);
                 self.insert(state, timeouts);
                 socket.make_ready();
             }
-            Command::Connect(target, reply) => self.connect(&socket, *target, reply),
-            Command::Connected(attempt, result) => self.connect_finished(&socket, attempt, *result),
+            Command::Connect(target, reply) => self.connect(socket, *target, reply),
+            Command::Connected(attempt, result) => self.connect_finished(socket, attempt, *result),
             Command::Secure(step) => match *step {
-                Secure::Start(secure_as, reply) => self.start_securing(&socket, secure_as, reply),
-                Secure::Done(attempt, result) => self.secure_finished(&socket, attempt, result),
+                Secure::Start(secure_as, reply) => self.start_securing(socket, secure_as, reply),
+                Secure::Done(attempt, result) => self.secure_finished(socket, attempt, result),
             },
             Command::Close(reply) => {
                 self.recovery.is_closing = true;
-                let closed = self.close(&socket);
+                let closed = self.close(socket);
                 self.recovery.is_closing = false;
                 reply.send(closed);
             }
             Command::GetInfo(reply) => {
-                let info = self.get(&socket).map(|state| state.info());
+                let info = self.get(socket).map(|state| state.info());
                 reply.send(info.ok_or(Error::SocketNotFound));
             }
-            Command::IntoStream(reply) => self.start_stream(&socket, reply),
+            Command::IntoStream(reply) => self.start_stream(socket, reply),
             Command::EndStream(unread) => {
-                self.with(&socket, |state| state.take_from_stream(unread));
+                self.with(socket, |state| state.take_from_stream(unread));
             }
             Command::Update(properties, reply) => {
-                self.modify(&socket, reply, |state| {
+                self.modify(socket, reply, |state| {
                     // A socket that is persistent from now on may have its suspended app loaded.
                     state.socket.make_ready();
                     state.update(*properties)
                 });
             }
-            Command::SetPaused(paused, reply) => self.set_paused(&socket, paused, reply),
-            Command::Resume(options, reply) => self.resume_with(&socket, options, reply),
+            Command::SetPaused(paused, reply) => self.set_paused(socket, paused, reply),
+            Command::Resume(options, reply) => self.resume_with(socket, options, reply),
             Command::SetKeepAlive(enable, delay, reply) => {
-                self.modify(&socket, reply, |state| state.set_keep_alive(enable, delay));
+                self.modify(socket, reply, |state| state.set_keep_alive(enable, delay));
             }
             Command::SetNoDelay(no_delay, reply) => {
-                self.modify(&socket, reply, |state| state.set_no_delay(no_delay));
+                self.modify(socket, reply, |state| state.set_no_delay(no_delay));
             }
             Command::SetTimeouts(timeouts, reply) => {
                 let timers = self.timers.clone();
-                self.modify(&socket, reply, |state| {
+                self.modify(socket, reply, |state| {
                     state.set_timeouts(timeouts.checked()?, &timers);
                     Ok(())
                 });
             }
             Command::SetListeners(own, reply) => {
-                self.modify(&socket, reply, |state| state.replace_listeners(own));
+                self.modify(socket, reply, |state| state.replace_listeners(own));
             }
-            Command::ShutdownWrite(reply) => self.shutdown_write(&socket, reply),
+            Command::ShutdownWrite(reply) => self.shutdown_write(socket, reply),
             Command::Disconnect(reply) => {
                 let mut closed = None;
-                self.modify(&socket, reply, |state| {
+                self.modify(socket, reply, |state| {
                     closed = state.disconnect(NetError::ABORTED);
                     Ok(())
                 });
-                self.linger(closed, &socket);
+                self.linger(closed, socket);
             }
             Command::Reset(reply) => {
-                self.modify(&socket, reply, |state| {
+                self.modify(socket, reply, |state| {
                     if let Some(mut connection) = state.disconnect(NetError::ABORTED) {
                         connection.queue.fail(NetError::ABORTED.into());
                         connection.stream.reset();
@@ -253,17 +257,17 @@ impl SocketTable {
                 });
             }
             Command::Spawn(work) => drop(actix_rt::spawn(async move { work() })),
-            Command::HandlerStarted => self.handler_started(&socket),
-            Command::HandlerEnded(end) => self.handler_ended(&socket, end),
+            Command::HandlerStarted => self.handler_started(socket),
+            Command::HandlerEnded(end) => self.handler_ended(socket, end),
             Command::Undelivered(undelivered) => {
-                self.with(&socket, |state| state.requeue(*undelivered));
+                self.with(socket, |state| state.requeue(*undelivered));
             }
-            Command::CallsForwarded(last) => self.with(&socket, |state| {
+            Command::CallsForwarded(last) => self.with(socket, |state| {
                 state.ending.forwarding_done(last);
                 state.socket.make_ready();
             }),
-            Command::PauseGraceElapsed => self.with(&socket, SocketState::pause_grace_elapsed),
-            Command::Recheck => self.with(&socket, |state| state.socket.make_ready()),
+            Command::PauseGraceElapsed => self.with(socket, SocketState::pause_grace_elapsed),
+            Command::Recheck => self.with(socket, |state| state.socket.make_ready()),
         }
     }
 
@@ -309,12 +313,14 @@ impl SocketTable {
         }
     }
 
-    fn insert(&mut self, mut state: SocketState, timeouts: Timeouts) {
+    fn insert(&mut self, mut state: SocketState, timeouts: Option<Timeouts>) {
         let entry = self.entries.vacant_entry();
         let slot = u32::try_from(entry.key()).unwrap_or(u32::MAX);
         state.socket.set_slot(slot);
         // The slot has to be set: timers find the socket by it.
-        state.set_timeouts(timeouts, &self.timers);
+        if let Some(timeouts) = timeouts {
+            state.set_timeouts(timeouts, &self.timers);
+        }
         entry.insert(Entry::Socket(state));
         self.watch(slot);
     }

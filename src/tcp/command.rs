@@ -27,8 +27,8 @@ pub(crate) trait AcceptNotifier: Send + Sync {
     /// closed.
     fn is_open(&self) -> bool;
 
-    /// The timeouts of its clients, until the app sets others.
-    fn timeouts(&self) -> Timeouts;
+    /// The timeouts of its clients, if they have any, until the app sets others.
+    fn timeouts(&self) -> Option<Timeouts>;
 
     /// The proxy that has made the connection.
     fn proxy_peer(&self) -> Option<&ProxyPeer>;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::app_activity::UnhandledEvent;
 use crate::events::redelivery::InFlightEvent;
-use crate::events::{Batch, Event, EventCopy};
+use crate::events::{Batch, Event, EventCopy, NumberedCopy};
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
 use crate::tcp::connection::redelivery::{Undelivered, UndeliveredData};
@@ -48,9 +48,7 @@ pub struct ReceiveInfo {
     #[debug(skip)]
     pub(in crate::tcp) credit: Credit,
     #[debug(skip)]
-    pub(super) sequence: u64,
-    #[debug(skip)]
-    pub(super) delivery: EventCopy,
+    pub(super) copy: NumberedCopy,
 }
 
 impl ReceiveInfo {
@@ -76,7 +74,7 @@ impl ReceiveInfo {
     /// Returns the unhandled data to its socket.
     fn return_data(&mut self, panics: u32) {
         let data = UndeliveredData {
-            sequence: self.sequence,
+            sequence: self.copy.number(),
             bytes: std::mem::take(&mut self.data),
             credit: self.credit.take(),
             panics,
@@ -87,8 +85,8 @@ impl ReceiveInfo {
     /// A panic has dropped the event after its data was taken out: only the panic is reported.
     #[cold]
     fn report_consumed(&self) {
-        if self.delivery.panicked_after_take() {
-            let consumed = Undelivered::Consumed(self.sequence);
+        if self.copy.panicked_after_take(self.client().first_probe()) {
+            let consumed = Undelivered::Consumed(self.copy.number());
             self.client().return_event(consumed);
         }
     }
@@ -98,7 +96,7 @@ impl Drop for ReceiveInfo {
     #[inline]
     fn drop(&mut self) {
         let taken = self.data.is_empty();
-        if let Some(panics) = self.delivery.finish(taken) {
+        if let Some(panics) = self.copy.finish(taken, self.client().first_probe()) {
             self.return_data(panics);
         } else if taken && std::thread::panicking() {
             self.report_consumed();

@@ -193,7 +193,8 @@ impl SocketState {
             }
             state.link = Link::Connected(connection);
         }
-        state.register_with_arbiter()
+        state.register_with_arbiter();
+        state
     }
 
     /// Freezes the socket, and returns it for another process. An error leaves it here.
@@ -278,11 +279,9 @@ impl SocketState {
 impl SocketTable {
     /// Returns the call, unless its socket is frozen: then the call waits for the handover's
     /// outcome.
-    #[inline]
-    pub(super) fn defer_if_frozen(&mut self, call: QueuedCall) -> Option<QueuedCall> {
-        if self.handover.is_none() {
-            return Some(call);
-        }
+    #[cold]
+    pub(super) fn pop_unless_frozen(&mut self) -> Option<QueuedCall> {
+        let call = self.calls.pop_front()?;
         let socket = call.socket();
         let state = self.entries.get(socket.slot() as usize);
         let is_frozen = matches!(state, Some(Entry::Socket(state))

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32};
 
 use futures::task::{ArcWake, WakerRef, waker_ref};
 
+use crate::events::FirstProbe;
 use crate::ids::{AppId, ClientSocketId};
 use crate::os::Writer;
 use crate::sync::{ReadyFlag, SharedWriter};
@@ -62,6 +63,8 @@ struct Shared {
     unhandled: SocketWindow,
     fast_path: SharedWriter<Arc<dyn Writer>>,
     app_shard: Arc<AppShard>,
+    /// Of `onReceive`.
+    first_probe: FirstProbe,
     /// Nothing without the feature `metrics`.
     traffic: SocketTraffic,
 }
@@ -77,6 +80,7 @@ impl ClientSocket {
             unhandled: SocketWindow::default(),
             fast_path: SharedWriter::new(),
             app_shard,
+            first_probe: FirstProbe::default(),
             traffic: SocketTraffic::default(),
         }))
     }
@@ -124,6 +128,12 @@ impl ClientSocket {
 
     pub(crate) fn app_shard(&self) -> &Arc<AppShard> {
         &self.0.app_shard
+    }
+
+    /// Of the listeners of its `onReceive`.
+    #[inline]
+    pub(super) fn first_probe(&self) -> &FirstProbe {
+        &self.0.first_probe
     }
 
     pub(super) fn slot(&self) -> u32 {

@@ -438,8 +438,8 @@ impl AcceptNotifier for PendingAccept {
         !self.is_delivered.load(SeqCst) && !self.client.is_closed()
     }
 
-    fn timeouts(&self) -> Timeouts {
-        self.accepts_in_flight.timeouts()
+    fn timeouts(&self) -> Option<Timeouts> {
+        self.accepts_in_flight.timeouts.lock().as_deref().copied()
     }
 
     fn proxy_peer(&self) -> Option<&ProxyPeer> {

@@ -121,10 +121,10 @@ impl Handler<ReceiveInfo> for Echo {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        let client = info.client().clone();
-        if let Err(error) = client.forward(info) {
-            log::warn!("client socket {}: {error}", client.id());
-            client.do_close();
+        let id = info.socket_id;
+        if let Err(error) = info.send_back() {
+            log::warn!("client socket {id}: {error}");
+            self.app.tcp.do_close(id);
         }
     }
 }

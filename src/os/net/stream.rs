@@ -3,6 +3,7 @@
 
 use std::io;
 use std::io::IoSlice;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use rustix::net::getsockname;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::{TcpStream, tcp};
@@ -193,9 +195,10 @@ impl Socket for TcpStream {
     }
 
     fn local_addr(socket: SockRef<'_>) -> io::Result<Address> {
-        let address = socket.local_addr()?.as_socket();
-        let address = address.map(Address::Ip);
-        address.ok_or_else(|| io::ErrorKind::NotConnected.into())
+        match SocketAddr::try_from(getsockname(&*socket)?) {
+            Ok(address) => Ok(address.into()),
+            Err(_) => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     fn unacknowledged(socket: SockRef<'_>) -> Option<usize> {

@@ -139,8 +139,12 @@ impl SmallPieces {
             self.block = BytesMut::with_capacity(BLOCK);
             self.block.resize(BLOCK, 0);
         }
-        // Cheaper than to append and to split off.
-        let mut copy = self.block.split_to(piece.len());
+        // Cheaper than to append and to split off. The last piece is the rest of the block, which
+        // counts no further reference.
+        let mut copy = match self.block.len() == piece.len() {
+            true => std::mem::take(&mut self.block),
+            false => self.block.split_to(piece.len()),
+        };
         copy.copy_from_slice(piece);
         copy.freeze()
     }

@@ -1,6 +1,8 @@
 //! Decides when the end of a connection may be reported, if handlers make their last calls in other
 //! threads.
 
+use std::num::NonZeroU64;
+
 /// The progress of reporting a connection's end.
 ///
 /// A handler may send, and release its credit afterwards. When the actor sees that all events are
@@ -11,10 +13,19 @@
 /// forward them, and its answer arrives in the command queue.
 #[derive(Default)]
 pub(in crate::tcp) struct Ending {
-    /// How often the command queue had been emptied when all events were first seen handled.
-    handled_at: Option<u64>,
-    /// The last event when the registry was asked, and whether it has answered.
-    forwarding: Option<(u64, bool)>,
+    /// Which emptying of the command queue is the next one after all events were first seen handled.
+    next_dequeue: Option<NonZeroU64>,
+    forwarding: Forwarding,
+}
+
+/// Whether the registry has forwarded the calls by id that it had received after an event of this
+/// number.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Forwarding {
+    #[default]
+    NotRequested,
+    Requested(u64),
+    Done(u64),
 }
 
 /// The calls that may precede the report of the end.
@@ -35,29 +46,32 @@ impl Ending {
         if !ahead.has_unexecuted && !ahead.has_queued {
             return true;
         }
-        let handled_at = *self.handled_at.get_or_insert(ahead.dequeues);
-        !ahead.has_unexecuted && handled_at < ahead.dequeues
+        let next = NonZeroU64::MIN.saturating_add(ahead.dequeues);
+        let next = *self.next_dequeue.get_or_insert(next);
+        !ahead.has_unexecuted && next.get() <= ahead.dequeues
     }
 
     /// Whether the registry has forwarded the calls by id of the handlers of all events up to
     /// `last`.
     pub(in crate::tcp) fn are_calls_forwarded(&self, last: u64) -> bool {
-        self.forwarding == Some((last, true))
+        self.forwarding == Forwarding::Done(last)
     }
 
     /// Notes that the registry is asked. `false` if it was asked already.
     pub(in crate::tcp) fn request_forwarding(&mut self, last: u64) -> bool {
-        let is_new = self.forwarding.is_none_or(|(asked, _)| asked != last);
-        if is_new {
-            self.forwarding = Some((last, false));
+        match self.forwarding {
+            Forwarding::Requested(asked) | Forwarding::Done(asked) if asked == last => false,
+            _ => {
+                self.forwarding = Forwarding::Requested(last);
+                true
+            }
         }
-        is_new
     }
 
     /// The registry has forwarded the calls that it was asked about after the event `last`.
     pub(in crate::tcp) fn forwarding_done(&mut self, last: u64) {
-        if self.forwarding == Some((last, false)) {
-            self.forwarding = Some((last, true));
+        if self.forwarding == Forwarding::Requested(last) {
+            self.forwarding = Forwarding::Done(last);
         }
     }
 

@@ -14,7 +14,7 @@ use bytes::{Buf, Bytes};
 use crate::os::Writer;
 use crate::sync::SharedWriterGuard;
 use crate::tcp::connection::state::{Claim, SocketState, Transfer};
-use crate::tcp::connection::{Link, WriteSide};
+use crate::tcp::connection::{Connection, Link, WriteSide};
 use crate::tcp::socket::ClientSocket;
 
 /// A call of a socket that is not finished. While there is one, the fast path is not used.
@@ -143,9 +143,22 @@ impl Drop for FastPath {
     }
 }
 
+impl Connection {
+    #[inline(never)]
+    fn open_fast_path(&mut self, socket: &ClientSocket) {
+        if let Some(writer) = self.stream.writer() {
+            let _guard = FastPath::open(socket, writer);
+            self.write_side = WriteSide::Fast { _guard };
+            // The actor does not see what is written on the fast path.
+            self.maybe_written = true;
+        }
+    }
+}
+
 impl SocketState {
     /// Opens or closes the fast path as the socket's state requires. A closed fast path is always
     /// correct.
+    #[inline(always)]
     pub(in crate::tcp) fn update_fast_path(&mut self) {
         // The actor has to see the app's first call, which notifies the server socket. In a
         // handover, the other process may write to the connection. With timeouts, the actor has to
@@ -156,15 +169,10 @@ impl SocketState {
         let Link::Connected(connection) = &mut self.link else {
             return;
         };
-        if !is_allowed {
-            connection.close_fast_path();
-        } else if matches!(connection.write_side, WriteSide::Queued)
-            && let Some(writer) = connection.stream.writer()
-        {
-            let _guard = FastPath::open(&self.socket, writer);
-            connection.write_side = WriteSide::Fast { _guard };
-            // The actor does not see what is written on the fast path.
-            connection.maybe_written = true;
+        match connection.write_side {
+            WriteSide::Fast { .. } if !is_allowed => connection.close_fast_path(),
+            WriteSide::Queued if is_allowed => connection.open_fast_path(&self.socket),
+            _ => {}
         }
     }
 }

@@ -54,6 +54,7 @@ pub(in crate::tcp) struct Closing {
 }
 
 impl From<Connection> for Closing {
+    #[inline]
     fn from(connection: Connection) -> Self {
         Closing {
             stream: connection.stream,
@@ -361,6 +362,7 @@ impl Drop for LingerListEntry {
 
 impl SocketTable {
     /// Closes a connection when the peer has acknowledged what was sent.
+    #[inline]
     pub(in crate::tcp) fn linger(
         &mut self,
         closed: Option<impl Into<Closing>>,
@@ -369,7 +371,13 @@ impl SocketTable {
         let closed = closed
             .map(Into::into)
             .filter(|closed| !closed.can_close_now());
-        let Some(mut closed) = closed else { return };
+        if let Some(closed) = closed {
+            self.linger_until_delivered(closed, owner);
+        }
+    }
+
+    #[inline(never)]
+    fn linger_until_delivered(&mut self, mut closed: Closing, owner: &ClientSocket) {
         // The peer can lose nothing, so the connection need not linger.
         if closed.never_written
             && closed.queue.is_empty()

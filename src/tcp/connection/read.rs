@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use crate::events::{Alone, Dispatcher, EventCopy, FanOut};
+use crate::events::{Alone, Dispatcher, FanOut, NumberedCopy};
 use crate::net_error::{self, NetError};
 use crate::os::retry_if_spurious;
 use crate::tcp::WINDOW;
@@ -284,8 +284,7 @@ impl SocketState {
                     socket_id: socket.id(),
                     credit: Credit::acquire(socket, data.len().max(MIN_EVENT_CHARGE)),
                     data,
-                    sequence,
-                    delivery: EventCopy::new(probe, None),
+                    copy: NumberedCopy::new(sequence, probe, None, socket.first_probe()),
                 });
             }
             Alone::Dead => self.requeue_unsent(data, 0),
@@ -302,8 +301,7 @@ impl SocketState {
             socket_id: socket.id(),
             data: data.clone(),
             credit: Credit::acquire(socket, charge),
-            sequence,
-            delivery: EventCopy::new(probe, copies.as_ref()),
+            copy: NumberedCopy::new(sequence, probe, copies.as_ref(), socket.first_probe()),
         });
         let lost = match copies {
             None => (sent == 0).then_some(0),

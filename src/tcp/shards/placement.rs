@@ -77,14 +77,13 @@ impl Shard {
 impl SocketState {
     /// The socket now belongs to this shard. If the shard is in another thread, the connection
     /// registers with that thread's event loop, unless it was accepted there.
-    pub(in crate::tcp) fn register_with_arbiter(mut self) -> Self {
+    pub(in crate::tcp) fn register_with_arbiter(&mut self) {
         if self.socket.app_shard().shard.is_remote
             && let Link::Connected(connection) = &mut self.link
             && connection.meta.pinned_shard().is_none()
         {
             connection.reregister();
         }
-        self
     }
 }
 

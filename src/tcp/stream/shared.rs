@@ -125,6 +125,7 @@ impl Default for StreamState {
 impl StreamShared {
     /// Fills `buf` from what was received, and adds to `read` what leaves the window. Without data,
     /// `Ready` means the end.
+    #[inline]
     pub(in crate::tcp) fn poll_read(
         &self,
         cx: &mut Context<'_>,

@@ -403,8 +403,8 @@ impl crate::tcp::AcceptNotifier for NoAccept {
         true
     }
 
-    fn timeouts(&self) -> crate::tcp::Timeouts {
-        crate::tcp::Timeouts::default()
+    fn timeouts(&self) -> Option<crate::tcp::Timeouts> {
+        None
     }
 
     fn proxy_peer(&self) -> Option<&crate::proxy_protocol::ProxyPeer> {
