@@ -33,6 +33,8 @@ pub(in crate::tcp) struct BufferPool {
     buffer: Box<[u8]>,
     spare: Spare,
     small_pieces: SmallPieces,
+    /// How many bytes this turn has given away.
+    turn_bytes: usize,
 }
 
 struct SmallPieces {
@@ -69,6 +71,7 @@ impl BufferPool {
                 count: 0,
                 block: BytesMut::new(),
             },
+            turn_bytes: 0,
         }
     }
 
@@ -76,6 +79,13 @@ impl BufferPool {
     #[inline]
     pub(in crate::tcp) fn begin_turn(&mut self) {
         self.small_pieces.count = 0;
+        self.turn_bytes = 0;
+    }
+
+    /// How many bytes this turn has given away.
+    #[inline]
+    pub(in crate::tcp) fn turn_bytes(&self) -> usize {
+        self.turn_bytes
     }
 
     /// The first `limit` bytes of the buffer.
@@ -94,6 +104,7 @@ impl BufferPool {
     ) {
         // A stream that claims to have read more than fits raises nothing: this panics.
         let count = self.buffer[..count].len();
+        self.turn_bytes += count;
         let is_lent = count <= chunk && count * 2 >= self.buffer.len();
         let mut start = 0;
         while start < count {
@@ -109,6 +120,7 @@ impl BufferPool {
 
     /// The first `count` bytes, which were read, for a receiver that copies a small part itself.
     pub(in crate::tcp) fn filled(&mut self, count: usize) -> Filled<'_> {
+        self.turn_bytes += count;
         match count * 2 >= self.buffer.len() {
             true => Filled::Lent(self.lend(count)),
             false => Filled::Borrowed(&self.buffer[..count]),
