@@ -37,7 +37,8 @@ pub(in crate::tcp) struct BufferPool {
     turn_bytes: usize,
 }
 
-struct SmallPieces {
+/// Copies received data. Small pieces share blocks.
+pub(crate) struct SmallPieces {
     /// How many this turn has made.
     count: usize,
     /// The rest of the current block.
@@ -67,18 +68,14 @@ impl BufferPool {
         BufferPool {
             buffer: new_buffer(),
             spare: Spare::default(),
-            small_pieces: SmallPieces {
-                count: 0,
-                block: BytesMut::new(),
-            },
+            small_pieces: SmallPieces::new(),
             turn_bytes: 0,
         }
     }
 
-    /// What the allocator caches is available again: listeners have dropped events.
     #[inline]
     pub(in crate::tcp) fn begin_turn(&mut self) {
-        self.small_pieces.count = 0;
+        self.small_pieces.begin_turn();
         self.turn_bytes = 0;
     }
 
@@ -140,8 +137,21 @@ impl BufferPool {
 }
 
 impl SmallPieces {
+    pub(crate) fn new() -> Self {
+        SmallPieces {
+            count: 0,
+            block: BytesMut::new(),
+        }
+    }
+
+    /// What the allocator caches is available again: listeners have dropped events.
     #[inline]
-    fn copy(&mut self, piece: &[u8]) -> Bytes {
+    pub(crate) fn begin_turn(&mut self) {
+        self.count = 0;
+    }
+
+    #[inline]
+    pub(crate) fn copy(&mut self, piece: &[u8]) -> Bytes {
         if piece.len() > MAX_SHARED || self.count < UNSHARED {
             self.count += 1;
             return Bytes::copy_from_slice(piece);
