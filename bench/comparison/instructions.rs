@@ -253,7 +253,7 @@ impl Job {
             };
             (0..self.connections).map(one).collect()
         };
-        if self.mode == "udp" {
+        if self.mode.starts_with("udp") {
             return self.serve_datagrams(server, port, rounds);
         }
         let mut clients = connect()?;

@@ -26,6 +26,7 @@ pub(crate) use bulk::{AwaitDelivery, GetInfos, ListenersChanged, Stop};
 pub(crate) use command::{AcceptNotifier, Command};
 pub(crate) use command_queue::CommandQueue;
 pub(crate) use connection::ConnectionMeta;
+pub(crate) use connection::buffer_pool::SmallPieces;
 pub(crate) use connection::connect::{MAX_HOST_LENGTH, Target, is_resolvable};
 pub(crate) use connection::secure::{Secure as SecureStep, SecureAs};
 pub(crate) use connection::timeouts::closed_stream;
@@ -42,7 +43,9 @@ pub(crate) use shards::app_context::AppContext;
 pub(crate) use shards::id_table::IdTable;
 pub(crate) use shards::name_lookups::Lookups;
 pub(crate) use shards::placement::{AppShards, Shard};
-pub(crate) use shards::receive_windows::{AppWindow, EVENT, SocketWindow, Starving};
+pub(crate) use shards::receive_windows::{
+    AppWindow, EVENT, MIN_EVENT_CHARGE, SocketWindow, Starving,
+};
 pub(crate) use shards::shard::AdoptingShards;
 pub(crate) use shards::write_quota::{Charge, SendReserve, WriteQuota};
 pub use socket::{ClientSocket, ResumeOptions};

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::net_error::NetError;
 use crate::os::{Network, without_budget};
 use crate::supervision::RecoveryState;
+use crate::tcp::SmallPieces;
 use crate::udp::CreateInfo;
 use crate::udp::binding::read::{BUFFER_SIZE, ListenerCache};
 use crate::udp::binding::state::SocketState;
@@ -38,6 +39,7 @@ pub(crate) struct SocketTable {
     ready_slots: VecDeque<u32>,
     /// For receiving; empty until the first socket exists.
     buffer: Vec<u8>,
+    pieces: SmallPieces,
     pub(super) network: Arc<dyn Network>,
     /// The handover that is in progress, and the calls that wait for its end.
     pub(super) handover: Option<PendingHandover>,
@@ -52,6 +54,7 @@ impl SocketTable {
             calls: VecDeque::new(),
             ready_slots: VecDeque::new(),
             buffer: Vec::new(),
+            pieces: SmallPieces::new(),
             network,
             handover: None,
             recovery: RecoveryState::default(),
@@ -170,7 +173,7 @@ impl SocketTable {
         state.raise_errors();
         // Before receiving: returned datagrams precede what is still unread.
         state.redeliver(listeners);
-        state.read(&mut self.buffer, listeners);
+        state.read(&mut self.buffer, &mut self.pieces, listeners);
         state.update_fast_path();
         if !state.pausing.is_empty() && state.socket.unhandled().are_handled() {
             state.pausing.answer_all(Ok(()));
@@ -259,6 +262,7 @@ impl ActorFuture<SocketTable> for Turn {
         ctx: &mut Context<SocketTable>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
+        table.pieces.begin_turn();
         table.recover_after_panic();
         if table.calls.is_empty() {
             table

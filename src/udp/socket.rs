@@ -257,7 +257,7 @@ impl Socket {
         let guard = self.fast_path().lock();
         if let Some(sender) = self.fast_path().writer(&guard)
             && let Some(address) = to.address()
-            && to.is_permitted(&app_shard.app_context.permissions())
+            && app_shard.app_context.permits(|it| to.is_permitted(it))
             // Any error is reported by the actor, which tries again.
             && sender.try_send(&data, address).is_ok()
         {

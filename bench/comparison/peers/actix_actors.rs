@@ -128,7 +128,12 @@ impl StreamHandler<io::Result<BytesMut>> for Connection {
                     other.do_send(Data(data.clone()));
                 }
             }
-            Mode::Accept | Mode::Batches | Mode::Pause | Mode::Stream | Mode::Udp => context.stop(),
+            Mode::Accept
+            | Mode::Batches
+            | Mode::Pause
+            | Mode::Stream
+            | Mode::Udp
+            | Mode::UdpBatches => context.stop(),
         }
     }
 }

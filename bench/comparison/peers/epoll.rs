@@ -152,7 +152,12 @@ impl Server {
                 }
                 return Ok(true);
             }
-            Mode::Accept | Mode::Batches | Mode::Stream | Mode::Subscribers | Mode::Udp => {
+            Mode::Accept
+            | Mode::Batches
+            | Mode::Stream
+            | Mode::Subscribers
+            | Mode::Udp
+            | Mode::UdpBatches => {
                 return Err(not_compared(self.mode));
             }
         }

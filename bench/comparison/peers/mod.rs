@@ -48,8 +48,10 @@ pub fn run(peer: &str, core: &str, mode: &str) -> Result<()> {
         let _ = std::io::stdin().read(&mut [0]);
         std::process::exit(0);
     });
-    if mode == Mode::Udp {
-        return run_udp(peer);
+    match mode {
+        Mode::Udp => return run_udp(peer, peer == Peer::ChromeSocketsBatches),
+        Mode::UdpBatches => return run_udp(peer, true),
+        _ => {}
     }
     match peer {
         Peer::ChromeSockets => chrome_sockets::run(mode, 1),
@@ -65,9 +67,11 @@ pub fn run(peer: &str, core: &str, mode: &str) -> Result<()> {
     }
 }
 
-fn run_udp(peer: Peer) -> Result<()> {
+fn run_udp(peer: Peer, in_batches: bool) -> Result<()> {
     match peer {
-        Peer::ChromeSockets => actix::System::new().block_on(udp::chrome_sockets()),
+        Peer::ChromeSockets | Peer::ChromeSocketsBatches => {
+            actix::System::new().block_on(udp::chrome_sockets(in_batches))
+        }
         Peer::Tokio => {
             let mut runtime = tokio::runtime::Builder::new_current_thread();
             runtime.enable_all().build()?.block_on(udp::tokio())

@@ -88,7 +88,8 @@ pub async fn serve(mut stream: TcpStream, mode: Mode) -> Result<()> {
             | Mode::Pause
             | Mode::Subscribers
             | Mode::FanOut
-            | Mode::Udp => {
+            | Mode::Udp
+            | Mode::UdpBatches => {
                 return Err(not_compared(mode));
             }
         }

@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use actix::prelude::*;
-use chrome_sockets::udp::ReceiveInfo;
+use chrome_sockets::udp::{ReceiveBatch, ReceiveInfo};
 use chrome_sockets::{App, Registry};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
@@ -17,12 +17,16 @@ use crate::Result;
 /// The longest datagram.
 const BUFFER: usize = 64 * 1024;
 
-pub async fn chrome_sockets() -> Result<()> {
+pub async fn chrome_sockets(in_batches: bool) -> Result<()> {
     let app = App::new("echo", &Registry::new().start());
-    app.udp
-        .on_receive
-        .add_listener(Echo.start().recipient())
-        .await?;
+    let echo = Echo.start();
+    match in_batches {
+        false => app.udp.on_receive.add_listener(echo.recipient()).await?,
+        true => {
+            let receives = echo.recipient();
+            app.udp.on_receive_batch.add_listener(receives).await?;
+        }
+    }
     let socket = app.udp.create(Default::default()).await?.socket_id;
     app.udp.bind(socket, "127.0.0.1", 0).await?;
     let info = app.udp.get_info(socket).await?;
@@ -40,10 +44,22 @@ impl Handler<ReceiveInfo> for Echo {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        let (socket, to) = (info.socket().clone(), info.remote_addr());
-        if let Err(error) = socket.try_send_to(info.into_data(), to) {
-            log::warn!("{error}");
-        }
+        send_back(info);
+    }
+}
+
+impl Handler<ReceiveBatch> for Echo {
+    type Result = ();
+
+    fn handle(&mut self, batch: ReceiveBatch, _: &mut Self::Context) {
+        batch.into_iter().for_each(send_back);
+    }
+}
+
+fn send_back(info: ReceiveInfo) {
+    let (socket, to) = (info.socket().clone(), info.remote_addr());
+    if let Err(error) = socket.try_send_to(info.into_data(), to) {
+        log::warn!("{error}");
     }
 }
 

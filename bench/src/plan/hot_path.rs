@@ -33,7 +33,7 @@ const NONE: PathTargets = PathTargets {
 };
 
 /// All hot paths, in the order of the tables.
-pub const HOT_PATHS: [HotPath; 7] = [
+pub const HOT_PATHS: [HotPath; 8] = [
     HotPath {
         name: "echo-64",
         mode: "echo",
@@ -101,6 +101,15 @@ pub const HOT_PATHS: [HotPath; 7] = [
     HotPath {
         name: "udp-64",
         mode: "udp",
+        compared: "udp",
+        connections: 64,
+        reconnects: false,
+        rounds: [100, 600],
+        targets: NONE,
+    },
+    HotPath {
+        name: "udp-64-batches",
+        mode: "udp-batches",
         compared: "udp",
         connections: 64,
         reconnects: false,

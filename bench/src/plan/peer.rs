@@ -77,8 +77,8 @@ impl Peer {
                 Some(_) => None,
                 None => Some("not in this version"),
             },
+            (Kind::Udp { .. }, ChromeSockets | ChromeSocketsBatches | Tokio | Epoll) => None,
             (_, ChromeSocketsBatches) => Some("batches pay where a turn has many events"),
-            (Kind::Udp { .. }, ChromeSockets | Tokio | Epoll) => None,
             (Kind::Udp { .. }, _) => Some("has no server of datagrams here"),
             (Kind::Stream { .. }, ChromeSockets | Tokio) => None,
             (Kind::Stream { .. }, _) => Some("no other than in the plain echo"),
@@ -106,6 +106,8 @@ pub enum Mode {
     Stream,
     /// An echo of datagrams.
     Udp,
+    /// The same; a message has all that a turn received.
+    UdpBatches,
     /// Answers each MiB with one byte.
     Receive,
     /// Answers each byte with one MiB.
@@ -148,6 +150,7 @@ impl Mode {
             Mode::Batches => "batches".to_owned(),
             Mode::Stream => "stream".to_owned(),
             Mode::Udp => "udp".to_owned(),
+            Mode::UdpBatches => "udp-batches".to_owned(),
             Mode::Receive => "receive".to_owned(),
             Mode::Send => "send".to_owned(),
             Mode::Accept => "accept".to_owned(),
@@ -163,6 +166,7 @@ impl Mode {
             "batches" => Mode::Batches,
             "stream" => Mode::Stream,
             "udp" => Mode::Udp,
+            "udp-batches" => Mode::UdpBatches,
             "receive" => Mode::Receive,
             "send" => Mode::Send,
             "accept" => Mode::Accept,

@@ -12,9 +12,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use rustix::net::{SendFlags, sendto};
+use rustix::net::{RecvFlags, SendFlags, recvfrom, sendto};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::io::ReadBuf;
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use crate::os::{DatagramSender, DatagramSocket, MulticastOptions};
@@ -68,15 +68,31 @@ impl TokioDatagrams {
     }
 }
 
+/// Not tokio's: that asks for the readiness twice, and the standard library may be cancelled in the
+/// call, which costs two locked instructions.
+#[inline]
+fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    let (length, _, from) = recvfrom(socket.as_fd(), buffer, RecvFlags::empty())?;
+    let from = from.ok_or(io::ErrorKind::InvalidData)?;
+    Ok((length, from.try_into()?))
+}
+
 impl DatagramSocket for TokioDatagrams {
     fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<(usize, SocketAddr)>> {
-        let mut buffer = ReadBuf::new(buffer);
-        let from = ready!(self.socket().poll_recv_from(cx, &mut buffer))?;
-        Poll::Ready(Ok((buffer.filled().len(), from)))
+        let socket = self.socket();
+        loop {
+            // It clears the readiness if the OS has nothing, and asks the OS only if there is one.
+            match socket.try_io(Interest::READABLE, || receive(socket, buffer)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(socket.poll_recv_ready(cx))?;
+                }
+                received => return Poll::Ready(received),
+            }
+        }
     }
 
     fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -5,16 +5,15 @@ use std::io;
 use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use rustix::net::getsockname;
+use rustix::net::{RecvFlags, SendFlags, getsockname, recv, send};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, Interest, ReadBuf};
+use tokio::io::{Interest, ReadBuf};
 use tokio::net::{TcpStream, tcp};
 
 use crate::address::{Address, PeerCredentials};
@@ -76,7 +75,7 @@ pub(super) fn unacknowledged(_: &SockRef<'_>) -> Option<usize> {
 /// What tells the sockets of TCP and Unix sockets apart. The compiler makes a stream of each, so
 /// that neither asks which one it is.
 pub(super) trait Socket: AsFd + Sized + Send + Sync + 'static {
-    type Reader: AsyncRead + AsRef<Self> + Unpin + Send;
+    type Reader: AsRef<Self> + Send;
     type Writer: WriteHalf;
 
     fn from_fd(socket: OwnedFd) -> io::Result<Self>;
@@ -92,6 +91,11 @@ pub(super) trait Socket: AsFd + Sized + Send + Sync + 'static {
     fn is_connected(&self) -> bool;
 
     fn poll_peek(&self, cx: &mut Context<'_>) -> Poll<io::Result<bool>>;
+
+    /// Reads, if tokio knows of something to read. `WouldBlock` has it forget that.
+    fn try_read(&self, read: impl FnOnce() -> io::Result<usize>) -> io::Result<usize>;
+
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
     fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
@@ -145,6 +149,14 @@ macro_rules! socket_methods {
             self.peer_addr().is_ok()
         }
 
+        fn try_read(&self, read: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
+            self.try_io(Interest::READABLE, read)
+        }
+
+        fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.poll_read_ready(cx)
+        }
+
         fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
             self.poll_write_ready(cx)
         }
@@ -160,10 +172,12 @@ macro_rules! socket_methods {
 pub(super) use socket_methods;
 
 macro_rules! write_half {
-    ($half:ty) => {
+    ($half:ty, $socket:ty) => {
         impl WriteHalf for $half {
             fn try_write(&self, data: &[u8]) -> io::Result<usize> {
-                self.try_write(data)
+                let socket: &$socket = self.as_ref();
+                let write = || Ok(send(socket, data, SendFlags::NOSIGNAL)?);
+                socket.try_io(Interest::WRITABLE, write)
             }
 
             async fn error_reported(&self) {
@@ -179,7 +193,7 @@ macro_rules! write_half {
 }
 pub(super) use write_half;
 
-write_half!(tcp::OwnedWriteHalf);
+write_half!(tcp::OwnedWriteHalf, TcpStream);
 
 impl Socket for TcpStream {
     socket_methods!(tcp);
@@ -347,19 +361,33 @@ impl<S: Socket> TokioStream<S> {
         if let ErrorReadiness::Waiting(_) = self.error {
             self.stop_waiting_for_errors();
         }
-        // Not `try_read`: after a short read tokio's `poll_read` knows without a system call that
-        // there is no more data.
-        let mut buffer = ReadBuf::new(buffer);
-        ready!(AsyncRead::poll_read(
-            Pin::new(&mut self.reader),
-            cx,
-            &mut buffer
-        ))?;
-        let read = buffer.filled().len();
-        if read == 0 && buffer.capacity() > 0 {
-            self.reached_eof = true;
+        let room = buffer.len();
+        let socket = self.socket();
+        loop {
+            let mut short = None;
+            let read = socket.try_read(|| {
+                let (read, _) = recv(socket, &mut *buffer, RecvFlags::empty())?;
+                if 0 < read && read < room {
+                    // Nothing is left. This error has tokio know it without a system call.
+                    short = Some(read);
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Ok(read)
+            });
+            if let Some(read) = short {
+                return Poll::Ready(Ok(read));
+            }
+            match read {
+                // `try_read` has cleared the readiness: this registers the waker.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(socket.poll_read_ready(cx))?;
+                }
+                read => {
+                    self.reached_eof |= room > 0 && matches!(read, Ok(0));
+                    return Poll::Ready(read);
+                }
+            }
         }
-        Poll::Ready(Ok(read))
     }
 
     pub(super) fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {

@@ -33,9 +33,12 @@ pub(in crate::tcp) struct BufferPool {
     buffer: Box<[u8]>,
     spare: Spare,
     small_pieces: SmallPieces,
+    /// How many bytes this turn has given away.
+    turn_bytes: usize,
 }
 
-struct SmallPieces {
+/// Copies received data. Small pieces share blocks.
+pub(crate) struct SmallPieces {
     /// How many this turn has made.
     count: usize,
     /// The rest of the current block.
@@ -65,17 +68,21 @@ impl BufferPool {
         BufferPool {
             buffer: new_buffer(),
             spare: Spare::default(),
-            small_pieces: SmallPieces {
-                count: 0,
-                block: BytesMut::new(),
-            },
+            small_pieces: SmallPieces::new(),
+            turn_bytes: 0,
         }
     }
 
-    /// What the allocator caches is available again: listeners have dropped events.
     #[inline]
     pub(in crate::tcp) fn begin_turn(&mut self) {
-        self.small_pieces.count = 0;
+        self.small_pieces.begin_turn();
+        self.turn_bytes = 0;
+    }
+
+    /// How many bytes this turn has given away.
+    #[inline]
+    pub(in crate::tcp) fn turn_bytes(&self) -> usize {
+        self.turn_bytes
     }
 
     /// The first `limit` bytes of the buffer.
@@ -94,6 +101,7 @@ impl BufferPool {
     ) {
         // A stream that claims to have read more than fits raises nothing: this panics.
         let count = self.buffer[..count].len();
+        self.turn_bytes += count;
         let is_lent = count <= chunk && count * 2 >= self.buffer.len();
         let mut start = 0;
         while start < count {
@@ -109,6 +117,7 @@ impl BufferPool {
 
     /// The first `count` bytes, which were read, for a receiver that copies a small part itself.
     pub(in crate::tcp) fn filled(&mut self, count: usize) -> Filled<'_> {
+        self.turn_bytes += count;
         match count * 2 >= self.buffer.len() {
             true => Filled::Lent(self.lend(count)),
             false => Filled::Borrowed(&self.buffer[..count]),
@@ -128,8 +137,21 @@ impl BufferPool {
 }
 
 impl SmallPieces {
+    pub(crate) fn new() -> Self {
+        SmallPieces {
+            count: 0,
+            block: BytesMut::new(),
+        }
+    }
+
+    /// What the allocator caches is available again: listeners have dropped events.
     #[inline]
-    fn copy(&mut self, piece: &[u8]) -> Bytes {
+    pub(crate) fn begin_turn(&mut self) {
+        self.count = 0;
+    }
+
+    #[inline]
+    pub(crate) fn copy(&mut self, piece: &[u8]) -> Bytes {
         if piece.len() > MAX_SHARED || self.count < UNSHARED {
             self.count += 1;
             return Bytes::copy_from_slice(piece);

@@ -100,11 +100,17 @@ impl SocketState {
         mut raise: impl FnMut(&mut Self, &mut BufferPool, usize),
     ) {
         let limit = chunk.saturating_mul(EVENTS_PER_READ);
-        for _ in 0..READS_PER_TURN {
+        for reads in 0..READS_PER_TURN {
             let Link::Connected(connection) = &mut self.link else {
                 return;
             };
             let socket = &self.socket;
+            // What this poll has raised fills the window. Its listeners have their turn first:
+            // mostly they handle it, and then to wait for the end of the connection meanwhile would
+            // cost more than to look again.
+            if reads > 0 && socket.unhandled().is_full() {
+                break;
+            }
             // Both checks register the socket, so that freed room makes it ready.
             let has_window = socket.unhandled().has_window();
             if !has_window || !socket.app_shard().window.may_read(socket) {

@@ -38,6 +38,12 @@ impl AppContext {
         self.permissions.read().clone()
     }
 
+    /// Whether the app's current permissions pass the check, which must not be long: without a
+    /// reference of its own.
+    pub(crate) fn permits(&self, check: impl FnOnce(&Permissions) -> bool) -> bool {
+        check(&self.permissions.read())
+    }
+
     pub(crate) fn set_permissions(&self, permissions: Permissions) {
         let mut current = self.permissions.write();
         *current = Arc::new(permissions);

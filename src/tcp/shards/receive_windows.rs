@@ -59,6 +59,12 @@ impl SocketWindow {
         self.events() == 0 || self.awaited.set_and_check(|| self.events() == 0)
     }
 
+    /// Whether listeners hold a window, for information: the socket does not wait.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes() >= WINDOW
+    }
+
     /// Whether listeners hold less than a window. If not, the socket waits until they hold no more
     /// than [`RESUME_BELOW`].
     #[inline]

@@ -6,18 +6,15 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use crate::events::{Dispatcher, EventCopy, FanOut};
+use crate::events::{Alone, Dispatcher, EventCopy, FanOut};
 use crate::net_error::{self, NetError};
 use crate::os::retry_if_spurious;
+use crate::tcp::{MIN_EVENT_CHARGE, SmallPieces};
 use crate::udp::binding::redelivery::Undelivered;
 use crate::udp::binding::state::{SocketState, Transfer};
 use crate::udp::events::ReceiveInfo;
 use crate::udp::shards::AppShard;
-use crate::udp::socket::Credit;
-
-/// An event takes at least this many bytes of a window, about its size in memory. So tiny datagrams
-/// are bounded too.
-const MIN_EVENT_CHARGE: usize = 256;
+use crate::udp::socket::{Credit, Socket};
 
 /// How many datagrams of one socket are received before the next socket has its turn.
 const READS_PER_TURN: usize = 16;
@@ -34,7 +31,12 @@ impl SocketState {
     /// Receives datagrams and raises `onReceive`, as far as pauses, windows and listeners allow. A
     /// socket that may not receive becomes ready again by the OS's waker, a credit,
     /// `setPaused(false)` or a new listener.
-    pub(in crate::udp) fn read(&mut self, buffer: &mut [u8], listeners: &mut ListenerCache) {
+    pub(in crate::udp) fn read(
+        &mut self,
+        buffer: &mut [u8],
+        pieces: &mut SmallPieces,
+        listeners: &mut ListenerCache,
+    ) {
         let is_blocked = self.transfer != Transfer::None || self.redelivery.is_some();
         if self.paused || is_blocked || self.binding.is_none() {
             return;
@@ -66,7 +68,7 @@ impl SocketState {
                 }
                 Poll::Ready(Ok((length, from))) => {
                     socket.count_received(length);
-                    let data = Bytes::copy_from_slice(&buffer[..length]);
+                    let data = pieces.copy(&buffer[..length]);
                     self.raise(data, from, 0, &mut cached.listeners);
                 }
                 Poll::Ready(Err(error)) => {
@@ -98,47 +100,82 @@ impl SocketState {
     }
 
     /// Raises `onReceive`. `panics` listeners have panicked at the datagram before.
+    #[inline]
     pub(in crate::udp) fn raise(
         &mut self,
-        mut data: Bytes,
+        data: Bytes,
         from: SocketAddr,
         panics: u32,
         to: &mut Dispatcher<ReceiveInfo>,
     ) {
-        let socket = &self.socket;
-        let charge = charge(&data);
         self.last_raised += 1;
-        let sequence = self.last_raised;
-        let length = data.len();
+        let datagram = Datagram { data, from, panics };
+        match to.alone() {
+            Alone::Alive => {
+                let (socket, sequence) = (&self.socket, self.last_raised);
+                to.send_alone(|probe| {
+                    datagram.into_event(socket, sequence, EventCopy::new(probe, None))
+                });
+            }
+            Alone::Dead => self.requeue_unsent(datagram, 0),
+            Alone::No => self.raise_for_several(datagram, to),
+        }
+    }
+
+    #[cold]
+    fn raise_for_several(&mut self, datagram: Datagram, to: &mut Dispatcher<ReceiveInfo>) {
+        let (socket, sequence) = (&self.socket, self.last_raised);
         let copies = FanOut::for_listeners(to.listeners().len());
-        let sent = to.dispatch(|probe| ReceiveInfo {
-            socket_id: socket.id(),
-            data: match copies {
-                Some(_) => data.clone(),
-                None => std::mem::take(&mut data),
-            },
-            remote_address: from.ip(),
-            remote_port: from.port(),
-            remote: from,
-            length,
-            credit: Credit::acquire(socket, charge),
-            sequence,
-            panics,
-            delivery: EventCopy::new(probe, copies.as_ref()),
+        let sent = to.dispatch(|probe| {
+            let delivery = EventCopy::new(probe, copies.as_ref());
+            datagram.clone().into_event(socket, sequence, delivery)
         });
         let lost = match copies {
             None => (sent == 0).then_some(0),
             Some(copies) => copies.finish_copy(),
         };
-        // All listeners died during the turn.
-        if let Some(more) = lost {
-            self.requeue(Undelivered {
-                sequence,
-                data,
-                from,
-                panics: panics + more,
-                credit: Credit::acquire(&self.socket, charge),
-            });
+        if let Some(panics) = lost {
+            self.requeue_unsent(datagram, panics);
+        }
+    }
+
+    /// All listeners died during the turn, `panics` of them at this datagram.
+    #[cold]
+    fn requeue_unsent(&mut self, datagram: Datagram, panics: u32) {
+        let charge = charge(&datagram.data);
+        self.requeue(Undelivered {
+            sequence: self.last_raised,
+            data: datagram.data,
+            from: datagram.from,
+            panics: datagram.panics + panics,
+            credit: Credit::acquire(&self.socket, charge),
+        });
+    }
+}
+
+/// What an event is made of.
+#[derive(Clone)]
+struct Datagram {
+    data: Bytes,
+    from: SocketAddr,
+    /// How many listeners have panicked at it before.
+    panics: u32,
+}
+
+impl Datagram {
+    #[inline(always)]
+    fn into_event(self, socket: &Socket, sequence: u64, delivery: EventCopy) -> ReceiveInfo {
+        ReceiveInfo {
+            socket_id: socket.id(),
+            remote_address: self.from.ip(),
+            remote_port: self.from.port(),
+            remote: self.from,
+            length: self.data.len(),
+            credit: Credit::acquire(socket, charge(&self.data)),
+            data: self.data,
+            sequence,
+            panics: self.panics,
+            delivery,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
+use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo, WINDOW};
 use chrome_sockets::tcp_server::AcceptInfo;
 use chrome_sockets::testing::FaultyNetwork;
 use chrome_sockets::{Error, Event, MAX_BATCH, NetError, OnEvent, Registry};
@@ -90,6 +90,25 @@ impl Handler<ReceiveErrorInfo> for BatchEcho {
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
         info.client().do_close();
     }
+}
+
+#[actix_rt::test]
+async fn a_turn_that_has_received_much_leaves_the_rest_to_later_turns() {
+    let window = i32::try_from(WINDOW).expect("a buffer's size");
+    let mut fixture = Fixture::new(7, window).await;
+    for (_, peer) in &fixture.clients {
+        peer.send(vec![1; WINDOW]);
+    }
+    let mut ids = Vec::new();
+    for expected in [2, 2, 2, 1] {
+        let batch = fixture.next().await;
+        assert_eq!(batch.len(), expected);
+        assert!(batch.iter().all(|info| info.data.len() == WINDOW));
+        ids.extend(batch.iter().map(|info| info.socket_id));
+    }
+    let all: Vec<_> = fixture.clients.iter().map(|(it, _)| it.id()).collect();
+    assert_eq!(ids, all, "each socket has its turn");
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]

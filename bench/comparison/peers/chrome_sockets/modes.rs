@@ -122,7 +122,12 @@ impl Server {
                     other.try_send(data.clone())?;
                 }
             }
-            Mode::Echo { .. } | Mode::Batches | Mode::Stream | Mode::Accept | Mode::Udp => {
+            Mode::Echo { .. }
+            | Mode::Batches
+            | Mode::Stream
+            | Mode::Accept
+            | Mode::Udp
+            | Mode::UdpBatches => {
                 return Err(not_compared(self.mode));
             }
         }

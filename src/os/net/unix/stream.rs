@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use rustix::net::{RecvFlags, recv};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::{UnixStream, unix};
@@ -25,7 +25,7 @@ const BACKLOG_TIMEOUT: Duration = Duration::from_secs(127);
 const FIRST_RETRY: Duration = Duration::from_millis(1);
 const LAST_RETRY: Duration = Duration::from_millis(100);
 
-write_half!(unix::OwnedWriteHalf);
+write_half!(unix::OwnedWriteHalf, UnixStream);
 
 impl Socket for UnixStream {
     socket_methods!(unix);
