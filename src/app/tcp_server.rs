@@ -145,10 +145,13 @@ impl TcpServer {
     /// ([`Registry::arbiters`](crate::Registry::arbiters)); `false` by default. The
     /// kernel spreads connections over the listeners, and each connection stays in
     /// the arbiter that accepts it. It is still one socket: with one id, one pause,
-    /// one policy, exact limits, and the same events, which are raised in the
-    /// registry's arbiter.
+    /// one policy, exact limits, and the same events in one order.
     ///
-    /// Up to 16 connections per arbiter are accepted ahead, even while the socket
+    /// Each arbiter raises `onAccept` itself, so a busy registry's arbiter delays no
+    /// client of another one, if the listener lives there too, as with
+    /// [`serve`](Self::serve). While the socket is paused, has limits, TLS or PROXY
+    /// headers, or has to raise an event again, they are raised in the registry's arbiter.
+    /// Then up to 16 connections per arbiter are accepted ahead, even while the socket
     /// is paused. They wait like connections in the backlog: no limit counts them,
     /// and they are reset if the socket is closed before they are delivered to
     /// a listener. An error that is not a single connection's is reported once, however

@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Duration;
 
 use actix::prelude::*;
 use futures::FutureExt;
@@ -594,11 +593,4 @@ impl ActorFuture<SocketTable> for Turn {
         }
         Poll::Pending
     }
-}
-
-pub(super) fn send_later(delay: Duration, socket: ClientSocket, command: Command) {
-    actix_rt::spawn(async move {
-        actix_rt::time::sleep(delay).await;
-        socket.do_send(command);
-    });
 }

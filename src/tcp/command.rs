@@ -1,6 +1,7 @@
 //! The calls on a client socket, as commands for its actor.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::answer::Reply;
 use crate::error::Error;
@@ -121,4 +122,11 @@ impl QueuedCall {
             QueuedCall::Command(in_flight, _) => in_flight.socket(),
         }
     }
+}
+
+pub(super) fn send_later(delay: Duration, socket: ClientSocket, command: Command) {
+    actix_rt::spawn(async move {
+        actix_rt::time::sleep(delay).await;
+        socket.do_send(command);
+    });
 }
