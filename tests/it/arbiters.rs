@@ -9,7 +9,7 @@ mod local_listeners;
 mod placement;
 pub mod recording_network;
 mod recovery;
-mod shared_port;
+pub mod shared_port;
 mod suite_rerun;
 mod thread_shutdown;
 

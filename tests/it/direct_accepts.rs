@@ -15,6 +15,7 @@ use support::{LIMIT, ListenerEvent, TestApp, until, within};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::arbiters::recording_network::RecordingNetwork;
+use crate::arbiters::shared_port::listen_at;
 
 /// So many that each of two arbiters gets some.
 const MANY: usize = 40;
@@ -26,14 +27,7 @@ async fn listening() -> (TestApp, ServerSocketId, SocketAddr) {
 
 async fn listening_at(registry: Registry, address: &str) -> (TestApp, ServerSocketId, SocketAddr) {
     let test = TestApp::on(registry.arbiters(2)).await;
-    let server = &test.app.tcp_server;
-    let created = server.create(Default::default()).await;
-    let id = created.expect("create").socket_id;
-    server.set_reuse_port(id, true).await.expect("it is set");
-    let listening = server.listen(id, address, 0, None).await;
-    listening.expect("listen");
-    let info = server.get_info(id).await.expect("it exists");
-    let at = info.local_addr().expect("it listens");
+    let (id, at) = listen_at(&test, address).await;
     (test, id, at)
 }
 
@@ -201,10 +195,18 @@ async fn nothing_is_raised_after_the_answer_to_close_or_disconnect() {
             false => server.disconnect(id),
         };
         ended.await.expect("it is open");
-        // Listeners heard of these before.
-        while test.try_next().is_some() {}
         let open = test.app.tcp.get_sockets().await.expect("it runs").len();
         until("the last dial", || dials.is_finished()).await;
+        // Each of these clients was raised; events may still have been on their way.
+        let mut heard = 1;
+        until("an event of each client", || {
+            while let Some(event) = test.try_next() {
+                assert!(matches!(event, ListenerEvent::Accept(..)), "{event:?}");
+                heard += 1;
+            }
+            heard == open
+        })
+        .await;
         test.expect_no_event().await;
         let sockets = test.app.tcp.get_sockets().await.expect("it runs");
         assert_eq!(sockets.len(), open, "no client without an event");

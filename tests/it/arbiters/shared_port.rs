@@ -15,11 +15,15 @@ use crate::tcp::networks::SilentNetwork;
 
 /// Listens in every arbiter.
 pub async fn listen(test: &TestApp) -> (ServerSocketId, SocketAddr) {
+    listen_at(test, "127.0.0.1").await
+}
+
+pub async fn listen_at(test: &TestApp, address: &str) -> (ServerSocketId, SocketAddr) {
     let server = &test.app.tcp_server;
     let created = server.create(Default::default()).await;
     let id = created.expect("create").socket_id;
     server.set_reuse_port(id, true).await.expect("it is set");
-    let listening = server.listen(id, "127.0.0.1", 0, None).await;
+    let listening = server.listen(id, address, 0, None).await;
     listening.expect("listen");
     let info = server.get_info(id).await.expect("it exists");
     assert!(info.reuse_port);
