@@ -136,8 +136,8 @@ impl PendingSend {
         }
     }
 
-    /// Gives its place in quotas and limits back. The caller answers only then: whoever has the
-    /// answer may send again at once, in another thread.
+    /// Releases what the send takes of quotas and limits. Called before the answer, because the
+    /// sender may send again as soon as it has the answer, in another thread.
     fn finish(mut self) -> SendReply {
         self.reply.take()
     }

@@ -87,8 +87,8 @@ impl PendingSend {
         self.finish().send(Ok(SendInfo { bytes_sent }));
     }
 
-    /// Gives its place in the quota back. The caller answers only then: whoever has the answer
-    /// may send again at once, in another thread.
+    /// Releases what the send takes of the quota. Called before the answer, because the sender may
+    /// send again as soon as it has the answer, in another thread.
     fn finish(mut self) -> Reply<SendInfo> {
         std::mem::replace(&mut self.reply, Reply::discard())
     }
